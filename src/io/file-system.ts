@@ -1,0 +1,69 @@
+/**
+ * FileSystem: the port to durable storage. Synchronous: it is called on threads that may block (shard loop for cached
+ * writes, disk thread for fdatasync and cold reads, pool for recovery), never on the main thread's hot path.
+ *
+ * Makes       node-file-system (real), memory-file-system (clones itself as after a power cut), faulty-file-system (wrapper)
+ * Descriptors are process-wide numbers: a shard opens, its disk thread syncs.
+ * Failure     throws StorageError with the system's code (ENOSPC, EIO, ENOENT, …) and the path or descriptor.
+ *             Writes answer the count the system reports: it may be short; the caller compares it on every write
+ *             (libuv loops on short writes and hides an error that follows partial success).
+ * Contract    test/contract/file-system.contract.ts, run on every make
+ */
+
+/** A file descriptor. */
+export type Fd = number
+
+export interface FileSystem {
+  /**
+   * Opens `path`. `read`: must exist. `write`: read and write, must exist. `create`: read and write, made if missing,
+   * never truncated. `create-new`: read and write, must not exist (EEXIST).
+   */
+  open(path: string, mode: 'read' | 'write' | 'create' | 'create-new'): Fd
+  close(fd: Fd): void
+  /** Writes all buffers, one after the other, at `position`; returns the bytes written, which may be fewer than given. */
+  write(fd: Fd, buffers: readonly Uint8Array[], position: number): number
+  /** Reads up to `target.length` bytes at `position`; returns the count, 0 at the end of the file. */
+  read(fd: Fd, target: Uint8Array, position: number): number
+  /** Makes the file's bytes and size durable. An error here is final: never sync again and believe it. */
+  fdatasync(fd: Fd): void
+  /** Makes bytes and all metadata durable. */
+  fsync(fd: Fd): void
+  /** Cuts or extends (with zeros) the file to `bytes`. */
+  truncate(fd: Fd, bytes: number): void
+  /** Reserves blocks for [0, bytes) and sets the size, where the make can; otherwise writes zeros. */
+  allocate(fd: Fd, bytes: number): void
+  /** Size in bytes of an open file. */
+  sizeOf(fd: Fd): number
+  /** Makes the entries of a folder durable: after create, rename, remove. */
+  syncFolder(path: string): void
+  /** Makes the folder and its parents. Its entry is durable only after syncFolder(parent). */
+  makeFolder(path: string): void
+  /** Names in a folder, sorted; throws ENOENT when there is none. */
+  list(path: string): string[]
+  /** What `path` is, and a file's size in bytes. */
+  stat(path: string): { kind: 'absent' } | { kind: 'file'; bytes: number; modifiedMs: number } | { kind: 'folder' }
+  /** Replaces `to` atomically. */
+  rename(from: string, to: string): void
+  remove(path: string): void
+  /** Removes an empty folder. */
+  removeFolder(path: string): void
+  /** Bytes free to this process on the file system that holds `path`. */
+  freeBytes(path: string): number
+}
+
+/** A storage fault with the system's code. */
+export class StorageError extends Error {
+  override readonly name = 'StorageError'
+  /** ENOSPC, EDQUOT, EIO, ENOENT, EEXIST, … */
+  readonly code: string
+
+  constructor(code: string, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+
+  /** No space left: the write may be tried again later, after the file was cut back. */
+  get isSpace(): boolean {
+    return this.code === 'ENOSPC' || this.code === 'EDQUOT'
+  }
+}

@@ -1,0 +1,40 @@
+/** Every maximum of the system that is not configuration: what can grow has its bound here. Bytes unless named otherwise. */
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** Partitions of one topic. */
+export const TOPIC_PARTITIONS_MAX = 10_000
+/** Partitions of one broker (descriptor budget: at most one open file each, DESIGN of log/). */
+export const BROKER_PARTITIONS_MAX = 100_000
+/** Default of `max.message.bytes`: a record batch as stored, header included. */
+export const BATCH_BYTES_DEFAULT = 1 * MIB
+/** Upper bound of `max.message.bytes`: a quarter of the smallest request ring. */
+export const BATCH_BYTES_MAX = 4 * MIB
+/** A request frame before authentication. */
+export const UNAUTHENTICATED_FRAME_BYTES_MAX = 64 * KIB
+/** A request frame after authentication. */
+export const FRAME_BYTES_MAX = 8 * MIB
+/** Header (msgpack) of a request or reply. */
+export const FRAME_HEADER_BYTES_MAX = 1 * MIB
+/** Partitions named by one produce or fetch request. */
+export const REQUEST_PARTITIONS_MAX = 10_000
+/** Bytes a fetch may ask for, all partitions together. */
+export const FETCH_BYTES_MAX = 64 * MIB
+/** Long-poll wait a fetch may ask for, milliseconds. */
+export const FETCH_WAIT_MS_MAX = 60_000
+/** Timeout a produce may ask for, milliseconds. */
+export const PRODUCE_TIMEOUT_MS_MAX = 300_000
+/** Requests of one connection that have no reply yet. */
+export const CONNECTION_REQUESTS_MAX = 1_000
+/** Unauthenticated connections of a listener, and how long each may stay so. */
+export const UNAUTHENTICATED_CONNECTIONS_MAX = 1_000
+export const AUTHENTICATION_MS_MAX = 10_000
+/** Records of one batch. */
+export const BATCH_RECORDS_MAX = 4 * MIB
+/** Batches of one producer whose sequence a partition remembers (Kafka's number). */
+export const PRODUCER_BATCHES_REMEMBERED = 5
+/** Producer ids of one partition. */
+export const PARTITION_PRODUCERS_MAX = 100_000
+/** Offsets are safe integers. */
+export const OFFSET_MAX = Number.MAX_SAFE_INTEGER

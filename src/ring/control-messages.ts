@@ -1,0 +1,120 @@
+/**
+ * The cold messages of messages.ts: operations a gateway asks of a shard, their bodies and answers, and the notices a
+ * shard sends by itself. Bodies are msgpack (records off, so any end can read any); types here, encoding in control-codec.ts.
+ */
+import type { LeaderEpoch, PartitionRef, TopicId } from '../model/ids.ts'
+import type { TopicConfig } from '../model/topic-config.ts'
+
+export const ControlOperation = {
+  OPEN_PARTITIONS: 1,
+  CLOSE_PARTITION: 2,
+  DELETE_PARTITION: 3,
+  UPDATE_CONFIG: 4,
+  TRIM: 5,
+  LIST_OFFSETS: 6,
+  DESCRIBE_PARTITION: 7,
+  CHECKPOINT: 8,
+  STATS: 9,
+  SHUTDOWN: 10,
+} as const
+export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
+
+/**
+ * A partition to serve. `recovered` is what recovery found (made by log/log-recovery in the pool; opaque to the gateway,
+ * which only passes it on); null = the folder does not exist: a new partition, whose files appear at the first append.
+ */
+export interface OpenPartition {
+  readonly partitionRef: PartitionRef
+  readonly topicId: TopicId
+  readonly partition: number
+  /** Bumped at each start and each leader change; the shard appends under this epoch only. */
+  readonly leaderEpoch: LeaderEpoch
+  readonly config: TopicConfig
+  readonly recovered: unknown
+}
+
+export interface OpenPartitionsBody {
+  readonly partitions: readonly OpenPartition[]
+}
+
+export interface OpenPartitionsAnswer {
+  /** Those that could not be opened, with the reason. The others serve. */
+  readonly failed: readonly { readonly partitionRef: PartitionRef; readonly reason: string }[]
+}
+
+export interface ClosePartitionBody {
+  readonly partitionRef: PartitionRef
+}
+
+export interface UpdateConfigBody {
+  readonly partitionRef: PartitionRef
+  readonly config: TopicConfig
+}
+
+export interface TrimBody {
+  readonly partitionRef: PartitionRef
+  /** New log start; -1 = the high watermark. */
+  readonly beforeOffset: number
+}
+
+export interface TrimAnswer {
+  readonly logStartOffset: number
+}
+
+/** `timestampMs`: -1 latest (HW, or LSO with read_committed), -2 earliest, -3 record of the largest timestamp, else first at or after it. */
+export interface ListOffsetsBody {
+  readonly partitionRef: PartitionRef
+  readonly timestampMs: number
+  readonly isolation: 0 | 1
+}
+
+/** `offset` -1 when no record is at or after the time. */
+export interface ListOffsetsAnswer {
+  readonly offset: number
+  readonly timestampMs: number
+  readonly leaderEpoch: number
+}
+
+export interface DescribePartitionAnswer {
+  readonly logStartOffset: number
+  readonly highWatermark: number
+  readonly logEndOffset: number
+  readonly syncedEndOffset: number
+  readonly bytes: number
+  readonly segments: number
+  readonly leaderEpoch: number
+  readonly offline: string | null
+}
+
+export interface ShardStats {
+  readonly partitions: number
+  readonly offlinePartitions: number
+  readonly appendedRecords: number
+  readonly appendedBytes: number
+  readonly fetchedBytes: number
+  readonly syncs: number
+  readonly syncMicroseconds: number
+  readonly journalBytes: number
+  readonly waitingFetches: number
+  readonly waitingProduces: number
+  readonly pagesInUse: number
+  readonly pages: number
+  readonly turns: number
+  readonly busyMicroseconds: number
+  readonly heapBytes: number
+}
+
+/** What a shard says by itself. Extend by adding a kind; the gateway logs a kind that it does not know. */
+export type Notice =
+  | { readonly kind: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly text: string }
+  | { readonly kind: 'partition-offline'; readonly partitionRef: number; readonly reason: string }
+  /** The whole shard stopped serving; fatal = a storage fault that may concern the data dir. */
+  | { readonly kind: 'shard-failed'; readonly reason: string; readonly storage: boolean }
+  | {
+      readonly kind: 'produce-failed'
+      readonly partitionRef: number
+      readonly errorNumber: number
+      readonly text: string
+    }
+  | { readonly kind: 'stats'; readonly stats: ShardStats }
+  | { readonly kind: 'disk-low'; readonly freeBytes: number; readonly low: boolean }

@@ -1,0 +1,187 @@
+/**
+ * The messages that cross between gateway, shard and disk thread: one table, fixed layouts for the hot ones, msgpack for
+ * the rest. Little-endian (one machine, one process); offsets and timestamps are float64 (safe integers).
+ *
+ * A message is a ring frame: `type` is the frame's type word, the layout below its payload. Field constants are byte
+ * distances from the payload's start; variable parts follow the fixed part. Only code and text of an error cross.
+ *
+ * Direction  gateway -> shard (request ring), shard -> gateway (reply ring), shard -> disk, disk -> shard
+ * Ordering   a ring is FIFO: control that changes a partition travels in order with data
+ * Priority   `control` frames may use the reserved quarter of a ring; `data` frames (PRODUCE, FETCH) may not
+ * Reply room every request names `requestId`, the gateway's slot; each request gets exactly one final reply
+ */
+
+export const MessageType = {
+  // gateway -> shard
+  PRODUCE: 1,
+  FETCH: 2,
+  FETCH_FINISH: 3,
+  FETCH_CANCEL: 4,
+  CONTROL: 5,
+  // shard -> gateway
+  PRODUCE_REPLY: 33,
+  FETCH_REPLY: 34,
+  CONTROL_REPLY: 35,
+  NOTICE: 36,
+  // shard -> disk thread
+  DISK_SYNC: 65,
+  DISK_READ: 66,
+  DISK_STOP: 67,
+  // disk thread -> shard
+  DISK_SYNC_DONE: 97,
+  DISK_READ_DONE: 98,
+} as const
+export type MessageType = (typeof MessageType)[keyof typeof MessageType]
+
+export const ACKS_NONE = 0
+export const ACKS_LEADER = 1
+export const ACKS_ALL = -1
+export type Acks = typeof ACKS_NONE | typeof ACKS_LEADER | typeof ACKS_ALL
+
+/** How durable a record is, as told in receipts. */
+export const Durability = { NONE: 0, WRITTEN: 1, FSYNCED: 2, REPLICATED: 3 } as const
+export type Durability = (typeof Durability)[keyof typeof Durability]
+
+// PRODUCE: one partition's batches of one request. Batches follow the fixed part, `batchBytes` long, one or more whole ones.
+// | at | size | field        |
+// |  0 |    4 | requestId    | u32; 0 with acks=none: no reply is sent, errors become a NOTICE 'produce-failed'
+// |  4 |    4 | partitionRef | u32
+// |  8 |    4 | leaderEpoch  | i32; -1 = not checked
+// | 12 |    4 | acks         | i32
+// | 16 |    4 | timeoutMs    | u32
+// | 20 |    4 | batchBytes   | u32
+// | 24 |      | batches      |
+export const PRODUCE_REQUEST_ID_AT = 0
+export const PRODUCE_PARTITION_REF_AT = 4
+export const PRODUCE_LEADER_EPOCH_AT = 8
+export const PRODUCE_ACKS_AT = 12
+export const PRODUCE_TIMEOUT_MS_AT = 16
+export const PRODUCE_BATCH_BYTES_AT = 20
+export const PRODUCE_BATCHES_AT = 24
+
+// PRODUCE_REPLY
+// |  0 |    4 | requestId       | u32
+// |  4 |    4 | partitionRef    | u32
+// |  8 |    4 | errorNumber     | i32
+// | 12 |    4 | durability      | i32
+// | 16 |    8 | baseOffset      | f64; -1 on error
+// | 24 |    8 | logAppendTimeMs | f64; -1 with CreateTime
+// | 32 |    8 | logStartOffset  | f64
+// | 40 |    4 | leaderEpoch     | i32
+// | 44 |    4 | textBytes       | u32; what was wrong, UTF-8, empty when there is nothing to add
+// | 48 |      | text            |
+export const PRODUCE_REPLY_REQUEST_ID_AT = 0
+export const PRODUCE_REPLY_PARTITION_REF_AT = 4
+export const PRODUCE_REPLY_ERROR_AT = 8
+export const PRODUCE_REPLY_DURABILITY_AT = 12
+export const PRODUCE_REPLY_BASE_OFFSET_AT = 16
+export const PRODUCE_REPLY_APPEND_TIME_AT = 24
+export const PRODUCE_REPLY_LOG_START_AT = 32
+export const PRODUCE_REPLY_LEADER_EPOCH_AT = 40
+export const PRODUCE_REPLY_TEXT_BYTES_AT = 44
+export const PRODUCE_REPLY_TEXT_AT = 48
+
+// FETCH: what one client request wants from the partitions of one shard.
+// |  0 |    4 | requestId      | u32
+// |  4 |    4 | waitMs         | u32; 0 = answer at once
+// |  8 |    4 | minBytes       | u32
+// | 12 |    4 | maxBytes       | u32; over all its partitions; the first batch is sent even if it is larger
+// | 16 |    4 | isolation      | i32; 0 read_uncommitted, 1 read_committed
+// | 20 |    4 | partitionCount | u32
+// | 24 | 24 each | partitions  | partitionRef u32, leaderEpoch i32 (-1 = not checked), fetchOffset f64, maxBytes u32, 0 u32
+export const FETCH_REQUEST_ID_AT = 0
+export const FETCH_WAIT_MS_AT = 4
+export const FETCH_MIN_BYTES_AT = 8
+export const FETCH_MAX_BYTES_AT = 12
+export const FETCH_ISOLATION_AT = 16
+export const FETCH_PARTITION_COUNT_AT = 20
+export const FETCH_PARTITIONS_AT = 24
+export const FETCH_PARTITION_REF_AT = 0
+export const FETCH_PARTITION_LEADER_EPOCH_AT = 4
+export const FETCH_PARTITION_OFFSET_AT = 8
+export const FETCH_PARTITION_MAX_BYTES_AT = 16
+export const FETCH_PARTITION_BYTES = 24
+
+// FETCH_FINISH (answer now with what there is) and FETCH_CANCEL (the connection is gone; an empty FETCH_REPLY still comes)
+// |  0 |    4 | requestId | u32
+export const FETCH_END_BYTES = 4
+
+// FETCH_REPLY: partitions that have data, an error or a moved watermark; then, for each in turn, its page fragments.
+// |  0 |    4 | requestId      | u32
+// |  4 |    4 | partitionCount | u32
+// |  8 | 48 each | partitions  | partitionRef u32, errorNumber i32, highWatermark f64, lastStableOffset f64, logStartOffset f64,
+//                               fragmentCount u32, leaderEpoch i32, batchBytes u32 (sum of its fragments), 0 u32
+//      | 12 each | fragments   | page u32, from u32, to u32: bytes [from, to) of the page; each holds one reference to its page
+export const FETCH_REPLY_REQUEST_ID_AT = 0
+export const FETCH_REPLY_PARTITION_COUNT_AT = 4
+export const FETCH_REPLY_PARTITIONS_AT = 8
+export const FETCH_REPLY_PARTITION_REF_AT = 0
+export const FETCH_REPLY_PARTITION_ERROR_AT = 4
+export const FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT = 8
+export const FETCH_REPLY_PARTITION_LAST_STABLE_AT = 16
+export const FETCH_REPLY_PARTITION_LOG_START_AT = 24
+export const FETCH_REPLY_PARTITION_FRAGMENTS_AT = 32
+export const FETCH_REPLY_PARTITION_LEADER_EPOCH_AT = 36
+export const FETCH_REPLY_PARTITION_BATCH_BYTES_AT = 40
+export const FETCH_REPLY_PARTITION_BYTES = 48
+export const FRAGMENT_PAGE_AT = 0
+export const FRAGMENT_FROM_AT = 4
+export const FRAGMENT_TO_AT = 8
+export const FRAGMENT_BYTES = 12
+
+// CONTROL, CONTROL_REPLY
+// |  0 |    4 | requestId | u32; 0 = no reply
+// |  4 |    4 | operation (CONTROL) or errorNumber (CONTROL_REPLY) | i32
+// |  8 |    4 | bodyBytes | u32
+// | 12 |      | body      | msgpack: control-messages.ts names its type by operation; on error a text
+export const CONTROL_REQUEST_ID_AT = 0
+export const CONTROL_OPERATION_AT = 4
+export const CONTROL_BODY_BYTES_AT = 8
+export const CONTROL_BODY_AT = 12
+
+// NOTICE: what a shard has to say by itself.
+// |  0 |    4 | bodyBytes | u32
+// |  4 |      | body      | msgpack: Notice (control-messages.ts)
+export const NOTICE_BODY_BYTES_AT = 0
+export const NOTICE_BODY_AT = 4
+
+// DISK_SYNC: fdatasync each descriptor in turn.
+// |  0 |    4 | syncId  | u32
+// |  4 |    4 | fdCount | u32
+// |  8 | 4 each | fds  | i32
+// DISK_SYNC_DONE
+// |  0 |    4 | syncId       | u32
+// |  4 |    4 | failedFd     | i32; -1 = all are synced
+// |  8 |    8 | microseconds | f64; time the device took
+// | 16 |    4 | codeBytes    | u32
+// | 20 |      | code         | EIO, …
+export const DISK_SYNC_ID_AT = 0
+export const DISK_SYNC_COUNT_AT = 4
+export const DISK_SYNC_FDS_AT = 8
+export const DISK_SYNC_DONE_FAILED_FD_AT = 4
+export const DISK_SYNC_DONE_MICROSECONDS_AT = 8
+export const DISK_SYNC_DONE_CODE_BYTES_AT = 16
+export const DISK_SYNC_DONE_CODE_AT = 20
+
+// DISK_READ: fill bytes [from, to) of a page from a file. The page is referenced by the shard until DISK_READ_DONE.
+// |  0 |    4 | readId | u32
+// |  4 |    4 | fd     | i32
+// |  8 |    8 | filePosition | f64
+// | 16 |    4 | page   | u32
+// | 20 |    4 | from   | u32
+// | 24 |    4 | to     | u32
+// DISK_READ_DONE
+// |  0 |    4 | readId    | u32
+// |  4 |    4 | bytesRead | i32; fewer than asked = end of file; -1 = error
+// |  8 |    4 | codeBytes | u32
+// | 12 |      | code      |
+export const DISK_READ_ID_AT = 0
+export const DISK_READ_FD_AT = 4
+export const DISK_READ_POSITION_AT = 8
+export const DISK_READ_PAGE_AT = 16
+export const DISK_READ_FROM_AT = 20
+export const DISK_READ_TO_AT = 24
+export const DISK_READ_BYTES = 28
+export const DISK_READ_DONE_COUNT_AT = 4
+export const DISK_READ_DONE_CODE_BYTES_AT = 8
+export const DISK_READ_DONE_CODE_AT = 12
