@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { TopicId } from '../../../src/model/ids.ts'
+import * as protocol from '../../../src/protocol/index.ts'
+import { pack, unpackUntrusted } from '../../../src/protocol/msgpack.ts'
+
+const topicId = '0123456789abcdef0123456789abcdef' as TopicId
+const MAX = Number.MAX_SAFE_INTEGER
+
+// One request and one reply of every codec, with the extremes of its ranges.
+const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: unknown][] = [
+  [
+    protocol.produce,
+    { acks: -1, timeoutMs: 300_000, parts: [{ topicId, partition: 3, leaderEpoch: -1, batchBytes: 61 }] },
+    {
+      parts: [
+        {
+          errorNumber: 0,
+          errorText: '',
+          baseOffset: MAX,
+          logAppendTimeMs: -1,
+          logStartOffset: 0,
+          durability: 2,
+          leaderEpoch: 2_147_483_647,
+        },
+      ],
+    },
+  ],
+  [
+    protocol.fetch,
+    {
+      waitMs: 500,
+      minBytes: 1,
+      maxBytes: 1_048_576,
+      isolation: 1,
+      parts: [{ topicId, partition: 0, leaderEpoch: 7, fetchOffset: MAX, maxBytes: 65_536 }],
+    },
+    {
+      parts: [
+        {
+          index: 9_999,
+          errorNumber: 1,
+          errorText: 'why',
+          highWatermark: 5,
+          lastStableOffset: 4,
+          logStartOffset: 0,
+          leaderEpoch: 7,
+          batchBytes: 4_294_967_295,
+        },
+      ],
+    },
+  ],
+  [
+    protocol.listOffsets,
+    { isolation: 0, parts: [{ topicId, partition: 0, leaderEpoch: -1, timestampMs: -3 }] },
+    { parts: [{ errorNumber: 0, errorText: '', offset: -1, timestampMs: 1_700_000_000_000, leaderEpoch: 0 }] },
+  ],
+  [
+    protocol.metadata,
+    { topics: ['orders', ''] },
+    {
+      clusterId: 'c',
+      brokers: [{ nodeId: 1, url: 'ws://127.0.0.1:7171' }],
+      controllerId: 1,
+      topics: [
+        {
+          errorNumber: 0,
+          errorText: '',
+          name: 'orders',
+          topicId,
+          config: { 'retention.ms': '1' },
+          partitions: [
+            { leaderNodeId: 1, leaderEpoch: 4, offline: null },
+            { leaderNodeId: -1, leaderEpoch: 4, offline: 'EIO' },
+          ],
+        },
+        { errorNumber: 3, errorText: 'none', name: '', topicId: '', config: {}, partitions: [] },
+      ],
+    },
+  ],
+  [protocol.metadata, { topics: null }, { clusterId: '', brokers: [], controllerId: -1, topics: [] }],
+  [
+    protocol.hello,
+    { clientName: 'n', clientVersion: 'v', token: null },
+    {
+      serverVersion: '0',
+      clusterId: 'c',
+      nodeId: 1,
+      incarnation: 2,
+      creditBytes: 1,
+      frameBytesMax: 1,
+      batchBytesMax: 1,
+      apis: [{ api: 1000, versionMin: 1, versionMax: 1 }],
+    },
+  ],
+  [
+    protocol.createTopic,
+    { name: 'a', partitions: -1, replicas: -1, config: { a: 'b' }, ifNotExists: true, validateOnly: false },
+    { topicId, partitions: 6, created: true },
+  ],
+  [protocol.deleteTopic, { name: 'a' }, {}],
+  [protocol.trim, { topicId, partition: 0, beforeOffset: -1 }, { logStartOffset: 12 }],
+  [protocol.initProducerId, { transactionalId: null }, { producerId: 1000, producerEpoch: 0 }],
+  [protocol.addPartitions, { name: 'a', totalPartitions: 12 }, {}],
+  [protocol.alterTopicConfig, { name: 'a', set: { x: '1' }, remove: ['y'] }, { config: { x: '1' } }],
+  [protocol.describeCluster, {}, { cluster: { clusterId: 'c', brokers: [] } }],
+] as never
+
+test('every request and reply comes back as it was', () => {
+  for (const [codec, request, reply] of cases) {
+    assert.deepEqual(codec.decodeRequest(codec.encodeRequest(request as never)), request, codec.name)
+    assert.deepEqual(codec.decodeReply(codec.encodeReply(reply as never)), { ok: true, value: reply }, codec.name)
+  }
+  assert.deepEqual(protocol.credit.decode(protocol.credit.encode({ grantedBytes: MAX })), { grantedBytes: MAX })
+  const covered = new Set<number>([...cases.map(([codec]) => codec.api), protocol.credit.api])
+  assert.deepEqual([...covered].sort(), Object.values(protocol.Api).sort(), 'every api has a case')
+})
+
+test('an error reply of any api is an error with its text', () => {
+  for (const [codec] of cases) {
+    const result = codec.decodeReply(protocol.encodeErrorReply(3, 'no such topic'))
+    assert.throws(() => protocol.unwrapReply(result), { code: 'UNKNOWN_TOPIC_OR_PARTITION', message: 'no such topic' })
+  }
+  assert.match(protocol.errorOf(4711, 'x').message, /error 4711: x/)
+})
+
+test('a field that is missing or of another type is named', () => {
+  for (const [codec, request] of cases) {
+    const values = unpackUntrusted(codec.encodeRequest(request as never)) as unknown[]
+    for (let index = 0; index < values.length; index++) {
+      const broken = values.slice()
+      broken[index] = { not: ['this'] }
+      assert.throws(() => codec.decodeRequest(pack(broken)), { code: 'INVALID_REQUEST' }, `${codec.name}[${index}]`)
+    }
+    assert.throws(() => codec.decodeRequest(pack({ no: 'array' })), { code: /^INVALID_REQUEST$/ as never })
+  }
+})
+
+test('faults say where, what was expected and what came', () => {
+  const bad = pack([
+    1,
+    0,
+    [
+      [topicId, 0, -1, 61],
+      [topicId, -5, -1, 61],
+    ],
+  ])
+  assert.throws(() => protocol.produce.decodeRequest(bad), {
+    message: 'produce.parts[1].partition: expected an integer from 0 to 2147483647, not -5',
+  })
+  assert.throws(() => protocol.produce.decodeRequest(pack([5, 0, []])), { code: 'INVALID_REQUIRED_ACKS' })
+  assert.throws(() => protocol.trim.decodeRequest(pack(['x', 0, 0])), {
+    message: "trim.topicId: expected a topic id of 32 hex digits, not 'x'",
+  })
+  assert.throws(() => protocol.fetch.decodeRequest(pack([0, 0])), {
+    message: /fetch\.maxBytes: expected .* not nothing \(the field is missing\)/,
+  })
+  assert.throws(() => protocol.trim.decodeRequest(pack([topicId, 0, 2 ** 53])), { code: 'INVALID_REQUEST' })
+})
+
+test('fields that come later are ignored', () => {
+  const values = unpackUntrusted(protocol.trim.encodeRequest({ topicId, partition: 1, beforeOffset: 2 })) as unknown[]
+  assert.deepEqual(protocol.trim.decodeRequest(pack([...values, 'new'])), { topicId, partition: 1, beforeOffset: 2 })
+})
