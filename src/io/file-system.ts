@@ -16,7 +16,8 @@ export type Fd = number
 export interface FileSystem {
   /**
    * Opens `path`. `read`: must exist. `write`: read and write, must exist. `create`: read and write, made if missing,
-   * never truncated. `create-new`: read and write, must not exist (EEXIST).
+   * never truncated. `create-new`: read and write, must not exist (EEXIST). A folder can be opened with `read`, and
+   * fdatasync or fsync of that descriptor does what syncFolder does: so the disk thread can sync folders too.
    */
   open(path: string, mode: 'read' | 'write' | 'create' | 'create-new'): Fd
   close(fd: Fd): void
