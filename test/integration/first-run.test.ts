@@ -1,0 +1,67 @@
+/** A fresh clone with nothing installed: `npm start` gets to ready, and a checkout built by hand runs through `bin`. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { repositoryRoot } from '../support/repository.ts'
+
+const START_TIMEOUT_MS = 300_000
+const folder = mkdtempSync(join(tmpdir(), 'millrace-first-run-'))
+const clone = join(folder, 'clone')
+
+/** Runs until the output has `wanted` or the process ends; answers all output so far. */
+function waitFor(child: ChildProcess, wanted: RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let output = ''
+    const timer = setTimeout(
+      () => reject(new Error(`no ${wanted} within ${START_TIMEOUT_MS} ms:\n${output}`)),
+      START_TIMEOUT_MS,
+    )
+    const onData = (chunk: Buffer) => {
+      output += chunk.toString()
+      if (!wanted.test(output)) return
+      clearTimeout(timer)
+      resolve(output)
+    }
+    child.stdout?.on('data', onData)
+    child.stderr?.on('data', onData)
+    child.once('exit', (code) => {
+      clearTimeout(timer)
+      reject(new Error(`ended with ${code} before ${wanted}:\n${output}`))
+    })
+  })
+}
+
+function ended(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve) => child.once('exit', (code) => resolve(code)))
+}
+
+before(() => {
+  execFileSync('git', ['clone', '--quiet', '--no-hardlinks', repositoryRoot, clone], { stdio: 'pipe' })
+})
+
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+test('npm start in a fresh clone installs, builds and reaches ready; SIGTERM ends it cleanly', async () => {
+  const child = spawn('npm', ['start', '--', '--listen', '127.0.0.1:0', '--kafka', 'off'], {
+    cwd: clone,
+    env: { ...process.env, CI: '' },
+  })
+  const exit = ended(child)
+  const output = await waitFor(child, /ready in [\d.]+ m?s/)
+  for (const fact of [/v20|v2[1-9]/, /shards?/i, /uws|ws/, /profile/i, /ws:\/\/127\.0\.0\.1:\d+/])
+    assert.match(output, fact)
+  child.kill('SIGTERM')
+  await exit
+  const { version } = JSON.parse(readFileSync(join(clone, 'package.json'), 'utf8')) as { version: string }
+  assert.ok(output.includes(version), `the version ${version} is printed`)
+})
+
+test('what is built runs through the bin of package.json', () => {
+  const { bin } = JSON.parse(readFileSync(join(clone, 'package.json'), 'utf8')) as { bin: { millrace: string } }
+  const help = execFileSync(process.execPath, [join(clone, bin.millrace), '--help'], { encoding: 'utf8' })
+  assert.match(help, /millrace/)
+  assert.match(help, /produce/)
+})
