@@ -76,6 +76,18 @@ export class VarintCursor {
 
   /** Zigzag varint, int32. */
   varint(): number {
+    const at = this.at
+    if (at < this.end) {
+      const byte = this.bytes[at]!
+      if (byte < 0x80) {
+        this.at = at + 1
+        return (byte >>> 1) ^ -(byte & 1)
+      }
+    }
+    return this.#longVarint()
+  }
+
+  #longVarint(): number {
     let result = 0
     for (let shift = 0; shift <= 28; shift += 7) {
       if (this.at >= this.end) return this.#fail()
@@ -109,6 +121,12 @@ export class VarintCursor {
       }
     }
     return this.#fail()
+  }
+
+  /** Passes over `count` bytes; a count that is negative or more than what is left is a failure. */
+  skip(count: number): void {
+    if (count < 0 || count > this.end - this.at) this.#fail()
+    else this.at += count
   }
 
   #fail(): number {

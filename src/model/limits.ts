@@ -32,6 +32,8 @@ export const UNAUTHENTICATED_CONNECTIONS_MAX = 1_000
 export const AUTHENTICATION_MS_MAX = 10_000
 /** Records of one batch. */
 export const BATCH_RECORDS_MAX = 4 * MIB
+/** Records of one compressed batch once unpacked: a reader refuses more before it allocates. */
+export const UNPACKED_BYTES_MAX = 64 * MIB
 /** Batches of one producer whose sequence a partition remembers (Kafka's number). */
 export const PRODUCER_BATCHES_REMEMBERED = 5
 /** Producer ids of one partition. */
