@@ -6,7 +6,8 @@
  * Descriptors are process-wide numbers: a shard opens, its disk thread syncs.
  * Failure     throws StorageError with the system's code (ENOSPC, EIO, ENOENT, …) and the path or descriptor.
  *             Writes answer the count the system reports: it may be short; the caller compares it on every write
- *             (libuv loops on short writes and hides an error that follows partial success).
+ *             (libuv loops on short writes and hides an error that follows partial success). After a write that throws,
+ *             the bytes of its range are undefined: cut back before going on.
  * Contract    test/contract/file-system.contract.ts, run on every make
  */
 
@@ -31,7 +32,10 @@ export interface FileSystem {
   fsync(fd: Fd): void
   /** Cuts or extends (with zeros) the file to `bytes`. */
   truncate(fd: Fd, bytes: number): void
-  /** Reserves blocks for [0, bytes) and sets the size, where the make can; otherwise writes zeros. */
+  /**
+   * Makes the file at least `bytes` long with blocks that are allocated and written, so that after one fsync an
+   * overwrite in [0, bytes) needs no metadata. Bytes already there stay. Where sparse will do, use truncate.
+   */
   allocate(fd: Fd, bytes: number): void
   /** Size in bytes of an open file. */
   sizeOf(fd: Fd): number
@@ -57,10 +61,13 @@ export class StorageError extends Error {
   override readonly name = 'StorageError'
   /** ENOSPC, EDQUOT, EIO, ENOENT, EEXIST, … */
   readonly code: string
+  /** The file or folder, where the make knows it. */
+  readonly path: string | undefined
 
-  constructor(code: string, message: string, options?: { cause?: unknown }) {
-    super(message, options)
+  constructor(code: string, message: string, options?: { cause?: unknown; path?: string | undefined }) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
+    this.path = options?.path
   }
 
   /** No space left: the write may be tried again later, after the file was cut back. */
