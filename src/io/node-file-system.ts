@@ -175,6 +175,7 @@ export class NodeFileSystem implements FileSystem {
       if (found.isDirectory()) return { kind: 'folder' }
       return { kind: 'file', bytes: found.size, modifiedMs: Math.floor(found.mtimeMs) }
     } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOTDIR') return { kind: 'absent' }
       throw pathError(error, 'stat', path)
     }
   }

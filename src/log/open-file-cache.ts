@@ -66,10 +66,10 @@ export class OpenFileCache {
       return held.fd
     }
     this.#misses++
+    if (held !== undefined) this.#drop(held)
     // Room first: at the process's descriptor limit an open would fail while an idle file could have gone.
     this.#evictDownTo(this.#filesOpenMax - 1)
     const entry: Entry = { fd: this.#files.open(path, mode), path, mode, pins: 1, isOrphan: false }
-    if (held !== undefined) this.#drop(held)
     this.#byPath.set(path, entry)
     this.#byFd.set(entry.fd, entry)
     return entry.fd
