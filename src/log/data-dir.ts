@@ -109,8 +109,7 @@ export function openDataDir(files: FileSystem, options: OpenDataDirOptions): Dat
     }
     replaceFile(files, `${path}/${IDENTITY_FILE}`, [encodeIdentity(identity)])
     const clean = found !== undefined && takeCleanMarker(files, path, found.incarnation)
-    const previousRun =
-      found === undefined ? 'none' : clean ? 'clean' : lock.sameBoot ? 'process-died' : 'machine-died'
+    const previousRun = found === undefined ? 'none' : clean ? 'clean' : lock.sameBoot ? 'process-died' : 'machine-died'
     return { path, identity, created: found === undefined, previousRun }
   } catch (error) {
     // The taken-over lock told of the boot of the previous run: put that back, or the next start could not tell any more.
