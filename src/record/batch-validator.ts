@@ -150,43 +150,94 @@ function checkRecords(bytes: Uint8Array, from: number, end: number): BatchFault 
   const count = view.recordsCount
   const lastOffsetDelta = view.lastOffsetDelta
   // With as many records as offsets, rising deltas within bounds can only be 0, 1, 2 …
-  let expectedMin = 0
-  cursor.reset(bytes, from, end)
+  let offsetDeltaMin = 0
+  let at = from
   for (let index = 0; index < count; index++) {
-    const offsetDelta = passRecord(cursor)
-    if (!cursor.ok) return invalid(`record ${index} of ${count} is not well formed`)
-    if (offsetDelta < expectedMin || offsetDelta > lastOffsetDelta)
-      return invalid(`record ${index} of ${count} has offset delta ${offsetDelta}`)
-    expectedMin = offsetDelta + 1
+    at = passRecord(bytes, at, end)
+    if (at < 0) return invalid(`record ${index} of ${count} is not well formed`)
+    if (passedOffsetDelta < offsetDeltaMin || passedOffsetDelta > lastOffsetDelta)
+      return invalid(`record ${index} of ${count} has offset delta ${passedOffsetDelta}`)
+    offsetDeltaMin = passedOffsetDelta + 1
   }
-  if (cursor.at !== end) return invalid(`${end - cursor.at} bytes follow the last of ${count} records`)
+  if (at !== end) return invalid(`${end - at} bytes follow the last of ${count} records`)
   return undefined
 }
 
-/** Passes over one record; answers its offset delta. `cursor.ok` is false when its lengths do not add up. */
-function passRecord(cursor: VarintCursor): number {
-  const bodyBytes = cursor.varint()
-  const bodyEnd = cursor.at + bodyBytes
-  if (!cursor.ok || bodyEnd > cursor.end) {
-    cursor.skip(-1)
-    return 0
+// What passRecord and varintAt answer beside their result. Module variables, so that nothing is allocated for a record.
+let passedOffsetDelta = 0
+let afterVarint = 0
+
+/** Smallest record: length, attributes, two deltas, two lengths and a header count of one byte each. */
+const RECORD_BYTES_MIN = 7
+
+/** Passes over the record at `at`; answers the index after it, or −1 when its lengths do not add up or reach past `end`. */
+function passRecord(bytes: Uint8Array, at: number, end: number): number {
+  if (end - at < RECORD_BYTES_MIN) return -1
+  const bodyBytes = varintAt(bytes, at, end)
+  const bodyEnd = afterVarint + bodyBytes
+  if (bodyBytes < RECORD_BYTES_MIN - 1 || bodyEnd > end) return -1
+  const afterTimestamp = passVarlong(bytes, afterVarint + 1, bodyEnd)
+  passedOffsetDelta = varintAt(bytes, afterTimestamp, bodyEnd)
+  const keyBytes = varintAt(bytes, afterVarint, bodyEnd)
+  const afterKey = keyBytes >= 0 ? afterVarint + keyBytes : afterVarint
+  const valueBytes = varintAt(bytes, afterKey, bodyEnd)
+  const afterValue = valueBytes >= 0 ? afterVarint + valueBytes : afterVarint
+  const headers = varintAt(bytes, afterValue, bodyEnd)
+  if (keyBytes < -1 || valueBytes < -1 || headers < 0) return -1
+  const after = headers === 0 ? afterVarint : passHeaders(bytes, afterVarint, bodyEnd, headers)
+  return after === bodyEnd ? bodyEnd : -1
+}
+
+function passHeaders(bytes: Uint8Array, from: number, end: number, count: number): number {
+  let at = from
+  for (let index = 0; index < count; index++) {
+    const keyBytes = varintAt(bytes, at, end)
+    if (keyBytes < 0) return -1
+    const valueBytes = varintAt(bytes, afterVarint + keyBytes, end)
+    if (valueBytes < -1) return -1
+    at = valueBytes >= 0 ? afterVarint + valueBytes : afterVarint
   }
-  cursor.skip(1)
+  return at
+}
+
+/** What varintAt answers for what is no varint: less than any count or length may be. */
+const BAD_VARINT = -0x80000000
+
+/** The varint at `at`, and in afterVarint the index after it; BAD_VARINT, for good, where it is not whole before `end`. */
+function varintAt(bytes: Uint8Array, at: number, end: number): number {
+  if (at < end) {
+    const first = bytes[at]!
+    if (first < 0x80) {
+      afterVarint = at + 1
+      return (first >>> 1) ^ -(first & 1)
+    }
+    if (at + 1 < end) {
+      const second = bytes[at + 1]!
+      if (second < 0x80) {
+        afterVarint = at + 2
+        return (((first & 0x7f) | (second << 7)) >>> 1) ^ -(first & 1)
+      }
+    }
+  }
+  return longVarintAt(bytes, at, end)
+}
+
+function longVarintAt(bytes: Uint8Array, at: number, end: number): number {
+  cursor.reset(bytes, at, Math.max(at, end))
+  const value = cursor.varint()
+  // From `end` every further read of this record fails as well.
+  afterVarint = cursor.ok ? cursor.at : end
+  return cursor.ok ? value : BAD_VARINT
+}
+
+/** Index after the varlong at `at`; past `end` when it is not whole before that or not a safe integer. */
+function passVarlong(bytes: Uint8Array, at: number, end: number): number {
+  // Seven groups hold 49 bits: a safe integer whatever they are.
+  const safeEnd = Math.min(at + 7, end)
+  for (let index = at; index < safeEnd; index++) if (bytes[index]! < 0x80) return index + 1
+  cursor.reset(bytes, at, Math.max(at, end))
   cursor.varlong()
-  const offsetDelta = cursor.varint()
-  const keyBytes = cursor.varint()
-  if (keyBytes !== -1) cursor.skip(keyBytes)
-  const valueBytes = cursor.varint()
-  if (valueBytes !== -1) cursor.skip(valueBytes)
-  const headers = cursor.varint()
-  if (headers < 0) cursor.skip(-1)
-  for (let index = 0; index < headers && cursor.ok; index++) {
-    cursor.skip(cursor.varint())
-    const headerValueBytes = cursor.varint()
-    if (headerValueBytes !== -1) cursor.skip(headerValueBytes)
-  }
-  if (cursor.at !== bodyEnd) cursor.skip(-1)
-  return offsetDelta
+  return cursor.ok ? cursor.at : end + 1
 }
 
 function corrupt(text: string): BatchFault {
