@@ -115,7 +115,8 @@ export class TimeIndex {
       const timestampMs = readSafeInt64(content.view, at + TIME_ENTRY_TIMESTAMP_AT)
       const relativeOffset = content.view.getUint32(at + TIME_ENTRY_RELATIVE_AT)
       const last = index.#count - 1
-      const ascends = last < 0 || (timestampMs > index.#timestamps[last]! && relativeOffset > index.#relativeOffsets[last]!)
+      const ascends =
+        last < 0 || (timestampMs > index.#timestamps[last]! && relativeOffset > index.#relativeOffsets[last]!)
       if (!ascends || Number.isNaN(timestampMs)) {
         return { kind: 'unreadable', reason: `time index: entry ${entry} is out of order` }
       }

@@ -1,0 +1,108 @@
+/**
+ * Segment: a range of offsets in one `.log` file: its bounds, and the reading and writing of its index files.
+ *
+ * Invariants  bytes is the end of the last whole batch; nextOffset is the offset after it; all records have offsets in
+ *             [baseOffset, nextOffset) and timestamps <= maxTimestampMs
+ * Limits      bytes < 2^32 (index entries are u32), nextOffset - baseOffset <= RELATIVE_OFFSET_MAX
+ * Format      format.md "Segment": record batches back to back, no header, no trailer
+ * Not here    writing batches: segment-appender.ts; reading them: the shard's page cache
+ */
+import { type FileSystem, StorageError } from '../io/file-system.ts'
+import { readChecked, writeWholeFile } from './checked-file.ts'
+import { SegmentIndexes } from './index-cache.ts'
+import { OffsetIndex } from './offset-index.ts'
+import { TimeIndex } from './time-index.ts'
+
+/** Largest offset distance within a segment: index entries and batches hold it as int32. */
+export const RELATIVE_OFFSET_MAX = 2 ** 31 - 1
+/** Suffix of what is to be removed: nobody reads it, recovery removes it. */
+export const DELETED_SUFFIX = '.deleted'
+
+export type SegmentSuffix = '.log' | '.index' | '.timeindex' | '.txnindex'
+export const SEGMENT_SUFFIXES: readonly SegmentSuffix[] = ['.log', '.index', '.timeindex', '.txnindex']
+
+/** `00000000000000000000.log` */
+export function segmentFileName(baseOffset: number, suffix: SegmentSuffix): string {
+  return String(baseOffset).padStart(20, '0') + suffix
+}
+
+/** Base offset and suffix of a segment's file name; undefined for any other name. */
+export function parseSegmentFileName(name: string): { baseOffset: number; suffix: SegmentSuffix } | undefined {
+  const match = /^(\d{20})(\.log|\.index|\.timeindex|\.txnindex)$/.exec(name)
+  if (match === null) return undefined
+  const baseOffset = Number(match[1])
+  return Number.isSafeInteger(baseOffset) ? { baseOffset, suffix: match[2] as SegmentSuffix } : undefined
+}
+
+export class Segment {
+  readonly baseOffset: number
+  /** Names its pages in a page cache; a new one after truncation. */
+  key: number
+  nextOffset: number
+  bytes = 0
+  maxTimestampMs = -1
+  createdMs: number
+  /** Held by the active segment only; those of closed ones come and go in the IndexCache. */
+  indexes: SegmentIndexes | undefined
+
+  constructor(options: { readonly baseOffset: number; readonly key: number; readonly createdMs: number }) {
+    this.baseOffset = options.baseOffset
+    this.nextOffset = options.baseOffset
+    this.key = options.key
+    this.createdMs = options.createdMs
+  }
+
+  /** Takes in a batch that was written at the end of the file. */
+  note(nextOffset: number, batchBytes: number, baseOffset: number, maxTimestampMs: number): void {
+    if (maxTimestampMs > this.maxTimestampMs) this.maxTimestampMs = maxTimestampMs
+    if (this.indexes !== undefined) {
+      this.indexes.offsets.note(baseOffset - this.baseOffset, this.bytes)
+      this.indexes.times.note(this.maxTimestampMs, nextOffset - 1 - this.baseOffset, this.bytes)
+    }
+    this.bytes += batchBytes
+    this.nextOffset = nextOffset
+  }
+}
+
+export type IndexesAnswer =
+  | { readonly kind: 'present'; readonly indexes: SegmentIndexes; readonly createdMs: number }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'unreadable'; readonly reason: string }
+
+/** Reads both index files of the segment at `baseOffset`, whose log has `logBytes`. A stale one counts as unreadable. */
+export function readIndexes(files: FileSystem, folder: string, baseOffset: number, logBytes: number): IndexesAnswer {
+  const offsets = readChecked(files, `${folder}/${segmentFileName(baseOffset, '.index')}`, OffsetIndex.decode)
+  if (offsets.kind !== 'present') return offsets
+  const times = readChecked(files, `${folder}/${segmentFileName(baseOffset, '.timeindex')}`, TimeIndex.decode)
+  if (times.kind !== 'present') return times
+  const covered = Math.max(offsets.value.meta.coveredBytes, times.value.meta.coveredBytes)
+  if (offsets.value.meta.baseOffset !== baseOffset || times.value.meta.baseOffset !== baseOffset) {
+    return { kind: 'unreadable', reason: `indexes of segment ${baseOffset} are those of another one` }
+  }
+  if (!(covered <= logBytes)) {
+    return {
+      kind: 'unreadable',
+      reason: `indexes of segment ${baseOffset} cover ${covered} of ${logBytes} bytes: stale`,
+    }
+  }
+  const indexes = new SegmentIndexes(offsets.value.index, times.value.index)
+  return { kind: 'present', indexes, createdMs: offsets.value.meta.createdMs }
+}
+
+/**
+ * Writes both index files, not synced: they can be made again from the log. When the space is gone they are left out.
+ * Returns whether they are there.
+ */
+export function writeIndexes(files: FileSystem, folder: string, segment: Segment, indexes: SegmentIndexes): boolean {
+  const meta = { baseOffset: segment.baseOffset, coveredBytes: segment.bytes }
+  const index = indexes.offsets.encode({ ...meta, createdMs: segment.createdMs })
+  const times = indexes.times.encode({ ...meta, maxTimestampMs: segment.maxTimestampMs })
+  try {
+    files.close(writeWholeFile(files, `${folder}/${segmentFileName(segment.baseOffset, '.index')}`, index))
+    files.close(writeWholeFile(files, `${folder}/${segmentFileName(segment.baseOffset, '.timeindex')}`, times))
+    return true
+  } catch (error) {
+    if (error instanceof StorageError && error.isSpace) return false
+    throw error
+  }
+}
