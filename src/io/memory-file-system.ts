@@ -109,7 +109,7 @@ export class MemoryFileSystem implements FileSystem {
     const { folder, name, node } = this.#lookUp(path, 'open')
     if (node === undefined && (mode === 'read' || mode === 'write')) throw fault('ENOENT', 'open', path)
     if (node !== undefined && mode === 'create-new') throw fault('EEXIST', 'open', path)
-    if (node !== undefined && this.#nodes.get(node)!.isFolder) throw fault('EISDIR', 'open', path)
+    if (node !== undefined && mode !== 'read' && this.#nodes.get(node)!.isFolder) throw fault('EISDIR', 'open', path)
     const id = node ?? this.#addNode(new MemoryFile(this.#nowMs()))
     if (node === undefined) this.#changeEntries([{ folder, name, node: id }])
     const fd = this.#nextFd++
@@ -478,7 +478,10 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   #file(fd: Fd, action: string): MemoryFile {
-    return this.#nodes.get(this.#descriptor(fd, action).node) as MemoryFile
+    const { node, path } = this.#descriptor(fd, action)
+    const file = this.#nodes.get(node)!
+    if (file.isFolder) throw fault('EISDIR', action, path)
+    return file
   }
 
   #fileToChange(fd: Fd, action: string): MemoryFile {
@@ -493,6 +496,11 @@ export class MemoryFileSystem implements FileSystem {
 
   #syncFile(fd: Fd, action: string): void {
     const { node } = this.#descriptor(fd, action)
+    if (this.#nodes.get(node)!.isFolder) {
+      this.#syncEntries((change) => change.folder === node)
+      this.counters.folderSyncs++
+      return
+    }
     this.counters.fileSyncs++
     if (!this.#dirtyFiles.has(node)) return
     const file = this.#mutable(node) as MemoryFile

@@ -33,13 +33,7 @@ import type { LogContext } from './log-context.ts'
 import { ProducerState, producerSnapshotName } from './producer-state.ts'
 import { RecentBatches } from './recent-batches.ts'
 import { checkRecovered, type PartitionCheckpoint, type RecoveredPartition } from './recovered-partition.ts'
-import {
-  RELATIVE_OFFSET_MAX,
-  readIndexes,
-  Segment,
-  segmentFileName,
-  writeIndexes,
-} from './segment.ts'
+import { RELATIVE_OFFSET_MAX, readIndexes, Segment, segmentFileName, writeIndexes } from './segment.ts'
 import { SegmentAppender } from './segment-appender.ts'
 import { StagedBatches } from './staged-batches.ts'
 import { UnsyncedFiles } from './unsynced-files.ts'

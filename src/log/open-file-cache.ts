@@ -1,0 +1,130 @@
+/**
+ * OpenFileCache: at most so many descriptors for files that are read now and then (cold segments, indexes), oldest out first.
+ *
+ * Owns        the descriptors it opened, until evicted, invalidated or closed; nobody else closes them
+ * Thread      one instance belongs to one thread. A pin protects a descriptor while another thread (the disk thread) reads it
+ * Invariants  C1 a pinned descriptor is never closed          checked in: test/unit/log/open-file-cache.test.ts
+ *             C2 open descriptors <= filesOpenMax, unless more are pinned at once: a read may not fail for want of a slot;
+ *                the surplus closes as the pins go
+ * Limits      filesOpenMax
+ * Failure     StorageError of the port's open; a failed close of an evicted file is thrown to whoever caused the eviction
+ */
+import { assert } from '../base/assert.ts'
+import type { Fd, FileSystem } from '../io/file-system.ts'
+
+type OpenMode = Parameters<FileSystem['open']>[1]
+
+interface Entry {
+  readonly fd: Fd
+  readonly path: string
+  readonly mode: OpenMode
+  pins: number
+  /** Taken out of the cache while pinned: close at the last unpin. */
+  isOrphan: boolean
+}
+
+export interface OpenFileCacheOptions {
+  readonly filesOpenMax: number
+}
+
+export class OpenFileCache {
+  readonly #files: FileSystem
+  readonly #filesOpenMax: number
+  /** In order of use, least recent first: a hit moves its entry to the end. */
+  readonly #byPath = new Map<string, Entry>()
+  readonly #byFd = new Map<Fd, Entry>()
+  #hits = 0
+  #misses = 0
+  #evictions = 0
+
+  constructor(files: FileSystem, options: OpenFileCacheOptions) {
+    assert(options.filesOpenMax >= 1, `filesOpenMax ${options.filesOpenMax} is below 1`)
+    this.#files = files
+    this.#filesOpenMax = options.filesOpenMax
+  }
+
+  /** Descriptors open now, pinned orphans included. */
+  get openCount(): number {
+    return this.#byFd.size
+  }
+
+  get counters(): { readonly hits: number; readonly misses: number; readonly evictions: number } {
+    return { hits: this.#hits, misses: this.#misses, evictions: this.#evictions }
+  }
+
+  /**
+   * The open descriptor of `path`, opened if need be, pinned until release(fd). A descriptor for writing serves a reader;
+   * a reader's is replaced when a writer comes.
+   */
+  acquire(path: string, mode: OpenMode): Fd {
+    const held = this.#byPath.get(path)
+    if (held !== undefined && serves(held.mode, mode)) {
+      this.#hits++
+      this.#byPath.delete(path)
+      this.#byPath.set(path, held)
+      held.pins++
+      return held.fd
+    }
+    this.#misses++
+    if (held !== undefined) this.#drop(held)
+    // Room first: at the process's descriptor limit an open would fail while an idle file could have gone.
+    this.#evictDownTo(this.#filesOpenMax - 1)
+    const entry: Entry = { fd: this.#files.open(path, mode), path, mode, pins: 1, isOrphan: false }
+    this.#byPath.set(path, entry)
+    this.#byFd.set(entry.fd, entry)
+    return entry.fd
+  }
+
+  /** Ends one acquire(); the descriptor stays open while there is room. */
+  release(fd: Fd): void {
+    const entry = this.#byFd.get(fd)
+    assert(entry !== undefined && entry.pins > 0, `release of fd ${fd}, which is not pinned`)
+    entry.pins--
+    if (entry.pins > 0) return
+    if (entry.isOrphan) this.#close(entry)
+    else this.#evictDownTo(this.#filesOpenMax)
+  }
+
+  /** Forgets `path`, before it is removed or renamed: closed now, or at its last release. */
+  evict(path: string): void {
+    const entry = this.#byPath.get(path)
+    if (entry !== undefined) this.#drop(entry)
+  }
+
+  /** Forgets every path that starts with `folder` and a slash. */
+  evictFolder(folder: string): void {
+    for (const [path, entry] of this.#byPath) if (path.startsWith(`${folder}/`)) this.#drop(entry)
+  }
+
+  /** Closes everything; nothing may be pinned. */
+  close(): void {
+    for (const entry of this.#byFd.values()) assert(entry.pins === 0, `close with ${entry.path} still pinned`)
+    for (const entry of [...this.#byFd.values()]) this.#drop(entry)
+  }
+
+  #evictDownTo(openMax: number): void {
+    if (this.#byFd.size <= openMax) return
+    for (const entry of this.#byPath.values()) {
+      if (entry.pins > 0) continue
+      this.#evictions++
+      this.#drop(entry)
+      if (this.#byFd.size <= openMax) return
+    }
+  }
+
+  #drop(entry: Entry): void {
+    this.#byPath.delete(entry.path)
+    if (entry.pins > 0) entry.isOrphan = true
+    else this.#close(entry)
+  }
+
+  #close(entry: Entry): void {
+    this.#byFd.delete(entry.fd)
+    this.#files.close(entry.fd)
+  }
+}
+
+function serves(held: OpenMode, wanted: OpenMode): boolean {
+  if (wanted === 'create-new') return false
+  return wanted === 'read' || held !== 'read'
+}
