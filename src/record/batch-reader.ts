@@ -51,6 +51,8 @@ export class BatchReader {
   #isCut = false
   #fault: MillraceError | undefined
   #nextOffset = 0
+  /** Where the batch before ended: offsets rise from batch to batch. */
+  #baseOffsetMin = 0
 
   // The batch that is open.
   #left = 0
@@ -89,6 +91,7 @@ export class BatchReader {
     this.#nextOffset = fromOffset
     this.#isCut = false
     this.#fault = undefined
+    this.#baseOffsetMin = 0
     this.#batchNextOffset = fromOffset
     this.#left = 0
     this.#offset = -1
@@ -173,6 +176,7 @@ export class BatchReader {
     this.#checkHeader(batch)
     this.#bodyAt = at + total
     this.#batchNextOffset = batch.nextOffset
+    this.#baseOffsetMin = batch.nextOffset
     const accepted = this.#accept?.(batch) ?? true
     if (!accepted || batch.isControl || batch.lastOffset < this.#fromOffset) return true
     try {
@@ -190,6 +194,8 @@ export class BatchReader {
     if (this.#checkCrc && batch.computeCrc() !== batch.crc) this.#corrupt('its checksum does not match')
     const isOrdered = batch.lastOffsetDelta >= 0 && batch.baseOffset >= 0 && Number.isSafeInteger(batch.nextOffset)
     if (!isOrdered) this.#corrupt(`its offsets ${batch.baseOffset} to ${batch.lastOffset} are not in order`)
+    if (batch.baseOffset < this.#baseOffsetMin)
+      this.#corrupt(`it begins before offset ${this.#baseOffsetMin}, where the batch before it ended`)
     if (batch.recordsCount < 0 || batch.recordsCount > batch.lastOffsetDelta + 1)
       this.#corrupt(`it says it has ${batch.recordsCount} records in ${batch.lastOffsetDelta + 1} offsets`)
     if (Number.isNaN(batch.baseTimestamp) || Number.isNaN(batch.maxTimestamp))

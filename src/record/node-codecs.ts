@@ -63,7 +63,8 @@ function guarded(name: CodecName, codec: Codec): Codec {
         })
       }
       if (unpacked.length > maxBytes) throw tooLarge(name, maxBytes)
-      return unpacked
+      // Plain bytes, so that keys and values are of one kind whether their batch was packed or not.
+      return new Uint8Array(unpacked.buffer, unpacked.byteOffset, unpacked.length)
     },
   }
 }
