@@ -13,7 +13,7 @@ interface Ban {
   readonly but?: RegExp
 }
 
-const ROOTS = /^src\/(base\/node|cli|main\.ts|in-process)/
+const ROOTS = /^src\/(base\/(node|browser)|cli|main\.ts|in-process)/
 
 const BANS: readonly Ban[] = [
   { what: /\bDate\.now\(/, instead: 'clock.nowMs() of the injected Clock', inside: /^src\//, but: ROOTS },

@@ -1,0 +1,211 @@
+/** Admin: what changes or describes the cluster's topics. Every call takes an AbortSignal and throws MillraceError. */
+import { MillraceError } from '../model/errors.ts'
+import {
+  addPartitions,
+  alterTopicConfig,
+  type ClusterDescription,
+  createTopic,
+  deleteTopic,
+  describeCluster,
+  metadata,
+  trim,
+} from '../protocol/index.ts'
+import { checkedInteger } from './client-options.ts'
+import type { MetadataCache, PartitionInfo, TopicInfo } from './metadata-cache.ts'
+import { checkedPosition, type PartitionOffset, type Positions } from './positions.ts'
+import { type Position, type TopicLike, topicName } from './record-types.ts'
+import type { Requests } from './requests.ts'
+
+export interface CreateTopicOptions {
+  /** Default: the broker's. */
+  readonly partitions?: number
+  readonly replicas?: number
+  readonly config?: Readonly<Record<string, string>>
+  /** A topic of this name is not an error: `created` is false. */
+  readonly ifNotExists?: boolean
+  readonly validateOnly?: boolean
+  readonly signal?: AbortSignal
+}
+
+export interface CreatedTopic {
+  readonly name: string
+  readonly topicId: string
+  readonly partitions: number
+  readonly created: boolean
+}
+
+export interface TopicSummary {
+  readonly name: string
+  readonly topicId: string
+  readonly partitions: number
+}
+
+export interface PartitionDescription extends PartitionInfo {
+  readonly partition: number
+  readonly logStartOffset: number | undefined
+  readonly highWatermark: number | undefined
+}
+
+export interface TopicDescription {
+  readonly name: string
+  readonly topicId: string
+  readonly config: Readonly<Record<string, string>>
+  readonly partitions: readonly PartitionDescription[]
+}
+
+export interface AlterTopicOptions {
+  /** The new total; more than now. */
+  readonly partitions?: number
+  readonly set?: Readonly<Record<string, string>>
+  /** Keys that go back to their default. */
+  readonly remove?: readonly string[]
+  readonly signal?: AbortSignal
+}
+
+export interface TrimOptions {
+  /** Records before it go; the high watermark, when left out. */
+  readonly before?: number
+  /** Default: all. */
+  readonly partitions?: readonly number[]
+  readonly signal?: AbortSignal
+}
+
+interface SignalOption {
+  readonly signal?: AbortSignal
+}
+
+export class TopicAdmin {
+  readonly #requests: Requests
+  readonly #metadata: MetadataCache
+  readonly #positions: Positions
+
+  constructor(parts: { requests: Requests; metadata: MetadataCache; positions: Positions }) {
+    this.#requests = parts.requests
+    this.#metadata = parts.metadata
+    this.#positions = parts.positions
+  }
+
+  async create(name: string, options: CreateTopicOptions = {}): Promise<CreatedTopic> {
+    const request = {
+      name,
+      partitions: options.partitions ?? -1,
+      replicas: options.replicas ?? -1,
+      config: options.config ?? {},
+      ifNotExists: options.ifNotExists ?? false,
+      validateOnly: options.validateOnly ?? false,
+    }
+    for (const field of ['partitions', 'replicas'] as const)
+      if (options[field] !== undefined) checkedInteger(field, request[field], 1, 2 ** 31 - 1)
+    const reply = await this.#requests.ask(createTopic, request, { changes: true, signal: options.signal })
+    this.#metadata.forget(name)
+    return { name, topicId: reply.topicId, partitions: reply.partitions, created: reply.created }
+  }
+
+  /** All topics, by name. */
+  async list(options: SignalOption = {}): Promise<TopicSummary[]> {
+    const reply = await this.#requests.ask(metadata, { topics: null }, options)
+    return reply.topics
+      .filter((topic) => topic.errorNumber === 0)
+      .map((topic) => ({ name: topic.name, topicId: topic.topicId, partitions: topic.partitions.length }))
+      .sort((left, right) => (left.name < right.name ? -1 : 1))
+  }
+
+  /** A topic with its partitions' leaders and ends; offsets are undefined where a partition does not answer. */
+  async describe(topic: TopicLike, options: SignalOption = {}): Promise<TopicDescription> {
+    const info = await this.#fresh(topicName(topic))
+    const serving = info.partitions.flatMap((each, index) =>
+      each.leaderNodeId >= 0 && each.offline === null ? [index] : [],
+    )
+    const starts = await this.#positions.resolve(info.name, serving, 'start', options.signal)
+    const ends = await this.#positions.resolve(info.name, serving, 'end', options.signal)
+    const find = (list: readonly PartitionOffset[], partition: number): number | undefined =>
+      list.find((each) => each.partition === partition)?.offset
+    return {
+      name: info.name,
+      topicId: info.topicId,
+      config: info.config,
+      partitions: info.partitions.map((each, partition) => ({
+        partition,
+        ...each,
+        logStartOffset: find(starts, partition),
+        highWatermark: find(ends, partition),
+      })),
+    }
+  }
+
+  async delete(topic: TopicLike, options: SignalOption = {}): Promise<void> {
+    const name = topicName(topic)
+    await this.#requests.ask(deleteTopic, { name }, { changes: true, ...options })
+    this.#metadata.forget(name)
+  }
+
+  /** Adds partitions, sets and removes configuration keys. Answers the keys the topic has set itself afterwards. */
+  async alter(topic: TopicLike, options: AlterTopicOptions): Promise<Readonly<Record<string, string>>> {
+    const name = topicName(topic)
+    const { signal } = options
+    if (options.partitions !== undefined) {
+      const totalPartitions = checkedInteger('partitions', options.partitions, 1, 2 ** 31 - 1)
+      await this.#requests.ask(addPartitions, { name, totalPartitions }, { changes: true, signal })
+    }
+    let config: Readonly<Record<string, string>> | undefined
+    if (options.set !== undefined || options.remove !== undefined) {
+      const request = { name, set: options.set ?? {}, remove: options.remove ?? [] }
+      config = (await this.#requests.ask(alterTopicConfig, request, { changes: true, signal })).config
+    }
+    const info = await this.#fresh(name)
+    return config ?? info.config
+  }
+
+  /** Removes the records before an offset. Answers each partition's new log start. */
+  async trim(topic: TopicLike, options: TrimOptions = {}): Promise<PartitionOffset[]> {
+    const info = await this.#fresh(topicName(topic))
+    const beforeOffset = options.before ?? -1
+    if (options.before !== undefined) checkedInteger('before', beforeOffset, 0, Number.MAX_SAFE_INTEGER)
+    const results: PartitionOffset[] = []
+    for (const partition of checkedPartitions(info, options.partitions)) {
+      const nodeId = info.partitions[partition]!.leaderNodeId
+      const request = { topicId: info.topicId, partition, beforeOffset }
+      const asked = { changes: true, signal: options.signal, ...(nodeId < 0 ? {} : { nodeId }) }
+      const reply = await this.#requests.ask(trim, request, asked)
+      results.push({ partition, offset: reply.logStartOffset })
+    }
+    return results
+  }
+
+  /** The offset of a position in every partition. */
+  async offsets(topic: TopicLike, position: Position, options: SignalOption = {}): Promise<PartitionOffset[]> {
+    const info = await this.#fresh(topicName(topic))
+    const all = info.partitions.map((_, index) => index)
+    return this.#positions.resolve(info.name, all, checkedPosition('position', position), options.signal)
+  }
+
+  async #fresh(name: string): Promise<TopicInfo> {
+    this.#metadata.forget(name)
+    return this.#metadata.get(name)
+  }
+}
+
+export class Admin {
+  readonly topics: TopicAdmin
+  readonly #requests: Requests
+
+  constructor(parts: { requests: Requests; metadata: MetadataCache; positions: Positions }) {
+    this.#requests = parts.requests
+    this.topics = new TopicAdmin(parts)
+  }
+
+  /** Brokers, shards and counts, as `/api/v1/cluster` gives them. */
+  async describeCluster(options: SignalOption = {}): Promise<ClusterDescription> {
+    return (await this.#requests.ask(describeCluster, {}, options)).cluster
+  }
+}
+
+/** The partitions asked for, all when none are named. Throws INVALID_ARGUMENT for one the topic does not have. */
+export function checkedPartitions(info: TopicInfo, partitions: readonly number[] | undefined): readonly number[] {
+  const count = info.partitions.length
+  if (partitions === undefined) return info.partitions.map((_, index) => index)
+  for (const partition of partitions)
+    if (!Number.isInteger(partition) || partition < 0 || partition >= count)
+      throw new MillraceError('INVALID_ARGUMENT', `${info.name} has partitions 0 to ${count - 1}, not ${partition}`)
+  return [...new Set(partitions)]
+}

@@ -1,0 +1,166 @@
+/**
+ * BrokerConnections: one connection to each broker the client needs, made when asked for, made again when lost.
+ *
+ * Invariants  at most one connection, and one attempt, per URL
+ * Limits      as many connections as URLs: those given and those that metadata names
+ * Failure     attempts are spaced by exponential backoff with jitter, per URL; a refused token is final and thrown at once
+ */
+import { MillraceError } from '../model/errors.ts'
+import type { MetadataBroker } from '../protocol/index.ts'
+import { sleep, throwIfAborted } from './abort.ts'
+import { type BackoffOptions, backoffMs } from './backoff.ts'
+import type { ClientRuntime } from './client-runtime.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
+
+/** What no further attempt can mend. */
+const FINAL_CODES = ['SASL_AUTHENTICATION_FAILED', 'UNSUPPORTED_VERSION', 'INVALID_ARGUMENT', 'CLOSED']
+
+interface Endpoint {
+  readonly url: string
+  connection: Connection | undefined
+  attempt: Promise<Connection> | undefined
+  failures: number
+  notBeforeMs: number
+  /** The broker that answered here last. */
+  nodeId: number | undefined
+}
+
+export interface WaitOptions {
+  /** Keep trying until then, on the monotonic clock; without one every candidate is tried once. */
+  readonly deadlineMs?: number
+  readonly signal?: AbortSignal | undefined
+}
+
+export class BrokerConnections {
+  readonly #runtime: ClientRuntime
+  readonly #options: ConnectionOptions & { readonly backoff: BackoffOptions }
+  readonly #bootstrap: readonly Endpoint[]
+  readonly #endpoints = new Map<string, Endpoint>()
+  readonly #nodeUrls = new Map<number, string>()
+  #onConnect: ((connection: Connection) => void)[] = []
+  #closed = false
+
+  constructor(
+    runtime: ClientRuntime,
+    urls: readonly string[],
+    options: ConnectionOptions & { readonly backoff: BackoffOptions },
+  ) {
+    this.#runtime = runtime
+    this.#options = options
+    this.#bootstrap = urls.map((url) => this.#endpoint(url))
+  }
+
+  /** Runs `listener` for every connection made from now on. */
+  onConnect(listener: (connection: Connection) => void): void {
+    this.#onConnect.push(listener)
+  }
+
+  /** Takes note of where brokers are. */
+  learn(brokers: readonly MetadataBroker[]): void {
+    this.#nodeUrls.clear()
+    for (const broker of brokers) if (broker.url !== '') this.#nodeUrls.set(broker.nodeId, broker.url)
+  }
+
+  /** A connection to any broker. */
+  any(options: WaitOptions = {}): Promise<Connection> {
+    const open = this.#bootstrap.find((endpoint) => endpoint.connection?.isOpen)
+    if (open?.connection !== undefined) return Promise.resolve(open.connection)
+    return this.#firstOf(() => this.#bootstrap, options)
+  }
+
+  /** A connection to the broker `nodeId`; undefined where no URL is known for it. */
+  node(nodeId: number, options: WaitOptions = {}): Promise<Connection> {
+    const open = this.openTo(nodeId)
+    if (open !== undefined) return Promise.resolve(open)
+    return this.#firstOf(() => this.#candidates(nodeId), options)
+  }
+
+  /** The open connection to a broker, if there is one. */
+  openTo(nodeId: number): Connection | undefined {
+    for (const endpoint of this.#endpoints.values())
+      if (endpoint.nodeId === nodeId && endpoint.connection?.isOpen) return endpoint.connection
+    return undefined
+  }
+
+  /** Where a broker answered before, else where metadata says it is, else (metadata knows no other) the given URLs. */
+  #candidates(nodeId: number): readonly Endpoint[] {
+    const seen = [...this.#endpoints.values()].filter((endpoint) => endpoint.nodeId === nodeId)
+    if (seen.length > 0) return seen
+    const url = this.#nodeUrls.get(nodeId)
+    return url === undefined ? this.#bootstrap : [this.#endpoint(url)]
+  }
+
+  async #firstOf(candidates: () => readonly Endpoint[], options: WaitOptions): Promise<Connection> {
+    const { clock } = this.#runtime
+    const tried = new Set<Endpoint>()
+    for (;;) {
+      if (this.#closed) throw new MillraceError('CLOSED', 'the client is closed')
+      throwIfAborted(options.signal)
+      const endpoint = [...candidates()].sort((left, right) => left.notBeforeMs - right.notBeforeMs)[0]
+      if (endpoint === undefined) throw new MillraceError('CONNECTION_FAILED', 'no URL of a broker is known')
+      const waitMs = endpoint.notBeforeMs - clock.monotonicMs()
+      if (waitMs > 0) await sleep(this.#runtime, waitMs, options.signal)
+      try {
+        return await this.#open(endpoint)
+      } catch (error) {
+        tried.add(endpoint)
+        if (error instanceof MillraceError && FINAL_CODES.includes(error.code)) throw error
+        if (
+          options.deadlineMs === undefined
+            ? tried.size >= candidates().length
+            : clock.monotonicMs() >= options.deadlineMs
+        )
+          throw error
+      }
+    }
+  }
+
+  #endpoint(url: string): Endpoint {
+    let endpoint = this.#endpoints.get(url)
+    if (endpoint === undefined) {
+      const notBeforeMs = Number.NEGATIVE_INFINITY
+      endpoint = { url, connection: undefined, attempt: undefined, failures: 0, notBeforeMs, nodeId: undefined }
+      this.#endpoints.set(url, endpoint)
+    }
+    return endpoint
+  }
+
+  #open(endpoint: Endpoint): Promise<Connection> {
+    if (endpoint.connection?.isOpen) return Promise.resolve(endpoint.connection)
+    endpoint.attempt ??= this.#attempt(endpoint).finally(() => {
+      endpoint.attempt = undefined
+    })
+    return endpoint.attempt
+  }
+
+  async #attempt(endpoint: Endpoint): Promise<Connection> {
+    try {
+      const connection = await Connection.open(this.#runtime, endpoint.url, this.#options)
+      if (this.#closed) {
+        connection.close()
+        throw new MillraceError('CLOSED', 'the client is closed')
+      }
+      endpoint.connection = connection
+      endpoint.failures = 0
+      endpoint.nodeId = connection.broker.nodeId
+      connection.onEnd(() => this.#lost(endpoint))
+      for (const listener of this.#onConnect) listener(connection)
+      return connection
+    } catch (error) {
+      this.#lost(endpoint)
+      throw error
+    }
+  }
+
+  #lost(endpoint: Endpoint): void {
+    endpoint.connection = undefined
+    endpoint.failures++
+    endpoint.notBeforeMs =
+      this.#runtime.clock.monotonicMs() + backoffMs(this.#runtime.prng, endpoint.failures, this.#options.backoff)
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const endpoint of this.#endpoints.values()) endpoint.connection?.close()
+  }
+}

@@ -1,0 +1,80 @@
+/** Options of connect(), their defaults and their checks. Every number has its unit in its name. */
+import { MillraceError } from '../model/errors.ts'
+
+export interface ClientOptions {
+  /** Sent with every connection, for a broker that asks for one. */
+  readonly token?: string
+  /** How the broker's logs name this client. */
+  readonly clientName?: string
+  /** One connection attempt, hello included. Default 10,000. */
+  readonly connectTimeoutMs?: number
+  /** How long connect() keeps trying when no broker answers. Default 0: every URL once. */
+  readonly connectWaitMs?: number
+  /** A request without a reply for so long ends its connection. Default 30,000. */
+  readonly requestTimeoutMs?: number
+  /** First and largest delay between attempts. Defaults 50 and 2,000. */
+  readonly backoffMsMin?: number
+  readonly backoffMsMax?: number
+  /** Gives connect() up. */
+  readonly signal?: AbortSignal
+}
+
+export interface ResolvedClientOptions {
+  readonly token: string | undefined
+  readonly clientName: string
+  readonly connectTimeoutMs: number
+  readonly connectWaitMs: number
+  readonly requestTimeoutMs: number
+  readonly backoffMsMin: number
+  readonly backoffMsMax: number
+}
+
+export const CLIENT_VERSION = '0.1.0'
+
+export function resolveClientOptions(options: ClientOptions): ResolvedClientOptions {
+  return {
+    token: options.token,
+    clientName: options.clientName ?? 'millrace-client',
+    connectTimeoutMs: checkedInteger('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 1, 600_000),
+    connectWaitMs: checkedInteger('connectWaitMs', options.connectWaitMs ?? 0, 0, Number.MAX_SAFE_INTEGER),
+    requestTimeoutMs: checkedInteger('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 1, 600_000),
+    backoffMsMin: checkedInteger('backoffMsMin', options.backoffMsMin ?? 50, 1, 600_000),
+    backoffMsMax: checkedInteger('backoffMsMax', options.backoffMsMax ?? 2_000, 1, 600_000),
+  }
+}
+
+/** `value` if it is an integer in [min, max], else INVALID_ARGUMENT that names the option. */
+export function checkedInteger(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return value
+  const most = max === Number.MAX_SAFE_INTEGER ? '' : ` and at most ${max}`
+  throw new MillraceError(
+    'INVALID_ARGUMENT',
+    `${name}: expected an integer of at least ${min}${most}, not ${String(value)}`,
+  )
+}
+
+/** `value` if it is one of the choices, else INVALID_ARGUMENT that names the option. */
+export function checkedChoice<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
+  if ((choices as readonly unknown[]).includes(value)) return value as T
+  throw new MillraceError('INVALID_ARGUMENT', `${name}: expected one of ${choices.join(', ')}, not '${String(value)}'`)
+}
+
+/** URLs of brokers, checked; `host:port` stands for `ws://host:port`. */
+export function checkedUrls(urls: string | readonly string[]): string[] {
+  const list = typeof urls === 'string' ? urls.split(',').map((url) => url.trim()) : [...urls]
+  if (list.length === 0) throw new MillraceError('INVALID_ARGUMENT', 'connect() needs at least one URL')
+  return list.map((text) => {
+    const url = parsedUrl(/^[a-z]+:\/\//i.test(text) ? text : `ws://${text}`)
+    if (url === undefined || (url.protocol !== 'ws:' && url.protocol !== 'wss:') || url.hostname === '')
+      throw new MillraceError('INVALID_ARGUMENT', `'${text}' is not the URL of a broker, such as ws://127.0.0.1:7171`)
+    return url.href.replace(/\/$/, '')
+  })
+}
+
+function parsedUrl(text: string): URL | undefined {
+  try {
+    return new URL(text)
+  } catch {
+    return undefined
+  }
+}

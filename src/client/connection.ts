@@ -1,0 +1,327 @@
+/**
+ * Connection: one WebSocket to one broker: hello, correlation of requests and replies, credit, timeouts.
+ *
+ * Invariants  C1 sentBytes <= grantedBytes: a frame beyond the credit waits in the outbox       checked in: #transmit()
+ *             C2 every request ends exactly once: reply, error, timeout or the connection's end   checked in: #end()
+ * Ordering    requests leave in the order they were made; replies may come in another
+ * Limits      the outbox is bounded by its callers (the producer's bufferBytesMax, one fetch a broker)
+ * Failure     a request that is not answered in time ends the whole connection: its state is unknown, and so is that of
+ *             whatever was sent after it. Requests fail with NETWORK_EXCEPTION (sent, outcome unknown) or
+ *             CONNECTION_FAILED (never sent)
+ */
+import { assert } from '../base/assert.ts'
+import { MillraceError } from '../model/errors.ts'
+import {
+  Api,
+  type Codec,
+  credit,
+  decodeFrame,
+  type Frame,
+  type HelloReply,
+  hello,
+  PROLOGUE_BYTES,
+  unwrapReply,
+  writePrologue,
+} from '../protocol/index.ts'
+import type { TransportClose, TransportConnection } from '../transport/transport.ts'
+import type { ClientRuntime, Timer } from './client-runtime.ts'
+
+export interface ConnectionOptions {
+  readonly clientName: string
+  readonly clientVersion: string
+  readonly token?: string | undefined
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+}
+
+/** A reply with its header decoded; `body` is a view of the received message. */
+export interface Reply<T> {
+  readonly value: T
+  readonly body: Uint8Array
+}
+
+export interface CallOptions {
+  readonly body?: readonly Uint8Array[]
+  /** Until the reply, from the moment of the call; default requestTimeoutMs. */
+  readonly timeoutMs?: number
+}
+
+interface PendingRequest {
+  readonly resolve: (frame: Frame) => void
+  readonly reject: (error: MillraceError) => void
+  readonly deadlineMs: number
+  readonly name: string
+  sent: boolean
+}
+
+interface OutgoingFrame {
+  readonly correlationId: number
+  readonly parts: readonly Uint8Array[]
+  readonly bytes: number
+  readonly done: (() => void) | undefined
+}
+
+const NO_PARTS: readonly Uint8Array[] = []
+/** A reply carries at most a fetch's bytes and a header. */
+const MESSAGE_BYTES_MAX = 80 * 1024 * 1024
+/** Deadlines are looked at this often: one timer a connection instead of one a request. */
+const DEADLINE_CHECK_MS = 100
+const HTTP_UNAUTHORISED = [401, 403]
+
+export class Connection {
+  readonly url: string
+  readonly #runtime: ClientRuntime
+  readonly #options: ConnectionOptions
+  readonly #pending = new Map<number, PendingRequest>()
+  #transport: TransportConnection
+  #outbox: OutgoingFrame[] = []
+  #outboxHead = 0
+  #correlationId = 0
+  #sentBytes = 0
+  #grantedBytes = 0
+  #timer: Timer | undefined
+  #hello: HelloReply | undefined
+  #failure: MillraceError | undefined
+  #onEnd: (() => void)[] = []
+  #onCredit: (() => void)[] = []
+
+  private constructor(runtime: ClientRuntime, url: string, options: ConnectionOptions, onOpen: () => void) {
+    this.url = url
+    this.#runtime = runtime
+    this.#options = options
+    this.#transport = runtime.transport.connect(
+      url,
+      { token: options.token, connectTimeoutMs: options.connectTimeoutMs, messageBytesMax: MESSAGE_BYTES_MAX },
+      { onOpen, onMessage: (bytes) => this.#receive(bytes), onClose: (close) => this.#closed(close) },
+    )
+  }
+
+  /** Connects and says hello. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED or UNSUPPORTED_VERSION. */
+  static async open(runtime: ClientRuntime, url: string, options: ConnectionOptions): Promise<Connection> {
+    let timer: Timer | undefined
+    let connection: Connection | undefined
+    try {
+      await new Promise<void>((resolve, reject) => {
+        connection = new Connection(runtime, url, options, resolve)
+        connection.#onEnd.push(() => reject(connection!.#failure))
+        timer = runtime.startTimer(options.connectTimeoutMs, () =>
+          connection!.fail(
+            new MillraceError('CONNECTION_FAILED', `${url}: no answer within ${options.connectTimeoutMs} ms`),
+          ),
+        )
+      })
+      await connection!.#sayHello()
+      return connection!
+    } catch (error) {
+      connection?.close()
+      throw error
+    } finally {
+      timer?.cancel()
+    }
+  }
+
+  async #sayHello(): Promise<void> {
+    const { clientName, clientVersion, token } = this.#options
+    this.#grantedBytes = Number.MAX_SAFE_INTEGER // the hello itself is not counted
+    const timeoutMs = this.#options.connectTimeoutMs
+    const reply = await this.call(hello, { clientName, clientVersion, token: token ?? null }, { timeoutMs })
+    this.#sentBytes = 0
+    this.#grantedBytes = reply.value.creditBytes
+    this.#hello = reply.value
+  }
+
+  /** What the broker said of itself. */
+  get broker(): HelloReply {
+    assert(this.#hello !== undefined, 'a connection is handed out after its hello')
+    return this.#hello
+  }
+
+  get isOpen(): boolean {
+    return this.#failure === undefined
+  }
+
+  /** True when a frame of `bytes` could leave now, without waiting for credit. */
+  hasCredit(bytes: number): boolean {
+    return this.#outboxHead === this.#outbox.length && this.#sentBytes + bytes <= this.#grantedBytes
+  }
+
+  /** Bytes that wait for credit or for the platform. */
+  get queuedBytes(): number {
+    let bytes = this.#transport.bufferedBytes
+    for (let index = this.#outboxHead; index < this.#outbox.length; index++) bytes += this.#outbox[index]!.bytes
+    return bytes
+  }
+
+  /** Runs `listener` once, when the connection has ended. */
+  onEnd(listener: () => void): void {
+    if (this.#failure !== undefined) queueMicrotask(listener)
+    else this.#onEnd.push(listener)
+  }
+
+  /** Runs `listener` whenever the broker grants credit. */
+  onCredit(listener: () => void): void {
+    this.#onCredit.push(listener)
+  }
+
+  /** Sends a request and waits for its reply; an error in the reply's header is thrown as MillraceError. */
+  async call<Request, Value>(
+    codec: Codec<Request, Value>,
+    request: Request,
+    options: CallOptions = {},
+  ): Promise<Reply<Value>> {
+    const header = codec.encodeRequest(request)
+    const frame = await this.#request(codec.api, codec.name, header, options)
+    return { value: unwrapReply(codec.decodeReply(frame.header)), body: frame.body }
+  }
+
+  /** Sends a request that gets no reply; `done` runs when the platform has taken its bytes, or the connection has ended. */
+  sendOneWay(api: number, header: Uint8Array, body: readonly Uint8Array[], done: () => void): void {
+    if (this.#failure !== undefined) {
+      queueMicrotask(done)
+      return
+    }
+    this.#enqueue(api, this.#nextCorrelationId(), header, body, done)
+  }
+
+  #request(api: number, name: string, header: Uint8Array, options: CallOptions): Promise<Frame> {
+    if (this.#failure !== undefined) return Promise.reject(unsent(this.#failure))
+    return new Promise<Frame>((resolve, reject) => {
+      const deadlineMs = this.#runtime.clock.monotonicMs() + (options.timeoutMs ?? this.#options.requestTimeoutMs)
+      const correlationId = this.#nextCorrelationId()
+      this.#pending.set(correlationId, { resolve, reject, deadlineMs, name, sent: false })
+      this.#enqueue(api, correlationId, header, options.body ?? NO_PARTS, undefined)
+      this.#timer ??= this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
+    })
+  }
+
+  #nextCorrelationId(): number {
+    do this.#correlationId = this.#correlationId === 0xffff_ffff ? 1 : this.#correlationId + 1
+    while (this.#pending.has(this.#correlationId))
+    return this.#correlationId
+  }
+
+  #enqueue(
+    api: number,
+    correlationId: number,
+    header: Uint8Array,
+    body: readonly Uint8Array[],
+    done: (() => void) | undefined,
+  ): void {
+    const head = new Uint8Array(PROLOGUE_BYTES + header.length)
+    writePrologue(head, 0, { api, isReply: false, correlationId }, header.length)
+    head.set(header, PROLOGUE_BYTES)
+    let bytes = head.length
+    for (const part of body) bytes += part.length
+    this.#outbox.push({ correlationId, parts: [head, ...body], bytes, done })
+    this.#transmit()
+  }
+
+  #transmit(): void {
+    while (this.#outboxHead < this.#outbox.length) {
+      const frame = this.#outbox[this.#outboxHead]!
+      if (this.#sentBytes + frame.bytes > this.#grantedBytes) return
+      this.#outboxHead++
+      this.#sentBytes += frame.bytes
+      const pending = this.#pending.get(frame.correlationId)
+      if (pending !== undefined) pending.sent = true
+      this.#transport.send(frame.parts, frame.done)
+    }
+    this.#outbox = []
+    this.#outboxHead = 0
+  }
+
+  #receive(bytes: Uint8Array): void {
+    const decoded = decodeFrame(bytes)
+    if (decoded.kind !== 'frame') {
+      this.fail(new MillraceError('NETWORK_EXCEPTION', `${this.url}: not a frame: ${decoded.text}`))
+      return
+    }
+    const { frame } = decoded
+    if (frame.api === Api.CREDIT) {
+      this.#receiveCredit(frame)
+      return
+    }
+    const pending = this.#pending.get(frame.correlationId)
+    if (pending === undefined || !frame.isReply) return // the reply of a request nobody waits for any more
+    this.#pending.delete(frame.correlationId)
+    pending.resolve(frame)
+  }
+
+  #receiveCredit(frame: Frame): void {
+    let grantedBytes: number
+    try {
+      grantedBytes = credit.decode(frame.header).grantedBytes
+    } catch (cause) {
+      this.fail(new MillraceError('NETWORK_EXCEPTION', `${this.url}: a credit message is malformed`, { cause }))
+      return
+    }
+    if (grantedBytes <= this.#grantedBytes) return
+    this.#grantedBytes = grantedBytes
+    this.#transmit()
+    for (const listener of this.#onCredit) listener()
+  }
+
+  #checkDeadlines(): void {
+    this.#timer = undefined
+    if (this.#failure !== undefined) return
+    const nowMs = this.#runtime.clock.monotonicMs()
+    for (const pending of this.#pending.values()) {
+      if (nowMs < pending.deadlineMs) continue
+      const why = `${this.url}: no reply to ${pending.name} in time`
+      this.fail(new MillraceError('REQUEST_TIMED_OUT', why))
+      return
+    }
+    if (this.#pending.size > 0) this.#timer = this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
+  }
+
+  #closed(close: TransportClose): void {
+    if (close.httpStatus !== undefined && HTTP_UNAUTHORISED.includes(close.httpStatus)) {
+      this.#end(new MillraceError('SASL_AUTHENTICATION_FAILED', `${this.url}: ${close.text}`))
+      return
+    }
+    const code = close.code === 1006 ? '' : ` (close code ${close.code})`
+    const kind = this.#hello === undefined ? 'CONNECTION_FAILED' : 'NETWORK_EXCEPTION'
+    this.#end(new MillraceError(kind, `${this.url}: ${close.text || 'the broker closed the connection'}${code}`))
+  }
+
+  /** Ends the connection because of `error`; everything that waits on it fails. */
+  fail(error: MillraceError): void {
+    this.#end(error)
+    this.#transport.terminate()
+  }
+
+  /** Ends the connection in order. */
+  close(): void {
+    if (this.#failure !== undefined) return
+    this.#end(new MillraceError('CLOSED', 'the connection is closed'))
+    this.#transport.close(1000, 'bye')
+  }
+
+  #end(failure: MillraceError): void {
+    if (this.#failure !== undefined) return
+    this.#failure = failure
+    this.#timer?.cancel()
+    const pendings = [...this.#pending.values()]
+    this.#pending.clear()
+    const unsentFrames = this.#outbox.slice(this.#outboxHead)
+    this.#outbox = []
+    this.#outboxHead = 0
+    for (const pending of pendings) pending.reject(pending.sent ? inDoubt(failure) : unsent(failure))
+    for (const frame of unsentFrames) frame.done?.()
+    const listeners = this.#onEnd
+    this.#onEnd = []
+    for (const listener of listeners) listener()
+  }
+}
+
+/** The request left; nobody knows what became of it. */
+function inDoubt(failure: MillraceError): MillraceError {
+  if (failure.code === 'SASL_AUTHENTICATION_FAILED' || failure.code === 'CLOSED') return failure
+  return new MillraceError('NETWORK_EXCEPTION', failure.message, { cause: failure })
+}
+
+/** The request never left. */
+function unsent(failure: MillraceError): MillraceError {
+  if (failure.code === 'SASL_AUTHENTICATION_FAILED' || failure.code === 'CLOSED') return failure
+  return new MillraceError('CONNECTION_FAILED', failure.message, { cause: failure })
+}

@@ -1,0 +1,65 @@
+/** Options of consume(), their defaults and their checks. */
+import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../model/limits.ts'
+import { checkedChoice, checkedInteger } from './client-options.ts'
+import { checkedPosition } from './positions.ts'
+import type { Position } from './record-types.ts'
+
+export interface ConsumerOptions {
+  /** Where to begin, in each partition. Default 'end': what comes from now on. */
+  readonly from?: Position
+  /** Where to stop, exclusive; 'end' = the high watermark when the call began. Default: never. */
+  readonly to?: Position
+  /** Default: all, those added later included only by a new consumer. */
+  readonly partitions?: readonly number[]
+  /** What to do where the offset wanted is gone or not there yet. Default 'fail'; never silently. */
+  readonly onOutOfRange?: 'fail' | 'earliest' | 'latest'
+  readonly isolation?: 'read_uncommitted' | 'read_committed'
+  readonly signal?: AbortSignal
+  /** Bytes of one fetch. Default 4 MiB. */
+  readonly fetchBytesMax?: number
+  /** Bytes of one partition in one fetch. Default 1 MiB. */
+  readonly partitionBytesMax?: number
+  /** Bytes that wait for the handler; fetching pauses there. Default 16 MiB. */
+  readonly prefetchBytesMax?: number
+  /** How long the broker may hold a fetch that has fewer than minBytes. Defaults 500 ms and 1 byte. */
+  readonly waitMs?: number
+  readonly minBytes?: number
+  /** Check each batch's CRC-32C. Default true. */
+  readonly checkCrc?: boolean
+}
+
+export interface ResolvedConsumerOptions {
+  readonly from: Position
+  readonly to: Position | undefined
+  readonly partitions: readonly number[] | undefined
+  readonly onOutOfRange: 'fail' | 'earliest' | 'latest'
+  readonly isolation: 0 | 1
+  readonly fetchBytesMax: number
+  readonly partitionBytesMax: number
+  readonly prefetchBytesMax: number
+  readonly waitMs: number
+  readonly minBytes: number
+  readonly checkCrc: boolean
+}
+
+const MIB = 1024 * 1024
+
+export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsumerOptions {
+  const isolation = checkedChoice('isolation', options.isolation ?? 'read_committed', [
+    'read_uncommitted',
+    'read_committed',
+  ])
+  return {
+    from: checkedPosition('from', options.from ?? 'end'),
+    to: options.to === undefined ? undefined : checkedPosition('to', options.to),
+    partitions: options.partitions,
+    onOutOfRange: checkedChoice('onOutOfRange', options.onOutOfRange ?? 'fail', ['fail', 'earliest', 'latest']),
+    isolation: isolation === 'read_committed' ? 1 : 0,
+    fetchBytesMax: checkedInteger('fetchBytesMax', options.fetchBytesMax ?? 4 * MIB, 1, FETCH_BYTES_MAX),
+    partitionBytesMax: checkedInteger('partitionBytesMax', options.partitionBytesMax ?? MIB, 1, FETCH_BYTES_MAX),
+    prefetchBytesMax: checkedInteger('prefetchBytesMax', options.prefetchBytesMax ?? 16 * MIB, 1, 2 ** 40),
+    waitMs: checkedInteger('waitMs', options.waitMs ?? 500, 0, FETCH_WAIT_MS_MAX),
+    minBytes: checkedInteger('minBytes', options.minBytes ?? 1, 0, FETCH_BYTES_MAX),
+    checkCrc: options.checkCrc ?? true,
+  }
+}

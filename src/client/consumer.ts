@@ -1,0 +1,390 @@
+/**
+ * Consumer: reads partitions without a group: replay, tail, or a stretch between two positions.
+ *
+ * Invariants  R1 records of one partition come in the order of their offsets, each once          checked in: test/scenario
+ *             R2 a position moves by what was handed out and by nothing else                     checked in: #take()
+ * Limits      prefetchBytesMax bytes wait here for the handler
+ * Failure     what cannot mend is thrown by the iterator after all records received before it; positions() then tells where to go on
+ * Hot path    batches() with a batch's reader(): nothing is made per record. `for await` over records makes a record object
+ *             and a promise each.
+ */
+import { MillraceError } from '../model/errors.ts'
+import { BatchReader } from '../record/batch-reader.ts'
+import { abortError } from './abort.ts'
+import { checkedPartitions } from './admin.ts'
+import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from './consumer-options.ts'
+import { type Cursor, type FetchedBytes, Fetcher, type FetcherParts } from './fetcher.ts'
+import type { Positions } from './positions.ts'
+import type { ConsumedBatch, ConsumedRecord, RecordCursor } from './record-types.ts'
+
+export interface ConsumerParts extends FetcherParts {
+  readonly positions: Positions
+}
+
+export interface ConsumerPosition {
+  readonly topic: string
+  readonly partition: number
+  /** The next record to be handed out. */
+  readonly offset: number
+  readonly highWatermark: number
+}
+
+export interface ConsumerStats {
+  readonly recordsConsumed: number
+  readonly batchesConsumed: number
+  readonly bytesConsumed: number
+  readonly bufferedBytes: number
+}
+
+const NOTHING = new Uint8Array(0)
+
+class FetchedBatch implements ConsumedBatch {
+  readonly #fetched: FetchedBytes
+  readonly #reader: BatchReader
+
+  constructor(fetched: FetchedBytes, reader: BatchReader) {
+    this.#fetched = fetched
+    this.#reader = reader
+  }
+
+  get topic(): string {
+    return this.#fetched.cursor.topic
+  }
+  get partition(): number {
+    return this.#fetched.cursor.partition
+  }
+  get fromOffset(): number {
+    return this.#fetched.fromOffset
+  }
+  get nextOffset(): number {
+    return Math.min(this.#fetched.nextOffset, this.#fetched.cursor.endOffset)
+  }
+  get highWatermark(): number {
+    return this.#fetched.highWatermark
+  }
+  get bytes(): Uint8Array {
+    return this.#fetched.bytes
+  }
+
+  reader(): RecordCursor {
+    const reader = this.#reader.reset(this.#fetched.bytes, this.#fetched.fromOffset)
+    const { endOffset } = this.#fetched.cursor
+    return this.#fetched.nextOffset <= endOffset ? reader : new BoundedCursor(reader, endOffset)
+  }
+
+  *[Symbol.iterator](): Iterator<ConsumedRecord> {
+    const { topic, partition } = this
+    const reader = this.reader()
+    while (reader.next()) yield recordOf(topic, partition, reader)
+  }
+}
+
+/** A cursor that ends before an offset. */
+class BoundedCursor implements RecordCursor {
+  readonly #reader: RecordCursor
+  readonly #endOffset: number
+
+  constructor(reader: RecordCursor, endOffset: number) {
+    this.#reader = reader
+    this.#endOffset = endOffset
+  }
+  next(): boolean {
+    return this.#reader.next() && this.#reader.offset < this.#endOffset
+  }
+  get offset(): number {
+    return this.#reader.offset
+  }
+  get timestampMs(): number {
+    return this.#reader.timestampMs
+  }
+  get key(): Uint8Array | null {
+    return this.#reader.key
+  }
+  get value(): Uint8Array | null {
+    return this.#reader.value
+  }
+  get headers(): ConsumedRecord['headers'] {
+    return this.#reader.headers
+  }
+  get payloadBytes(): number {
+    return this.#reader.payloadBytes
+  }
+}
+
+function recordOf(topic: string, partition: number, reader: RecordCursor): ConsumedRecord {
+  const { offset, timestampMs, key, value, headers } = reader
+  return { topic, partition, offset, timestampMs, key, value, headers }
+}
+
+export class Consumer implements AsyncIterable<ConsumedRecord> {
+  readonly #parts: ConsumerParts
+  readonly #options: ResolvedConsumerOptions
+  readonly #topics: readonly string[]
+  readonly #signal: AbortSignal | undefined
+  readonly #reader: BatchReader
+  readonly #buffer: FetchedBytes[] = []
+  #bufferHead = 0
+  #cursors: Cursor[] = []
+  /** By cursor: the next offset to hand out. */
+  readonly #positions = new Map<Cursor, number>()
+  #fetcher: Fetcher | undefined
+  #starting: Promise<void> | undefined
+  #error: MillraceError | undefined
+  #isEnded = false
+  #isClosed = false
+  #wake: (() => void) | undefined
+  #recordsConsumed = 0
+  #batchesConsumed = 0
+  #bytesConsumed = 0
+  #onClosed: (() => void)[] = []
+  readonly #onAbort = (): void => this.#abort()
+
+  constructor(topics: readonly string[], parts: ConsumerParts, options: ConsumerOptions) {
+    this.#topics = topics
+    this.#parts = parts
+    this.#options = resolveConsumerOptions(options)
+    this.#signal = options.signal
+    this.#reader = this.#newReader()
+    if (this.#signal?.aborted) this.#abort()
+    else this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  #newReader(): BatchReader {
+    return new BatchReader({ codecs: this.#parts.runtime.codecs, checkCrc: this.#options.checkCrc })
+  }
+
+  /**
+   * Finds where to begin and to end, and starts to fetch; iterating does it by itself. After it the positions stand, so records
+   * stored from now on are seen by a consumer that begins at 'end'.
+   */
+  start(): Promise<void> {
+    this.#starting ??= this.#start()
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
+    if (this.#isClosed) throw this.#error ?? closedError()
+    const { metadata, positions } = this.#parts
+    const { from, to } = this.#options
+    const signal = this.#signal
+    const cursors: Cursor[] = []
+    for (const topic of this.#topics) {
+      const partitions = checkedPartitions(await metadata.get(topic), this.#options.partitions)
+      // The end first: with from 'start' to 'end' of an empty stretch nothing may slip between the two.
+      const ends = to === undefined ? undefined : await positions.resolve(topic, partitions, to, signal)
+      const starts = await positions.resolve(topic, partitions, from, signal)
+      starts.forEach(({ partition, offset }, index) => {
+        const endOffset = ends === undefined ? Number.POSITIVE_INFINITY : ends[index]!.offset
+        const state = { highWatermark: -1, failures: 0, notBeforeMs: Number.NEGATIVE_INFINITY, isOut: false }
+        cursors.push({ topic, partition, fetchOffset: offset, endOffset, ...state })
+      })
+    }
+    if (this.#isClosed) throw this.#error ?? closedError()
+    this.#cursors = cursors
+    for (const cursor of cursors) this.#positions.set(cursor, cursor.fetchOffset)
+    this.#fetcher = new Fetcher(this.#parts, this.#options, cursors, {
+      onBytes: (fetched) => {
+        this.#buffer.push(fetched)
+        this.#notify()
+      },
+      onFault: (error) => {
+        this.#error ??= error
+        this.#notify()
+      },
+      onDone: () => {
+        this.#isEnded = true
+        this.#notify()
+      },
+    })
+    this.#fetcher.start()
+  }
+
+  /** Where each partition stands. */
+  positions(): ConsumerPosition[] {
+    return this.#cursors.map((cursor) => ({
+      topic: cursor.topic,
+      partition: cursor.partition,
+      offset: this.#positions.get(cursor)!,
+      highWatermark: cursor.highWatermark,
+    }))
+  }
+
+  stats(): ConsumerStats {
+    return {
+      recordsConsumed: this.#recordsConsumed,
+      batchesConsumed: this.#batchesConsumed,
+      bytesConsumed: this.#bytesConsumed,
+      bufferedBytes: this.#fetcher?.bufferedBytes ?? 0,
+    }
+  }
+
+  /** The fast path: batches as they came. The position moves when a batch is handed out. */
+  batches(): AsyncIterableIterator<ConsumedBatch> {
+    return {
+      next: async () => {
+        const fetched = await this.#nextFetched()
+        if (fetched === undefined) return { done: true, value: undefined }
+        this.#positions.set(fetched.cursor, Math.min(fetched.nextOffset, fetched.cursor.endOffset))
+        return { done: false, value: new FetchedBatch(fetched, this.#reader) }
+      },
+      return: async () => {
+        await this.close()
+        return { done: true, value: undefined }
+      },
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<ConsumedRecord> {
+    const cursor = new RecordIterator(this.#newReader())
+    const advance = async (): Promise<IteratorResult<ConsumedRecord>> => {
+      for (;;) {
+        const record = this.#nextOf(cursor)
+        if (record !== undefined) return { done: false, value: record }
+        const fetched = await this.#nextFetched()
+        if (fetched === undefined) return { done: true, value: undefined }
+        cursor.open(fetched)
+      }
+    }
+    return {
+      // Records of an open batch need no wait: a settled promise each, and no async frame.
+      next: () => {
+        try {
+          const record = this.#nextOf(cursor)
+          return record === undefined ? advance() : Promise.resolve({ done: false as const, value: record })
+        } catch (error) {
+          return Promise.reject(error)
+        }
+      },
+      return: async () => {
+        await this.close()
+        return { done: true, value: undefined }
+      },
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+
+  #nextOf(cursor: RecordIterator): ConsumedRecord | undefined {
+    if (this.#isClosed) return undefined
+    const record = cursor.next()
+    if (record === undefined) {
+      if (cursor.source !== undefined) this.#positions.set(cursor.source, cursor.nextOffset)
+      return undefined
+    }
+    this.#positions.set(cursor.source!, record.offset + 1)
+    this.#recordsConsumed++
+    return record
+  }
+
+  /** The next received bytes; undefined at the end. Throws the fault, after everything received before it was taken. */
+  async #nextFetched(): Promise<FetchedBytes | undefined> {
+    if (this.#fetcher === undefined && !this.#isClosed) await this.start()
+    for (;;) {
+      if (this.#isClosed) {
+        if (this.#error !== undefined) throw this.#error
+        return undefined
+      }
+      if (this.#bufferHead < this.#buffer.length) return this.#take()
+      if (this.#error !== undefined) {
+        const error = this.#error
+        await this.close()
+        throw error
+      }
+      if (this.#isEnded) {
+        await this.close()
+        return undefined
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  #take(): FetchedBytes {
+    const fetched = this.#buffer[this.#bufferHead]!
+    this.#bufferHead++
+    if (this.#bufferHead === this.#buffer.length) {
+      this.#buffer.length = 0
+      this.#bufferHead = 0
+    }
+    this.#batchesConsumed++
+    this.#bytesConsumed += fetched.bytes.length
+    this.#fetcher!.taken(fetched.bytes.length)
+    return fetched
+  }
+
+  #notify(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  #abort(): void {
+    this.#error ??= abortError(this.#signal!)
+    this.#shut()
+  }
+
+  #shut(): void {
+    this.#isClosed = true
+    this.#fetcher?.stop()
+    this.#buffer.length = 0
+    this.#bufferHead = 0
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#notify()
+    for (const listener of this.#onClosed.splice(0)) listener()
+  }
+
+  /** Runs `listener` once, when the consumer has closed. */
+  onClosed(listener: () => void): void {
+    this.#onClosed.push(listener)
+  }
+
+  /** Stops fetching and lets go of what was received. */
+  async close(): Promise<void> {
+    if (!this.#isClosed) this.#shut()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/** The records of the received bytes, one after the other. */
+class RecordIterator {
+  readonly #reader: BatchReader
+  source: Cursor | undefined
+  #endOffset = 0
+  #nextOffset = 0
+
+  constructor(reader: BatchReader) {
+    this.#reader = reader
+  }
+
+  /** Offset after everything that was opened. */
+  get nextOffset(): number {
+    return this.#nextOffset
+  }
+
+  open(fetched: FetchedBytes): void {
+    this.source = fetched.cursor
+    this.#endOffset = fetched.cursor.endOffset
+    this.#nextOffset = Math.min(fetched.nextOffset, fetched.cursor.endOffset)
+    this.#reader.reset(fetched.bytes, fetched.fromOffset)
+  }
+
+  next(): ConsumedRecord | undefined {
+    if (this.source === undefined) return undefined
+    if (this.#reader.next() && this.#reader.offset < this.#endOffset)
+      return recordOf(this.source.topic, this.source.partition, this.#reader)
+    this.#reader.reset(NOTHING)
+    return undefined
+  }
+}
+
+function closedError(): MillraceError {
+  return new MillraceError('CLOSED', 'the consumer is closed')
+}

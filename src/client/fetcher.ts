@@ -1,0 +1,297 @@
+/**
+ * Fetcher: keeps a consumer's buffer filled: one long-polling fetch to each leader, over all partitions it leads.
+ *
+ * Invariants  F1 a partition's position moves by records received, by the stated policy, and by nothing else: no error moves it
+ *             F2 a partition is in at most one fetch at a time, so its records arrive once and in order
+ * Limits      prefetchBytesMax of received bytes that nobody has taken, checked before each fetch; one fetch may exceed it by
+ *             its own size
+ * Failure     lost connections and moved leaders: asked again, for ever, with backoff; what cannot mend: onFault
+ */
+import { ERRORS, errorCodeOf, MillraceError } from '../model/errors.ts'
+import { type FetchReplyPart, type FetchRequestPart, fetch } from '../protocol/index.ts'
+import { BATCH_HEADER_BYTES, batchBytesAt } from '../record/batch-layout.ts'
+import { BatchView } from '../record/batch-view.ts'
+import { sleep } from './abort.ts'
+import { type BackoffOptions, backoffMs } from './backoff.ts'
+import type { BrokerConnections } from './broker-connections.ts'
+import type { ClientRuntime } from './client-runtime.ts'
+import type { Connection } from './connection.ts'
+import type { ResolvedConsumerOptions } from './consumer-options.ts'
+import type { MetadataCache } from './metadata-cache.ts'
+import { asMillraceError } from './produce-sender.ts'
+
+/** One partition as a consumer reads it. */
+export interface Cursor {
+  readonly topic: string
+  readonly partition: number
+  /** The next offset to ask for; what is before it has been received. */
+  fetchOffset: number
+  /** Stop before it; infinity = never. */
+  readonly endOffset: number
+  highWatermark: number
+  failures: number
+  notBeforeMs: number
+  isOut: boolean
+}
+
+/** Received bytes of one partition, at least one whole batch. */
+export interface FetchedBytes {
+  readonly cursor: Cursor
+  readonly fromOffset: number
+  readonly nextOffset: number
+  readonly highWatermark: number
+  readonly bytes: Uint8Array
+}
+
+export interface FetcherEvents {
+  onBytes(fetched: FetchedBytes): void
+  /** Nothing more will come: what stands in the way cannot mend. */
+  onFault(error: MillraceError): void
+  /** Every partition has reached its end. */
+  onDone(): void
+}
+
+export interface FetcherParts {
+  readonly runtime: ClientRuntime
+  readonly connections: BrokerConnections
+  readonly metadata: MetadataCache
+  readonly backoff: BackoffOptions
+  readonly requestTimeoutMs: number
+}
+
+/** A topic that the broker does not know for so many attempts is gone, not late. */
+const UNKNOWN_TOPIC_FAILURES_MAX = 8
+
+export class Fetcher {
+  readonly #parts: FetcherParts
+  readonly #options: ResolvedConsumerOptions
+  readonly #cursors: Cursor[]
+  readonly #events: FetcherEvents
+  /** Leaders with a fetch under way, or being connected to. */
+  readonly #busy = new Set<number>()
+  readonly #stop = new AbortController()
+  readonly #view = new BatchView()
+  #turn = 0
+  #bufferedBytes = 0
+  #wakeAtMs = Number.POSITIVE_INFINITY
+  #isDone = false
+
+  constructor(
+    parts: FetcherParts,
+    options: ResolvedConsumerOptions,
+    cursors: readonly Cursor[],
+    events: FetcherEvents,
+  ) {
+    this.#parts = parts
+    this.#options = options
+    this.#cursors = [...cursors]
+    this.#events = events
+  }
+
+  get bufferedBytes(): number {
+    return this.#bufferedBytes
+  }
+
+  start(): void {
+    this.#advance()
+  }
+
+  stop(): void {
+    this.#isDone = true
+    this.#stop.abort()
+  }
+
+  /** The consumer has taken bytes out of its buffer. */
+  taken(bytes: number): void {
+    const wasFull = this.#bufferedBytes >= this.#options.prefetchBytesMax
+    this.#bufferedBytes -= bytes
+    if (wasFull && this.#bufferedBytes < this.#options.prefetchBytesMax) this.#advance()
+  }
+
+  /** Starts a fetch to every leader that has partitions to read and none under way. */
+  #advance(): void {
+    if (this.#isDone) return
+    if (this.#cursors.every((cursor) => cursor.fetchOffset >= cursor.endOffset)) {
+      this.#isDone = true
+      this.#events.onDone()
+      return
+    }
+    if (this.#bufferedBytes >= this.#options.prefetchBytesMax) return
+    const nowMs = this.#parts.runtime.clock.monotonicMs()
+    const byLeader = new Map<number, Cursor[]>()
+    let laterMs = Number.POSITIVE_INFINITY
+    // Partitions take turns at the head of the request: a broker fills its answer from there.
+    const count = this.#cursors.length
+    this.#turn = (this.#turn + 1) % count
+    for (let step = 0; step < count; step++) {
+      const cursor = this.#cursors[(this.#turn + step) % count]!
+      if (cursor.isOut || cursor.fetchOffset >= cursor.endOffset) continue
+      if (cursor.notBeforeMs > nowMs) {
+        laterMs = Math.min(laterMs, cursor.notBeforeMs)
+        continue
+      }
+      const leader = this.#leaderOf(cursor)
+      if (leader < 0) {
+        this.#postpone(cursor, new MillraceError('LEADER_NOT_AVAILABLE'))
+        laterMs = Math.min(laterMs, cursor.notBeforeMs)
+      } else if (!this.#busy.has(leader)) {
+        const list = byLeader.get(leader)
+        if (list === undefined) byLeader.set(leader, [cursor])
+        else list.push(cursor)
+      }
+    }
+    for (const [leader, cursors] of byLeader) this.#begin(leader, cursors)
+    this.#wakeAt(laterMs, nowMs)
+  }
+
+  #leaderOf(cursor: Cursor): number {
+    const info = this.#parts.metadata.peek(cursor.topic)?.partitions[cursor.partition]
+    return info === undefined || info.offline !== null ? -1 : info.leaderNodeId
+  }
+
+  #wakeAt(atMs: number, nowMs: number): void {
+    if (atMs >= this.#wakeAtMs || atMs === Number.POSITIVE_INFINITY) return
+    this.#wakeAtMs = atMs
+    sleep(this.#parts.runtime, Math.max(1, Math.ceil(atMs - nowMs)), this.#stop.signal).then(
+      () => {
+        this.#wakeAtMs = Number.POSITIVE_INFINITY
+        this.#advance()
+      },
+      () => {},
+    )
+  }
+
+  #begin(leader: number, cursors: readonly Cursor[]): void {
+    this.#busy.add(leader)
+    for (const cursor of cursors) cursor.isOut = true
+    this.#fetch(leader, cursors)
+      .catch((error: unknown) => {
+        const fault = asMillraceError(error)
+        if (fault.retriable) for (const cursor of cursors) this.#postpone(cursor, fault)
+        else this.#fault(fault)
+      })
+      .finally(() => {
+        this.#busy.delete(leader)
+        for (const cursor of cursors) cursor.isOut = false
+        this.#advance()
+      })
+  }
+
+  async #fetch(leader: number, cursors: readonly Cursor[]): Promise<void> {
+    const { connections, metadata, requestTimeoutMs } = this.#parts
+    const connection: Connection =
+      connections.openTo(leader) ?? (await connections.node(leader, { signal: this.#stop.signal }))
+    if (this.#isDone) return
+    const asked: Cursor[] = []
+    const parts: FetchRequestPart[] = []
+    for (const cursor of cursors) {
+      const topic = metadata.peek(cursor.topic)
+      const info = topic?.partitions[cursor.partition]
+      if (topic === undefined || info === undefined || info.leaderNodeId !== leader) continue
+      const { partition, fetchOffset } = cursor
+      const maxBytes = this.#options.partitionBytesMax
+      parts.push({ topicId: topic.topicId, partition, leaderEpoch: info.leaderEpoch, fetchOffset, maxBytes })
+      asked.push(cursor)
+    }
+    if (parts.length === 0) return
+    const { waitMs, minBytes, fetchBytesMax, isolation } = this.#options
+    const request = { waitMs, minBytes, maxBytes: fetchBytesMax, isolation, parts }
+    const reply = await connection.call(fetch, request, { timeoutMs: waitMs + requestTimeoutMs })
+    if (this.#isDone) return
+    let at = 0
+    for (const part of reply.value.parts) {
+      const cursor = asked[part.index]
+      const end = at + part.batchBytes
+      if (cursor === undefined || end > reply.body.length)
+        throw new MillraceError('NETWORK_EXCEPTION', `${connection.url}: a fetch reply does not fit its request`)
+      this.#answered(cursor, part, reply.body.subarray(at, end))
+      at = end
+    }
+  }
+
+  #answered(cursor: Cursor, part: FetchReplyPart, bytes: Uint8Array): void {
+    const code = errorCodeOf(part.errorNumber)
+    if (code === 'OFFSET_OUT_OF_RANGE') {
+      this.#outOfRange(cursor, part)
+      return
+    }
+    if (code !== 'NONE') {
+      const text = part.errorText === '' ? ERRORS[code].text : part.errorText
+      const error = new MillraceError(code, `${cursor.topic}/${cursor.partition}: ${text}`)
+      if (error.retriable) this.#postpone(cursor, error)
+      else this.#fault(error)
+      return
+    }
+    cursor.failures = 0
+    if (part.highWatermark >= 0) cursor.highWatermark = part.highWatermark
+    if (bytes.length === 0) return
+    const fromOffset = cursor.fetchOffset
+    const nextOffset = this.#nextOffset(bytes, cursor)
+    if (nextOffset <= fromOffset) return
+    cursor.fetchOffset = nextOffset
+    this.#bufferedBytes += bytes.length
+    this.#events.onBytes({ cursor, fromOffset, nextOffset, highWatermark: cursor.highWatermark, bytes })
+  }
+
+  /** Offset after the last whole batch; the fetch offset when there is none. */
+  #nextOffset(bytes: Uint8Array, cursor: Cursor): number {
+    let nextOffset = cursor.fetchOffset
+    let at = 0
+    while (bytes.length - at >= BATCH_HEADER_BYTES) {
+      const total = batchBytesAt(bytes, at, bytes.length)
+      if (total < 0 || total > bytes.length - at) break
+      nextOffset = this.#view.reset(bytes, at).nextOffset
+      at += total
+    }
+    if (at === 0 || !Number.isSafeInteger(nextOffset))
+      this.#fault(
+        new MillraceError(
+          'CORRUPT_MESSAGE',
+          `${cursor.topic}/${cursor.partition}: the answer at offset ${cursor.fetchOffset} is not a record batch`,
+        ),
+      )
+    return nextOffset
+  }
+
+  #outOfRange(cursor: Cursor, part: FetchReplyPart): void {
+    const policy = this.#options.onOutOfRange
+    const start = part.logStartOffset
+    const end = part.highWatermark
+    const target = policy === 'earliest' ? start : end
+    if (policy === 'fail' || target < 0 || target === cursor.fetchOffset) {
+      this.#fault(
+        new MillraceError(
+          'OFFSET_OUT_OF_RANGE',
+          `${cursor.topic}/${cursor.partition}: offset ${cursor.fetchOffset} is not within [${start}, ${end}]; ` +
+            `begin elsewhere, or set onOutOfRange to 'earliest' or 'latest'`,
+        ),
+      )
+      return
+    }
+    cursor.fetchOffset = target
+  }
+
+  /** The partition is asked for again later; its position stays. */
+  #postpone(cursor: Cursor, error: MillraceError): void {
+    const { runtime, backoff, metadata } = this.#parts
+    cursor.failures++
+    cursor.notBeforeMs = runtime.clock.monotonicMs() + backoffMs(runtime.prng, cursor.failures, backoff)
+    const unknown = error.code === 'UNKNOWN_TOPIC_OR_PARTITION' || error.code === 'UNKNOWN_TOPIC_ID'
+    if (unknown && cursor.failures > UNKNOWN_TOPIC_FAILURES_MAX) {
+      this.#fault(error)
+      return
+    }
+    if (!ERRORS[error.code].refresh) return
+    metadata.refresh(cursor.topic).catch((cause: unknown) => {
+      const fault = asMillraceError(cause)
+      if (fault.code === 'UNKNOWN_TOPIC_OR_PARTITION' && cursor.failures > UNKNOWN_TOPIC_FAILURES_MAX)
+        this.#fault(fault)
+    })
+  }
+
+  #fault(error: MillraceError): void {
+    if (this.#isDone) return
+    this.stop()
+    this.#events.onFault(error)
+  }
+}

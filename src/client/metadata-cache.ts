@@ -1,0 +1,108 @@
+/**
+ * MetadataCache: what the client knows of topics: id, partitions, leaders. Filled when first asked, refreshed when a broker's
+ * answer says that it is old.
+ *
+ * Ordering  callers that ask while a refresh is under way share the next one: at most one request is out at a time
+ * Limits    as many topics as the client uses
+ */
+import { ERRORS, errorNumberOf, MillraceError } from '../model/errors.ts'
+import { isTopicName, type TopicId } from '../model/ids.ts'
+import { errorOf, type MetadataReply, type MetadataRequest, type MetadataTopic } from '../protocol/index.ts'
+
+export interface PartitionInfo {
+  /** -1 = no leader now. */
+  readonly leaderNodeId: number
+  readonly leaderEpoch: number
+  /** Why it does not serve, or null. */
+  readonly offline: string | null
+}
+
+export interface TopicInfo {
+  readonly name: string
+  readonly topicId: TopicId
+  readonly partitions: readonly PartitionInfo[]
+  readonly config: Readonly<Record<string, string>>
+}
+
+/** How the cache asks: the client's call to any broker, with its retries. */
+export type AskMetadata = (request: MetadataRequest) => Promise<MetadataReply>
+
+export class MetadataCache {
+  readonly #ask: AskMetadata
+  readonly #topics = new Map<string, TopicInfo>()
+  #running: Promise<void> | undefined
+  #next: { readonly names: Set<string>; readonly done: Promise<void> } | undefined
+
+  constructor(ask: AskMetadata) {
+    this.#ask = ask
+  }
+
+  /** What is known of a topic, without asking. */
+  peek(name: string): TopicInfo | undefined {
+    return this.#topics.get(name)
+  }
+
+  /** What a topic is; asks when it is not known. Throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, … */
+  async get(name: string): Promise<TopicInfo> {
+    if (!isTopicName(name)) throw new MillraceError('INVALID_TOPIC_EXCEPTION', `'${name}' is not a topic name: ${RULE}`)
+    const known = this.#topics.get(name)
+    if (known !== undefined) return known
+    await this.refresh(name)
+    const info = this.#topics.get(name)
+    if (info === undefined) throw unknownTopic(name)
+    return info
+  }
+
+  /** Asks for a topic anew. Afterwards peek() tells what the broker said: undefined = it does not know the topic. */
+  refresh(name: string): Promise<void> {
+    if (this.#next !== undefined) {
+      this.#next.names.add(name)
+      return this.#next.done
+    }
+    const names = new Set([name])
+    // What is asked now may be older than the caller's news if a request is out already: this one begins after it.
+    const after = this.#running ?? Promise.resolve()
+    const done = after
+      .catch(() => {})
+      .then(() => {
+        this.#next = undefined
+        this.#running = this.#load([...names]).finally(() => {
+          this.#running = undefined
+        })
+        return this.#running
+      })
+    this.#next = { names, done }
+    return done
+  }
+
+  /** Takes a topic out: it was deleted. */
+  forget(name: string): void {
+    this.#topics.delete(name)
+  }
+
+  async #load(names: readonly string[]): Promise<void> {
+    const reply = await this.#ask({ topics: names })
+    let fault: MillraceError | undefined
+    for (const topic of reply.topics) fault = this.#store(topic) ?? fault
+    if (fault !== undefined && names.length === 1) throw fault
+  }
+
+  #store(topic: MetadataTopic): MillraceError | undefined {
+    if (topic.errorNumber === errorNumberOf('NONE') && topic.topicId !== '') {
+      const { name, topicId, partitions, config } = topic
+      this.#topics.set(name, { name, topicId, partitions, config })
+      return undefined
+    }
+    if (topic.errorNumber === ERRORS.UNKNOWN_TOPIC_OR_PARTITION.number) {
+      this.#topics.delete(topic.name)
+      return unknownTopic(topic.name)
+    }
+    return errorOf(topic.errorNumber, topic.errorText)
+  }
+}
+
+const RULE = '1 to 249 of the characters a-z A-Z 0-9 . _ -, not . or ..'
+
+function unknownTopic(name: string): MillraceError {
+  return new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name}'; create it first`)
+}

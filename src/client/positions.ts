@@ -1,0 +1,140 @@
+/**
+ * Positions: 'start', 'end', { offset }, { last }, { time } → offsets, asked of the partitions' leaders.
+ *
+ * Meaning   end = the high watermark now; last n = the high watermark − n, not before the log start; time = the first record
+ *           at or after it, the high watermark when there is none
+ */
+import type { Clock } from '../base/clock.ts'
+import { errorCodeOf, MillraceError } from '../model/errors.ts'
+import { EARLIEST, errorOf, LATEST, listOffsets } from '../protocol/index.ts'
+import { checkedInteger } from './client-options.ts'
+import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
+import type { Position } from './record-types.ts'
+import type { Requests } from './requests.ts'
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Milliseconds since the epoch of a time position. Throws INVALID_ARGUMENT. */
+export function timeOf(time: number | string | Date, clock: Clock): number {
+  if (typeof time === 'number') return checkedInteger('time', time, 0, Number.MAX_SAFE_INTEGER)
+  if (time instanceof Date && !Number.isNaN(time.getTime())) return time.getTime()
+  const text = String(time)
+  if (/^\d{1,16}$/.test(text)) return Number(text)
+  const span = /^-(\d{1,9})(ms|s|m|h|d)$/.exec(text)
+  if (span !== null) return Math.max(0, clock.nowMs() - Number(span[1]) * UNIT_MS[span[2]!]!)
+  const parsed = Date.parse(text)
+  if (!Number.isNaN(parsed)) return parsed
+  throw new MillraceError(
+    'INVALID_ARGUMENT',
+    `time '${text}': expected milliseconds since the epoch, an ISO date, or a span back from now such as -1h`,
+  )
+}
+
+/** Throws INVALID_ARGUMENT unless `position` is one. */
+export function checkedPosition(name: string, position: unknown): Position {
+  if (position === 'start' || position === 'end') return position
+  if (typeof position === 'object' && position !== null) {
+    const fields = position as Record<string, unknown>
+    if ('offset' in fields)
+      return { offset: checkedInteger(`${name}.offset`, fields.offset, 0, Number.MAX_SAFE_INTEGER) }
+    if ('last' in fields) return { last: checkedInteger(`${name}.last`, fields.last, 0, Number.MAX_SAFE_INTEGER) }
+    if ('time' in fields) return position as Position
+  }
+  throw new MillraceError(
+    'INVALID_ARGUMENT',
+    `${name}: expected 'start', 'end', { offset }, { last } or { time }, not ${JSON.stringify(position)}`,
+  )
+}
+
+export interface PartitionOffset {
+  readonly partition: number
+  readonly offset: number
+}
+
+export class Positions {
+  readonly #clock: Clock
+  readonly #requests: Requests
+  readonly #metadata: MetadataCache
+
+  constructor(parts: { clock: Clock; requests: Requests; metadata: MetadataCache }) {
+    this.#clock = parts.clock
+    this.#requests = parts.requests
+    this.#metadata = parts.metadata
+  }
+
+  /** The offset of `position` in each of the partitions named. */
+  async resolve(
+    topic: string,
+    partitions: readonly number[],
+    position: Position,
+    signal?: AbortSignal,
+  ): Promise<PartitionOffset[]> {
+    if (position === 'start') return this.#list(topic, partitions, EARLIEST, signal)
+    if (position === 'end') return this.#list(topic, partitions, LATEST, signal)
+    if ('offset' in position) return partitions.map((partition) => ({ partition, offset: position.offset }))
+    const ends = await this.#list(topic, partitions, LATEST, signal)
+    const others =
+      'last' in position
+        ? await this.#list(topic, partitions, EARLIEST, signal)
+        : await this.#list(topic, partitions, timeOf(position.time, this.#clock), signal)
+    return ends.map(({ partition, offset: end }, index) => {
+      const other = others[index]!.offset
+      if ('last' in position) return { partition, offset: Math.max(other, end - position.last) }
+      return { partition, offset: other < 0 ? end : other }
+    })
+  }
+
+  /** Lists offsets, every leader asked for its own partitions; asks again while leaders move. */
+  async #list(
+    topic: string,
+    partitions: readonly number[],
+    timestampMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<PartitionOffset[]> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#listOnce(await this.#metadata.get(topic), partitions, timestampMs, signal)
+      } catch (error) {
+        const refresh = error instanceof MillraceError && error.retriable
+        if (!refresh || attempt >= ATTEMPTS_MAX) throw error
+        await this.#metadata.refresh(topic)
+      }
+    }
+  }
+
+  async #listOnce(
+    topic: TopicInfo,
+    partitions: readonly number[],
+    timestampMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<PartitionOffset[]> {
+    const byLeader = new Map<number, number[]>()
+    for (const partition of partitions) {
+      const leader = topic.partitions[partition]!.leaderNodeId
+      if (leader < 0)
+        throw new MillraceError('LEADER_NOT_AVAILABLE', `${topic.name}/${partition}: the partition has no leader now`)
+      byLeader.set(leader, [...(byLeader.get(leader) ?? []), partition])
+    }
+    const offsets = new Map<number, number>()
+    for (const [nodeId, wanted] of byLeader) {
+      const parts = wanted.map((partition) => {
+        const { leaderEpoch } = topic.partitions[partition]!
+        return { topicId: topic.topicId, partition, leaderEpoch, timestampMs }
+      })
+      const reply = await this.#requests.ask(listOffsets, { isolation: 0, parts }, { nodeId, signal })
+      wanted.forEach((partition, index) => {
+        const part = reply.parts[index]
+        if (part === undefined) throw new MillraceError('UNKNOWN_SERVER_ERROR', 'a list-offsets reply lacks a part')
+        if (errorCodeOf(part.errorNumber) !== 'NONE')
+          throw errorOf(
+            part.errorNumber,
+            `${topic.name}/${partition}: ${part.errorText || errorCodeOf(part.errorNumber)}`,
+          )
+        offsets.set(partition, part.offset)
+      })
+    }
+    return partitions.map((partition) => ({ partition, offset: offsets.get(partition)! }))
+  }
+}
+
+const ATTEMPTS_MAX = 10

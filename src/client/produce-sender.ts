@@ -1,0 +1,418 @@
+/**
+ * ProduceSender: carries a producer's batches to the brokers that lead their partitions, and the answers back.
+ *
+ * Ordering    one pump at a time; a request takes at most one batch of each partition, partitions take turns
+ * Limits      requestBytesMax a request, REQUESTS_MAX requests without an answer a connection, and the broker's credit: while
+ *             it is used up, batches keep filling instead of being queued as frames
+ * Failure     per batch, decided by its PartitionQueue; here: when to ask for metadata, when to try again
+ */
+import { ERRORS, errorCodeOf, isMillraceError, MillraceError } from '../model/errors.ts'
+import { initProducerId, type ProduceReplyPart, type ProduceRequestPart, produce } from '../protocol/index.ts'
+import { type BackoffOptions, backoffMs } from './backoff.ts'
+import type { BrokerConnections } from './broker-connections.ts'
+import type { ClientRuntime, Timer } from './client-runtime.ts'
+import type { Connection } from './connection.ts'
+import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
+import { faultOf, type PartitionQueue } from './partition-queue.ts'
+import type { ProducerBatch } from './producer-batch.ts'
+import type { Requests } from './requests.ts'
+
+const REQUESTS_MAX = 64
+/** Prologue, header and a part's fields, generously. */
+const REQUEST_OVERHEAD_BYTES = 256
+const PART_OVERHEAD_BYTES = 64
+/** Metadata older than this is asked for again while records flow: partitions may have been added. */
+const METADATA_AGE_MS_MAX = 300_000
+/** A topic that the broker does not know for so long is gone, not late. */
+const UNKNOWN_TOPIC_MS_MAX = 3_000
+
+export interface ProduceSenderOptions {
+  readonly topic: string
+  readonly acks: -1 | 0 | 1
+  readonly idempotent: boolean
+  readonly requestBytesMax: number
+  readonly requestTimeoutMs: number
+  readonly backoff: BackoffOptions
+}
+
+/** What the sender tells its producer of every batch. */
+export interface BatchOutcomes {
+  onStored(batch: ProducerBatch, queue: PartitionQueue, part: StoredPart): void
+  onFailed(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void
+  onTaken(queue: PartitionQueue): void
+  onRetried(batch: ProducerBatch): void
+}
+
+export interface StoredPart {
+  readonly baseOffset: number
+  readonly logAppendTimeMs: number
+  readonly durability: number
+}
+
+interface Parcel {
+  readonly queue: PartitionQueue
+  readonly batch: ProducerBatch
+}
+
+const NOT_STORED_YET: StoredPart = { baseOffset: -1, logAppendTimeMs: -1, durability: 0 }
+
+export class ProduceSender {
+  readonly #runtime: ClientRuntime
+  readonly #connections: BrokerConnections
+  readonly #metadata: MetadataCache
+  readonly #requests: Requests
+  readonly #options: ProduceSenderOptions
+  readonly #outcomes: BatchOutcomes
+  /** Queues that have something to send or in flight; their order is whose turn it is. */
+  readonly #active = new Set<PartitionQueue>()
+  readonly #requestsOut = new WeakMap<Connection, number>()
+  readonly #connecting = new Set<number>()
+  readonly #watched = new WeakSet<Connection>()
+  #topicId: string | undefined
+  #metadataAtMs = 0
+  #unknownSinceMs = -1
+  #refreshing = false
+  #initialising = false
+  #producer: { readonly id: number; readonly epoch: number } | undefined
+  #pumpQueued = false
+  #timer: Timer | undefined
+  #timerAtMs = Number.POSITIVE_INFINITY
+  #draining = false
+  #stopped = false
+
+  constructor(
+    parts: { runtime: ClientRuntime; connections: BrokerConnections; metadata: MetadataCache; requests: Requests },
+    options: ProduceSenderOptions,
+    outcomes: BatchOutcomes,
+  ) {
+    this.#runtime = parts.runtime
+    this.#connections = parts.connections
+    this.#metadata = parts.metadata
+    this.#requests = parts.requests
+    this.#options = options
+    this.#outcomes = outcomes
+    this.#metadataAtMs = parts.runtime.clock.monotonicMs()
+  }
+
+  /** The queue has news: a record, or a batch that is full. */
+  wake(queue: PartitionQueue): void {
+    this.#active.add(queue)
+    this.schedule()
+  }
+
+  /** Pumps at the end of this turn of the event loop's current task. */
+  schedule(): void {
+    if (this.#pumpQueued || this.#stopped) return
+    this.#pumpQueued = true
+    queueMicrotask(this.#runPump)
+  }
+
+  readonly #runPump = (): void => {
+    this.#pumpQueued = false
+    this.#pump()
+  }
+
+  /** While draining nothing lingers. */
+  set draining(on: boolean) {
+    this.#draining = on
+    if (on) this.schedule()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#timer?.cancel()
+  }
+
+  #pump(): void {
+    if (this.#stopped) return
+    const nowMs = this.#runtime.clock.monotonicMs()
+    this.#expire(nowMs)
+    const topic = this.#metadata.peek(this.#options.topic)
+    if (topic === undefined) this.#refresh()
+    else {
+      this.#noticeTopicId(topic)
+      if (nowMs - this.#metadataAtMs > METADATA_AGE_MS_MAX) this.#refresh()
+      while (this.#sendOne(topic, nowMs)) {}
+    }
+    this.#armTimer()
+  }
+
+  /** Builds and sends one request; false when there is nothing that may leave now. */
+  #sendOne(topic: TopicInfo, nowMs: number): boolean {
+    let connection: Connection | undefined
+    let requestBytes = REQUEST_OVERHEAD_BYTES
+    const parcels: Parcel[] = []
+    for (const queue of this.#active) {
+      if (!queue.canTake(nowMs, this.#draining)) {
+        if (queue.isIdle) this.#active.delete(queue)
+        continue
+      }
+      if (queue.needsProducerId && !this.#giveProducerId(queue)) continue
+      const leader = this.#leaderConnection(topic, queue)
+      if (leader === undefined || (connection !== undefined && leader !== connection)) continue
+      const bytesNeeded = requestBytes + PART_OVERHEAD_BYTES + queue.nextBytes()
+      if (parcels.length > 0 && bytesNeeded > this.#options.requestBytesMax) break
+      if (!this.#hasRoom(leader, bytesNeeded)) continue
+      connection = leader
+      parcels.push({ queue, batch: queue.take(nowMs, this.#draining) })
+      this.#outcomes.onTaken(queue)
+      requestBytes = bytesNeeded
+    }
+    if (connection === undefined) return false
+    for (const { queue } of parcels) {
+      // Behind the others: partitions take turns.
+      this.#active.delete(queue)
+      this.#active.add(queue)
+    }
+    this.#send(connection, topic, parcels)
+    return true
+  }
+
+  #hasRoom(connection: Connection, bytes: number): boolean {
+    return connection.hasCredit(bytes) && (this.#requestsOut.get(connection) ?? 0) < REQUESTS_MAX
+  }
+
+  #send(connection: Connection, topic: TopicInfo, parcels: readonly Parcel[]): void {
+    const parts: ProduceRequestPart[] = []
+    const body: Uint8Array[] = []
+    const sent: Parcel[] = []
+    for (const parcel of parcels) {
+      const { queue, batch } = parcel
+      let bytes: Uint8Array
+      try {
+        bytes = batch.bytes()
+      } catch (error) {
+        this.#returned(parcel, asMillraceError(error)) // a codec that is missing or fails
+        continue
+      }
+      const { leaderEpoch } = topic.partitions[queue.partition]!
+      parts.push({ topicId: topic.topicId, partition: queue.partition, leaderEpoch, batchBytes: bytes.length })
+      body.push(bytes)
+      sent.push(parcel)
+    }
+    if (sent.length === 0) return
+    this.#requestsOut.set(connection, (this.#requestsOut.get(connection) ?? 0) + 1)
+    const { acks, requestTimeoutMs: timeoutMs } = this.#options
+    const request = { acks, timeoutMs, parts }
+    if (acks === 0) {
+      connection.sendOneWay(produce.api, produce.encodeRequest(request), body, () => this.#sentOneWay(connection, sent))
+      return
+    }
+    connection.call(produce, request, { body, timeoutMs: timeoutMs + REPLY_GRACE_MS }).then(
+      (reply) => this.#replied(connection, sent, reply.value.parts),
+      (error: unknown) => this.#lost(connection, sent, asMillraceError(error)),
+    )
+  }
+
+  #sentOneWay(connection: Connection, parcels: readonly Parcel[]): void {
+    this.#requestDone(connection)
+    for (const { queue, batch } of parcels) {
+      queue.succeeded(batch)
+      this.#outcomes.onStored(batch, queue, NOT_STORED_YET)
+    }
+    this.schedule()
+  }
+
+  #replied(connection: Connection, parcels: readonly Parcel[], parts: readonly ProduceReplyPart[]): void {
+    this.#requestDone(connection)
+    if (parts.length !== parcels.length)
+      connection.fail(new MillraceError('NETWORK_EXCEPTION', 'a produce reply has the wrong number of parts'))
+    for (let index = 0; index < parcels.length; index++) {
+      const parcel = parcels[index]!
+      const part = parts[index]
+      if (part === undefined)
+        this.#returned(parcel, new MillraceError('NETWORK_EXCEPTION', 'the reply lacks this part'))
+      else this.#answered(parcel, part)
+    }
+    this.schedule()
+  }
+
+  #answered(parcel: Parcel, part: ProduceReplyPart): void {
+    const code = errorCodeOf(part.errorNumber)
+    if (code === 'NONE' || code === 'DUPLICATE_SEQUENCE_NUMBER') {
+      parcel.queue.succeeded(parcel.batch)
+      this.#outcomes.onStored(parcel.batch, parcel.queue, part)
+      return
+    }
+    const where = `${this.#options.topic}/${parcel.queue.partition}`
+    const text = part.errorText === '' ? ERRORS[code].text : part.errorText
+    this.#returned(parcel, new MillraceError(code, `${where}: ${text}`))
+  }
+
+  #lost(connection: Connection, parcels: readonly Parcel[], error: MillraceError): void {
+    this.#requestDone(connection)
+    for (const parcel of parcels) this.#returned(parcel, error)
+    this.schedule()
+  }
+
+  #requestDone(connection: Connection): void {
+    this.#requestsOut.set(connection, Math.max(0, (this.#requestsOut.get(connection) ?? 0) - 1))
+  }
+
+  #returned(parcel: Parcel, error: MillraceError): void {
+    const { queue, batch } = parcel
+    const nowMs = this.#runtime.clock.monotonicMs()
+    if (ERRORS[error.code].refresh || error.code === 'CONNECTION_FAILED') this.#refresh()
+    if (queue.returned(batch, faultOf(error), nowMs) === 'failed') {
+      this.#outcomes.onFailed(
+        batch,
+        queue,
+        nowMs >= batch.deadlineMs ? timedOut(batch, error) : (batch.lastError ?? error),
+      )
+      return
+    }
+    this.#outcomes.onRetried(batch)
+    queue.delayUntil(nowMs + backoffMs(this.#runtime.prng, queue.failures, this.#options.backoff))
+    this.#active.add(queue)
+  }
+
+  #expire(nowMs: number): void {
+    for (const queue of this.#active)
+      for (const batch of queue.expire(nowMs))
+        this.#outcomes.onFailed(batch, queue, timedOut(batch, batch.lastError ?? this.#obstacle))
+  }
+
+  /** Why nothing could be sent, for the text of a batch that was never sent. */
+  #obstacle: MillraceError | undefined
+
+  #noticeTopicId(topic: TopicInfo): void {
+    this.#unknownSinceMs = -1
+    if (this.#topicId !== undefined && this.#topicId !== topic.topicId)
+      for (const queue of this.#active) queue.topicReplaced()
+    this.#topicId = topic.topicId
+  }
+
+  #leaderConnection(topic: TopicInfo, queue: PartitionQueue): Connection | undefined {
+    const info = topic.partitions[queue.partition]
+    if (info === undefined || info.leaderNodeId < 0 || info.offline !== null) {
+      this.#obstacle = new MillraceError(
+        'LEADER_NOT_AVAILABLE',
+        `${topic.name}/${queue.partition}: ${info?.offline ?? ERRORS.LEADER_NOT_AVAILABLE.text}`,
+      )
+      this.#refresh()
+      return undefined
+    }
+    const open = this.#connections.openTo(info.leaderNodeId)
+    if (open === undefined) this.#connect(info.leaderNodeId)
+    else if (!this.#watched.has(open)) {
+      this.#watched.add(open)
+      open.onCredit(() => this.schedule())
+    }
+    return open
+  }
+
+  #connect(nodeId: number): void {
+    if (this.#connecting.has(nodeId)) return
+    this.#connecting.add(nodeId)
+    this.#connections
+      .node(nodeId)
+      .catch((error: unknown) => {
+        this.#obstacle = asMillraceError(error)
+        return this.#pause() // the connections' own backoff paces attempts; this one paces a broker that refuses at once
+      })
+      .finally(() => {
+        this.#connecting.delete(nodeId)
+        this.schedule()
+      })
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#runtime.startTimer(this.#options.backoff.delayMsMin, resolve)
+    })
+  }
+
+  /** Asks for metadata; one request at a time, paced. */
+  #refresh(): void {
+    if (this.#refreshing || this.#stopped) return
+    this.#refreshing = true
+    this.#metadata
+      .refresh(this.#options.topic)
+      .then(
+        () => {
+          this.#metadataAtMs = this.#runtime.clock.monotonicMs()
+        },
+        (error: unknown) => this.#refreshFailed(asMillraceError(error)),
+      )
+      .then(() => this.#pause())
+      .finally(() => {
+        this.#refreshing = false
+        this.schedule()
+      })
+  }
+
+  #refreshFailed(error: MillraceError): void {
+    this.#obstacle = error
+    if (error.code !== 'UNKNOWN_TOPIC_OR_PARTITION') return
+    const nowMs = this.#runtime.clock.monotonicMs()
+    if (this.#unknownSinceMs < 0) this.#unknownSinceMs = nowMs
+    if (nowMs - this.#unknownSinceMs < UNKNOWN_TOPIC_MS_MAX) return
+    for (const queue of this.#active) for (const batch of queue.abandon()) this.#outcomes.onFailed(batch, queue, error)
+  }
+
+  #giveProducerId(queue: PartitionQueue): boolean {
+    // An id whose epochs are used up is no longer offered: see the queue.
+    if (this.#producer !== undefined && !queue.isExhausted(this.#producer.id)) {
+      queue.useProducerId(this.#producer.id, this.#producer.epoch)
+      return true
+    }
+    this.#initialise()
+    return false
+  }
+
+  #initialise(): void {
+    if (this.#initialising || this.#stopped) return
+    this.#initialising = true
+    this.#requests
+      .ask(initProducerId, { transactionalId: null })
+      .then(
+        (reply) => {
+          this.#producer = { id: reply.producerId, epoch: reply.producerEpoch }
+        },
+        (error: unknown) => {
+          this.#obstacle = asMillraceError(error)
+          return this.#pause()
+        },
+      )
+      .finally(() => {
+        this.#initialising = false
+        this.schedule()
+      })
+  }
+
+  /** Wakes the pump when the earliest linger, backoff or deadline is due. */
+  #armTimer(): void {
+    let dueMs = Number.POSITIVE_INFINITY
+    for (const queue of this.#active) dueMs = Math.min(dueMs, queue.dueAtMs(), queue.deadlineMs())
+    if (dueMs === this.#timerAtMs && this.#timer !== undefined) return
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#timerAtMs = dueMs
+    if (dueMs === Number.POSITIVE_INFINITY) return
+    const nowMs = this.#runtime.clock.monotonicMs()
+    // What is due already waits for a connection, credit or metadata, which wake the pump themselves; this is the net.
+    const delayMs = dueMs > nowMs ? Math.ceil(dueMs - nowMs) : NET_MS
+    this.#timer = this.#runtime.startTimer(delayMs, () => {
+      this.#timer = undefined
+      this.#pump()
+    })
+  }
+}
+
+/** The broker answers a produce within its timeout; the reply has this much longer to arrive. */
+const REPLY_GRACE_MS = 5_000
+const NET_MS = 250
+
+function timedOut(batch: ProducerBatch, cause: MillraceError | undefined): MillraceError {
+  const fate = batch.inDoubt ? 'it may or may not be stored' : 'it is not stored'
+  const why = cause === undefined ? '' : ` (${cause.message})`
+  return new MillraceError('DELIVERY_TIMED_OUT', `not acknowledged within the delivery timeout: ${fate}${why}`, {
+    cause,
+  })
+}
+
+export function asMillraceError(error: unknown): MillraceError {
+  if (isMillraceError(error)) return error
+  const text = error instanceof Error ? error.message : String(error)
+  return new MillraceError('UNKNOWN_SERVER_ERROR', `the client failed: ${text}`, { cause: error })
+}

@@ -1,0 +1,107 @@
+/**
+ * ProducerBatch: one record batch on its way to a partition, and whoever waits for it. Its bytes stay as they are until it is
+ * acknowledged, so that it can be sent again without being built again.
+ */
+import { writeSafeInt64 } from '../base/bytes.ts'
+import { crc32c } from '../base/crc32c.ts'
+import type { MillraceError } from '../model/errors.ts'
+import { BASE_SEQUENCE_AT, CRC_AT, CRC_FROM, PRODUCER_EPOCH_AT, PRODUCER_ID_AT } from '../record/batch-layout.ts'
+import type { BatchWriter } from '../record/batch-writer.ts'
+
+const NO_SEQUENCE = -1
+
+/** One send() that waits for its record. */
+export interface RecordWaiter {
+  /** Place of the record in the batch. */
+  readonly index: number
+  readonly timestampMs: number
+  readonly resolve: (receipt: DeliveredRecord) => void
+  readonly reject: (error: MillraceError) => void
+}
+
+export interface DeliveredRecord {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly timestampMs: number
+  readonly durability: 'none' | 'written' | 'fsynced' | 'replicated'
+}
+
+export class ProducerBatch {
+  readonly writer: BatchWriter
+  readonly createdMs: number
+  readonly deadlineMs: number
+  readonly codec: number
+  /** Grows with every batch of the partition. */
+  ordinal = 0
+  attempts = 0
+  epochRestarts = 0
+  /** An attempt ended without an answer: the batch may be stored. */
+  inDoubt = false
+  baseSequence = NO_SEQUENCE
+  lastError: MillraceError | undefined
+  /** Made when the first send() waits: enqueue() needs none. */
+  waiters: RecordWaiter[] | undefined
+  /** It has left its producer's accounts. */
+  released = false
+  #countedBytes = 0
+  #bytes: Uint8Array | undefined
+  #producerId = -1
+  #producerEpoch = -1
+
+  constructor(writer: BatchWriter, options: { createdMs: number; deadlineMs: number; codec: number }) {
+    this.writer = writer
+    this.createdMs = options.createdMs
+    this.deadlineMs = options.deadlineMs
+    this.codec = options.codec
+  }
+
+  get recordsCount(): number {
+    return this.writer.recordsCount
+  }
+
+  /** Bytes of the batch as it is now: compression makes it smaller when it is built. */
+  get bufferedBytes(): number {
+    return this.writer.sizeInBytes
+  }
+
+  /** Bytes it was counted with in its producer's account: those before compression. */
+  countedBytes(): number {
+    return this.#bytes === undefined ? this.writer.sizeInBytes : this.#countedBytes
+  }
+
+  assign(producerId: number, producerEpoch: number, baseSequence: number): void {
+    this.baseSequence = baseSequence
+    this.#producerId = producerId
+    this.#producerEpoch = producerEpoch
+    if (this.#bytes !== undefined) this.#restamp(this.#bytes)
+  }
+
+  /** It gets a sequence of a new epoch. The new epoch fences older copies, so nothing is in doubt any more. */
+  unassign(): void {
+    this.baseSequence = NO_SEQUENCE
+    this.inDoubt = false
+  }
+
+  /** The batch as it goes over the wire. Built once. */
+  bytes(): Uint8Array {
+    if (this.#bytes === undefined) {
+      this.#countedBytes = this.writer.sizeInBytes
+      this.#bytes = this.writer.finish({
+        producerId: this.#producerId,
+        producerEpoch: this.#producerEpoch,
+        baseSequence: this.baseSequence,
+        codec: this.codec,
+      })
+    }
+    return this.#bytes
+  }
+
+  #restamp(bytes: Uint8Array): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    writeSafeInt64(view, PRODUCER_ID_AT, this.#producerId)
+    view.setInt16(PRODUCER_EPOCH_AT, this.#producerEpoch)
+    view.setInt32(BASE_SEQUENCE_AT, this.baseSequence)
+    view.setUint32(CRC_AT, crc32c(bytes.subarray(CRC_FROM)))
+  }
+}

@@ -1,0 +1,417 @@
+/**
+ * Producer: records of one topic on their way to its partitions: routed, batched, bounded in memory, delivered in order.
+ *
+ * Owns        a PartitionQueue per partition, a pool of batch buffers, the callers that wait
+ * Invariants  B1 bufferedBytes <= bufferBytesMax + one batch                              checked in: #hasRoom()
+ *             B2 every record ends exactly once: delivered or failed                      checked in: test/unit/client/producer.test.ts
+ * Ordering    records of one partition are stored in the order of enqueue() and send(); a send() that waits for room is in
+ *             front of every later one
+ * Limits      bufferBytesMax; enqueue() answers false beyond it, send() waits
+ * Failure     per record by send()'s promise; for enqueue() by onFailed, or thrown by drain() and close()
+ * Hot path    enqueue() makes no promise, closure or object
+ */
+import { MillraceError } from '../model/errors.ts'
+import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
+import { abortable, abortError } from './abort.ts'
+import type { BackoffOptions } from './backoff.ts'
+import type { BrokerConnections } from './broker-connections.ts'
+import type { ClientRuntime } from './client-runtime.ts'
+import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
+import { PartitionQueue } from './partition-queue.ts'
+import { type BatchOutcomes, ProduceSender, type StoredPart } from './produce-sender.ts'
+import { type DeliveredRecord, ProducerBatch } from './producer-batch.ts'
+import { type ProducerOptions, type ResolvedProducerOptions, resolveProducerOptions } from './producer-options.ts'
+import { RecordRouter } from './record-router.ts'
+import type { Requests } from './requests.ts'
+
+/** A record to send. Text is written as UTF-8; no value (null) is a tombstone. */
+export interface ProducerRecord {
+  readonly key?: Uint8Array | string | null
+  readonly value: Uint8Array | string | null
+  readonly headers?: readonly HeaderInput[]
+  /** Milliseconds since the epoch; now, when left out. */
+  readonly timestampMs?: number
+  /** Goes to this partition, whatever the key. */
+  readonly partition?: number
+}
+
+/** What the broker said of a stored record; offset -1 with acks none. */
+export type Receipt = DeliveredRecord
+
+export interface ProducerStats {
+  readonly recordsEnqueued: number
+  readonly recordsStored: number
+  readonly recordsFailed: number
+  readonly batchesStored: number
+  readonly batchesRetried: number
+  readonly bytesStored: number
+  readonly bufferedBytes: number
+}
+
+export interface SendOptions {
+  /** Gives the waiting up; the record may be delivered all the same once it is in a batch. */
+  readonly signal?: AbortSignal
+}
+
+interface WaitingSend {
+  readonly record: ProducerRecord
+  readonly resolve: (receipt: Receipt) => void
+  readonly reject: (error: MillraceError) => void
+  abandoned: boolean
+}
+
+export interface ProducerParts {
+  readonly runtime: ClientRuntime
+  readonly connections: BrokerConnections
+  readonly metadata: MetadataCache
+  readonly requests: Requests
+  readonly backoff: BackoffOptions
+}
+
+const DURABILITIES = ['none', 'written', 'fsynced', 'replicated'] as const
+/** Of the buffer's bound: ready() resolves below it, so that producers do not wake for every batch. */
+const READY_PART = 0.75
+/** Buffers kept for the next batches, beyond those in use. */
+const SPARE_WRITERS_MAX = 64
+
+export class Producer {
+  readonly topic: string
+  readonly #runtime: ClientRuntime
+  readonly #metadata: MetadataCache
+  readonly #options: ResolvedProducerOptions
+  readonly #callbacks: ProducerOptions
+  readonly #router: RecordRouter
+  readonly #sender: ProduceSender
+  readonly #queues: PartitionQueue[] = []
+  readonly #spareWriters: BatchWriter[] = []
+  readonly #loaded: Promise<void>
+  #info: TopicInfo | undefined
+  #loadError: MillraceError | undefined
+  #closed = false
+  #bufferedBytes = 0
+  /** Batches that are neither stored nor failed. */
+  #batchesAlive = 0
+  #waitingSends: WaitingSend[] = []
+  #onClosed: (() => void)[] = []
+  #onReady: (() => void)[] = []
+  #onDrained: (() => void)[] = []
+  #firstFailure: MillraceError | undefined
+  #recordsEnqueued = 0
+  #recordsStored = 0
+  #recordsFailed = 0
+  #batchesStored = 0
+  #batchesRetried = 0
+  #bytesStored = 0
+
+  constructor(topic: string, parts: ProducerParts, options: ProducerOptions) {
+    this.topic = topic
+    this.#runtime = parts.runtime
+    this.#metadata = parts.metadata
+    this.#options = resolveProducerOptions(options)
+    this.#callbacks = options
+    this.#router = new RecordRouter(parts.runtime.prng, options.partitioner)
+    const { acks, idempotent, requestBytesMax, requestTimeoutMs } = this.#options
+    const senderOptions = { topic, acks, idempotent, requestBytesMax, requestTimeoutMs, backoff: parts.backoff }
+    this.#sender = new ProduceSender(parts, senderOptions, this.#outcomes())
+    this.#loaded = this.#load()
+    this.#loaded.catch(() => {}) // told by ready(), send() and enqueue()
+  }
+
+  async #load(): Promise<void> {
+    try {
+      this.#info = await this.#metadata.get(this.topic)
+    } catch (error) {
+      this.#loadError = error as MillraceError
+      const waiting = this.#waitingSends
+      this.#waitingSends = []
+      for (const send of waiting) send.reject(this.#loadError)
+      throw error
+    }
+    this.#admitWaiting()
+  }
+
+  /**
+   * Puts a record on its way. False when there is no room, or the topic is not known yet: nothing was taken; wait for ready().
+   * Throws MESSAGE_TOO_LARGE, INVALID_ARGUMENT, CLOSED, or why the topic cannot be written to.
+   */
+  enqueue(record: ProducerRecord): boolean {
+    if (this.#closed || this.#loadError !== undefined) throw this.#loadError ?? closedError()
+    if (this.#info === undefined || this.#waitingSends.length > 0) return false
+    if (this.#bufferedBytes >= this.#options.bufferBytesMax) return false
+    this.#append(record)
+    return true
+  }
+
+  /** Resolves when enqueue() has room again. */
+  async ready(options: SendOptions = {}): Promise<void> {
+    await abortable(this.#loaded, options.signal)
+    while (!this.#closed && !this.#hasRoom())
+      await abortable(new Promise<void>((resolve) => this.#onReady.push(resolve)), options.signal)
+  }
+
+  /** Sends one record; resolves when it is as durable as `acks` asks for. Waits for room first. */
+  send(record: ProducerRecord, options: SendOptions = {}): Promise<Receipt> {
+    const { signal } = options
+    if (signal?.aborted) return Promise.reject(abortError(signal))
+    if (this.#closed || this.#loadError !== undefined) return Promise.reject(this.#loadError ?? closedError())
+    const promise = new Promise<Receipt>((resolve, reject) => {
+      const mustWait = this.#info === undefined || this.#waitingSends.length > 0
+      if (mustWait || this.#bufferedBytes >= this.#options.bufferBytesMax) {
+        const waiting: WaitingSend = { record, resolve, reject, abandoned: false }
+        this.#waitingSends.push(waiting)
+        signal?.addEventListener('abort', () => (waiting.abandoned = true), { once: true })
+      } else this.#appendAwaited(record, resolve, reject)
+    })
+    return abortable(promise, signal)
+  }
+
+  /** Sends records in order; resolves when all are stored. Throws the first failure, after all have ended. */
+  async sendMany(records: Iterable<ProducerRecord>, options: SendOptions = {}): Promise<Receipt[]> {
+    const results = await Promise.allSettled(Array.from(records, (record) => this.send(record, options)))
+    return results.map((result) => {
+      if (result.status === 'rejected') throw result.reason
+      return result.value
+    })
+  }
+
+  /** Sends at once what lingers. */
+  flush(): void {
+    for (const queue of this.#queues) queue.seal()
+    this.#sender.schedule()
+  }
+
+  /**
+   * Resolves when everything enqueued or sent before has been stored or has failed. Throws the first failure since the last
+   * drain that nobody was told of (enqueue() without onFailed).
+   */
+  async drain(options: SendOptions = {}): Promise<void> {
+    if (this.#loadError === undefined && this.#waitingSends.length > 0) await abortable(this.#loaded, options.signal)
+    this.#sender.draining = true
+    try {
+      while (this.#batchesAlive > 0 || this.#waitingSends.length > 0)
+        await abortable(new Promise<void>((resolve) => this.#onDrained.push(resolve)), options.signal)
+    } finally {
+      this.#sender.draining = false
+    }
+    const failure = this.#firstFailure
+    this.#firstFailure = undefined
+    if (failure !== undefined) throw failure
+  }
+
+  /** Runs `listener` once, when the producer has closed. */
+  onClosed(listener: () => void): void {
+    this.#onClosed.push(listener)
+  }
+
+  stats(): ProducerStats {
+    return {
+      recordsEnqueued: this.#recordsEnqueued,
+      recordsStored: this.#recordsStored,
+      recordsFailed: this.#recordsFailed,
+      batchesStored: this.#batchesStored,
+      batchesRetried: this.#batchesRetried,
+      bytesStored: this.#bytesStored,
+      bufferedBytes: this.#bufferedBytes,
+    }
+  }
+
+  /** Drains, then takes no more records. */
+  async close(options: SendOptions = {}): Promise<void> {
+    if (this.#closed) return
+    try {
+      await this.drain(options)
+    } finally {
+      this.abort()
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Takes no more records and gives up those not sent; those in flight end as CLOSED, and may be stored. */
+  abort(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#sender.stop()
+    const error = closedError()
+    for (const send of this.#waitingSends.splice(0)) send.reject(error)
+    for (const queue of this.#queues)
+      for (const batch of [...queue.abandon(), ...queue.inFlight()]) this.#failed(batch, queue, error)
+    this.#wake()
+    for (const listener of this.#onClosed.splice(0)) listener()
+  }
+
+  #hasRoom(): boolean {
+    return this.#waitingSends.length === 0 && this.#bufferedBytes < this.#options.bufferBytesMax * READY_PART
+  }
+
+  /** Appends to the open batch of the record's partition; answers that batch. */
+  #append(record: ProducerRecord): ProducerBatch {
+    const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+    const key = record.key ?? null
+    const partition = this.#router.route(record.partition, key, this.#partitions())
+    const queue = this.#queues[partition] ?? this.#queueOf(partition)
+    const headers = record.headers ?? null
+    const open = queue.open
+    if (open !== undefined) {
+      const before = open.writer.sizeInBytes
+      if (open.writer.append(key, record.value, headers, timestampMs)) {
+        this.#bufferedBytes += open.writer.sizeInBytes - before
+        this.#recordsEnqueued++
+        return open
+      }
+    }
+    return this.#appendToNew(queue, record, key, headers, timestampMs)
+  }
+
+  #appendToNew(
+    queue: PartitionQueue,
+    record: ProducerRecord,
+    key: Uint8Array | string | null,
+    headers: readonly HeaderInput[] | null,
+    timestampMs: number,
+  ): ProducerBatch {
+    const batch = this.#newBatch()
+    let fits = false
+    try {
+      fits = batch.writer.append(key, record.value, headers, timestampMs)
+    } finally {
+      if (!fits) this.#spareWriters.push(batch.writer)
+    }
+    if (!fits)
+      throw new MillraceError(
+        'MESSAGE_TOO_LARGE',
+        `a record for ${this.topic} is larger than batchBytesMax, ${this.#options.batchBytesMax} bytes`,
+      )
+    if (queue.open !== undefined) {
+      queue.seal()
+      this.#router.batchClosed(queue.partition)
+    }
+    queue.begin(batch)
+    this.#batchesAlive++
+    this.#bufferedBytes += batch.bufferedBytes
+    this.#recordsEnqueued++
+    this.#sender.wake(queue)
+    return batch
+  }
+
+  #appendAwaited(
+    record: ProducerRecord,
+    resolve: (receipt: Receipt) => void,
+    reject: (error: MillraceError) => void,
+  ): void {
+    try {
+      const batch = this.#append(record)
+      const index = batch.recordsCount - 1
+      const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+      batch.waiters ??= []
+      batch.waiters.push({ index, timestampMs, resolve, reject })
+    } catch (error) {
+      reject(error as MillraceError)
+    }
+  }
+
+  #partitions(): TopicInfo['partitions'] {
+    // The cache may know more by now: partitions that were added.
+    const info = this.#metadata.peek(this.topic)
+    if (info !== undefined) this.#info = info
+    return this.#info!.partitions
+  }
+
+  #queueOf(partition: number): PartitionQueue {
+    for (let index = this.#queues.length; index <= partition; index++)
+      this.#queues.push(new PartitionQueue(this.topic, index, this.#options))
+    return this.#queues[partition]!
+  }
+
+  #newBatch(): ProducerBatch {
+    const { batchBytesMax, deliveryTimeoutMs, codec } = this.#options
+    const writer = this.#spareWriters.pop() ?? new BatchWriter({ batchBytesMax, codecs: this.#runtime.codecs })
+    writer.reset()
+    const createdMs = this.#runtime.clock.monotonicMs()
+    return new ProducerBatch(writer, { createdMs, deadlineMs: createdMs + deliveryTimeoutMs, codec })
+  }
+
+  #outcomes(): BatchOutcomes {
+    return {
+      onStored: (batch, queue, part) => this.#stored(batch, queue, part),
+      onFailed: (batch, queue, error) => this.#failed(batch, queue, error),
+      onTaken: (queue) => {
+        if (queue.open === undefined) this.#router.batchClosed(queue.partition)
+      },
+      onRetried: () => {
+        this.#batchesRetried++
+      },
+    }
+  }
+
+  #stored(batch: ProducerBatch, queue: PartitionQueue, part: StoredPart): void {
+    if (!this.#release(batch)) return
+    const { recordsCount } = batch
+    const durability = DURABILITIES[part.durability] ?? 'none'
+    this.#recordsStored += recordsCount
+    this.#batchesStored++
+    const { topic } = this
+    const { partition } = queue
+    for (const waiter of batch.waiters ?? [])
+      waiter.resolve({
+        topic,
+        partition,
+        offset: part.baseOffset < 0 ? -1 : part.baseOffset + waiter.index,
+        timestampMs: part.logAppendTimeMs >= 0 ? part.logAppendTimeMs : waiter.timestampMs,
+        durability,
+      })
+    this.#callbacks.onStored?.({ topic, partition, baseOffset: part.baseOffset, recordsCount, durability })
+    this.#recycle(batch)
+    this.#admitWaiting()
+  }
+
+  #failed(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void {
+    if (!this.#release(batch)) return
+    const { recordsCount } = batch
+    this.#recordsFailed += recordsCount
+    const waiters = batch.waiters ?? []
+    for (const waiter of waiters) waiter.reject(error)
+    if (this.#callbacks.onFailed !== undefined)
+      this.#callbacks.onFailed({ topic: this.topic, partition: queue.partition, recordsCount, error })
+    else if (waiters.length < recordsCount) this.#firstFailure ??= error
+    // Its buffer is not used again: a connection that is being dropped may still hold it.
+    this.#admitWaiting()
+  }
+
+  /** Takes the batch out of the accounts; false when it was out already. */
+  #release(batch: ProducerBatch): boolean {
+    if (batch.released) return false
+    batch.released = true
+    this.#bufferedBytes -= batch.countedBytes()
+    this.#batchesAlive--
+    return true
+  }
+
+  #recycle(batch: ProducerBatch): void {
+    this.#bytesStored += batch.bufferedBytes
+    if (this.#spareWriters.length < SPARE_WRITERS_MAX && batch.attempts === 1) this.#spareWriters.push(batch.writer)
+  }
+
+  #admitWaiting(): void {
+    let admitted = 0
+    while (admitted < this.#waitingSends.length && this.#bufferedBytes < this.#options.bufferBytesMax) {
+      const send = this.#waitingSends[admitted++]!
+      if (!send.abandoned) this.#appendAwaited(send.record, send.resolve, send.reject)
+    }
+    if (admitted > 0) this.#waitingSends.splice(0, admitted)
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#onReady.length > 0 && (this.#closed || this.#hasRoom()))
+      for (const wake of this.#onReady.splice(0)) wake()
+    if (this.#batchesAlive === 0 && this.#waitingSends.length === 0)
+      for (const wake of this.#onDrained.splice(0)) wake()
+  }
+}
+
+function closedError(): MillraceError {
+  return new MillraceError('CLOSED', 'the producer is closed')
+}

@@ -1,0 +1,74 @@
+/**
+ * RecordRouter: which partition a record goes to. A record's own partition first; then its key's (murmur2, as Kafka's
+ * clients do); without a key a random one that stays until its batch is full or sent (KIP-480), so that batches fill.
+ */
+
+import { utf8Encode } from '../base/bytes.ts'
+import type { Prng } from '../base/prng.ts'
+import { utf8Write } from '../base/utf8-write.ts'
+import { MillraceError } from '../model/errors.ts'
+import { murmur2 } from '../record/partitioner.ts'
+import type { PartitionInfo } from './metadata-cache.ts'
+
+/** Gives a key's partition; answers an integer in [0, partitions). */
+export type Partitioner = (key: Uint8Array | string | null, partitions: number) => number
+
+const SCRATCH_BYTES = 256
+/** UTF-8 takes at most three bytes for a UTF-16 unit. */
+const SHORT_KEY_LENGTH_MAX = Math.floor(SCRATCH_BYTES / 3)
+
+export class RecordRouter {
+  readonly #prng: Prng
+  readonly #custom: Partitioner | undefined
+  readonly #scratch = new Uint8Array(SCRATCH_BYTES)
+  /** views[n] = the first n bytes of the scratch: text keys are hashed without an allocation each. */
+  readonly #views: Uint8Array[] = []
+  #sticky = -1
+
+  constructor(prng: Prng, custom?: Partitioner) {
+    this.#prng = prng
+    this.#custom = custom
+    for (let bytes = 0; bytes <= SCRATCH_BYTES; bytes++) this.#views.push(this.#scratch.subarray(0, bytes))
+  }
+
+  /** The partition of a record. Throws INVALID_ARGUMENT when the record or the custom partitioner names none of the topic's. */
+  route(
+    partition: number | undefined,
+    key: Uint8Array | string | null | undefined,
+    partitions: readonly PartitionInfo[],
+  ): number {
+    const count = partitions.length
+    if (partition !== undefined) return checked(partition, count, 'partition')
+    if (this.#custom !== undefined) return checked(this.#custom(key ?? null, count), count, 'partitioner')
+    if (key !== null && key !== undefined) return (this.#hash(key) & 0x7fffffff) % count
+    if (this.#sticky < 0 || this.#sticky >= count) this.#sticky = this.#choose(partitions)
+    return this.#sticky
+  }
+
+  /** A batch of `partition` is closed: records without a key go elsewhere. */
+  batchClosed(partition: number): void {
+    if (this.#sticky === partition) this.#sticky = -1
+  }
+
+  #hash(key: Uint8Array | string): number {
+    if (typeof key !== 'string') return murmur2(key)
+    if (key.length > SHORT_KEY_LENGTH_MAX) return murmur2(utf8Encode(key))
+    return murmur2(this.#views[utf8Write(this.#scratch, 0, key)]!)
+  }
+
+  /** A random partition, of those that have a leader if any has. */
+  #choose(partitions: readonly PartitionInfo[]): number {
+    const from = this.#prng.below(partitions.length)
+    for (let step = 0; step < partitions.length; step++) {
+      const index = (from + step) % partitions.length
+      const info = partitions[index]!
+      if (info.leaderNodeId >= 0 && info.offline === null) return index
+    }
+    return from
+  }
+}
+
+function checked(partition: number, count: number, what: string): number {
+  if (Number.isInteger(partition) && partition >= 0 && partition < count) return partition
+  throw new MillraceError('INVALID_ARGUMENT', `${what} ${partition}: the topic has partitions 0 to ${count - 1}`)
+}

@@ -1,0 +1,53 @@
+/** What a consumer gets: records, and batches of them. */
+import type { BatchReader, RecordHeader } from '../record/batch-reader.ts'
+
+/** A record as it was stored. Key, value and header values are views of the received bytes: copy what must outlive many records. */
+export interface ConsumedRecord {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly timestampMs: number
+  readonly key: Uint8Array | null
+  readonly value: Uint8Array | null
+  readonly headers: readonly RecordHeader[]
+}
+
+/**
+ * Some record batches of one partition, as they came: the fast way to read. Walk the records with `reader()`, a cursor that
+ * makes no object per record, or iterate it for plain records.
+ */
+export interface ConsumedBatch extends Iterable<ConsumedRecord> {
+  readonly topic: string
+  readonly partition: number
+  /** Where the reading of this batch begins: records before it are passed over. */
+  readonly fromOffset: number
+  /** Offset after the last one of the batch. */
+  readonly nextOffset: number
+  /** End of the partition's readable part when the batch was fetched. */
+  readonly highWatermark: number
+  /** The record batches, byte for byte. */
+  readonly bytes: Uint8Array
+  /** A cursor before the first record; good until the next call of reader() of the same consumer. Throws CORRUPT_MESSAGE from next(). */
+  reader(): RecordCursor
+}
+
+/** The current record of a batch; next() goes on. */
+export type RecordCursor = Pick<
+  BatchReader,
+  'next' | 'offset' | 'timestampMs' | 'key' | 'value' | 'headers' | 'payloadBytes'
+>
+
+/** A place in a partition. A number of milliseconds, an ISO date, or a span back from now such as '-1h' is a time. */
+export type Position =
+  | 'start'
+  | 'end'
+  | { readonly offset: number }
+  | { readonly last: number }
+  | { readonly time: number | string | Date }
+
+/** A topic's name, or what topic() made of it. */
+export type TopicLike = string | { readonly name: string }
+
+export function topicName(topic: TopicLike): string {
+  return typeof topic === 'string' ? topic : topic.name
+}

@@ -1,0 +1,465 @@
+/**
+ * FakeBroker: a small broker in memory that speaks `millrace.v1` over real sockets, for faults that a real one shows only by
+ * luck: replies that are lost, late or refused, connections that break before or after the work is done, moved leaders.
+ *
+ * It keeps the rules a client depends on: Kafka's acceptance of producer sequences (with a memory of five batches), log start
+ * and high watermark, long polling, credit. Not here: durability, limits, authorisation.
+ */
+import type { AddressInfo } from 'node:net'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { type ErrorCode, errorNumberOf, isMillraceError } from '../../src/model/errors.ts'
+import type { TopicId } from '../../src/model/ids.ts'
+import * as wire from '../../src/protocol/index.ts'
+import { sequenceAfter } from '../../src/record/batch-layout.ts'
+import { BatchView } from '../../src/record/batch-view.ts'
+
+/** What to do with a request instead of answering it. */
+export type Fault =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'delay'; readonly delayMs: number }
+  /** Answer this error (produce, fetch, list-offsets: in every part); the work is not done. */
+  | { readonly kind: 'error'; readonly code: ErrorCode }
+  /** Do the work, say nothing. */
+  | { readonly kind: 'drop-reply' }
+  /** Do the work or not, then break the connection. */
+  | { readonly kind: 'break'; readonly work: 'done' | 'not-done' }
+
+export interface SeenRequest {
+  readonly api: number
+  readonly name: string
+  /** Counts the requests of this api, from 0. */
+  readonly index: number
+  readonly produce?: wire.ProduceRequest
+}
+
+export interface FakeBrokerOptions {
+  readonly topics?: Readonly<Record<string, number>>
+  readonly creditBytes?: number
+  readonly faults?: (request: SeenRequest) => Fault
+  readonly token?: string
+}
+
+interface StoredBatch {
+  readonly baseOffset: number
+  readonly nextOffset: number
+  readonly bytes: Uint8Array
+}
+
+interface ProducerState {
+  epoch: number
+  /** First and last sequence and base offset of the newest batches. */
+  batches: { readonly first: number; readonly last: number; readonly baseOffset: number }[]
+}
+
+export interface FakePartition {
+  logStartOffset: number
+  highWatermark: number
+  leaderEpoch: number
+  readonly batches: StoredBatch[]
+  readonly producers: Map<number, ProducerState>
+}
+
+interface FakeTopic {
+  readonly name: string
+  readonly topicId: TopicId
+  readonly partitions: FakePartition[]
+}
+
+interface Session {
+  readonly socket: WebSocket
+  receivedBytes: number
+  grantedBytes: number
+  isGreeted: boolean
+}
+
+const NODE_ID = 1
+const NO_FAULT: Fault = { kind: 'none' }
+const CREDIT_BYTES_DEFAULT = 16 * 1024 * 1024
+const EMPTY = new Uint8Array(0)
+
+export class FakeBroker {
+  readonly topics = new Map<string, FakeTopic>()
+  readonly counts = new Map<number, number>()
+  faults: (request: SeenRequest) => Fault
+  port = 0
+  connections = 0
+  readonly #options: FakeBrokerOptions
+  readonly #sessions = new Set<Session>()
+  readonly #waiters = new Set<() => void>()
+  #server: WebSocketServer | undefined
+  #topicNumber = 0
+  #producerId = 1000
+
+  constructor(options: FakeBrokerOptions = {}) {
+    this.#options = options
+    this.faults = options.faults ?? (() => NO_FAULT)
+    for (const [name, partitions] of Object.entries(options.topics ?? {})) this.createTopic(name, partitions)
+  }
+
+  static async start(options: FakeBrokerOptions = {}): Promise<FakeBroker> {
+    const broker = new FakeBroker(options)
+    await broker.listen()
+    return broker
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${this.port}`
+  }
+
+  /** Listens; after stop() on the same port again, with everything it stored. */
+  async listen(): Promise<void> {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: this.port, perMessageDeflate: false })
+    this.#server = server
+    server.on('connection', (socket) => this.#accept(socket))
+    await new Promise<void>((resolve, reject) => {
+      server.once('listening', resolve)
+      server.once('error', reject)
+    })
+    this.port = (server.address() as AddressInfo).port
+  }
+
+  /** Breaks all connections and stops listening; what is stored stays. */
+  async stop(): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    this.breakConnections()
+    for (const wake of [...this.#waiters]) wake()
+    if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()))
+  }
+
+  breakConnections(): void {
+    for (const session of this.#sessions) session.socket.terminate()
+  }
+
+  createTopic(name: string, partitions: number): FakeTopic {
+    const topicId = (++this.#topicNumber).toString(16).padStart(32, '0') as TopicId
+    const topic: FakeTopic = { name, topicId, partitions: [] }
+    for (let index = 0; index < partitions; index++)
+      topic.partitions.push({ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, batches: [], producers: new Map() })
+    this.topics.set(name, topic)
+    return topic
+  }
+
+  partition(name: string, partition: number): FakePartition {
+    return this.topics.get(name)!.partitions[partition]!
+  }
+
+  #accept(socket: WebSocket): void {
+    const session: Session = { socket, receivedBytes: 0, grantedBytes: 0, isGreeted: false }
+    this.connections++
+    this.#sessions.add(session)
+    socket.binaryType = 'nodebuffer'
+    socket.on('close', () => this.#sessions.delete(session))
+    socket.on('error', () => {})
+    socket.on('message', (data: Buffer) => {
+      this.#receive(session, new Uint8Array(data)).catch((error: unknown) => {
+        socket.close(1011, String(error).slice(0, 100))
+      })
+    })
+  }
+
+  async #receive(session: Session, bytes: Uint8Array): Promise<void> {
+    const decoded = wire.decodeFrame(bytes)
+    if (decoded.kind !== 'frame') {
+      session.socket.close(1002, 'not a frame')
+      return
+    }
+    const { frame } = decoded
+    if (!this.#spendCredit(session, frame, bytes.length)) return
+    const seen = this.#see(frame)
+    const fault = this.faults(seen)
+    if (fault.kind === 'delay') await new Promise((resolve) => setTimeout(resolve, fault.delayMs))
+    if (fault.kind === 'break' && fault.work === 'not-done') {
+      session.socket.terminate()
+      return
+    }
+    const reply = fault.kind === 'error' ? this.#refuse(frame, fault.code) : await this.#perform(session, frame)
+    this.#grant(session)
+    if (fault.kind === 'break') session.socket.terminate()
+    else if (fault.kind !== 'drop-reply' && reply !== undefined) this.#send(session, frame, reply.header, reply.body)
+  }
+
+  #see(frame: wire.Frame): SeenRequest {
+    const index = this.counts.get(frame.api) ?? 0
+    this.counts.set(frame.api, index + 1)
+    const name = Object.entries(wire.Api).find(([, api]) => api === frame.api)?.[0] ?? 'UNKNOWN'
+    const base = { api: frame.api, name, index }
+    return frame.api === wire.Api.PRODUCE ? { ...base, produce: wire.produce.decodeRequest(frame.header) } : base
+  }
+
+  #spendCredit(session: Session, frame: wire.Frame, bytes: number): boolean {
+    if (frame.api === wire.Api.HELLO) return true
+    session.receivedBytes += bytes
+    if (session.isGreeted && session.receivedBytes <= session.grantedBytes) return true
+    session.socket.close(1008, session.isGreeted ? 'CREDIT_EXCEEDED' : 'no hello')
+    return false
+  }
+
+  /** The broker is done with the bytes: as many more may come. */
+  #grant(session: Session): void {
+    const granted = session.receivedBytes + (this.#options.creditBytes ?? CREDIT_BYTES_DEFAULT)
+    if (granted <= session.grantedBytes || !session.isGreeted) return
+    session.grantedBytes = granted
+    const prologue = { api: wire.Api.CREDIT, isReply: false, correlationId: 0 }
+    session.socket.send(wire.encodeFrame(prologue, wire.credit.encode({ grantedBytes: granted })))
+  }
+
+  #send(session: Session, frame: wire.Frame, header: Uint8Array, body: Uint8Array): void {
+    const prologue = { api: frame.api, isReply: true, correlationId: frame.correlationId }
+    if (session.socket.readyState === session.socket.OPEN)
+      session.socket.send(wire.encodeFrame(prologue, header, [body]))
+  }
+
+  #refuse(frame: wire.Frame, code: ErrorCode): { header: Uint8Array; body: Uint8Array } {
+    const errorNumber = errorNumberOf(code)
+    const fault = { errorNumber, errorText: `the fake broker says ${code}` }
+    const none = { baseOffset: -1, logAppendTimeMs: -1, logStartOffset: -1, durability: 0, leaderEpoch: -1 }
+    if (frame.api === wire.Api.PRODUCE) {
+      const { parts } = wire.produce.decodeRequest(frame.header)
+      return { header: wire.produce.encodeReply({ parts: parts.map(() => ({ ...fault, ...none })) }), body: EMPTY }
+    }
+    if (frame.api === wire.Api.FETCH) {
+      const marks = { highWatermark: -1, lastStableOffset: -1, logStartOffset: -1, leaderEpoch: -1, batchBytes: 0 }
+      const { parts } = wire.fetch.decodeRequest(frame.header)
+      const answers = parts.map((_, index) => ({ index, ...fault, ...marks }))
+      return { header: wire.fetch.encodeReply({ parts: answers }), body: EMPTY }
+    }
+    return { header: wire.encodeErrorReply(errorNumber, fault.errorText), body: EMPTY }
+  }
+
+  async #perform(session: Session, frame: wire.Frame): Promise<{ header: Uint8Array; body: Uint8Array } | undefined> {
+    try {
+      if (frame.api === wire.Api.FETCH) return await this.#fetch(wire.fetch.decodeRequest(frame.header))
+      const header = this.#answer(session, frame)
+      return header === undefined ? undefined : { header, body: EMPTY }
+    } catch (error) {
+      if (!isMillraceError(error)) throw error
+      return { header: wire.encodeErrorReply(errorNumberOf(error.code), error.message), body: EMPTY }
+    }
+  }
+
+  #answer(session: Session, frame: wire.Frame): Uint8Array | undefined {
+    const { header, body } = frame
+    switch (frame.api) {
+      case wire.Api.HELLO:
+        return this.#hello(session, wire.hello.decodeRequest(header))
+      case wire.Api.METADATA:
+        return this.#metadata(wire.metadata.decodeRequest(header))
+      case wire.Api.PRODUCE:
+        return this.#produce(wire.produce.decodeRequest(header), body)
+      case wire.Api.LIST_OFFSETS:
+        return this.#listOffsets(wire.listOffsets.decodeRequest(header))
+      case wire.Api.INIT_PRODUCER_ID:
+        return wire.initProducerId.encodeReply({ producerId: this.#producerId++, producerEpoch: 0 })
+      case wire.Api.CREATE_TOPIC: {
+        const request = wire.createTopic.decodeRequest(header)
+        if (this.topics.has(request.name)) return wire.encodeErrorReply(errorNumberOf('TOPIC_ALREADY_EXISTS'), '')
+        const topic = this.createTopic(request.name, request.partitions < 0 ? 6 : request.partitions)
+        const { topicId, partitions } = topic
+        return wire.createTopic.encodeReply({ topicId, partitions: partitions.length, created: true })
+      }
+      case wire.Api.DELETE_TOPIC:
+        this.topics.delete(wire.deleteTopic.decodeRequest(header).name)
+        return wire.deleteTopic.encodeReply({})
+      default:
+        return wire.encodeErrorReply(errorNumberOf('UNKNOWN_API'), `api ${frame.api}`)
+    }
+  }
+
+  #hello(session: Session, request: wire.HelloRequest): Uint8Array {
+    if (this.#options.token !== undefined && request.token !== this.#options.token)
+      return wire.encodeErrorReply(errorNumberOf('SASL_AUTHENTICATION_FAILED'), 'wrong token')
+    session.isGreeted = true
+    session.grantedBytes = this.#options.creditBytes ?? CREDIT_BYTES_DEFAULT
+    return wire.hello.encodeReply({
+      serverVersion: 'fake',
+      clusterId: 'fake',
+      nodeId: NODE_ID,
+      incarnation: 1,
+      creditBytes: session.grantedBytes,
+      frameBytesMax: 8 * 1024 * 1024,
+      batchBytesMax: 1024 * 1024,
+      apis: wire.SERVED_APIS,
+    })
+  }
+
+  #metadata(request: wire.MetadataRequest): Uint8Array {
+    const names = request.topics ?? [...this.topics.keys()]
+    return wire.metadata.encodeReply({
+      clusterId: 'fake',
+      brokers: [{ nodeId: NODE_ID, url: this.url }],
+      controllerId: NODE_ID,
+      topics: names.map((name) => {
+        const topic = this.topics.get(name)
+        const errorNumber = topic === undefined ? errorNumberOf('UNKNOWN_TOPIC_OR_PARTITION') : 0
+        const partitions = (topic?.partitions ?? []).map(({ leaderEpoch }) => ({
+          leaderNodeId: NODE_ID,
+          leaderEpoch,
+          offline: null,
+        }))
+        return { errorNumber, errorText: '', name, topicId: topic?.topicId ?? '', config: {}, partitions }
+      }),
+    })
+  }
+
+  #find(topicId: string, partition: number): FakePartition | undefined {
+    for (const topic of this.topics.values()) if (topic.topicId === topicId) return topic.partitions[partition]
+    return undefined
+  }
+
+  #produce(request: wire.ProduceRequest, body: Uint8Array): Uint8Array | undefined {
+    let at = 0
+    const parts = request.parts.map((part) => {
+      const bytes = body.slice(at, at + part.batchBytes)
+      at += part.batchBytes
+      const partition = this.#find(part.topicId, part.partition)
+      const answer = partition === undefined ? ('UNKNOWN_TOPIC_ID' as const) : this.#append(partition, bytes)
+      const code: ErrorCode = typeof answer === 'string' ? answer : 'NONE'
+      const baseOffset = typeof answer === 'string' ? -1 : answer
+      const errorNumber = errorNumberOf(code)
+      const leaderEpoch = partition?.leaderEpoch ?? -1
+      return {
+        errorNumber,
+        errorText: '',
+        baseOffset,
+        logAppendTimeMs: -1,
+        logStartOffset: 0,
+        durability: 2,
+        leaderEpoch,
+      }
+    })
+    for (const wake of [...this.#waiters]) wake()
+    return request.acks === 0 ? undefined : wire.produce.encodeReply({ parts })
+  }
+
+  /** Kafka's rules for a batch of an idempotent producer; answers the base offset or an error. */
+  #append(partition: FakePartition, bytes: Uint8Array): number | ErrorCode {
+    const view = new BatchView().reset(bytes, 0)
+    if (view.sizeInBytes !== bytes.length || view.computeCrc() !== view.crc) return 'CORRUPT_MESSAGE'
+    const { producerId, producerEpoch, baseSequence, lastSequence } = view
+    let state: ProducerState | undefined
+    if (producerId >= 0) {
+      state = partition.producers.get(producerId)
+      const known = state?.epoch === producerEpoch
+      const duplicate =
+        known && state!.batches.find((each) => each.first === baseSequence && each.last === lastSequence)
+      if (duplicate) return duplicate.baseOffset
+      if (state !== undefined && producerEpoch < state.epoch) return 'INVALID_PRODUCER_EPOCH'
+      if (state !== undefined && producerEpoch > state.epoch && baseSequence !== 0)
+        return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
+      if (known && baseSequence !== sequenceAfter(state!.batches.at(-1)!.last, 1)) return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
+      if (state === undefined || !known) {
+        state = { epoch: producerEpoch, batches: [] }
+        partition.producers.set(producerId, state)
+      }
+    }
+    const baseOffset = partition.highWatermark
+    view.stamp(baseOffset, partition.leaderEpoch)
+    partition.highWatermark = view.nextOffset
+    partition.batches.push({ baseOffset, nextOffset: view.nextOffset, bytes })
+    state?.batches.push({ first: baseSequence, last: lastSequence, baseOffset })
+    if (state !== undefined && state.batches.length > 5) state.batches.shift()
+    return baseOffset
+  }
+
+  async #fetch(request: wire.FetchRequest): Promise<{ header: Uint8Array; body: Uint8Array }> {
+    const deadline = Date.now() + request.waitMs
+    for (;;) {
+      const answer = this.#fetchNow(request)
+      const leftMs = deadline - Date.now()
+      if (answer.ready || leftMs <= 0 || this.#server === undefined)
+        return { header: wire.fetch.encodeReply({ parts: answer.parts }), body: Buffer.concat(answer.bodies) }
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#waiters.delete(wake)
+          clearTimeout(timer)
+          resolve()
+        }
+        const timer = setTimeout(wake, leftMs)
+        this.#waiters.add(wake)
+      })
+    }
+  }
+
+  #fetchNow(request: wire.FetchRequest): { parts: wire.FetchReplyPart[]; bodies: Uint8Array[]; ready: boolean } {
+    const parts: wire.FetchReplyPart[] = []
+    const bodies: Uint8Array[] = []
+    let bytes = 0
+    let failed = false
+    request.parts.forEach((part, index) => {
+      const partition = this.#find(part.topicId, part.partition)
+      const { code, batches } = readable(partition, part, bytes === 0)
+      let batchBytes = 0
+      for (const batch of batches) {
+        if (bytes + batch.bytes.length > request.maxBytes && bytes > 0) break
+        bodies.push(batch.bytes)
+        bytes += batch.bytes.length
+        batchBytes += batch.bytes.length
+      }
+      if (code !== 'NONE') failed = true
+      if (code === 'NONE' && batchBytes === 0) return
+      const highWatermark = partition?.highWatermark ?? -1
+      parts.push({
+        index,
+        errorNumber: errorNumberOf(code),
+        errorText: '',
+        highWatermark,
+        lastStableOffset: highWatermark,
+        logStartOffset: partition?.logStartOffset ?? -1,
+        leaderEpoch: partition?.leaderEpoch ?? -1,
+        batchBytes,
+      })
+    })
+    return { parts, bodies, ready: failed || bytes >= Math.max(1, request.minBytes) }
+  }
+
+  #listOffsets(request: wire.ListOffsetsRequest): Uint8Array {
+    const parts = request.parts.map((part) => {
+      const partition = this.#find(part.topicId, part.partition)
+      const { timestampMs } = part
+      const errorNumber = partition === undefined ? errorNumberOf('UNKNOWN_TOPIC_ID') : 0
+      let offset = -1
+      if (partition !== undefined && timestampMs === wire.LATEST) offset = partition.highWatermark
+      else if (partition !== undefined && timestampMs === wire.EARLIEST) offset = partition.logStartOffset
+      else
+        offset =
+          partition?.batches.find((each) => new BatchView().reset(each.bytes).maxTimestamp >= timestampMs)
+            ?.baseOffset ?? -1
+      return { errorNumber, errorText: '', offset, timestampMs: -1, leaderEpoch: 1 }
+    })
+    return wire.listOffsets.encodeReply({ parts })
+  }
+}
+
+function readable(
+  partition: FakePartition | undefined,
+  part: wire.FetchRequestPart,
+  isFirst: boolean,
+): { code: ErrorCode; batches: StoredBatch[] } {
+  if (partition === undefined) return { code: 'UNKNOWN_TOPIC_ID', batches: [] }
+  const { fetchOffset } = part
+  if (fetchOffset < partition.logStartOffset || fetchOffset > partition.highWatermark)
+    return { code: 'OFFSET_OUT_OF_RANGE', batches: [] }
+  const batches: StoredBatch[] = []
+  let bytes = 0
+  for (const batch of partition.batches) {
+    if (batch.nextOffset <= fetchOffset) continue
+    if (bytes + batch.bytes.length > part.maxBytes && !(isFirst && bytes === 0)) break
+    batches.push(batch)
+    bytes += batch.bytes.length
+  }
+  return { code: 'NONE', batches }
+}
+
+/** Runs `body` with a broker that is stopped afterwards. */
+export async function withFakeBroker(
+  options: FakeBrokerOptions,
+  body: (broker: FakeBroker) => Promise<void>,
+): Promise<void> {
+  const broker = await FakeBroker.start(options)
+  try {
+    await body(broker)
+  } finally {
+    await broker.stop()
+  }
+}

@@ -1,0 +1,238 @@
+/** A producer against a broker that misbehaves: nothing lost, nothing twice, nothing out of order. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { connect } from '../../../src/client/index.ts'
+import { readRecords } from '../../../src/record/batch-reader.ts'
+import { hasCode, until } from '../../support/expect.ts'
+import { type FakeBroker, type Fault, withFakeBroker } from '../../support/fake-broker.ts'
+
+const NONE: Fault = { kind: 'none' }
+const FAST = { backoffMsMin: 2, backoffMsMax: 20 }
+const decoder = new TextDecoder()
+
+/** The values stored in a partition, in order. */
+function stored(broker: FakeBroker, topic: string, partition = 0): string[] {
+  return broker
+    .partition(topic, partition)
+    .batches.flatMap((batch) => readRecords(batch.bytes).map((record) => decoder.decode(record.value!)))
+}
+
+test('send() answers a receipt, and the record is stored with its key and headers', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const headers = [{ key: 'h', value: 'x' }]
+    const receipt = await mq.producer('t').send({ key: 'k', value: 'v', headers, timestampMs: 5 })
+    assert.deepEqual(receipt, { topic: 't', partition: 0, offset: 0, timestampMs: 5, durability: 'fsynced' })
+    const [record] = readRecords(broker.partition('t', 0).batches[0]!.bytes)
+    assert.equal(decoder.decode(record!.key!), 'k')
+    assert.equal(record!.headers[0]!.key, 'h')
+  }))
+
+test('sends made before the topic is known keep their order', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const numbers = Array.from({ length: 100 }, (_, index) => index)
+    const receipts = await mq.producer('t').sendMany(numbers.map((index) => ({ value: String(index) })))
+    const offsets = receipts.map((receipt) => receipt.offset)
+    assert.deepEqual(offsets, numbers)
+    assert.deepEqual(stored(broker, 't'), numbers.map(String))
+  }))
+
+test('an unknown topic is named in the error of send, enqueue and ready', () =>
+  withFakeBroker({}, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('absent')
+    const unknown = hasCode('UNKNOWN_TOPIC_OR_PARTITION', /'absent'/)
+    await assert.rejects(producer.send({ value: 'x' }), unknown)
+    await assert.rejects(producer.ready(), unknown)
+    assert.throws(() => producer.enqueue({ value: 'x' }), unknown)
+  }))
+
+const SCHEDULES: Readonly<Record<string, (index: number) => Fault>> = {
+  'replies are lost and the connection breaks': (index) => (index % 3 === 1 ? { kind: 'break', work: 'done' } : NONE),
+  'the connection breaks before the work': (index) => (index % 3 === 1 ? { kind: 'break', work: 'not-done' } : NONE),
+  'batches are refused for now': (index) => (index % 3 !== 2 ? { kind: 'error', code: 'OVERLOADED' } : NONE),
+  'the leader moves': (index) => (index % 4 === 0 ? { kind: 'error', code: 'NOT_LEADER_OR_FOLLOWER' } : NONE),
+  'everything at once': (index) =>
+    [
+      NONE,
+      { kind: 'break', work: 'done' },
+      { kind: 'error', code: 'OVERLOADED' },
+      { kind: 'delay', delayMs: 3 },
+      { kind: 'break', work: 'not-done' },
+      NONE,
+      { kind: 'error', code: 'NOT_LEADER_OR_FOLLOWER' },
+    ][index % 7] as Fault,
+}
+
+for (const [name, schedule] of Object.entries(SCHEDULES)) {
+  test(`no record is lost, doubled or reordered when ${name}`, () =>
+    withFakeBroker({ topics: { t: 2 } }, async (broker) => {
+      broker.faults = (request) => (request.name === 'PRODUCE' ? schedule(request.index) : NONE)
+      await using mq = await connect(broker.url, FAST)
+      const producer = mq.producer('t', { batchBytesMax: 1024 })
+      await producer.ready()
+      const expected: string[][] = [[], []]
+      for (let index = 0; index < 2_000; index++) {
+        const partition = index % 2
+        const value = `record ${index}`
+        expected[partition]!.push(value)
+        while (!producer.enqueue({ partition, value })) await producer.ready()
+        if (index % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+      await producer.drain()
+      assert.deepEqual(stored(broker, 't', 0), expected[0])
+      assert.deepEqual(stored(broker, 't', 1), expected[1])
+      assert.ok(producer.stats().batchesRetried > 0, 'the schedule caused no retry')
+    }))
+}
+
+test('a batch that is refused for good fails alone; those after it are stored in order', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name, index }) =>
+      name === 'PRODUCE' && index === 2 ? { kind: 'error', code: 'MESSAGE_TOO_LARGE' } : NONE
+    await using mq = await connect(broker.url, FAST)
+    const failed: number[] = []
+    const producer = mq.producer('t', { batchBytesMax: 1024, onFailed: (batch) => failed.push(batch.recordsCount) })
+    await producer.ready()
+    for (let index = 0; index < 1_000; index++) assert.ok(producer.enqueue({ value: `record ${index}` }))
+    await producer.drain()
+    const numbers = stored(broker, 't').map((value) => Number(value.slice(7)))
+    assert.equal(failed.length, 1)
+    assert.equal(numbers.length, 1_000 - failed[0]!)
+    assert.deepEqual(
+      numbers,
+      [...new Set(numbers)].sort((left, right) => left - right),
+    )
+  }))
+
+test('a failure of enqueue() that nobody was told of is thrown by drain(), once', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'error', code: 'INVALID_RECORD' } : NONE)
+    await using mq = await connect(broker.url, FAST)
+    const producer = mq.producer('t')
+    await producer.ready()
+    producer.enqueue({ value: 'x' })
+    await assert.rejects(producer.drain(), hasCode('INVALID_RECORD'))
+    await producer.drain()
+  }))
+
+test('a broker that lost its state is met by a new epoch when nothing is in doubt', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url, FAST)
+    const producer = mq.producer('t')
+    await producer.send({ value: '0' })
+    await producer.send({ value: '1' })
+    // The broker forgets the newest batch of the producer, as after a crash that lost unsynced records.
+    for (const state of broker.partition('t', 0).producers.values()) state.batches.splice(1)
+    assert.equal((await producer.send({ value: '2' })).offset, 2)
+  }))
+
+test('a broker that lost its state fails a batch loudly when that is in doubt', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    let lose = false
+    broker.faults = ({ name }) => {
+      if (name !== 'PRODUCE' || !lose) return NONE
+      lose = false
+      for (const state of broker.partition('t', 0).producers.values()) state.batches.splice(1)
+      return { kind: 'break', work: 'not-done' }
+    }
+    await using mq = await connect(broker.url, FAST)
+    const producer = mq.producer('t')
+    await producer.send({ value: '0' })
+    await producer.send({ value: '1' })
+    lose = true
+    await assert.rejects(producer.send({ value: '2' }), hasCode('OUT_OF_ORDER_SEQUENCE_NUMBER', /may or may not/))
+    assert.equal((await producer.send({ value: '3' })).offset, 2)
+  }))
+
+test('what is not acknowledged within the delivery timeout fails, and says that it may be stored', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'break', work: 'not-done' } : NONE)
+    await using mq = await connect(broker.url, FAST)
+    const producer = mq.producer('t', { deliveryTimeoutMs: 150 })
+    await assert.rejects(producer.send({ value: 'x' }), hasCode('DELIVERY_TIMED_OUT', /may or may not/))
+  }))
+
+test('a reply that never comes ends the connection, and the batch is sent again', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name, index }) => (name === 'PRODUCE' && index === 0 ? { kind: 'drop-reply' } : NONE)
+    await using mq = await connect(broker.url, FAST)
+    // The reply has 5 s beyond the broker's own timeout; breaking the connection stands in for waiting that long.
+    const sending = mq.producer('t').send({ value: 'x' })
+    await until(() => stored(broker, 't').length === 1)
+    broker.breakConnections()
+    assert.equal((await sending).offset, 0)
+    assert.deepEqual(stored(broker, 't'), ['x'])
+  }))
+
+test('the buffer is bounded: enqueue says full and ready() waits while credit holds the rest back', () =>
+  withFakeBroker({ topics: { t: 1 }, creditBytes: 70_000 }, async (broker) => {
+    broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'delay', delayMs: 5 } : NONE)
+    await using mq = await connect(broker.url)
+    const bufferBytesMax = 64 * 1024
+    const batchBytesMax = 16 * 1024
+    const producer = mq.producer('t', { bufferBytesMax, batchBytesMax })
+    await producer.ready()
+    let refused = 0
+    for (let index = 0; index < 2_000; index++) {
+      while (!producer.enqueue({ value: 'x'.repeat(200) })) {
+        refused++
+        assert.ok(producer.stats().bufferedBytes <= bufferBytesMax + batchBytesMax)
+        await producer.ready()
+      }
+    }
+    await producer.drain()
+    assert.ok(refused > 0)
+    assert.equal(stored(broker, 't').length, 2_000)
+    assert.equal(producer.stats().bufferedBytes, 0)
+  }))
+
+test('a record larger than a batch is refused by name; the next one is stored', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t', { batchBytesMax: 1024 })
+    await producer.ready()
+    assert.throws(() => producer.enqueue({ value: 'x'.repeat(2000) }), hasCode('MESSAGE_TOO_LARGE'))
+    await assert.rejects(producer.send({ value: 'x'.repeat(2000) }), hasCode('MESSAGE_TOO_LARGE'))
+    assert.equal((await producer.send({ value: 'y' })).offset, 0)
+  }))
+
+test('a signal gives send() up, and a closed producer refuses', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'delay', delayMs: 50 } : NONE)
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t')
+    const controller = new AbortController()
+    const sending = producer.send({ value: 'x' }, { signal: controller.signal })
+    controller.abort()
+    await assert.rejects(sending, hasCode('ABORTED'))
+    await producer.close()
+    await assert.rejects(producer.send({ value: 'x' }), hasCode('CLOSED'))
+  }))
+
+test('acks none is delivered without an answer', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const receipt = await mq.producer('t', { acks: 'none' }).send({ value: 'x' })
+    assert.deepEqual([receipt.offset, receipt.durability], [-1, 'none'])
+    await until(() => stored(broker, 't').length === 1)
+  }))
+
+test('records without a key fill one batch, then move on; equal keys share a partition', () =>
+  withFakeBroker({ topics: { t: 4 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t', { batchBytesMax: 2048 })
+    await producer.ready()
+    for (let index = 0; index < 1_000; index++) producer.enqueue({ value: `record ${index}` })
+    await producer.drain()
+    const counts = [0, 1, 2, 3].map((partition) => stored(broker, 't', partition).length)
+    assert.equal(
+      counts.reduce((sum, count) => sum + count),
+      1_000,
+    )
+    assert.ok(counts.filter((count) => count > 0).length > 1, `all in one partition: ${counts}`)
+    const keys = ['a', new Uint8Array([0x61])]
+    const places = await producer.sendMany(keys.map((key) => ({ key, value: '1' })))
+    assert.equal(places[0]!.partition, places[1]!.partition)
+  }))
