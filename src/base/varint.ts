@@ -28,6 +28,7 @@ export function writeVarint(target: Uint8Array, at: number, value: number): numb
 
 /** Bytes that `value`, a safe integer, takes as a zigzag varlong. */
 export function varlongBytes(value: number): number {
+  if (value >= -0x40000000 && value < 0x40000000) return varintBytes(value)
   let magnitude = value < 0 ? -(value + 1) : value
   let bytes = 1
   magnitude = Math.floor(magnitude / 64)
