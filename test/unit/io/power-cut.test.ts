@@ -214,6 +214,17 @@ describe('a power cut and the bytes of a file', () => {
   })
 })
 
+describe('the kernel writes back by itself', () => {
+  test('of much unsynced data the oldest is on the device, in order', () => {
+    const { disk, fd } = diskWithFile()
+    const mebibyte = new Uint8Array(1024 * 1024)
+    for (let index = 0; index < 70; index++) disk.write(fd, [mebibyte.fill(index + 1)], index * mebibyte.length)
+    const left = disk.crash(new SeededPrng(1), { kind: 'power', survival: 'none' }).contentOf('/a')
+    assert.equal(left.length, 6 * mebibyte.length)
+    for (let index = 0; index < 6; index++) assert.equal(left[index * mebibyte.length], index + 1)
+  })
+})
+
 describe('a power cut and names', () => {
   test('a file whose folder was not synced may vanish, synced bytes or not; afterwards it never does', () => {
     const disk = new MemoryFileSystem()
@@ -271,6 +282,16 @@ describe('a power cut and names', () => {
       new Set(['undefined undefined', 'one undefined', 'two undefined', 'undefined two']),
       'create, remove, create, rename: each prefix, nothing else',
     )
+  })
+
+  test('a new file under the name of one moved away never survives without the move', () => {
+    const disk = new MemoryFileSystem()
+    put(disk, '/a', 'one')
+    disk.syncFolder('/')
+    disk.rename('/a', '/b')
+    put(disk, '/a', 'two')
+    const states = new Set(crashes(disk).map((image) => `${textOf(image, '/a')} ${textOf(image, '/b')}`))
+    assert.deepEqual(states, new Set(['one undefined', 'undefined one', 'two one']))
   })
 
   test('independent names are kept or lost independently', () => {
