@@ -107,11 +107,11 @@ export class LeaderEpochCache {
     return -1
   }
 
-  /** The suffix from `endOffset` on is gone. Returns whether an entry went. */
-  truncateTo(endOffset: number): boolean {
+  /** The suffix from `endOffset` on is gone. Returns how many entries went. */
+  truncateTo(endOffset: number): number {
     const before = this.#entries.length
     while (this.#entries.length > 0 && this.#entries[this.#entries.length - 1]! >= endOffset) this.#entries.length -= 2
-    return this.#entries.length !== before
+    return (before - this.#entries.length) / 2
   }
 
   /** The prefix below `startOffset` is gone: epochs that ended in it go, the one that holds it now begins at it. */

@@ -3,7 +3,7 @@
  *
  * Owns        the segment list, the active segment's appender, the sparse indexes, producer state, leader epochs
  * Thread      the partition's shard, one instance per partition; writes to the page cache, never waits for the device or a ring
- * Invariants  L1 segments sorted by baseOffset, ranges do not overlap                      checked in: #checkSegments()
+ * Invariants  L1 segments sorted by baseOffset, ranges do not overlap                      checked in: SegmentList.add()
  *             L2 [logStartOffset, syncedEndOffset) survives power loss                     checked in: test/crash
  *             L3 recoveryPoint <= syncedEndOffset <= logEndOffset <= nextOffset            checked in: completeSync()
  *             L4 a failed writeStaged() for want of space leaves log, epochs and producers as before the first stage()
@@ -15,28 +15,35 @@
  * Not here    high watermark and in-sync replicas (partition/), validation of batches (record/), who syncs and reads (worker/)
  */
 import { assert } from '../base/assert.ts'
-import { type Fd, StorageError } from '../io/file-system.ts'
-import type { Offset, TopicId } from '../model/ids.ts'
-import { partitionFolder } from '../model/ids.ts'
+import type { Fd } from '../io/file-system.ts'
+import { type Offset, partitionFolder, type TopicId } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import type { BatchView } from '../record/batch-view.ts'
-import { readChecked, writeWholeFile } from './checked-file.ts'
 import { SegmentIndexes } from './index-cache.ts'
-import {
-  encodeLeaderEpochs,
-  LEADER_EPOCH_ENTRY_BYTES,
-  LEADER_EPOCHS_FILE,
-  LEADER_EPOCHS_HEADER_BYTES,
-  LeaderEpochCache,
-} from './leader-epoch-cache.ts'
+import { LeaderEpochCache } from './leader-epoch-cache.ts'
+import { appendLeaderEpochs, dropLeaderEpochs } from './leader-epochs-file.ts'
 import type { LogContext } from './log-context.ts'
-import { ProducerState, producerSnapshotName } from './producer-state.ts'
-import { RecentBatches } from './recent-batches.ts'
+import { type Location, LogLocator, locationOf } from './log-locator.ts'
+import { ProducerSnapshots, removeIfThere } from './producer-snapshots.ts'
+import { ProducerState } from './producer-state.ts'
 import { checkRecovered, type PartitionCheckpoint, type RecoveredPartition } from './recovered-partition.ts'
-import { RELATIVE_OFFSET_MAX, readIndexes, Segment, segmentFileName, writeIndexes } from './segment.ts'
+import { decideRetention, type RetentionDecision } from './retention.ts'
+import {
+  DELETED_SUFFIX,
+  RELATIVE_OFFSET_MAX,
+  SEGMENT_SUFFIXES,
+  Segment,
+  type SegmentSuffix,
+  segmentFileName,
+  writeIndexes,
+} from './segment.ts'
 import { SegmentAppender } from './segment-appender.ts'
+import { SegmentList } from './segment-list.ts'
+import { scanBatches } from './segment-scan.ts'
 import { StagedBatches } from './staged-batches.ts'
 import { UnsyncedFiles } from './unsynced-files.ts'
+
+export type { Location } from './log-locator.ts'
 
 export interface PartitionLogOptions {
   readonly topicId: TopicId
@@ -44,75 +51,49 @@ export interface PartitionLogOptions {
   readonly config: TopicConfig
 }
 
-/**
- * found         `segment` holds `offset`. A batch begins at `filePosition`: the one with `offset` when `exact`, else one before it.
- *               Whole batches below maxOffset end at `fileEnd` when `endExact`; else they end at or before it
- * at-end        no record below maxOffset is at or past `offset` yet
- * out-of-range  below logStartOffset, or past logEndOffset
- */
-export interface Location {
-  kind: 'found' | 'at-end' | 'out-of-range'
-  segment: Segment
-  filePosition: number
-  fileEnd: number
-  exact: boolean
-  endExact: boolean
-}
-
-/** Log bytes after which a checkpoint writes a new producer snapshot: what recovery may have to replay. */
-const SNAPSHOT_INTERVAL_BYTES = 4 * 1024 * 1024
-const HINTS = 8
-
 export class PartitionLog {
   readonly topicId: TopicId
   readonly partition: number
   readonly epochs: LeaderEpochCache
   readonly #context: LogContext
   #config: TopicConfig
-  /** Ascending; the last one takes writes unless #isSealed. */
-  #segments: Segment[] = []
+  readonly #segments = new SegmentList()
+  readonly #locator: LogLocator
+  readonly #snapshots: ProducerSnapshots
+  readonly #unsynced: UnsyncedFiles
+  #staged: StagedBatches | undefined
   /** The last segment takes no more writes: the next batch begins a new one. */
   #isSealed = true
   #appender: SegmentAppender | undefined
-  #condemned: Segment[] = []
+  #folderExists = false
   #logStartOffset = 0
   #logEndOffset = 0
   #syncedEndOffset = 0
   /** Everything below is durable in segment files; syncedEndOffset may be ahead thanks to the journal. */
   #fileSyncedEndOffset = 0
+  /** End that the sync under way makes durable; truncation lowers it. */
+  #syncEnd = 0
   #recoveryPoint = 0
   #checkpointedStart = 0
-  #syncEnd = -1
-  #bytes = 0
-  #generation = 0
-  #folderExists = false
-  readonly #unsynced: UnsyncedFiles
-  #staged: StagedBatches | undefined
-  #recent: RecentBatches | undefined
-  #hintOffsets: Float64Array | undefined
-  #hintPositions: Uint32Array | undefined
-  #hintNext = 0
-  #producers: ProducerState | undefined
-  /** Newest snapshot written, -1 = none; what the checkpoint under way relies on; all that may lie in the folder. */
-  #snapshotOffset = -1
-  #checkpointEnd = -1
+  #checkpointEnd = 0
   #checkpointSnapshot = -1
-  #snapshots: number[] = []
-  #bytesSinceSnapshot = 0
-  #indexFaults: number[] | undefined
+  #generation = 0
 
-  private constructor(context: LogContext, options: PartitionLogOptions, epochs: LeaderEpochCache) {
+  private constructor(context: LogContext, options: PartitionLogOptions, recovered: RecoveredPartition | undefined) {
     this.#context = context
     this.topicId = options.topicId
     this.partition = options.partition
     this.#config = options.config
-    this.epochs = epochs
+    this.epochs = new LeaderEpochCache(recovered?.leaderEpochs)
+    this.#locator = new LogLocator(context, this.#segments)
+    this.#snapshots = new ProducerSnapshots(context, recovered?.producerSnapshotOffset ?? -1)
     this.#unsynced = new UnsyncedFiles(context)
+    if (recovered !== undefined) this.#adopt(recovered)
   }
 
   /** A partition without records: nothing is on disk until the first append. */
   static create(context: LogContext, options: PartitionLogOptions): PartitionLog {
-    return new PartitionLog(context, options, new LeaderEpochCache())
+    return new PartitionLog(context, options, undefined)
   }
 
   /** What recovery left. Opens no file: descriptors, indexes and producers come when they are needed. */
@@ -123,9 +104,7 @@ export class PartitionLog {
     const { recovered } = options
     assert(recovered.damaged === null, `partition ${options.topicId}-${options.partition}: ${recovered.damaged}`)
     checkRecovered(recovered)
-    const log = new PartitionLog(context, options, new LeaderEpochCache(recovered.leaderEpochs))
-    log.#adopt(recovered)
-    return log
+    return new PartitionLog(context, options, recovered)
   }
 
   get logStartOffset(): Offset {
@@ -139,9 +118,7 @@ export class PartitionLog {
 
   /** Offset after the last staged record: what the next batch must begin with. */
   get nextOffset(): Offset {
-    return (
-      this.#staged === undefined || this.#staged.count === 0 ? this.#logEndOffset : this.#staged.endOffset
-    ) as Offset
+    return (this.#hasStaged ? this.#staged!.endOffset : this.#logEndOffset) as Offset
   }
 
   get syncedEndOffset(): Offset {
@@ -159,11 +136,11 @@ export class PartitionLog {
 
   /** Bytes of all segments, condemned ones left out. */
   get bytes(): number {
-    return this.#bytes
+    return this.#segments.bytes
   }
 
   get segmentCount(): number {
-    return this.#segments.length
+    return this.#segments.count
   }
 
   /** Grows when bytes that a reader may have seen are gone: truncation. */
@@ -171,21 +148,18 @@ export class PartitionLog {
     return this.#generation
   }
 
-  /** Largest timestamp of all segments; -1 = none. */
+  /** Largest timestamp of all segments; -1 = none. locateTime() of it finds the record that ListOffsets -3 asks for. */
   get maxTimestampMs(): number {
-    let max = -1
-    for (const segment of this.#segments) if (segment.maxTimestampMs > max) max = segment.maxTimestampMs
-    return max
+    return this.#segments.maxTimestampMs
   }
 
   get folder(): string {
     return `${this.#context.dataDir}/${partitionFolder(this.topicId, this.partition)}`
   }
 
-  /** Loaded from the newest snapshot when it is first asked for. */
+  /** Loaded from the newest snapshot when it is first asked for. StorageError ECORRUPT: take this partition offline. */
   get producers(): ProducerState {
-    this.#producers ??= this.#loadProducers()
-    return this.#producers
+    return this.#snapshots.loaded ?? this.#snapshots.load(this.folder)
   }
 
   updateConfig(config: TopicConfig): void {
@@ -199,8 +173,7 @@ export class PartitionLog {
    * the last one. `bytes` are exactly its bytes; they are kept, not copied: they must stay as they are until writeStaged().
    */
   stage(batch: BatchView, bytes: Uint8Array): void {
-    this.#staged ??= new StagedBatches()
-    const staged = this.#staged
+    const staged = (this.#staged ??= new StagedBatches())
     const nowMs = this.#context.clock.nowMs()
     if (staged.count === 0) this.#beginStaging(staged)
     const baseOffset: number = batch.baseOffset
@@ -208,27 +181,26 @@ export class PartitionLog {
     assert(baseOffset === staged.endOffset, 'a staged batch must begin at nextOffset')
     if (batch.producerId >= 0) this.producers.apply(batch, nowMs)
     this.epochs.add(batch.leaderEpoch, baseOffset)
-    const mustRoll = staged.segmentBase < 0 || this.#mustRoll(staged, bytes.length, nextOffset, nowMs)
-    if (mustRoll) staged.beginSegment(baseOffset, nowMs)
+    if (this.#mustRoll(staged, bytes.length, nextOffset, nowMs)) staged.beginSegment(baseOffset, nowMs)
     staged.add(bytes, baseOffset, nextOffset, batch.maxTimestamp)
   }
 
   /** Forgets what is staged. */
   dropStaged(): void {
-    if (this.#staged === undefined || this.#staged.count === 0) return
-    this.#staged.clear()
+    if (!this.#hasStaged) return
+    this.#staged!.clear()
     this.epochs.rollback()
-    this.#producers?.rollback()
+    this.#snapshots.loaded?.rollback()
   }
 
   /** Writes what is staged and makes it part of the log, or leaves everything as it was and throws. */
   writeStaged(): void {
-    const staged = this.#staged
-    if (staged === undefined || staged.count === 0) return
+    if (!this.#hasStaged) return
+    const staged = this.#staged!
     const begun: SegmentAppender[] = []
     try {
       this.#writeRuns(staged, begun)
-      this.#writeEpochs()
+      appendLeaderEpochs(this.#context, this.folder, this.epochs, this.#unsynced)
     } catch (error) {
       this.#undoRuns(begun)
       this.dropStaged()
@@ -239,23 +211,22 @@ export class PartitionLog {
 
   /** Closes the active segment: the next batch begins a new one. */
   roll(): void {
-    assert(this.nextOffset === this.#logEndOffset, 'no roll while batches are staged')
-    if (this.#isSealed || this.#active === undefined || this.#active.bytes === 0) return
-    this.#seal()
-    this.#writeSnapshot()
+    assert(!this.#hasStaged, 'no roll while batches are staged')
+    const active = this.#active
+    if (active === undefined || active.bytes === 0) return
+    this.#seal(active)
+    this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
   }
 
   // Sync and checkpoint
 
   /**
-   * Pushes the descriptors that hold what is not durable yet, in the order to sync them, and returns the end that is durable
-   * once they are. Nothing pushed: all is. They stay open until completeSync().
+   * Pushes the descriptors that hold what is not durable yet, files before the folders that name them, and returns the end
+   * that is durable once they are synced. Nothing pushed: all is. They stay open until completeSync().
    */
   beginSync(fds: Fd[]): Offset {
-    const active = this.#active
-    if (this.#appender !== undefined && active !== undefined && active.nextOffset > this.#fileSyncedEndOffset) {
+    if (this.#appender !== undefined && this.#active!.nextOffset > this.#fileSyncedEndOffset)
       fds.push(this.#appender.fd)
-    }
     this.#unsynced.begin(fds, this.folder)
     this.#syncEnd = this.#logEndOffset
     return this.#syncEnd as Offset
@@ -263,14 +234,16 @@ export class PartitionLog {
 
   /** What beginSync() pushed is durable. */
   completeSync(endOffset: number): void {
-    assert(endOffset <= this.#syncEnd, `sync up to ${endOffset} was not begun, only up to ${this.#syncEnd}`)
     this.#unsynced.complete()
-    const end = Math.min(endOffset, this.#logEndOffset)
-    this.#fileSyncedEndOffset = Math.max(this.#fileSyncedEndOffset, end)
+    const end = Math.min(endOffset, this.#syncEnd)
+    if (end > this.#fileSyncedEndOffset) this.#fileSyncedEndOffset = end
     this.completeJournalSync(end)
   }
 
-  /** The shard's journal holds all up to `endOffset` durably; segment files stay to be synced. */
+  /**
+   * The shard's journal holds all up to `endOffset` durably; segment files stay to be synced. An end taken before a truncation
+   * must not be passed after it.
+   */
   completeJournalSync(endOffset: number): void {
     assert(endOffset <= this.#logEndOffset, `synced end ${endOffset} is past the log end ${this.#logEndOffset}`)
     if (endOffset > this.#syncedEndOffset) this.#syncedEndOffset = endOffset
@@ -281,7 +254,7 @@ export class PartitionLog {
     return (
       this.#logEndOffset !== this.#recoveryPoint ||
       this.#logStartOffset !== this.#checkpointedStart ||
-      this.#condemned.length > 0 ||
+      this.#segments.condemned.length > 0 ||
       this.#unsynced.isDirty
     )
   }
@@ -292,15 +265,20 @@ export class PartitionLog {
     if (active?.indexes !== undefined && this.#logEndOffset !== this.#recoveryPoint) {
       writeIndexes(this.#context.files, this.folder, active, active.indexes)
     }
-    if (this.#snapshotOffset < 0 || this.#bytesSinceSnapshot >= SNAPSHOT_INTERVAL_BYTES) this.#writeSnapshot()
-    this.#checkpointSnapshot = this.#snapshotOffset
+    if (this.#snapshots.isDue) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
+    this.#checkpointSnapshot = this.#snapshots.newestOffset
     this.#checkpointEnd = this.beginSync(fds)
     return this.#checkpointEnd as Offset
   }
 
+  /** Before the last checkpoint of a clean stop: the producer state is written as of the log end, nothing will be replayed. */
+  writeSnapshot(): void {
+    if (this.#folderExists) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
+  }
+
   /** This partition's line of the checkpoint, after the sync that beginCheckpoint() began. */
   checkpoint(): PartitionCheckpoint {
-    const recoveryPoint = this.#checkpointEnd < 0 ? this.#recoveryPoint : this.#checkpointEnd
+    const recoveryPoint = this.#checkpointEnd
     assert(recoveryPoint <= this.#fileSyncedEndOffset, `checkpoint at ${recoveryPoint} before its sync is complete`)
     return {
       topicId: this.topicId,
@@ -313,66 +291,146 @@ export class PartitionLog {
 
   /** The checkpoint file that holds `line` is durable: what it makes superfluous goes. */
   completeCheckpoint(line: PartitionCheckpoint): void {
-    const isIdle = this.#recoveryPoint === this.#logEndOffset
-    this.#recoveryPoint = line.recoveryPoint
+    this.#recoveryPoint = Math.min(line.recoveryPoint, this.#logEndOffset)
     this.#checkpointedStart = line.logStartOffset
-    for (const offset of this.#snapshots) {
-      if (offset < line.producerSnapshotOffset) this.#removeQuietly(`${this.folder}/${producerSnapshotName(offset)}`)
-    }
-    this.#snapshots = this.#snapshots.filter((offset) => offset >= line.producerSnapshotOffset)
-    if (isIdle) this.#relax()
+    this.#snapshots.removeBefore(this.folder, line.producerSnapshotOffset)
+  }
+
+  /**
+   * Nothing was appended since the last checkpoint: gives back what only an active partition needs (descriptor, indexes, places
+   * of batches). The shard asks the partitions that a checkpoint found clean. Returns whether it is idle.
+   */
+  releaseIdle(): boolean {
+    const isIdle = this.#recoveryPoint === this.#logEndOffset && !this.#hasStaged && !this.#unsynced.isSyncing
+    if (!isIdle) return false
+    const active = this.#active
+    if (active !== undefined) active.indexes = undefined
+    this.#appender?.close()
+    this.#appender = undefined
+    this.#staged = undefined
+    this.#locator.relax()
+    this.#snapshots.relax(this.#logEndOffset)
+    return true
   }
 
   // Read
 
   /** Where to read `offset`, and where to stop so that nothing at or past `maxOffset` is read. The answer is reused. */
   locate(offset: number, maxOffset: number): Readonly<Location> {
-    if (offset < this.#logStartOffset || offset > this.#logEndOffset) return answer('out-of-range', NO_SEGMENT)
-    const end = Math.min(maxOffset, this.#logEndOffset)
-    const segment = offset < end ? this.#segmentOf(offset) : undefined
-    if (segment === undefined || segment.baseOffset >= end) return answer('at-end', NO_SEGMENT)
-    this.#place(segment, Math.max(offset, segment.baseOffset))
-    this.#placeEnd(segment, end)
-    return location
+    if (offset < this.#logStartOffset || offset > this.#logEndOffset) return locationOf('out-of-range')
+    return this.#locator.locate(this.folder, offset, Math.min(maxOffset, this.#logEndOffset))
   }
 
   /**
    * Where to look for the first record with a timestamp >= `timestampMs`: no batch before that place has one. Step with
-   * stepToTime(); if nothing is found up to fileEnd, ask locate() for the next segment's base offset.
+   * stepToTime() up to fileEnd; if there is none (the batch was trimmed, or is past maxOffset) ask again with
+   * `fromOffset` = segment.nextOffset. The answer is reused.
    */
-  locateTime(timestampMs: number, maxOffset: number): Readonly<Location> {
-    const end = Math.min(maxOffset, this.#logEndOffset)
-    for (const segment of this.#segments) {
-      if (segment.maxTimestampMs < timestampMs || segment.nextOffset <= this.#logStartOffset) continue
-      if (segment.baseOffset >= end) break
-      const start = this.#indexesOf(segment).times.startOf(timestampMs) + segment.baseOffset
-      const offset = Math.max(start, this.#logStartOffset)
-      if (offset >= end || offset >= segment.nextOffset) break
-      this.#place(segment, offset)
-      this.#placeEnd(segment, end)
-      return location
-    }
-    return answer('at-end', NO_SEGMENT)
+  locateTime(timestampMs: number, maxOffset: number, fromOffset: number = this.#logStartOffset): Readonly<Location> {
+    const start = Math.max(fromOffset, this.#logStartOffset)
+    return this.#locator.locateTime(this.folder, timestampMs, start, Math.min(maxOffset, this.#logEndOffset))
   }
 
-  /** A reader found that the batch at `filePosition` of the segment that holds `offset` begins with it. */
+  /** A reader found that a batch begins with `offset` at `filePosition` of the segment that holds it. */
   remember(offset: number, filePosition: number): void {
-    if (this.#hintOffsets === undefined || this.#hintPositions === undefined) {
-      this.#hintOffsets = new Float64Array(HINTS).fill(-1)
-      this.#hintPositions = new Uint32Array(HINTS)
-    }
-    this.#hintOffsets[this.#hintNext] = offset
-    this.#hintPositions[this.#hintNext] = filePosition
-    this.#hintNext = (this.#hintNext + 1) % HINTS
+    this.#locator.remember(offset, filePosition)
   }
 
   /** A pinned descriptor to read `segment` with; releaseFd() when the read is done. */
   acquireFd(segment: Segment): Fd {
-    return this.#context.openFiles.acquire(this.#pathOf(segment), 'read')
+    return this.#context.openFiles.acquire(this.#pathOf(segment, '.log'), 'read')
   }
 
   releaseFd(fd: Fd): void {
     this.#context.openFiles.release(fd)
+  }
+
+  /** Segments whose indexes were missing or bad, each told once: have the pool run rebuildIndexes(), then indexRebuilt(). */
+  takeIndexFaults(): { readonly baseOffset: number; readonly logBytes: number; readonly createdMs: number }[] {
+    const faults = []
+    for (const baseOffset of this.#locator.takeIndexFaults()) {
+      const segment = this.#segments.find(baseOffset)
+      if (segment?.baseOffset !== baseOffset) continue
+      faults.push({ baseOffset, logBytes: segment.bytes, createdMs: segment.createdMs })
+    }
+    return faults
+  }
+
+  /** The index files of a closed segment were rebuilt: the next lookup reads them. */
+  indexRebuilt(baseOffset: number): void {
+    const segment = this.#segments.find(baseOffset)
+    if (segment?.baseOffset === baseOffset && segment.indexes === undefined) this.#context.indexes.delete(segment.key)
+  }
+
+  // Removal
+
+  /** The log begins at `offset` from now on. Segments below it are condemned: their files stay until removeCondemned(). */
+  advanceLogStart(offset: number): void {
+    assert(!this.#hasStaged, 'no trim while batches are staged')
+    assert(offset <= this.#logEndOffset, `log start ${offset} would be past the log end ${this.#logEndOffset}`)
+    if (offset <= this.#logStartOffset) return
+    if (offset === this.#logEndOffset) this.roll()
+    this.#logStartOffset = offset
+    this.#segments.condemnBefore(offset)
+    this.epochs.advanceStart(offset)
+  }
+
+  /** Decides by retention.ts what goes and condemns it. */
+  applyRetention(options: { readonly nowMs: number; readonly highWatermark: number }): RetentionDecision {
+    const decision = decideRetention({
+      segments: this.#segments.all,
+      lastIsActive: !this.#isSealed,
+      logStartOffset: this.#logStartOffset,
+      highWatermark: options.highWatermark,
+      nowMs: options.nowMs,
+      config: this.#config,
+    })
+    if (decision.segments === 0) return decision
+    if (decision.rollActive) this.roll()
+    this.advanceLogStart(decision.newStartOffset)
+    return decision
+  }
+
+  /**
+   * Takes condemned segments that lie below the checkpointed log start out of the folder: the .log is renamed, the small files
+   * go. Returns the renamed paths; removing one takes time for a big file, so that is the caller's (the pool's). After a crash
+   * recovery finishes either step: it knows the suffix, and that what is below the checkpointed start may go.
+   */
+  removeCondemned(): string[] {
+    const paths: string[] = []
+    for (const segment of this.#segments.takeCondemned(this.#checkpointedStart)) {
+      const path = this.#pathOf(segment, '.log')
+      this.#forget(segment)
+      this.#context.files.rename(path, path + DELETED_SUFFIX)
+      paths.push(path + DELETED_SUFFIX)
+      this.#removeIndexFiles(segment)
+    }
+    return paths
+  }
+
+  /**
+   * Cuts the suffix from the batch that holds `offset` on; returns the new log end. For a follower that diverged: reads headers
+   * from the file, so it may wait for the device. Nothing may be acknowledged after it before the next checkpoint, if the cut
+   * lies below recoveryPoint: recovery trusts what is below that.
+   */
+  truncateTo(offset: number): Offset {
+    assert(!this.#hasStaged, 'no truncation while batches are staged')
+    assert(offset >= this.#logStartOffset, `truncation to ${offset}, below the log start ${this.#logStartOffset}`)
+    if (offset >= this.#logEndOffset) return this.#logEndOffset as Offset
+    this.#generation++
+    while (this.#segments.last !== undefined && this.#segments.last.baseOffset >= offset) this.#dropLastSegment()
+    const last = this.#segments.last
+    const end = last === undefined || last.nextOffset <= offset ? offset : this.#cutSegment(last, offset)
+    this.#logEndOffset = end
+    this.#syncedEndOffset = Math.min(this.#syncedEndOffset, end)
+    this.#fileSyncedEndOffset = Math.min(this.#fileSyncedEndOffset, end)
+    this.#syncEnd = Math.min(this.#syncEnd, end)
+    this.#recoveryPoint = Math.min(this.#recoveryPoint, end)
+    this.#checkpointEnd = Math.min(this.#checkpointEnd, end)
+    this.#locator.truncateTo(end)
+    dropLeaderEpochs(this.#context, this.folder, this.epochs.truncateTo(end), this.#unsynced)
+    this.#rebuildProducers(end)
+    return end as Offset
   }
 
   /** Gives all descriptors back. Syncs nothing: who wants a clean folder has made a checkpoint before. */
@@ -381,20 +439,32 @@ export class PartitionLog {
     this.#appender?.close()
     this.#appender = undefined
     this.#unsynced.close()
-    for (const segment of this.#segments) {
-      this.#context.indexes.delete(segment.key)
-      this.#context.openFiles.evict(this.#pathOf(segment))
-    }
+    for (const segment of this.#segments.all) this.#forget(segment)
+  }
+
+  /** The partition is deleted: closes it and renames its folder; returns the new path, for the pool to remove, or undefined. */
+  deleteFiles(): string | undefined {
+    this.close()
+    if (!this.#folderExists) return undefined
+    const { folder } = this
+    this.#context.openFiles.evictFolder(folder)
+    this.#context.files.rename(folder, folder + DELETED_SUFFIX)
+    this.#folderExists = false
+    return folder + DELETED_SUFFIX
   }
 
   // Inside
 
-  get #active(): Segment | undefined {
-    return this.#isSealed ? undefined : this.#segments[this.#segments.length - 1]
+  get #hasStaged(): boolean {
+    return this.#staged !== undefined && this.#staged.count > 0
   }
 
-  #pathOf(segment: Segment): string {
-    return `${this.folder}/${segmentFileName(segment.baseOffset, '.log')}`
+  get #active(): Segment | undefined {
+    return this.#isSealed ? undefined : this.#segments.last
+  }
+
+  #pathOf(segment: Segment, suffix: SegmentSuffix): string {
+    return `${this.folder}/${segmentFileName(segment.baseOffset, suffix)}`
   }
 
   #adopt(recovered: RecoveredPartition): void {
@@ -404,29 +474,19 @@ export class PartitionLog {
       segment.nextOffset = facts.nextOffset
       segment.bytes = facts.bytes
       segment.maxTimestampMs = facts.maxTimestampMs
-      this.#segments.push(segment)
-      this.#bytes += facts.bytes
+      this.#segments.add(segment)
     }
-    this.#isSealed = this.#segments.length === 0
+    this.#isSealed = this.#segments.count === 0
+    this.#folderExists = true
     this.#logStartOffset = recovered.logStartOffset
+    this.#checkpointedStart = recovered.logStartOffset
     this.#logEndOffset = recovered.logEndOffset
     this.#syncedEndOffset = recovered.logEndOffset
     this.#fileSyncedEndOffset = recovered.logEndOffset
+    this.#syncEnd = recovered.logEndOffset
     this.#recoveryPoint = recovered.recoveryPoint
-    this.#checkpointedStart = recovered.logStartOffset
-    this.#folderExists = true
-    this.#snapshotOffset = recovered.producerSnapshotOffset
+    this.#checkpointEnd = recovered.recoveryPoint
     this.#checkpointSnapshot = recovered.producerSnapshotOffset
-    if (recovered.producerSnapshotOffset >= 0) this.#snapshots.push(recovered.producerSnapshotOffset)
-    else this.#producers = undefined
-  }
-
-  #loadProducers(): ProducerState {
-    if (this.#snapshotOffset < 0) return new ProducerState()
-    const path = `${this.folder}/${producerSnapshotName(this.#snapshotOffset)}`
-    const loaded = readChecked(this.#context.files, path, (bytes) => ProducerState.decode(bytes))
-    if (loaded.kind === 'present') return loaded.value.state
-    throw new StorageError('ECORRUPT', `${path}: ${loaded.kind === 'absent' ? 'it is gone' : loaded.reason}`)
   }
 
   #beginStaging(staged: StagedBatches): void {
@@ -436,6 +496,7 @@ export class PartitionLog {
   }
 
   #mustRoll(staged: StagedBatches, batchBytes: number, nextOffset: number, nowMs: number): boolean {
+    if (staged.segmentBase < 0) return true
     if (staged.segmentBytes === 0) return false
     return (
       staged.segmentBytes + batchBytes > this.#config.segmentBytes ||
@@ -475,8 +536,8 @@ export class PartitionLog {
   #openActive(): SegmentAppender {
     const active = this.#active
     assert(active !== undefined, 'no active segment to write to')
-    active.indexes ??= this.#loadActiveIndexes(active)
-    this.#appender ??= new SegmentAppender(this.#context, this.#pathOf(active), false)
+    this.#locator.activate(this.folder, active)
+    this.#appender ??= new SegmentAppender(this.#context, this.#pathOf(active, '.log'), false)
     return this.#appender
   }
 
@@ -484,48 +545,51 @@ export class PartitionLog {
     for (const appender of begun) {
       appender.cutBack(0)
       appender.close()
-      this.#context.openFiles.evict(appender.path)
-      this.#context.files.remove(appender.path)
+      removeIfThere(this.#context, appender.path)
     }
     const active = this.#active
     if (this.#appender !== undefined && active !== undefined) this.#appender.cutBack(active.bytes)
   }
 
   #commitStaged(staged: StagedBatches, begun: readonly SegmentAppender[]): void {
-    this.#recent ??= new RecentBatches()
     let files = 0
+    let segment = this.#active
+    let bytes = 0
     for (let index = 0; index < staged.count; index++) {
       const baseOffset = staged.baseOffset(index)
-      if (staged.beginsSegment(index)) {
-        if (!this.#isSealed) this.#seal()
-        this.#beginSegment(baseOffset, staged.createdMs(index), begun[files++]!)
+      if (segment === undefined || staged.beginsSegment(index)) {
+        if (segment !== undefined) this.#seal(segment)
+        segment = this.#beginSegment(baseOffset, staged.createdMs(index), begun[files++]!)
       }
-      const segment = this.#segments[this.#segments.length - 1]!
-      const batchBytes = staged.batchBytes(index)
-      this.#recent.note(baseOffset, segment.bytes)
-      segment.note(staged.nextOffset(index), batchBytes, baseOffset, staged.maxTimestampMs(index))
-      this.#bytes += batchBytes
-      this.#bytesSinceSnapshot += batchBytes
+      this.#locator.note(baseOffset, segment.bytes)
+      segment.note({
+        baseOffset,
+        nextOffset: staged.nextOffset(index),
+        batchBytes: staged.batchBytes(index),
+        maxTimestampMs: staged.maxTimestampMs(index),
+      })
+      this.#segments.addBytes(staged.batchBytes(index))
+      bytes += staged.batchBytes(index)
     }
     this.#logEndOffset = staged.endOffset
     staged.clear()
     this.epochs.settle()
-    this.#producers?.settle()
-    if (files > 0 && this.#segments.length > 1) this.#writeSnapshot()
+    this.#snapshots.loaded?.settle()
+    this.#snapshots.addBytes(bytes)
+    if (files > 0 && this.#segments.count > 1) this.writeSnapshot()
   }
 
-  #beginSegment(baseOffset: number, createdMs: number, appender: SegmentAppender): void {
+  #beginSegment(baseOffset: number, createdMs: number, appender: SegmentAppender): Segment {
     const segment = new Segment({ baseOffset, key: this.#context.segmentKeys.next++, createdMs })
     segment.indexes = new SegmentIndexes()
-    this.#segments.push(segment)
+    this.#segments.add(segment)
     this.#appender = appender
     this.#isSealed = false
+    return segment
   }
 
   /** The active segment takes no more writes: its indexes are written, its descriptor is kept until it is synced. */
-  #seal(): void {
-    const active = this.#active
-    assert(active !== undefined, 'no active segment to close')
+  #seal(active: Segment): void {
     if (active.indexes !== undefined) {
       writeIndexes(this.#context.files, this.folder, active, active.indexes)
       this.#context.indexes.put(active.key, active.indexes)
@@ -539,169 +603,77 @@ export class PartitionLog {
     this.#isSealed = true
   }
 
-  /** Appends the epochs that the staged batches begin to `leader-epochs`. */
-  #writeEpochs(): void {
-    const count = this.epochs.stagedCount
-    if (count === 0) return
-    const { files, openFiles } = this.#context
-    const fd = openFiles.acquire(`${this.folder}/${LEADER_EPOCHS_FILE}`, 'create')
-    const before = files.sizeOf(fd)
-    const entries = this.epochs.toEntries()
-    const isFresh = before < LEADER_EPOCHS_HEADER_BYTES
-    const whole = encodeLeaderEpochs(isFresh ? entries : entries.slice(-count))
-    const bytes = isFresh ? whole : whole.subarray(LEADER_EPOCHS_HEADER_BYTES)
-    const torn = isFresh ? before : (before - LEADER_EPOCHS_HEADER_BYTES) % LEADER_EPOCH_ENTRY_BYTES
-    try {
-      const written = files.write(fd, [bytes], before - torn)
-      if (written !== bytes.length)
-        throw new StorageError('EIO', `${LEADER_EPOCHS_FILE}: short write of ${written} bytes`)
-    } catch (error) {
-      files.truncate(fd, before - torn)
-      openFiles.release(fd)
-      throw error
-    }
-    if (isFresh) this.#unsynced.addEntry()
-    this.#unsynced.addFile(fd)
+  /** No descriptor or index of the segment is kept; pinned ones close at their release. */
+  #forget(segment: Segment): void {
+    this.#context.indexes.delete(segment.key)
+    this.#context.openFiles.evict(this.#pathOf(segment, '.log'))
   }
 
-  /** Writes the producer state at the log end; left out when there is none, or no space for it. */
-  #writeSnapshot(): void {
-    const producers = this.#producers
-    if (producers === undefined || (producers.count === 0 && this.#snapshotOffset < 0)) return
-    if (this.#snapshotOffset === this.#logEndOffset) return
-    const { files, openFiles } = this.#context
-    const path = `${this.folder}/${producerSnapshotName(this.#logEndOffset)}`
-    try {
-      files.close(writeWholeFile(files, path, producers.encode(this.#logEndOffset)))
-    } catch (error) {
-      if (error instanceof StorageError && error.isSpace) return
-      throw error
+  #removeIndexFiles(segment: Segment): void {
+    for (const suffix of SEGMENT_SUFFIXES) {
+      if (suffix !== '.log') removeIfThere(this.#context, this.#pathOf(segment, suffix))
     }
-    this.#unsynced.addEntry()
-    this.#unsynced.addFile(openFiles.acquire(path, 'write'))
-    this.#snapshotOffset = this.#logEndOffset
-    this.#snapshots.push(this.#logEndOffset)
-    this.#bytesSinceSnapshot = 0
   }
 
-  /** Nothing was appended between two checkpoints: give back what only an active partition needs. */
-  #relax(): void {
-    if (this.nextOffset !== this.#logEndOffset || this.#unsynced.isSyncing) return
-    const active = this.#active
-    if (active !== undefined) active.indexes = undefined
-    if (this.#fileSyncedEndOffset === this.#logEndOffset) {
+  #dropLastSegment(): void {
+    const segment = this.#segments.dropLast()
+    if (!this.#isSealed) {
       this.#appender?.close()
       this.#appender = undefined
+      this.#isSealed = true
     }
-    this.#recent = undefined
-    this.#staged = undefined
-    this.#hintOffsets = undefined
-    this.#hintPositions = undefined
-    this.#hintNext = 0
-    if (this.#snapshotOffset === this.#logEndOffset || this.#producers?.count === 0) this.#producers = undefined
+    this.#forget(segment)
+    this.#removeIndexFiles(segment)
+    this.#context.files.remove(this.#pathOf(segment, '.log'))
   }
 
-  #removeQuietly(path: string): void {
-    try {
-      this.#context.openFiles.evict(path)
-      this.#context.files.remove(path)
-    } catch (error) {
-      if (!(error instanceof StorageError && error.code === 'ENOENT')) throw error
-    }
+  /** Cuts a segment before the batch that holds `offset`; it takes writes again. Returns where it ends now. */
+  #cutSegment(segment: Segment, offset: number): number {
+    const place = this.#locator.locate(this.folder, offset, segment.nextOffset)
+    const indexes = this.#locator.activate(this.folder, segment)
+    indexes.times.truncateTo(offset - segment.baseOffset, place.filePosition)
+    // Up to there the time index knows the largest timestamp; the headers from there to the cut tell the rest.
+    const known = indexes.times.lastOffset
+    const from = indexes.offsets.filePositionAt(indexes.offsets.floor(known))
+    let end = segment.baseOffset
+    let maxTimestampMs = indexes.times.lastTimestampMs
+    const fd = this.acquireFd(segment)
+    const filePosition = scanBatches(this.#context.files, fd, { from, to: segment.bytes }, (batch) => {
+      end = batch.baseOffset
+      if (batch.nextOffset > offset) return false
+      end = batch.nextOffset
+      if (batch.maxTimestamp > maxTimestampMs) maxTimestampMs = batch.maxTimestamp
+      return true
+    })
+    this.releaseFd(fd)
+    indexes.offsets.truncateTo(filePosition)
+    this.#segments.addBytes(filePosition - segment.bytes)
+    segment.bytes = filePosition
+    segment.nextOffset = end
+    segment.maxTimestampMs = maxTimestampMs
+    segment.key = this.#context.segmentKeys.next++
+    this.#isSealed = false
+    writeIndexes(this.#context.files, this.folder, segment, indexes)
+    this.#openActive().cutBack(filePosition)
+    return end
   }
 
-  /** The first segment that ends past `offset`. */
-  #segmentOf(offset: number): Segment | undefined {
-    let low = 0
-    let high = this.#segments.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.#segments[middle]!.nextOffset <= offset) low = middle + 1
-      else high = middle
+  /** Producer state as of `end`: the newest snapshot before it, and the headers from there on. */
+  #rebuildProducers(end: number): void {
+    const snapshot = this.#snapshots.readAt(this.folder, end)
+    const state = snapshot?.state ?? new ProducerState()
+    const from = Math.max(snapshot?.endOffset ?? 0, this.#logStartOffset)
+    const nowMs = this.#context.clock.nowMs()
+    for (const segment of this.#segments.all) {
+      if (segment.nextOffset <= from) continue
+      const fd = this.acquireFd(segment)
+      const place = this.#locator.locate(this.folder, Math.max(from, segment.baseOffset), segment.nextOffset)
+      scanBatches(this.#context.files, fd, { from: place.filePosition, to: segment.bytes }, (batch) => {
+        if (batch.baseOffset >= from) state.replay(batch, nowMs)
+        return true
+      })
+      this.releaseFd(fd)
     }
-    return this.#segments[low]
+    this.#snapshots.replace(this.folder, state, end)
   }
-
-  #place(segment: Segment, offset: number): void {
-    answer('found', segment)
-    location.exact = true
-    if (offset === segment.baseOffset) return
-    const recent = this.#recent?.filePositionOf(offset) ?? -1
-    if (recent >= 0) {
-      location.filePosition = recent
-      return
-    }
-    const hint = this.#hintOffsets?.indexOf(offset) ?? -1
-    if (hint >= 0) {
-      location.filePosition = this.#hintPositions![hint]!
-      return
-    }
-    const { offsets } = this.#indexesOf(segment)
-    const entry = offsets.floor(offset - segment.baseOffset)
-    location.filePosition = offsets.filePositionAt(entry)
-    location.exact = offsets.relativeOffsetAt(entry) === offset - segment.baseOffset
-  }
-
-  #placeEnd(segment: Segment, end: number): void {
-    location.endExact = true
-    location.fileEnd = segment.bytes
-    if (segment.nextOffset <= end) return
-    const recent = this.#recent?.filePositionOf(end) ?? -1
-    if (recent >= 0) {
-      location.fileEnd = recent
-      return
-    }
-    const { offsets } = this.#indexesOf(segment)
-    const entry = offsets.floor(end - segment.baseOffset)
-    if (entry >= 0 && offsets.relativeOffsetAt(entry) === end - segment.baseOffset) {
-      location.fileEnd = offsets.filePositionAt(entry)
-      return
-    }
-    if (entry + 1 < offsets.count) location.fileEnd = offsets.filePositionAt(entry + 1)
-    location.endExact = false
-  }
-
-  #loadActiveIndexes(segment: Segment): SegmentIndexes {
-    const cached = this.#context.indexes.get(segment.key)
-    if (cached !== undefined) {
-      this.#context.indexes.delete(segment.key)
-      return cached
-    }
-    return this.#readIndexes(segment)
-  }
-
-  #indexesOf(segment: Segment): SegmentIndexes {
-    const held = segment.indexes ?? this.#context.indexes.get(segment.key)
-    if (held !== undefined) return held
-    const read = this.#readIndexes(segment)
-    this.#context.indexes.put(segment.key, read)
-    return read
-  }
-
-  /** Indexes from their files; empty ones if those are missing or bad: lookups then begin at the segment's start. */
-  #readIndexes(segment: Segment): SegmentIndexes {
-    const read = readIndexes(this.#context.files, this.folder, segment.baseOffset, segment.bytes)
-    if (read.kind === 'present') return read.indexes
-    this.#indexFaults ??= []
-    if (!this.#indexFaults.includes(segment.baseOffset)) this.#indexFaults.push(segment.baseOffset)
-    return new SegmentIndexes()
-  }
-}
-
-const NO_SEGMENT = new Segment({ baseOffset: -1, key: 0, createdMs: 0 })
-const location: Location = {
-  kind: 'at-end',
-  segment: NO_SEGMENT,
-  filePosition: 0,
-  fileEnd: 0,
-  exact: false,
-  endExact: false,
-}
-
-function answer(kind: Location['kind'], segment: Segment): Location {
-  location.kind = kind
-  location.segment = segment
-  location.filePosition = 0
-  location.fileEnd = 0
-  return location
 }

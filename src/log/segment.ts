@@ -53,15 +53,23 @@ export class Segment {
   }
 
   /** Takes in a batch that was written at the end of the file. */
-  note(nextOffset: number, batchBytes: number, baseOffset: number, maxTimestampMs: number): void {
+  note(batch: WrittenBatch): void {
+    const { baseOffset, nextOffset, maxTimestampMs } = batch
     if (maxTimestampMs > this.maxTimestampMs) this.maxTimestampMs = maxTimestampMs
     if (this.indexes !== undefined) {
       this.indexes.offsets.note(baseOffset - this.baseOffset, this.bytes)
       this.indexes.times.note(this.maxTimestampMs, nextOffset - 1 - this.baseOffset, this.bytes)
     }
-    this.bytes += batchBytes
+    this.bytes += batch.batchBytes
     this.nextOffset = nextOffset
   }
+}
+
+export interface WrittenBatch {
+  readonly baseOffset: number
+  readonly nextOffset: number
+  readonly batchBytes: number
+  readonly maxTimestampMs: number
 }
 
 export type IndexesAnswer =

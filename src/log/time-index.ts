@@ -60,6 +60,15 @@ export class TimeIndex {
     return this.#timestamps.byteLength + this.#relativeOffsets.byteLength
   }
 
+  /** Relative offset of the last entry, -1 = none; lastTimestampMs is the largest timestamp up to it. */
+  get lastOffset(): number {
+    return this.#count === 0 ? -1 : this.#relativeOffsets[this.#count - 1]!
+  }
+
+  get lastTimestampMs(): number {
+    return this.#count === 0 ? -1 : this.#timestamps[this.#count - 1]!
+  }
+
   /** Tells of every batch in turn: the largest timestamp up to its end, its last offset, where it begins. */
   note(maxTimestampMs: number, lastRelativeOffset: number, filePosition: number): void {
     if (filePosition - this.#lastPosition < this.#intervalBytes) return

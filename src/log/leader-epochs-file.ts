@@ -1,0 +1,59 @@
+/**
+ * The file `leader-epochs` of a partition: appended to when an epoch begins, cut when the log is truncated.
+ *
+ * Ordering    an epoch's entry is written before its first batch is part of the log, and synced with it
+ * Failure     a failed append is cut off again, and the error thrown
+ */
+import { StorageError } from '../io/file-system.ts'
+import {
+  encodeLeaderEpochs,
+  LEADER_EPOCH_ENTRY_BYTES,
+  LEADER_EPOCHS_FILE,
+  LEADER_EPOCHS_HEADER_BYTES,
+  type LeaderEpochCache,
+} from './leader-epoch-cache.ts'
+import type { LogContext } from './log-context.ts'
+import type { UnsyncedFiles } from './unsynced-files.ts'
+
+/** Appends the entries that were added since the last settle(). */
+export function appendLeaderEpochs(
+  context: LogContext,
+  folder: string,
+  epochs: LeaderEpochCache,
+  unsynced: UnsyncedFiles,
+): void {
+  const count = epochs.stagedCount
+  if (count === 0) return
+  const { files, openFiles } = context
+  const path = `${folder}/${LEADER_EPOCHS_FILE}`
+  const fd = openFiles.acquire(path, 'create')
+  const size = files.sizeOf(fd)
+  const isNew = size < LEADER_EPOCHS_HEADER_BYTES
+  const end = isNew ? 0 : size - ((size - LEADER_EPOCHS_HEADER_BYTES) % LEADER_EPOCH_ENTRY_BYTES)
+  const entries = epochs.toEntries()
+  const bytes = isNew
+    ? encodeLeaderEpochs(entries)
+    : encodeLeaderEpochs(entries.slice(-count)).subarray(LEADER_EPOCHS_HEADER_BYTES)
+  try {
+    const written = files.write(fd, [bytes], end)
+    if (written < bytes.length) files.write(fd, [bytes.subarray(written)], end + written)
+    if (files.sizeOf(fd) !== end + bytes.length)
+      throw new StorageError('EIO', `${path}: short write of ${written} bytes`)
+  } catch (error) {
+    files.truncate(fd, end)
+    openFiles.release(fd)
+    throw error
+  }
+  if (isNew) unsynced.addEntry()
+  unsynced.addFile(fd)
+}
+
+/** Cuts the last `count` entries off. */
+export function dropLeaderEpochs(context: LogContext, folder: string, count: number, unsynced: UnsyncedFiles): void {
+  if (count === 0) return
+  const { files, openFiles } = context
+  const fd = openFiles.acquire(`${folder}/${LEADER_EPOCHS_FILE}`, 'create')
+  const end = files.sizeOf(fd) - count * LEADER_EPOCH_ENTRY_BYTES
+  files.truncate(fd, Math.max(0, end))
+  unsynced.addFile(fd)
+}
