@@ -8,22 +8,41 @@ import { assert } from './assert.ts'
 /** CRC-32C of `bytes`, an unsigned 32-bit integer; `seed` continues an earlier result. */
 export type Crc32c = (bytes: Uint8Array, seed?: number) => number
 
-const TABLE = makeTable()
+/** Eight tables of 256: table k, at 256 k, is the effect of a byte that k more bytes follow ("slicing by 8"). */
+const SLICES = 8
+const TABLES = makeTables()
 
-function makeTable(): Uint32Array {
-  const table = new Uint32Array(256)
+function makeTables(): Int32Array {
+  const tables = new Int32Array(SLICES * 256)
   for (let index = 0; index < 256; index++) {
     let value = index
     for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0x82f63b78 : value >>> 1
-    table[index] = value >>> 0
+    tables[index] = value
   }
-  return table
+  for (let index = 256; index < tables.length; index++) {
+    const before = tables[index - 256]!
+    tables[index] = tables[before & 0xff]! ^ (before >>> 8)
+  }
+  return tables
 }
 
-/** The plain make: one table, about 400 MB/s. */
+/** The plain make: eight bytes a step. */
 export const plainCrc32c: Crc32c = (bytes, seed = 0) => {
   let crc = ~seed
-  for (let index = 0; index < bytes.length; index++) crc = TABLE[(crc ^ bytes[index]!) & 0xff]! ^ (crc >>> 8)
+  let at = 0
+  for (const end = bytes.length - SLICES; at <= end; at += SLICES) {
+    const low = crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24))
+    crc =
+      TABLES[0x700 + (low & 0xff)]! ^
+      TABLES[0x600 + ((low >>> 8) & 0xff)]! ^
+      TABLES[0x500 + ((low >>> 16) & 0xff)]! ^
+      TABLES[0x400 + (low >>> 24)]! ^
+      TABLES[0x300 + bytes[at + 4]!]! ^
+      TABLES[0x200 + bytes[at + 5]!]! ^
+      TABLES[0x100 + bytes[at + 6]!]! ^
+      TABLES[bytes[at + 7]!]!
+  }
+  for (; at < bytes.length; at++) crc = TABLES[(crc ^ bytes[at]!) & 0xff]! ^ (crc >>> 8)
   return ~crc >>> 0
 }
 
