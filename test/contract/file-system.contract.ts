@@ -276,6 +276,15 @@ export function fileSystemContract(name: string, make: () => FileSystemMake): vo
         assert.throws(() => files.syncFolder(`${folder}/a`), hasCode('ENOTDIR'))
         assert.throws(() => files.syncFolder(`${folder}/none`), hasCode('ENOENT'))
       })
+      test('a folder opens for reading, to be synced by descriptor; it has no bytes', () => {
+        const fd = files.open(folder, 'read')
+        files.fsync(fd)
+        files.fdatasync(fd)
+        assert.throws(() => files.read(fd, new Uint8Array(1), 0), hasCode('EISDIR'))
+        assert.throws(() => files.write(fd, [bytesOf('x')], 0), hasCode('EBADF'))
+        files.close(fd)
+        assert.throws(() => files.open(folder, 'create'), hasCode('EISDIR'))
+      })
       test('freeBytes is a positive number', () => {
         const free = files.freeBytes(folder)
         assert.ok(Number.isSafeInteger(free) && free > 0, `free: ${free}`)

@@ -76,6 +76,17 @@ describe('FaultyFileSystem', () => {
     assert.deepEqual([...left], [...new Array(10).fill(0), ...new Array(10).fill(7)])
   })
 
+  test('a failed sync of a folder, or through a descriptor for reading, is the injected error too', () => {
+    const { disk, files, fd } = faultyOnMemory()
+    files.write(fd, [TEN], 0)
+    files.inject({ on: 'fdatasync', times: 2, effect: { kind: 'fail', code: 'EIO' } })
+    assert.throws(() => files.fdatasync(files.open('/a', 'read')), withCode('EIO'))
+    files.makeFolder('/f')
+    assert.throws(() => files.fdatasync(files.open('/f', 'read')), withCode('EIO'))
+    files.fdatasync(fd)
+    assert.deepEqual(disk.crash(new SeededPrng(1)).contentOf('/a'), new Uint8Array(10))
+  })
+
   test('a full disk: a write that does not fit is short, then ENOSPC; shrinking and removing give back', () => {
     const { files, fd } = faultyOnMemory()
     const other = files.open('/b', 'create')

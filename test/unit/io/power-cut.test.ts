@@ -231,7 +231,8 @@ describe('a power cut and names', () => {
     put(disk, '/a', 'synced')
     const before = new Set(crashes(disk).map((image) => textOf(image, '/a')))
     assert.deepEqual(before, new Set([undefined, 'synced']))
-    disk.syncFolder('/')
+    const root = disk.open('/', 'read')
+    disk.fsync(root)
     assert.deepEqual(new Set(crashes(disk).map((image) => textOf(image, '/a'))), new Set(['synced']))
   })
 
