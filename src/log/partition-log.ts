@@ -420,7 +420,12 @@ export class PartitionLog {
     this.#generation++
     while (this.#segments.last !== undefined && this.#segments.last.baseOffset >= offset) this.#dropLastSegment()
     const last = this.#segments.last
-    const end = last === undefined || last.nextOffset <= offset ? offset : this.#cutSegment(last, offset)
+    let end = last === undefined || last.nextOffset <= offset ? offset : this.#cutSegment(last, offset)
+    if (end < this.#logStartOffset) {
+      // The batch that is cut holds the log start: what is left lies below it, so the log goes on empty from its start.
+      while (this.#segments.last !== undefined) this.#dropLastSegment()
+      end = this.#logStartOffset
+    }
     this.#logEndOffset = end
     this.#syncedEndOffset = Math.min(this.#syncedEndOffset, end)
     this.#fileSyncedEndOffset = Math.min(this.#fileSyncedEndOffset, end)
@@ -478,6 +483,7 @@ export class PartitionLog {
     }
     this.#isSealed = this.#segments.count === 0
     this.#folderExists = true
+    this.epochs.advanceStart(recovered.logStartOffset)
     this.#logStartOffset = recovered.logStartOffset
     this.#checkpointedStart = recovered.logStartOffset
     this.#logEndOffset = recovered.logEndOffset
@@ -662,7 +668,7 @@ export class PartitionLog {
   #rebuildProducers(end: number): void {
     const snapshot = this.#snapshots.readAt(this.folder, end)
     const state = snapshot?.state ?? new ProducerState()
-    const from = Math.max(snapshot?.endOffset ?? 0, this.#logStartOffset)
+    const from = snapshot?.endOffset ?? 0
     const nowMs = this.#context.clock.nowMs()
     for (const segment of this.#segments.all) {
       if (segment.nextOffset <= from) continue

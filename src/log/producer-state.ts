@@ -41,6 +41,17 @@ export type ProducerDecision =
     }
   | { readonly kind: 'reject'; readonly code: ErrorCode; readonly text: string }
 
+export interface ProducerDescription {
+  readonly producerId: number
+  readonly epoch: number
+  /** Newest last. */
+  readonly batches: readonly {
+    readonly lastSequence: number
+    readonly baseOffset: number
+    readonly lastOffset: number
+  }[]
+}
+
 const APPEND: ProducerDecision = { kind: 'append' }
 
 // Meta, after the header of a checked file:
@@ -213,6 +224,21 @@ export class ProducerState {
     this.#newest = -1
     if (this.#producers.size === 0) this.#producers = undefined
     return dropped
+  }
+
+  /** Every producer with its epoch and batches, by producer id: for tests, dumps and the admin API. */
+  describe(): ProducerDescription[] {
+    const list: ProducerDescription[] = []
+    for (const [producerId, entry] of this.#producers ?? []) {
+      const batches = []
+      for (let at = 0; at < entry.batches.length; at += STRIDE) {
+        const lastOffset = entry.batches[at + LAST_OFFSET]!
+        const baseOffset = lastOffset - entry.batches[at + DELTA]!
+        batches.push({ lastSequence: entry.batches[at + LAST_SEQUENCE]!, baseOffset, lastOffset })
+      }
+      list.push({ producerId, epoch: entry.epoch, batches })
+    }
+    return list.sort((left, right) => left.producerId - right.producerId)
   }
 
   /** Image of a snapshot file: the state after every batch below `endOffset`. */

@@ -2,9 +2,13 @@
 import type { Clock } from '../../src/base/clock.ts'
 import type { FileSystem } from '../../src/io/file-system.ts'
 import { stepToOffset } from '../../src/log/batch-steps.ts'
+import { readWholeFile } from '../../src/log/checked-file.ts'
+import { decodeLeaderEpochs, LEADER_EPOCHS_FILE } from '../../src/log/leader-epoch-cache.ts'
 import { createLogContext, type LogContext } from '../../src/log/log-context.ts'
 import type { PartitionLog } from '../../src/log/partition-log.ts'
-import type { Segment } from '../../src/log/segment.ts'
+import type { RecoveredPartition, RecoveredSegment } from '../../src/log/recovered-partition.ts'
+import { parseSegmentFileName, type Segment } from '../../src/log/segment.ts'
+import { scanBatches } from '../../src/log/segment-scan.ts'
 import type { TopicId } from '../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS, type TopicConfig } from '../../src/model/topic-config.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
@@ -133,4 +137,44 @@ export function fetchBases(
   const batch = new BatchView()
   for (let at = startAt; at < end; at = batch.end) bases.push(batch.reset(bytes, at).baseOffset)
   return bases
+}
+
+/** What recovery would hand over for a folder that was left clean: found by scanning every header of every segment. */
+export function scanFolder(
+  context: LogContext,
+  folder: string,
+  facts: { readonly logStartOffset: number; readonly logEndOffset: number; readonly producerSnapshotOffset: number },
+): RecoveredPartition {
+  const segments: RecoveredSegment[] = []
+  for (const name of context.files.list(folder)) {
+    const parsed = parseSegmentFileName(name)
+    if (parsed?.suffix !== '.log') continue
+    const fd = context.files.open(`${folder}/${name}`, 'read')
+    const bytes = context.files.sizeOf(fd)
+    let nextOffset = parsed.baseOffset
+    let maxTimestampMs = -1
+    scanBatches(context.files, fd, { from: 0, to: bytes }, (batch) => {
+      nextOffset = batch.nextOffset
+      maxTimestampMs = Math.max(maxTimestampMs, batch.maxTimestamp)
+      return true
+    })
+    context.files.close(fd)
+    if (nextOffset <= facts.logStartOffset && nextOffset < facts.logEndOffset) continue
+    segments.push({
+      baseOffset: parsed.baseOffset,
+      nextOffset,
+      bytes,
+      maxTimestampMs,
+      createdMs: context.clock.nowMs(),
+    })
+  }
+  const epochs = readWholeFile(context.files, `${folder}/${LEADER_EPOCHS_FILE}`)
+  const decoded = epochs === undefined ? undefined : decodeLeaderEpochs(epochs)
+  return {
+    ...facts,
+    segments,
+    recoveryPoint: facts.logEndOffset,
+    leaderEpochs: decoded?.kind === 'present' ? decoded.value.entries : [],
+    damaged: null,
+  }
 }
