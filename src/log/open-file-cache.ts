@@ -1,13 +1,13 @@
 /**
- * OpenFileCache: at most so many descriptors for files that are read now and then (cold segments, indexes), oldest out first.
+ * OpenFileCache: descriptors by path. Those in use are pinned (active segments, reads under way); of the others the
+ * latest few stay open for the next reader, oldest out first.
  *
- * Owns        the descriptors it opened, until evicted, invalidated or closed; nobody else closes them
- * Thread      one instance belongs to one thread. A pin protects a descriptor while another thread (the disk thread) reads it
+ * Owns        the descriptors it opened, until evicted or closed; nobody else closes them
+ * Thread      one instance belongs to one thread. A pin protects a descriptor while another thread (the disk thread) uses it
  * Invariants  C1 a pinned descriptor is never closed          checked in: test/unit/log/open-file-cache.test.ts
- *             C2 open descriptors <= filesOpenMax, unless more are pinned at once: a read may not fail for want of a slot;
- *                the surplus closes as the pins go
+ *             C2 idle descriptors <= filesOpenMax; pins come on top: a broker of 10,000 partitions pins 10,000 active segments
  * Limits      filesOpenMax
- * Failure     StorageError of the port's open; a failed close of an evicted file is thrown to whoever caused the eviction
+ * Failure     StorageError of the port's open; a failed close of an idle file is thrown to whoever caused the eviction
  */
 import { assert } from '../base/assert.ts'
 import type { Fd, FileSystem } from '../io/file-system.ts'
@@ -24,14 +24,16 @@ interface Entry {
 }
 
 export interface OpenFileCacheOptions {
+  /** Descriptors kept open while nothing pins them. */
   readonly filesOpenMax: number
 }
 
 export class OpenFileCache {
   readonly #files: FileSystem
   readonly #filesOpenMax: number
-  /** In order of use, least recent first: a hit moves its entry to the end. */
   readonly #byPath = new Map<string, Entry>()
+  /** The entries without a pin, released longest ago first. */
+  readonly #idle = new Set<Entry>()
   readonly #byFd = new Map<Fd, Entry>()
   #hits = 0
   #misses = 0
@@ -60,29 +62,31 @@ export class OpenFileCache {
     const held = this.#byPath.get(path)
     if (held !== undefined && serves(held.mode, mode)) {
       this.#hits++
-      this.#byPath.delete(path)
-      this.#byPath.set(path, held)
+      this.#idle.delete(held)
       held.pins++
       return held.fd
     }
     this.#misses++
     if (held !== undefined) this.#drop(held)
     // Room first: at the process's descriptor limit an open would fail while an idle file could have gone.
-    this.#evictDownTo(this.#filesOpenMax - 1)
+    this.#evictIdleDownTo(this.#filesOpenMax - 1)
     const entry: Entry = { fd: this.#files.open(path, mode), path, mode, pins: 1, isOrphan: false }
     this.#byPath.set(path, entry)
     this.#byFd.set(entry.fd, entry)
     return entry.fd
   }
 
-  /** Ends one acquire(); the descriptor stays open while there is room. */
+  /** Ends one acquire(); the descriptor stays open while there is room among the idle. */
   release(fd: Fd): void {
     const entry = this.#byFd.get(fd)
     assert(entry !== undefined && entry.pins > 0, `release of fd ${fd}, which is not pinned`)
     entry.pins--
     if (entry.pins > 0) return
     if (entry.isOrphan) this.#close(entry)
-    else this.#evictDownTo(this.#filesOpenMax)
+    else {
+      this.#idle.add(entry)
+      this.#evictIdleDownTo(this.#filesOpenMax)
+    }
   }
 
   /** Forgets `path`, before it is removed or renamed: closed now, or at its last release. */
@@ -102,18 +106,17 @@ export class OpenFileCache {
     for (const entry of [...this.#byFd.values()]) this.#drop(entry)
   }
 
-  #evictDownTo(openMax: number): void {
-    if (this.#byFd.size <= openMax) return
-    for (const entry of this.#byPath.values()) {
-      if (entry.pins > 0) continue
+  #evictIdleDownTo(idleMax: number): void {
+    for (const oldest of this.#idle) {
+      if (this.#idle.size <= idleMax) return
       this.#evictions++
-      this.#drop(entry)
-      if (this.#byFd.size <= openMax) return
+      this.#drop(oldest)
     }
   }
 
   #drop(entry: Entry): void {
     this.#byPath.delete(entry.path)
+    this.#idle.delete(entry)
     if (entry.pins > 0) entry.isOrphan = true
     else this.#close(entry)
   }
