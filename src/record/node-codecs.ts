@@ -5,7 +5,8 @@
  * Thread      any; every thread has its own. The zstd package's one-shot functions share one context between all threads of a
  *             process and are not used: its streams have a context each
  * Limits      decompress() bounds what it makes by `maxBytes`: from declared sizes before any allocation where the format has
- *             them (snappy, lz4 by its blocks, zstd frames that say so), else while it unpacks (gzip, zstd)
+ *             them (snappy, lz4 by its blocks, zstd frames that say so), else while it unpacks (gzip, zstd). A zstd context reserves
+ *             up to the 128 MiB of address space that a frame's window may ask for; it is touched only as far as is unpacked
  * Failure     MillraceError, see compression.ts; a library that cannot be loaded is UNSUPPORTED_COMPRESSION_TYPE and says which
  * Format      what goes on the wire: README.md, "Codecs"
  */
@@ -15,7 +16,7 @@ import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { Codec, CodecName, Codecs } from './compression.ts'
 import { lz4FrameBytesMax } from './lz4-frame.ts'
 import { snappyBytes, unpackXerial, xerialStream } from './snappy-stream.ts'
-import { zstdContentBytes } from './zstd-frame.ts'
+import { zstdBytesMin } from './zstd-frame.ts'
 
 const require = createRequire(import.meta.url)
 
@@ -143,7 +144,7 @@ function zlibZstdCodec(): Codec {
   return {
     compress: (bytes) => zstd.zstdCompressSync(bytes),
     decompress(bytes, maxBytes) {
-      checkDeclared(zstdContentBytes(bytes), maxBytes)
+      checkDeclared(zstdBytesMin(bytes), maxBytes)
       return zstd.zstdDecompressSync(bytes, { maxOutputLength: Math.max(maxBytes, 1) })
     },
   }
@@ -162,8 +163,10 @@ const ZSTD_LEVEL = 3
 
 function packageZstdCodec(): Codec {
   const { Compressor, Decompressor } = (require('@cloudpss/zstd/napi') as ZstdPackage)._NapiBindings
-  // Its context costs milliseconds to make and takes frame after frame.
+  // Contexts cost up to milliseconds, and megabytes that the garbage collector does not see: one of each is used again. A stream that
+  // threw, in the midst of a frame, is dropped; zstdBytesMin lets whole frames only through.
   let compressor: ZstdStream | undefined
+  let decompressor: ZstdStream | undefined
   return {
     compress(bytes) {
       const stream = compressor ?? new Compressor(ZSTD_LEVEL)
@@ -173,8 +176,12 @@ function packageZstdCodec(): Codec {
       return packed
     },
     decompress(bytes, maxBytes) {
-      checkDeclared(zstdContentBytes(bytes), maxBytes)
-      return runStream(new Decompressor(), bytes, maxBytes)
+      checkDeclared(zstdBytesMin(bytes), maxBytes)
+      const stream = decompressor ?? new Decompressor()
+      decompressor = undefined
+      const unpacked = runStream(stream, bytes, maxBytes)
+      decompressor = stream
+      return unpacked
     },
   }
 }

@@ -7,6 +7,7 @@ import { isMillraceError } from '../../../src/model/errors.ts'
 import { CODEC_NAMES, codecNameOf, codecNumberOf, NO_CODECS, requireCodec } from '../../../src/record/compression.ts'
 import { lz4FrameBytesMax } from '../../../src/record/lz4-frame.ts'
 import { nodeCodecs } from '../../../src/record/node-codecs.ts'
+import { zstdBytesMin } from '../../../src/record/zstd-frame.ts'
 
 const codecs = nodeCodecs()
 const names = ['gzip', 'snappy', 'lz4', 'zstd'] as const
@@ -128,12 +129,66 @@ test('gzip: several members are read as one', () => {
 })
 
 test('zstd: a declared size beyond the bound is refused by its header alone', () => {
-  // Single segment, 8-byte content size of 2^40, no blocks behind it.
-  const frame = bytesOfHex('28b52ffde00000000000010000')
+  // Single segment, 8-byte content size of 2^40, one empty last block.
+  const frame = bytesOfHex('28b52ffde00000000000010000010000')
   assert.equal(
     codeOf(() => codecs.find('zstd')!.decompress(frame, 1_000_000)),
     'RECORD_LIST_TOO_LARGE',
   )
+})
+
+test('zstd: blocks that only repeat a byte are counted before they are unpacked', () => {
+  // No content size; 100 blocks of 128 KiB of one byte, in 404 bytes.
+  const block = (isLast: boolean) => `${isLast ? '03' : '02'}001000`
+  const frame = bytesOfHex(`28b52ffd0058${block(false).repeat(99)}${block(true)}`)
+  assert.equal(zstdBytesMin(frame), 100 * 128 * 1024)
+  assert.equal(codecs.find('zstd')!.decompress(frame, 100 * 128 * 1024).length, 100 * 128 * 1024)
+  assert.equal(
+    codeOf(() => codecs.find('zstd')!.decompress(frame, 100 * 128 * 1024 - 1)),
+    'RECORD_LIST_TOO_LARGE',
+  )
+})
+
+test('zstd: a frame cut at any byte is refused, and the next one is read whole', () => {
+  const codec = codecs.find('zstd')!
+  const content = utf8Encode(Array.from({ length: 500 }, (_, index) => `record ${index * 7919}`).join())
+  const packed = codec.compress(content)
+  for (let end = 0; end < packed.length; end += 7) {
+    assert.equal(
+      codeOf(() => codec.decompress(packed.subarray(0, end), 100_000)),
+      'CORRUPT_MESSAGE',
+    )
+    // A stream that threw halfway must not leave its state to the next.
+    const damaged = Uint8Array.from(packed)
+    damaged[end]! ^= 0x55
+    try {
+      codec.decompress(damaged, 100_000)
+    } catch {
+      // Some damage shows, some only the checksum of the batch would tell.
+    }
+    assert.deepEqual(codec.decompress(packed, 100_000), content)
+  }
+})
+
+test('zstd: several frames are read as one, frames to skip are skipped, junk behind them is refused', () => {
+  const codec = codecs.find('zstd')!
+  const [first, second] = [codec.compress(utf8Encode('first ')), codec.compress(utf8Encode('second'))]
+  const skippable = bytesOfHex('502a4d1803000000aabbcc')
+  const both = Buffer.concat([first, skippable, second])
+  assert.deepEqual(codec.decompress(both, 12), utf8Encode('first second'))
+  assert.equal(
+    codeOf(() => codec.decompress(Buffer.concat([both, Uint8Array.of(1, 2, 3)]), 100)),
+    'CORRUPT_MESSAGE',
+  )
+})
+
+test('zstd: unpacking many batches does not pile up contexts', () => {
+  const codec = codecs.find('zstd')!
+  const packed = codec.compress(new Uint8Array(400_000).map((_, index) => (index * index) >> 7))
+  const before = process.memoryUsage().rss
+  for (let round = 0; round < 300; round++) assert.equal(codec.decompress(packed, 400_000).length, 400_000)
+  const grown = process.memoryUsage().rss - before
+  assert.ok(grown < 400 * 1024 * 1024, `${grown} bytes more are resident`)
 })
 
 test('zstd: frames after one another use one compressor', () => {
