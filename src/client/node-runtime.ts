@@ -4,10 +4,10 @@ import '../base/node/native-utf8.ts'
 import { systemClock } from '../base/node/system-clock.ts'
 import { systemPrng } from '../base/node/system-prng.ts'
 import { startTimer } from '../base/node/system-timers.ts'
-import { NO_CODECS } from '../record/compression.ts'
+import { nodeCodecs } from '../record/node-codecs.ts'
 import { nodeTransport } from '../transport/node-transport.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 
 export function nodeRuntime(): ClientRuntime {
-  return { clock: systemClock, prng: systemPrng(), transport: nodeTransport, codecs: NO_CODECS, startTimer }
+  return { clock: systemClock, prng: systemPrng(), transport: nodeTransport, codecs: nodeCodecs(), startTimer }
 }

@@ -1,8 +1,8 @@
 /**
- * Positions: 'start', 'end', { offset }, { last }, { time } → offsets, asked of the partitions' leaders.
+ * Positions: 'start', 'end', { offset }, { last }, { skip }, { time } → offsets, asked of the partitions' leaders.
  *
- * Meaning   end = the high watermark now; last n = the high watermark − n, not before the log start; time = the first record
- *           at or after it, the high watermark when there is none
+ * Meaning   end = the high watermark now; last n = the high watermark − n, not before the log start; skip n = the log start + n,
+ *           not after the high watermark; time = the first record at or after it, the high watermark when there is none
  */
 import type { Clock } from '../base/clock.ts'
 import { errorCodeOf, MillraceError } from '../model/errors.ts'
@@ -38,11 +38,12 @@ export function checkedPosition(name: string, position: unknown): Position {
     if ('offset' in fields)
       return { offset: checkedInteger(`${name}.offset`, fields.offset, 0, Number.MAX_SAFE_INTEGER) }
     if ('last' in fields) return { last: checkedInteger(`${name}.last`, fields.last, 0, Number.MAX_SAFE_INTEGER) }
+    if ('skip' in fields) return { skip: checkedInteger(`${name}.skip`, fields.skip, 0, Number.MAX_SAFE_INTEGER) }
     if ('time' in fields) return position as Position
   }
   throw new MillraceError(
     'INVALID_ARGUMENT',
-    `${name}: expected 'start', 'end', { offset }, { last } or { time }, not ${JSON.stringify(position)}`,
+    `${name}: expected 'start', 'end', { offset }, { last }, { skip } or { time }, not ${JSON.stringify(position)}`,
   )
 }
 
@@ -74,12 +75,13 @@ export class Positions {
     if ('offset' in position) return partitions.map((partition) => ({ partition, offset: position.offset }))
     const ends = await this.#list(topic, partitions, LATEST, signal)
     const others =
-      'last' in position
+      'last' in position || 'skip' in position
         ? await this.#list(topic, partitions, EARLIEST, signal)
         : await this.#list(topic, partitions, timeOf(position.time, this.#clock), signal)
     return ends.map(({ partition, offset: end }, index) => {
       const other = others[index]!.offset
       if ('last' in position) return { partition, offset: Math.max(other, end - position.last) }
+      if ('skip' in position) return { partition, offset: Math.min(end, other + position.skip) }
       return { partition, offset: other < 0 ? end : other }
     })
   }

@@ -37,12 +37,13 @@ export type RecordCursor = Pick<
   'next' | 'offset' | 'timestampMs' | 'key' | 'value' | 'headers' | 'payloadBytes'
 >
 
-/** A place in a partition. A number of milliseconds, an ISO date, or a span back from now such as '-1h' is a time. */
+/** A place in a partition: last n = n before the end, skip n = n after the start. A number of milliseconds, an ISO date, or a span back from now such as '-1h' is a time. */
 export type Position =
   | 'start'
   | 'end'
   | { readonly offset: number }
   | { readonly last: number }
+  | { readonly skip: number }
   | { readonly time: number | string | Date }
 
 /** A topic's name, or what topic() made of it. */

@@ -1,0 +1,51 @@
+/** How commands reach a broker: connected for as long as the command runs, with errors that say what to do. */
+import { type Client, connect } from '../client/index.ts'
+import { nearest } from '../config/nearest.ts'
+import { isMillraceError, MillraceError } from '../model/errors.ts'
+import type { Terminal } from './terminal.ts'
+
+const CONNECT_TIMEOUT_MS = 5_000
+
+/** Runs `body` with a connected client, closed afterwards. */
+export async function withClient(terminal: Terminal, body: (client: Client) => Promise<void>): Promise<void> {
+  const client = await open(terminal)
+  try {
+    await body(client)
+  } catch (error) {
+    throw await withSuggestion(client, error)
+  } finally {
+    await client.close()
+  }
+}
+
+async function open(terminal: Terminal): Promise<Client> {
+  const { server, token, signal } = terminal
+  try {
+    const client = await connect(server, {
+      clientName: 'millrace-cli',
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      signal,
+      ...(token === undefined ? {} : { token }),
+    })
+    if (terminal.isVerbose) {
+      const broker = await client.broker()
+      terminal.explain(`connected to ${broker.url}: millrace ${broker.version}, node ${broker.nodeId}`)
+    }
+    return client
+  } catch (error) {
+    if (!isMillraceError(error) || error.code !== 'CONNECTION_FAILED') throw error
+    const hint = 'is a broker running there? millrace start runs one; -s names another'
+    throw new MillraceError('CONNECTION_FAILED', `no broker answers: ${error.message}; ${hint}`, { cause: error })
+  }
+}
+
+/** Adds the nearest topic name to the error of an unknown one. */
+async function withSuggestion(client: Client, error: unknown): Promise<unknown> {
+  if (!isMillraceError(error) || error.code !== 'UNKNOWN_TOPIC_OR_PARTITION') return error
+  const name = /'([^']+)'/.exec(error.message)?.[1]
+  if (name === undefined) return error
+  const topics = await client.admin.topics.list().catch(() => [])
+  const near = nearest(name, topics.map((topic) => topic.name))
+  const hint = near === undefined ? 'millrace topic list shows what there is' : `did you mean '${near}'?`
+  return new MillraceError(error.code, `there is no topic '${name}'; ${hint}`, { cause: error })
+}

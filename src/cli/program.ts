@@ -1,0 +1,184 @@
+/**
+ * The tree of commands with every flag of the interface. Flags are parsed here; what a command does lies in commands/, loaded
+ * when it runs, so that `millrace topic list` does not load a broker.
+ */
+import { Command, Option } from 'commander'
+import { CLIENT_VERSION } from '../client/client-options.ts'
+import { notAvailable } from './errors.ts'
+import type { GlobalOptions, Terminal } from './terminal.ts'
+
+/** What a command's module exports. */
+type Run = (terminal: Terminal, options: never, ...operands: never[]) => Promise<void>
+
+export function buildProgram(terminal: Terminal): Command {
+  const program = new Command('millrace')
+  program
+    .description('A distributed message queue with the memory of an event log')
+    .version(CLIENT_VERSION, '-V, --version')
+    .exitOverride()
+    .showHelpAfterError('(add --help for the flags)')
+    .configureOutput({ writeErr: (text) => process.stderr.write(text) })
+    .enablePositionalOptions(false)
+  const add = (parent: Command, nameAndOperands: string, description: string): Command =>
+    globals(parent.command(nameAndOperands).description(description).exitOverride().showHelpAfterError('(add --help for the flags)'))
+  const runs = (command: Command, load: () => Promise<Run>): void => {
+    command.action(async (...all: unknown[]) => {
+      const operands = all.slice(0, -2)
+      const options = command.optsWithGlobals() as GlobalOptions
+      terminal.configure(options)
+      const run = (await load()) as unknown as (...args: unknown[]) => Promise<void>
+      await run(terminal, options, ...operands)
+    })
+  }
+  globals(program)
+  addStart(add, program, runs)
+  addData(add, program, runs)
+  addTopics(add, program, runs)
+  addTools(add, program, runs)
+  addAbsent(add, program, runs)
+  return program
+}
+
+type Add = (parent: Command, nameAndOperands: string, description: string) => Command
+type Runs = (command: Command, load: () => Promise<Run>) => void
+
+function globals(command: Command): Command {
+  return command
+    .option('-s, --server <url>', 'broker, or several with commas (env MILLRACE_SERVER; default ws://127.0.0.1:7171)')
+    .option('--token <token>', 'for a broker that asks for one (env MILLRACE_TOKEN)')
+    .option('--json', 'JSON on stdout, JSON lines when streaming')
+    .option('-q, --quiet', 'no talk on stderr')
+    .option('-v, --verbose', 'more talk on stderr')
+    .option('--no-color', 'no colours (env NO_COLOR)')
+}
+
+const collect = (value: string, previous: string[] | undefined): string[] => [...(previous ?? []), value]
+
+function addStart(add: Add, program: Command, runs: Runs): void {
+  const start = add(program, 'start', 'run a broker')
+    .option('-c, --config <file>', 'configuration file')
+    .addOption(new Option('--profile <name>', 'tunes speed, never safety').choices(['throughput', 'latency', 'balanced']))
+    .option('--data-dir <dir>', 'where records are kept (default ./data)')
+    .option('--listen <host:port>', 'WebSocket and HTTP (default 127.0.0.1:7171)')
+    .option('--kafka <host:port|off>', 'Kafka listener')
+    .option('--shards <auto|n>', 'worker threads')
+    .option('--insecure', 'listen beyond this machine without authentication')
+    .option('--node-id <n>', 'identity of the broker in its cluster')
+    .option('--etcd <urls>', 'metadata store of a cluster')
+    .option('--set <key=value>', 'any configuration key', collect)
+  runs(start, async () => (await import('./commands/start.ts')).start)
+}
+
+function addData(add: Add, program: Command, runs: Runs): void {
+  const produce = add(program, 'produce <topic>', 'send one record a line of stdin')
+    .option('-k, --key <key>', 'key of every record')
+    .option('-K, --key-separator <sep>', 'the part of a line before it is the key')
+    .option('-H, --header <name:value>', 'header of every record', collect)
+    .option('-p, --partition <n>', 'send to this partition')
+    .option('--file <file>', 'read lines of a file instead of stdin')
+    .addOption(new Option('--acks <acks>', 'who must have a record').choices(['none', 'leader', 'all']).default('all'))
+    .addOption(
+      new Option('--compression <codec>', 'compress batches').choices(['none', 'gzip', 'snappy', 'lz4', 'zstd']),
+    )
+    .option('--rate <n>', 'records a second at most')
+    .addOption(new Option('--input <format>', 'what a line is').choices(['text', 'json']).default('text'))
+  runs(produce, async () => (await import('./commands/produce.ts')).produce)
+
+  const consume = add(program, 'consume <topics...>', 'read records to stdout')
+    .option('-o, --offset <offset>', 'start | end | N | -N (last N) | +N (N after the start) | @TIME (ms, ISO date, -1h)')
+    .option('-n, --count <count>', 'stop after so many records')
+    .option('-e, --exit-at-end', 'stop at the end that stood when the command began')
+    .option('-g, --group <group>', 'read as a member of a consumer group')
+    .option('-p, --partitions <list>', 'partitions, with commas')
+    .option('-f, --format <format>', '%t topic %p partition %o offset %k key %v value %h headers %T timestamp')
+    .addOption(
+      new Option('--semantics <semantics>', 'with -g').choices(['at-most-once', 'at-least-once', 'exactly-once']),
+    )
+  runs(consume, async () => (await import('./commands/consume.ts')).consume)
+}
+
+function addTopics(add: Add, program: Command, runs: Runs): void {
+  const topic = globals(program.command('topic').description('make, show and change topics').exitOverride())
+  const load = () => import('./commands/topic.ts')
+  const create = add(topic, 'create <name>', 'make a topic')
+    .option('--partitions <n>', "partitions (default: the broker's)")
+    .option('--replicas <n>', "replicas (default: the broker's)")
+    .option('--config <key=value>', 'topic configuration', collect)
+    .option('--if-not-exists', 'a topic of this name is no error')
+  runs(create, async () => (await load()).createTopic)
+  runs(add(topic, 'list', 'all topics'), async () => (await load()).listTopics)
+  runs(add(topic, 'describe <name>', 'partitions, offsets, configuration'), async () => (await load()).describeTopic)
+  runs(add(topic, 'delete <name>', 'remove a topic and its records'), async () => (await load()).deleteTopic)
+  const alter = add(topic, 'alter <name>', 'add partitions, change configuration')
+    .option('--partitions <n>', 'the new total; keys move to other partitions')
+    .option('--drain', 'with fewer partitions: the surplus ones take no records and go when empty')
+    .option('--config <key=value>', 'set a key; key= puts it back to the default', collect)
+  runs(alter, async () => (await load()).alterTopic)
+  const trim = add(topic, 'trim <name>', 'remove the records before an offset').requiredOption(
+    '--before <offset>',
+    'an offset, or end for all that is there now',
+  )
+  trim.option('-p, --partitions <list>', 'partitions, with commas (default: all)')
+  runs(trim, async () => (await load()).trimTopic)
+}
+
+function addTools(add: Add, program: Command, runs: Runs): void {
+  const verify = add(program, 'verify <data-dir>', "check every batch and index of a stopped broker's data")
+  verify.option('--repair', 'cut what is damaged off the end of a log')
+  runs(verify, async () => (await import('./commands/verify.ts')).verify)
+  runs(add(program, 'dump <segment>', 'batches and records of a segment file, as JSON lines'), async () => {
+    return (await import('./commands/dump.ts')).dump
+  })
+  runs(add(program, 'check <history>', 'check a history of operations (JSON lines)'), async () => {
+    return (await import('./commands/check.ts')).check
+  })
+  const cluster = globals(program.command('cluster').description('brokers and shards').exitOverride())
+  for (const view of ['info', 'brokers', 'shards', 'health'] as const)
+    runs(add(cluster, view, `${view} of the cluster`), async () => {
+      const { describeCluster } = await import('./commands/cluster.ts')
+      return (terminal: Terminal) => describeCluster(terminal, view)
+    })
+  const later = [
+    ['reassign', 'move partitions'],
+    ['rebalance', 'spread partitions evenly'],
+    ['decommission <n>', 'drain a broker'],
+    ['adopt', 'take an embedded store over into etcd'],
+  ] as const
+  for (const [usage, description] of later) {
+    const command = add(cluster, usage, `${description} (not in this version)`).option('--dry-run').option('--etcd <urls>')
+    runs(command, absent(`cluster ${usage.split(' ')[0]}`))
+  }
+  const config = globals(program.command('config').description('what a broker is told').exitOverride())
+  const show = add(config, 'show', 'every key with its value')
+    .option('--effective', 'also where each value comes from')
+    .option('-c, --config <file>', 'configuration file')
+    .option('--set <key=value>', 'any configuration key', collect)
+  const loadConfig = () => import('./commands/config.ts')
+  runs(show, async () => (await loadConfig()).showConfig)
+  runs(add(config, 'validate <file>', 'check a configuration file'), async () => (await loadConfig()).validateConfig)
+  runs(add(config, 'profiles', 'the profiles and what they set'), async () => (await loadConfig()).showProfiles)
+}
+
+/** Verbs of the interface that come later: their flags parse, and they say what is so. */
+function addAbsent(add: Add, program: Command, runs: Runs): void {
+  const group = globals(program.command('group').description('consumer groups (not in this version)').exitOverride())
+  runs(add(group, 'list', 'all groups'), absent('consumer groups'))
+  runs(add(group, 'describe <group>', 'members and lag'), absent('consumer groups'))
+  runs(add(group, 'delete <group>', 'forget a group'), absent('consumer groups'))
+  const seek = add(group, 'seek <group>', 'move committed offsets').requiredOption('--to <offset>', 'start|end|OFFSET|@TIME')
+  runs(seek.option('--topic <topic>').option('--dry-run'), absent('consumer groups'))
+  const bench = globals(program.command('bench').description('measure (not in this version)').exitOverride())
+  for (const what of ['produce', 'consume', 'latency', 'shards']) {
+    const command = add(bench, what, `measure ${what}`)
+    for (const flag of ['api', 'profile', 'size', 'records', 'rate', 'seconds', 'producers', 'consumers', 'partitions'])
+      command.option(`--${flag} <value>`)
+    runs(command, absent(`bench ${what}`, 'npm run bench measures from a clone'))
+  }
+  runs(add(program, 'doctor', 'look at the machine (not in this version)'), absent('doctor'))
+}
+
+function absent(what: string, instead?: string): () => Promise<Run> {
+  return async () => async () => {
+    throw notAvailable(what, instead)
+  }
+}
