@@ -45,7 +45,10 @@ async function withSuggestion(client: Client, error: unknown): Promise<unknown> 
   const name = /'([^']+)'/.exec(error.message)?.[1]
   if (name === undefined) return error
   const topics = await client.admin.topics.list().catch(() => [])
-  const near = nearest(name, topics.map((topic) => topic.name))
+  const near = nearest(
+    name,
+    topics.map((topic) => topic.name),
+  )
   const hint = near === undefined ? 'millrace topic list shows what there is' : `did you mean '${near}'?`
   return new MillraceError(error.code, `there is no topic '${name}'; ${hint}`, { cause: error })
 }

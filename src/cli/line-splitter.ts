@@ -43,8 +43,7 @@ export class LineSplitter {
   #keep(part: Uint8Array): void {
     if (part.length === 0) return
     this.#restBytes += part.length
-    if (this.#restBytes > this.#lineBytesMax)
-      throw new RangeError(`a line is longer than ${this.#lineBytesMax} bytes`)
+    if (this.#restBytes > this.#lineBytesMax) throw new RangeError(`a line is longer than ${this.#lineBytesMax} bytes`)
     this.#rest.push(part.slice())
   }
 

@@ -5,7 +5,7 @@
  */
 import { CommanderError } from 'commander'
 import { UsageError } from './errors.ts'
-import { exitCodeOf, ExitCode } from './exit-codes.ts'
+import { ExitCode, exitCodeOf } from './exit-codes.ts'
 import { buildProgram } from './program.ts'
 import { Terminal } from './terminal.ts'
 

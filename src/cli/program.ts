@@ -18,13 +18,19 @@ export function buildProgram(terminal: Terminal): Command {
     .exitOverride()
     .showHelpAfterError('(add --help for the flags)')
     .configureOutput({ writeErr: (text) => process.stderr.write(text) })
-    .enablePositionalOptions(false)
+    .enablePositionalOptions()
   const add = (parent: Command, nameAndOperands: string, description: string): Command =>
-    globals(parent.command(nameAndOperands).description(description).exitOverride().showHelpAfterError('(add --help for the flags)'))
+    globals(
+      parent
+        .command(nameAndOperands)
+        .description(description)
+        .exitOverride()
+        .showHelpAfterError('(add --help for the flags)'),
+    )
   const runs = (command: Command, load: () => Promise<Run>): void => {
     command.action(async (...all: unknown[]) => {
       const operands = all.slice(0, -2)
-      const options = command.optsWithGlobals() as GlobalOptions
+      const options = mergedOptions(command)
       terminal.configure(options)
       const run = (await load()) as unknown as (...args: unknown[]) => Promise<void>
       await run(terminal, options, ...operands)
@@ -37,6 +43,17 @@ export function buildProgram(terminal: Terminal): Command {
   addTools(add, program, runs)
   addAbsent(add, program, runs)
   return program
+}
+
+/** Options of a command and of those above it; what was given wins over defaults, what stands nearer wins. */
+function mergedOptions(command: Command): GlobalOptions {
+  const line: Command[] = []
+  for (let each: Command | null = command; each !== null; each = each.parent) line.unshift(each)
+  const merged: Record<string, unknown> = { ...command.opts() }
+  for (const each of line)
+    for (const [name, value] of Object.entries(each.opts()))
+      if (each.getOptionValueSource(name) !== 'default') merged[name] = value
+  return merged
 }
 
 type Add = (parent: Command, nameAndOperands: string, description: string) => Command
@@ -57,7 +74,9 @@ const collect = (value: string, previous: string[] | undefined): string[] => [..
 function addStart(add: Add, program: Command, runs: Runs): void {
   const start = add(program, 'start', 'run a broker')
     .option('-c, --config <file>', 'configuration file')
-    .addOption(new Option('--profile <name>', 'tunes speed, never safety').choices(['throughput', 'latency', 'balanced']))
+    .addOption(
+      new Option('--profile <name>', 'tunes speed, never safety').choices(['throughput', 'latency', 'balanced']),
+    )
     .option('--data-dir <dir>', 'where records are kept (default ./data)')
     .option('--listen <host:port>', 'WebSocket and HTTP (default 127.0.0.1:7171)')
     .option('--kafka <host:port|off>', 'Kafka listener')
@@ -85,7 +104,10 @@ function addData(add: Add, program: Command, runs: Runs): void {
   runs(produce, async () => (await import('./commands/produce.ts')).produce)
 
   const consume = add(program, 'consume <topics...>', 'read records to stdout')
-    .option('-o, --offset <offset>', 'start | end | N | -N (last N) | +N (N after the start) | @TIME (ms, ISO date, -1h)')
+    .option(
+      '-o, --offset <offset>',
+      'start | end | N | -N (last N) | +N (N after the start) | @TIME (ms, ISO date, -1h)',
+    )
     .option('-n, --count <count>', 'stop after so many records')
     .option('-e, --exit-at-end', 'stop at the end that stood when the command began')
     .option('-g, --group <group>', 'read as a member of a consumer group')
@@ -145,7 +167,9 @@ function addTools(add: Add, program: Command, runs: Runs): void {
     ['adopt', 'take an embedded store over into etcd'],
   ] as const
   for (const [usage, description] of later) {
-    const command = add(cluster, usage, `${description} (not in this version)`).option('--dry-run').option('--etcd <urls>')
+    const command = add(cluster, usage, `${description} (not in this version)`)
+      .option('--dry-run')
+      .option('--etcd <urls>')
     runs(command, absent(`cluster ${usage.split(' ')[0]}`))
   }
   const config = globals(program.command('config').description('what a broker is told').exitOverride())
@@ -165,7 +189,10 @@ function addAbsent(add: Add, program: Command, runs: Runs): void {
   runs(add(group, 'list', 'all groups'), absent('consumer groups'))
   runs(add(group, 'describe <group>', 'members and lag'), absent('consumer groups'))
   runs(add(group, 'delete <group>', 'forget a group'), absent('consumer groups'))
-  const seek = add(group, 'seek <group>', 'move committed offsets').requiredOption('--to <offset>', 'start|end|OFFSET|@TIME')
+  const seek = add(group, 'seek <group>', 'move committed offsets').requiredOption(
+    '--to <offset>',
+    'start|end|OFFSET|@TIME',
+  )
   runs(seek.option('--topic <topic>').option('--dry-run'), absent('consumer groups'))
   const bench = globals(program.command('bench').description('measure (not in this version)').exitOverride())
   for (const what of ['produce', 'consume', 'latency', 'shards']) {

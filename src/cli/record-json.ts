@@ -6,7 +6,9 @@ type JsonBytes = string | null | { readonly base64: string }
 
 export function jsonOfBytes(bytes: Uint8Array | null): JsonBytes {
   if (bytes === null) return null
-  return utf8DecodeStrict(bytes) ?? { base64: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64') }
+  return (
+    utf8DecodeStrict(bytes) ?? { base64: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64') }
+  )
 }
 
 export function jsonOfRecord(topic: string, partition: number, record: RecordCursor): string {

@@ -1,0 +1,19 @@
+/** `millrace check HISTORY`: lost, doubled, reordered or uncommitted reads in a history of operations. */
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { HistoryChecker } from '../../tools/check-history.ts'
+import { parseHistoryLine } from '../../tools/history.ts'
+import type { GlobalOptions, Terminal } from '../terminal.ts'
+
+export async function check(terminal: Terminal, _flags: GlobalOptions, path: string): Promise<void> {
+  const checker = new HistoryChecker()
+  let line = 0
+  for await (const text of createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })) {
+    line++
+    const operation = parseHistoryLine(text, line)
+    if (operation !== undefined) checker.add(operation)
+  }
+  const verdict = checker.verdict()
+  terminal.writeJson(verdict)
+  if (!verdict.valid) throw new Error(`the history has ${verdict.anomalies.length} anomalies`)
+}

@@ -1,0 +1,61 @@
+/** `millrace consume`: records to stdout, from batches into large writes. */
+import type { Consumer, ConsumerOptions } from '../../client/index.ts'
+import { integerOf, partitionsOf, positionOf } from '../arguments.ts'
+import { withClient } from '../connect.ts'
+import { notAvailable, UsageError } from '../errors.ts'
+import { compileFormat, OutputBuffer, writeRecord } from '../record-format.ts'
+import { jsonOfRecord } from '../record-json.ts'
+import type { GlobalOptions, Terminal } from '../terminal.ts'
+
+export interface ConsumeFlags extends GlobalOptions {
+  readonly offset?: string
+  readonly count?: string
+  readonly exitAtEnd?: boolean
+  readonly group?: string
+  readonly partitions?: string
+  readonly format?: string
+  readonly semantics?: string
+}
+
+export async function consume(terminal: Terminal, flags: ConsumeFlags, topics: string[]): Promise<void> {
+  if (flags.group !== undefined) throw notAvailable('consumer groups (-g)', 'read without a group and give -o')
+  if (flags.semantics !== undefined) throw new UsageError('--semantics goes with -g')
+  const countMax = flags.count === undefined ? Number.POSITIVE_INFINITY : integerOf('-n', flags.count, 0)
+  const pieces = compileFormat(flags.format ?? '%v\\n')
+  const options: ConsumerOptions = {
+    from: positionOf('-o', flags.offset ?? 'end'),
+    ...(flags.exitAtEnd === true ? { to: 'end' as const } : {}),
+    ...(flags.partitions === undefined ? {} : { partitions: partitionsOf('-p', flags.partitions) }),
+    signal: terminal.signal,
+  }
+  if (countMax === 0) return
+  await withClient(terminal, async (client) => {
+    const consumer = client.consume(topics, options)
+    await consumer.start()
+    terminal.explain(describeStart(consumer))
+    let count = 0
+    const output = new OutputBuffer()
+    for await (const batch of consumer.batches()) {
+      const record = batch.reader()
+      while (count < countMax && record.next()) {
+        if (terminal.isJson) output.addText(`${jsonOfRecord(batch.topic, batch.partition, record)}\n`)
+        else writeRecord(output, pieces, batch, record)
+        count++
+        if (output.isFull) await pass(terminal, output)
+      }
+      await pass(terminal, output)
+      if (count >= countMax) break
+    }
+    terminal.explain(`${count} records`)
+  })
+}
+
+async function pass(terminal: Terminal, output: OutputBuffer): Promise<void> {
+  const bytes = output.take()
+  if (bytes !== undefined) await terminal.write(bytes)
+}
+
+function describeStart(consumer: Consumer): string {
+  const places = consumer.positions().map(({ topic, partition, offset }) => `${topic}/${partition} from ${offset}`)
+  return places.join(', ')
+}

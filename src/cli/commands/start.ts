@@ -1,0 +1,4 @@
+import { notAvailable } from '../errors.ts'
+export async function start(): Promise<void> {
+  throw notAvailable('start')
+}

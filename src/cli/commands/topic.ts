@@ -1,0 +1,125 @@
+/** `millrace topic …`. */
+import type { TopicDescription } from '../../client/index.ts'
+import { integerOf, pairsOf, partitionsOf } from '../arguments.ts'
+import { withClient } from '../connect.ts'
+import { notAvailable, UsageError } from '../errors.ts'
+import { table } from '../table.ts'
+import type { GlobalOptions, Terminal } from '../terminal.ts'
+
+interface CreateFlags extends GlobalOptions {
+  readonly partitions?: string
+  readonly replicas?: string
+  readonly config?: string[]
+  readonly ifNotExists?: boolean
+}
+
+export async function createTopic(terminal: Terminal, flags: CreateFlags, name: string): Promise<void> {
+  const options = {
+    config: pairsOf('--config', flags.config),
+    ifNotExists: flags.ifNotExists === true,
+    signal: terminal.signal,
+    ...(flags.partitions === undefined ? {} : { partitions: integerOf('--partitions', flags.partitions, 1) }),
+    ...(flags.replicas === undefined ? {} : { replicas: integerOf('--replicas', flags.replicas, 1) }),
+  }
+  await withClient(terminal, async (client) => {
+    const topic = await client.admin.topics.create(name, options)
+    if (terminal.isJson) terminal.writeJson(topic)
+    else if (topic.created) terminal.say(`created ${name} with ${topic.partitions} partitions`)
+    else terminal.say(`${name} exists already, with ${topic.partitions} partitions`)
+  })
+}
+
+export async function listTopics(terminal: Terminal): Promise<void> {
+  await withClient(terminal, async (client) => {
+    const topics = await client.admin.topics.list({ signal: terminal.signal })
+    if (terminal.isJson) for (const topic of topics) terminal.writeJson(topic)
+    else if (topics.length === 0) terminal.say('there are no topics; millrace topic create NAME makes one')
+    else
+      for (const line of table(
+        ['NAME', 'PARTITIONS'],
+        topics.map((topic) => [topic.name, topic.partitions]),
+      ))
+        terminal.writeLine(line)
+  })
+}
+
+export async function describeTopic(terminal: Terminal, _flags: GlobalOptions, name: string): Promise<void> {
+  await withClient(terminal, async (client) => {
+    const topic = await client.admin.topics.describe(name, { signal: terminal.signal })
+    if (terminal.isJson) terminal.writeJson(topic)
+    else printDescription(terminal, topic)
+  })
+}
+
+function printDescription(terminal: Terminal, topic: TopicDescription): void {
+  terminal.writeLine(`name        ${topic.name}`)
+  terminal.writeLine(`id          ${topic.topicId}`)
+  const config = Object.entries(topic.config).map(([key, value]) => `${key}=${value}`)
+  terminal.writeLine(`config      ${config.length === 0 ? 'as the broker' : config.join(' ')}`)
+  const rows = topic.partitions.map((each) => [
+    each.partition,
+    each.leaderNodeId < 0 ? '-' : each.leaderNodeId,
+    each.leaderEpoch,
+    each.logStartOffset ?? '-',
+    each.highWatermark ?? '-',
+    each.offline === null ? 'online' : `offline: ${each.offline}`,
+  ])
+  const heads = ['PARTITION', 'LEADER', 'EPOCH', 'START', 'END', 'STATE']
+  for (const line of table(heads, rows)) terminal.writeLine(line)
+}
+
+export async function deleteTopic(terminal: Terminal, _flags: GlobalOptions, name: string): Promise<void> {
+  await withClient(terminal, async (client) => {
+    await client.admin.topics.delete(name, { signal: terminal.signal })
+    if (terminal.isJson) terminal.writeJson({ name, deleted: true })
+    else terminal.say(`deleted ${name}`)
+  })
+}
+
+interface AlterFlags extends GlobalOptions {
+  readonly partitions?: string
+  readonly drain?: boolean
+  readonly config?: string[]
+}
+
+export async function alterTopic(terminal: Terminal, flags: AlterFlags, name: string): Promise<void> {
+  if (flags.drain === true) throw notAvailable('draining of partitions (--drain)')
+  const pairs = Object.entries(pairsOf('--config', flags.config))
+  const partitions = flags.partitions === undefined ? undefined : integerOf('--partitions', flags.partitions, 1)
+  if (pairs.length === 0 && partitions === undefined)
+    throw new UsageError('topic alter: nothing to change; give --partitions or --config')
+  const changes =
+    pairs.length === 0
+      ? {}
+      : { set: Object.fromEntries(pairs.filter(isSet)), remove: pairs.filter(isRemoval).map(([key]) => key) }
+  await withClient(terminal, async (client) => {
+    const options = { ...changes, signal: terminal.signal, ...(partitions === undefined ? {} : { partitions }) }
+    const config = await client.admin.topics.alter(name, options)
+    if (terminal.isJson) terminal.writeJson({ name, config, ...(partitions === undefined ? {} : { partitions }) })
+    else terminal.say(`altered ${name}`)
+    if (partitions !== undefined)
+      terminal.say('keys hash to other partitions from now on: order per key holds before and after, not across')
+  })
+}
+
+const isSet = ([, value]: [string, string]): boolean => value !== ''
+const isRemoval = ([, value]: [string, string]): boolean => value === ''
+
+interface TrimFlags extends GlobalOptions {
+  readonly before: string
+  readonly partitions?: string
+}
+
+export async function trimTopic(terminal: Terminal, flags: TrimFlags, name: string): Promise<void> {
+  const options = {
+    signal: terminal.signal,
+    ...(flags.before === 'end' ? {} : { before: integerOf('--before', flags.before, 0) }),
+    ...(flags.partitions === undefined ? {} : { partitions: partitionsOf('-p', flags.partitions) }),
+  }
+  await withClient(terminal, async (client) => {
+    for (const { partition, offset } of await client.admin.topics.trim(name, options)) {
+      if (terminal.isJson) terminal.writeJson({ topic: name, partition, logStartOffset: offset })
+      else terminal.say(`${name}/${partition} begins at ${offset}`)
+    }
+  })
+}
