@@ -1,0 +1,17 @@
+/** The real timers of a Node process that keep nothing alive, behind the port of broker/timers.ts. */
+
+export const nodeTimers = {
+  every(periodMs: number, task: () => void): () => void {
+    const timer = setInterval(task, periodMs)
+    timer.unref()
+    return () => clearInterval(timer)
+  },
+  after(delayMs: number, task: () => void): () => void {
+    const timer = setTimeout(task, delayMs)
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+  soon(task: () => void): void {
+    setImmediate(task)
+  },
+}

@@ -1,0 +1,112 @@
+/**
+ * Keys: where everything lies in a MetadataStore, for all makes, from the first release on. Values are JSON, UTF-8.
+ *
+ * | key                                     | value            | written |
+ * | --------------------------------------- | ---------------- | ------- |
+ * | /millrace/v1/cluster                    | ClusterState     | once |
+ * | /millrace/v1/nodes/<node id>            | NodeState        | at each start: the incarnation |
+ * | /millrace/v1/topic-ids/<topic id>       | TopicState       | first of a topic at create, last at delete |
+ * | /millrace/v1/partitions/<topic id>/<n>  | PartitionState   | at create; at each change of leader or ISR |
+ * | /millrace/v1/topics/<name>              | TopicNameState   | last of a topic at create: now it is visible; first at delete |
+ * | /millrace/v1/producer-ids               | ProducerIdState  | per block of PRODUCER_ID_BLOCK |
+ *
+ * Partition numbers have five digits, so that keys sort as numbers. A topic-ids key without its topics key is half a
+ * topic: left by a crash in create or delete, removed at the next start.
+ */
+import { assert } from '../base/assert.ts'
+import { utf8DecodeStrict, utf8Encode } from '../base/bytes.ts'
+import { MillraceError } from '../model/errors.ts'
+import type { Incarnation, LeaderEpoch, TopicId } from '../model/ids.ts'
+import { TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
+
+export const KEY_LAYOUT_VERSION = 1
+const ROOT = `/millrace/v${KEY_LAYOUT_VERSION}/`
+const PARTITION_DIGITS = 5
+assert(TOPIC_PARTITIONS_MAX <= 10 ** PARTITION_DIGITS, 'partition numbers outgrow their key: bump KEY_LAYOUT_VERSION')
+
+export const CLUSTER_KEY = `${ROOT}cluster`
+export const PRODUCER_IDS_KEY = `${ROOT}producer-ids`
+export const NODES_PREFIX = `${ROOT}nodes/`
+export const TOPICS_PREFIX = `${ROOT}topics/`
+export const TOPIC_IDS_PREFIX = `${ROOT}topic-ids/`
+export const PARTITIONS_PREFIX = `${ROOT}partitions/`
+
+export const nodeKey = (nodeId: number): string => `${NODES_PREFIX}${nodeId}`
+export const topicNameKey = (name: string): string => `${TOPICS_PREFIX}${name}`
+export const topicIdKey = (topicId: TopicId): string => `${TOPIC_IDS_PREFIX}${topicId}`
+export const topicPartitionsPrefix = (topicId: TopicId): string => `${PARTITIONS_PREFIX}${topicId}/`
+export const partitionKey = (topicId: TopicId, partition: number): string =>
+  `${topicPartitionsPrefix(topicId)}${String(partition).padStart(PARTITION_DIGITS, '0')}`
+
+export interface ClusterState {
+  readonly clusterId: string
+}
+
+export interface NodeState {
+  readonly incarnation: Incarnation
+}
+
+export interface TopicNameState {
+  readonly topicId: TopicId
+}
+
+export interface TopicState {
+  readonly name: string
+  /** Partitions from this number on do not exist, whatever keys there are. */
+  readonly partitions: number
+  readonly replicas: number
+  /** What the topic sets itself, dotted keys. */
+  readonly config: Readonly<Record<string, string>>
+  readonly createdMs: number
+}
+
+export interface Replica {
+  readonly nodeId: number
+  readonly incarnation: Incarnation
+}
+
+/**
+ * Who leads, as of the last change. The epoch in force is not stored at each start: it is
+ * leaderEpoch + (incarnation of the leader now − leaderIncarnation), see leaderEpochOf.
+ */
+export interface PartitionState {
+  readonly leader: number
+  readonly leaderEpoch: LeaderEpoch
+  readonly leaderIncarnation: Incarnation
+  readonly inSyncReplicas: readonly Replica[]
+}
+
+export interface ProducerIdState {
+  /** The first id that no block has taken. */
+  readonly next: number
+}
+
+/**
+ * The leader epoch in force. Leadership is never resumed under an earlier incarnation's epoch: a start of the leader is a
+ * new incarnation, which by this rule is a new epoch of every partition it leads, with one key written in all (10,000
+ * partitions need no 10,000 writes). Whoever writes a new leader stores the epoch in force + 1 under the new leader's incarnation,
+ * so epochs only grow.
+ */
+export function leaderEpochOf(state: PartitionState, incarnation: Incarnation): LeaderEpoch {
+  assert(
+    incarnation >= state.leaderIncarnation,
+    `incarnation ${incarnation} is older than the partition's leader's, ${state.leaderIncarnation}`,
+  )
+  return (state.leaderEpoch + (incarnation - state.leaderIncarnation)) as LeaderEpoch
+}
+
+export function encodeState(state: object): Uint8Array {
+  return utf8Encode(JSON.stringify(state))
+}
+
+/** Reads a value that encodeState wrote; throws MillraceError naming the key where it is something else. */
+export function decodeState<T extends object>(key: string, value: Uint8Array): T {
+  const text = utf8DecodeStrict(value)
+  try {
+    const state: unknown = JSON.parse(text ?? '')
+    if (typeof state === 'object' && state !== null) return state as T
+  } catch {
+    // The text below says it.
+  }
+  throw new MillraceError('UNKNOWN_SERVER_ERROR', `metadata: the value of ${key} is not readable`)
+}

@@ -1,0 +1,55 @@
+/**
+ * ProducerIds: gives out producer ids that nobody has had, from blocks taken from the store.
+ *
+ * Invariants  PI1 a block is in the store before its first id is given: a crash wastes ids, it never repeats one
+ * Limits      PRODUCER_ID_BLOCK ids per store transaction
+ */
+import { MillraceError } from '../model/errors.ts'
+import { decodeState, encodeState, PRODUCER_IDS_KEY, type ProducerIdState } from './keys.ts'
+import type { MetadataStore } from './metadata-store.ts'
+
+export const PRODUCER_ID_BLOCK = 1_000
+/** Other brokers take blocks too: a lost race is tried again so often. */
+const ATTEMPTS_MAX = 20
+
+export class ProducerIds {
+  readonly #store: MetadataStore
+  #next = 0
+  #end = 0
+  #taking: Promise<void> | undefined
+
+  constructor(store: MetadataStore) {
+    this.#store = store
+  }
+
+  async next(): Promise<number> {
+    while (this.#next === this.#end) {
+      this.#taking ??= this.#takeBlock().finally(() => {
+        this.#taking = undefined
+      })
+      await this.#taking
+    }
+    return this.#next++
+  }
+
+  async #takeBlock(): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const stored = await this.#store.get(PRODUCER_IDS_KEY)
+      const first = stored === undefined ? 0 : decodeState<ProducerIdState>(PRODUCER_IDS_KEY, stored.value).next
+      const state: ProducerIdState = { next: first + PRODUCER_ID_BLOCK }
+      const { applied } = await this.#store.transact(
+        [
+          stored === undefined
+            ? { kind: 'absent', key: PRODUCER_IDS_KEY }
+            : { kind: 'revision', key: PRODUCER_IDS_KEY, modRevision: stored.modRevision },
+        ],
+        [{ kind: 'put', key: PRODUCER_IDS_KEY, value: encodeState(state) }],
+      )
+      if (!applied) continue
+      this.#next = first
+      this.#end = state.next
+      return
+    }
+    throw new MillraceError('COORDINATOR_NOT_AVAILABLE', `no block of producer ids after ${ATTEMPTS_MAX} attempts`)
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * Topics: what may be done to them, decided without effects, and done to the store in an order that no crash can halve.
+ *
+ * Invariants  T1 a topic is visible exactly while its topics/<name> key exists: written last at create, removed first at delete
+ *             T2 TopicState.partitions is raised after the new partitions' keys are written: keys beyond it mean nothing
+ * Ordering    create: topic-ids, partitions in batches, topics. Delete: topics, partitions in batches, topic-ids
+ * Failure     decide… throw MillraceError with the row that the client gets. A name taken meanwhile: TOPIC_ALREADY_EXISTS
+ * Not here    the shards (broker/partition-router.ts)
+ */
+import { MillraceError } from '../model/errors.ts'
+import { isTopicName, type LeaderEpoch, type TopicId } from '../model/ids.ts'
+import { BROKER_PARTITIONS_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
+import { parseTopicConfig, type TopicConfig } from '../model/topic-config.ts'
+import {
+  decodeState,
+  encodeState,
+  PARTITIONS_PREFIX,
+  type PartitionState,
+  partitionKey,
+  type Replica,
+  TOPIC_IDS_PREFIX,
+  TOPICS_PREFIX,
+  type TopicNameState,
+  type TopicState,
+  topicIdKey,
+  topicNameKey,
+  topicPartitionsPrefix,
+} from './keys.ts'
+import { type MetadataStore, STORE_OPERATIONS_MAX, type StoreOperation } from './metadata-store.ts'
+
+/** A topic as the store has it. */
+export interface TopicRecord {
+  readonly topicId: TopicId
+  readonly state: TopicState
+  readonly partitions: readonly PartitionState[]
+  /** Of the topic-ids key: conditions of the next change. */
+  readonly modRevision: number
+}
+
+export interface TopicDefaults {
+  readonly partitions: number
+  readonly replicas: number
+  readonly config: TopicConfig
+}
+
+export interface CreateTopicWish {
+  readonly name: string
+  /** -1 = default. */
+  readonly partitions: number
+  /** -1 = default. */
+  readonly replicas: number
+  readonly config: Readonly<Record<string, string>>
+  readonly ifNotExists: boolean
+}
+
+export interface CreateTopicPlan {
+  readonly name: string
+  readonly partitions: number
+  readonly replicas: number
+  readonly config: Readonly<Record<string, string>>
+}
+
+export type CreateTopicDecision =
+  | { readonly kind: 'exists'; readonly topic: TopicRecord }
+  | { readonly kind: 'create'; readonly plan: CreateTopicPlan }
+
+export interface CreateTopicContext {
+  readonly existing: TopicRecord | undefined
+  readonly defaults: TopicDefaults
+  readonly brokers: number
+  /** Partitions of all topics now. */
+  readonly partitionsNow: number
+}
+
+export function decideCreateTopic(wish: CreateTopicWish, context: CreateTopicContext): CreateTopicDecision {
+  const { existing, defaults, brokers, partitionsNow } = context
+  if (!isTopicName(wish.name))
+    throw new MillraceError(
+      'INVALID_TOPIC_EXCEPTION',
+      `'${wish.name.slice(0, 60)}' is not a topic name: [a-zA-Z0-9._-]{1,249}, not . or ..`,
+    )
+  if (existing !== undefined) {
+    if (wish.ifNotExists) return { kind: 'exists', topic: existing }
+    throw new MillraceError('TOPIC_ALREADY_EXISTS', `the topic ${wish.name} exists`)
+  }
+  const partitions = wish.partitions === -1 ? defaults.partitions : wish.partitions
+  checkPartitions(partitions, partitionsNow)
+  const replicas = wish.replicas === -1 ? Math.min(defaults.replicas, brokers) : wish.replicas
+  if (replicas < 1 || replicas > brokers)
+    throw new MillraceError(
+      'INVALID_REPLICATION_FACTOR',
+      `replicas: 1 to ${brokers} (the brokers there are), not ${replicas}`,
+    )
+  const config = parseTopicConfig(wish.config, defaults.config)
+  checkReplicasFor(wish.config, config, replicas)
+  return { kind: 'create', plan: { name: wish.name, partitions, replicas, config: { ...wish.config } } }
+}
+
+function checkPartitions(partitions: number, partitionsNow: number): void {
+  if (partitions < 1 || partitions > TOPIC_PARTITIONS_MAX)
+    throw new MillraceError('INVALID_PARTITIONS', `partitions: 1 to ${TOPIC_PARTITIONS_MAX}, not ${partitions}`)
+  if (partitionsNow + partitions > BROKER_PARTITIONS_MAX)
+    throw new MillraceError(
+      'INVALID_PARTITIONS',
+      `${partitions} partitions more than the ${partitionsNow} there are would pass the bound of ${BROKER_PARTITIONS_MAX}`,
+    )
+}
+
+/** A topic that could never take an acks=all record is a mistake; one that inherits the bound is not its own. */
+function checkReplicasFor(own: Readonly<Record<string, string>>, config: TopicConfig, replicas: number): void {
+  if (Object.hasOwn(own, 'min.insync.replicas') && config.minInsyncReplicas > replicas)
+    throw new MillraceError(
+      'INVALID_CONFIG',
+      `min.insync.replicas: ${config.minInsyncReplicas} is more than the topic's ${replicas} replicas`,
+    )
+}
+
+export function decideAddPartitions(topic: TopicRecord, total: number, partitionsNow: number): void {
+  const before = topic.state.partitions
+  if (total <= before)
+    throw new MillraceError(
+      'INVALID_PARTITIONS',
+      `${topic.state.name} has ${before} partitions: the new total must be larger, not ${total}`,
+    )
+  if (total > TOPIC_PARTITIONS_MAX)
+    throw new MillraceError('INVALID_PARTITIONS', `partitions: at most ${TOPIC_PARTITIONS_MAX}, not ${total}`)
+  checkPartitions(total - before, partitionsNow)
+}
+
+/** The topic's own keys after the change; throws INVALID_CONFIG when they would not be valid. */
+export function decideAlterConfig(
+  topic: TopicRecord,
+  change: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] },
+  defaults: TopicConfig,
+): Record<string, string> {
+  const config: Record<string, string> = { ...topic.state.config, ...change.set }
+  for (const key of change.remove) {
+    if (Object.hasOwn(change.set, key)) throw new MillraceError('INVALID_CONFIG', `${key} is both set and removed`)
+    // A key that does not exist is a spelling mistake, one that is not set is not.
+    parseTopicConfigKey(key)
+    delete config[key]
+  }
+  checkReplicasFor(change.set, parseTopicConfig(config, defaults), topic.state.replicas)
+  return config
+}
+
+function parseTopicConfigKey(key: string): void {
+  try {
+    parseTopicConfig({ [key]: '' })
+  } catch (error) {
+    if (error instanceof MillraceError && error.message.startsWith('unknown')) throw error
+  }
+}
+
+export interface ApplyContext {
+  readonly store: MetadataStore
+  /** Who leads the new partitions. One broker: itself. */
+  readonly replica: Replica
+}
+
+export interface CreateTopicContextApply extends ApplyContext {
+  readonly newId: () => string
+  readonly nowMs: number
+}
+
+/** Makes a decided topic. Resolves once it is visible. */
+export async function applyCreateTopic(plan: CreateTopicPlan, context: CreateTopicContextApply): Promise<TopicRecord> {
+  const { store, replica, newId, nowMs } = context
+  const topicId = newId() as TopicId
+  const { name, partitions: count, replicas, config } = plan
+  const state: TopicState = { name, partitions: count, replicas, config, createdMs: nowMs }
+  const idKey = topicIdKey(topicId)
+  const first = await store.transact(
+    [
+      { kind: 'absent', key: idKey },
+      { kind: 'absent', key: topicNameKey(name) },
+    ],
+    [{ kind: 'put', key: idKey, value: encodeState(state) }],
+  )
+  if (!first.applied) throw new MillraceError('TOPIC_ALREADY_EXISTS', `the topic ${name} exists`)
+  const partitions = await writePartitions(context, topicId, 0, count)
+  const nameState: TopicNameState = { topicId }
+  const last = await store.transact(
+    [{ kind: 'absent', key: topicNameKey(name) }],
+    [{ kind: 'put', key: topicNameKey(name), value: encodeState(nameState) }],
+  )
+  const topic: TopicRecord = { topicId, state, partitions, modRevision: first.revision }
+  if (last.applied) return topic
+  await removeTopicKeys(store, topicId)
+  throw new MillraceError('TOPIC_ALREADY_EXISTS', `the topic ${name} exists; replica ${replica.nodeId} was second`)
+}
+
+/** Resolves once the topic is invisible and its keys are gone. */
+export async function applyDeleteTopic(topic: TopicRecord, store: MetadataStore): Promise<void> {
+  const key = topicNameKey(topic.state.name)
+  const { applied } = await store.transact([{ kind: 'present', key }], [{ kind: 'delete', key }])
+  if (!applied)
+    throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `the topic ${topic.state.name} was deleted already`)
+  await removeTopicKeys(store, topic.topicId)
+}
+
+export async function applyAddPartitions(
+  topic: TopicRecord,
+  total: number,
+  context: ApplyContext,
+): Promise<TopicRecord> {
+  const added = await writePartitions(context, topic.topicId, topic.state.partitions, total)
+  const state: TopicState = { ...topic.state, partitions: total }
+  const changed = await putTopicState(topic, state, context.store)
+  return { ...changed, partitions: [...topic.partitions, ...added] }
+}
+
+export async function applyAlterConfig(
+  topic: TopicRecord,
+  config: Readonly<Record<string, string>>,
+  store: MetadataStore,
+): Promise<TopicRecord> {
+  return putTopicState(topic, { ...topic.state, config }, store)
+}
+
+async function putTopicState(topic: TopicRecord, state: TopicState, store: MetadataStore): Promise<TopicRecord> {
+  const key = topicIdKey(topic.topicId)
+  const { applied, revision } = await store.transact(
+    [{ kind: 'revision', key, modRevision: topic.modRevision }],
+    [{ kind: 'put', key, value: encodeState(state) }],
+  )
+  if (!applied)
+    throw new MillraceError('INVALID_UPDATE_VERSION', `the topic ${topic.state.name} was changed meanwhile: look again`)
+  return { ...topic, state, modRevision: revision }
+}
+
+async function writePartitions(
+  context: ApplyContext,
+  topicId: TopicId,
+  from: number,
+  to: number,
+): Promise<PartitionState[]> {
+  const { nodeId, incarnation } = context.replica
+  const state: PartitionState = {
+    leader: nodeId,
+    leaderEpoch: 0 as LeaderEpoch,
+    leaderIncarnation: incarnation,
+    inSyncReplicas: [context.replica],
+  }
+  const value = encodeState(state)
+  const puts: StoreOperation[] = []
+  for (let partition = from; partition < to; partition++)
+    puts.push({ kind: 'put', key: partitionKey(topicId, partition), value })
+  await transactAll(context.store, puts)
+  return puts.map(() => state)
+}
+
+/** Removes every key of a topic but its name; the topic-ids key goes last, so that a crash leaves a trace to clean. */
+async function removeTopicKeys(store: MetadataStore, topicId: TopicId): Promise<void> {
+  const { values } = await store.list(topicPartitionsPrefix(topicId))
+  await transactAll(
+    store,
+    values.map(({ key }) => ({ kind: 'delete', key })),
+  )
+  await store.transact([], [{ kind: 'delete', key: topicIdKey(topicId) }])
+}
+
+/** In batches that every make of the store takes, at the same time: a store that syncs gathers them. */
+async function transactAll(store: MetadataStore, operations: readonly StoreOperation[]): Promise<void> {
+  const batches: Promise<unknown>[] = []
+  for (let from = 0; from < operations.length; from += STORE_OPERATIONS_MAX)
+    batches.push(store.transact([], operations.slice(from, from + STORE_OPERATIONS_MAX)))
+  await Promise.all(batches)
+}
+
+/** All visible topics; what crashes left of others is removed. */
+export async function loadTopics(store: MetadataStore): Promise<TopicRecord[]> {
+  const [names, ids, partitions] = await Promise.all([
+    store.list(TOPICS_PREFIX),
+    store.list(TOPIC_IDS_PREFIX),
+    store.list(PARTITIONS_PREFIX),
+  ])
+  const visible = new Set(
+    names.values.map(({ key, value }) => decodeState<TopicNameState>(key, value).topicId as string),
+  )
+  const partitionsOf = new Map<string, PartitionState[]>()
+  for (const { key, value } of partitions.values) {
+    const [topicId = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
+    let states = partitionsOf.get(topicId)
+    if (states === undefined) partitionsOf.set(topicId, (states = []))
+    states[Number(number)] = decodeState<PartitionState>(key, value)
+  }
+  const topics: TopicRecord[] = []
+  for (const { key, value, modRevision } of ids.values) {
+    const topicId = key.slice(TOPIC_IDS_PREFIX.length) as TopicId
+    if (!visible.has(topicId)) {
+      await removeTopicKeys(store, topicId)
+      continue
+    }
+    const state = decodeState<TopicState>(key, value)
+    topics.push({ topicId, state, modRevision, partitions: checkedPartitions(key, state, partitionsOf.get(topicId)) })
+  }
+  return topics
+}
+
+function checkedPartitions(
+  key: string,
+  state: TopicState,
+  states: readonly PartitionState[] | undefined,
+): PartitionState[] {
+  const partitions = (states ?? []).slice(0, state.partitions)
+  for (let partition = 0; partition < state.partitions; partition++)
+    if (partitions[partition] === undefined)
+      throw new MillraceError('KAFKA_STORAGE_ERROR', `metadata: partition ${partition} of ${key} is missing`)
+  return partitions
+}
