@@ -77,7 +77,7 @@ export function decideCreateTopic(wish: CreateTopicWish, context: CreateTopicCon
   if (!isTopicName(wish.name))
     throw new MillraceError(
       'INVALID_TOPIC_EXCEPTION',
-      `'${wish.name.slice(0, 60)}' is not a topic name: [a-zA-Z0-9._-]{1,249}, not . or ..`,
+      `'${String(wish.name).slice(0, 60)}' is not a topic name: [a-zA-Z0-9._-]{1,249}, not . or ..`,
     )
   if (existing !== undefined) {
     if (wish.ifNotExists) return { kind: 'exists', topic: existing }

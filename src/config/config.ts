@@ -1,0 +1,277 @@
+/**
+ * Config: from flags, environment, file and profile to one checked set of values that knows where each came from.
+ *
+ * Precedence  flag > environment (MILLRACE_A__B) > file > profile > default
+ * Failure     ConfigError with every fault found, each naming key, source (file and line) and the nearest known key
+ * Not here    reading files (cli/, main.ts): this module is given texts
+ */
+import { isMap, isPair, isScalar, LineCounter, parseDocument, type YAMLMap } from 'yaml'
+import { MillraceError } from '../model/errors.ts'
+import { parseTopicConfig, TOPIC_CONFIG_DEFAULTS, type TopicConfig } from '../model/topic-config.ts'
+import { nearest } from './nearest.ts'
+import { PROFILE_NAMES, PROFILES, type ProfileName } from './profiles.ts'
+import { CONFIG_KEYS, CONFIG_PATHS, type ConfigPath } from './schema.ts'
+
+export type ConfigSource = 'default' | `profile ${string}` | `${string}:${number}` | `env ${string}` | `flag ${string}`
+
+export interface ConfigEntry {
+  readonly path: ConfigPath
+  readonly value: unknown
+  readonly source: ConfigSource
+}
+
+/** The values, typed by hand: what the rest of the broker reads. */
+export interface BrokerConfig {
+  readonly profile: ProfileName
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly nodeId: number
+  readonly dataDir: string
+  readonly isInsecure: boolean
+  /** 'auto' or a number. */
+  readonly shards: 'auto' | number
+  readonly shard: { readonly spinMicroseconds: number }
+  readonly storage: {
+    readonly fsync: 'group' | 'interval'
+    readonly groupWindowMs: number
+    readonly journalThresholdPartitions: number
+    readonly checkpointMs: number
+    readonly openFilesMax: number
+  }
+  readonly topics: {
+    readonly autoCreate: boolean
+    readonly partitions: number
+    readonly replicas: number
+    /** What a topic has that sets nothing itself. */
+    readonly config: TopicConfig
+  }
+  readonly engine: 'auto' | 'uws' | 'ws'
+  readonly idleSeconds: number
+  readonly auth: { readonly tokens: readonly string[]; readonly origins: readonly string[] }
+  readonly limits: {
+    readonly frameBytes: number
+    readonly connections: number
+    readonly receiveBytes: number
+    readonly sendBytes: number
+    readonly connectionSendBytes: number
+  }
+  readonly rings: { readonly requestBytes: number; readonly replyBytes: number }
+  readonly pages: { readonly bytes: number; readonly poolBytes: number }
+  readonly logLevel: string
+  /** Every key with where it came from, in the order of the schema. */
+  readonly entries: readonly ConfigEntry[]
+}
+
+export interface ConfigInput {
+  readonly profile?: string | undefined
+  readonly file?: { readonly name: string; readonly text: string } | undefined
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** From flags: path to text; `source` is what the user typed. */
+  readonly flags?: readonly { readonly path: string; readonly value: unknown; readonly source: string }[]
+}
+
+/** All that was wrong, a line each. */
+export class ConfigError extends MillraceError {
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super('INVALID_CONFIG', faults.join('\n'))
+    this.faults = faults
+  }
+}
+
+interface RawValue {
+  readonly value: unknown
+  readonly source: ConfigSource
+}
+
+export function resolveConfig(input: ConfigInput = {}): BrokerConfig {
+  const faults: string[] = []
+  const file = input.file === undefined ? new Map<string, RawValue>() : valuesOfFile(input.file, faults)
+  const fileProfile = file.get('profile')
+  file.delete('profile')
+  const profile = profileOf(input.profile ?? input.env?.MILLRACE__PROFILE ?? fileProfile?.value, faults)
+  const raw = new Map<string, RawValue>()
+  for (const [path, value] of Object.entries(PROFILES[profile])) raw.set(path, { value, source: `profile ${profile}` })
+  for (const [path, value] of file) raw.set(path, value)
+  for (const [path, value] of valuesOfEnv(input.env ?? {})) raw.set(path, value)
+  for (const flag of input.flags ?? []) raw.set(flag.path, { value: flag.value, source: `flag ${flag.source}` })
+  const entries = checkedEntries(raw, faults)
+  if (faults.length > 0) throw new ConfigError(faults)
+  const config = toBrokerConfig(profile, entries)
+  const unsafe = findUnsafe(config)
+  if (unsafe.length > 0) throw new ConfigError(unsafe)
+  return config
+}
+
+function profileOf(given: unknown, faults: string[]): ProfileName {
+  if (given === undefined) return 'balanced'
+  const name = PROFILE_NAMES.find((known) => known === given)
+  if (name === undefined) faults.push(`profile: one of ${PROFILE_NAMES.join(', ')}, not '${String(given)}'`)
+  return name ?? 'balanced'
+}
+
+const TOPIC_CONFIG_PREFIX = 'topics.config.'
+
+/** `--set topics.config.retention.ms=…` is one entry of the map topics.config. */
+function foldTopicConfig(raw: Map<string, RawValue>): void {
+  for (const [path, { value, source }] of [...raw]) {
+    if (!path.startsWith(TOPIC_CONFIG_PREFIX)) continue
+    raw.delete(path)
+    const map = raw.get('topics.config')?.value
+    const before = typeof map === 'object' && map !== null ? map : {}
+    raw.set('topics.config', { value: { ...before, [path.slice(TOPIC_CONFIG_PREFIX.length)]: value }, source })
+  }
+}
+
+function checkedEntries(raw: Map<string, RawValue>, faults: string[]): ConfigEntry[] {
+  foldTopicConfig(raw)
+  for (const [path, { source }] of raw) {
+    if (Object.hasOwn(CONFIG_KEYS, path)) continue
+    const known = nearest(path, [...CONFIG_PATHS, 'profile'])
+    faults.push(`${source}: unknown key '${path}'${known === undefined ? '' : `; did you mean '${known}'?`}`)
+  }
+  return CONFIG_PATHS.map((path): ConfigEntry => {
+    const key = CONFIG_KEYS[path]
+    const given = raw.get(path)
+    if (given === undefined) return { path, value: key.default, source: 'default' }
+    const result = key.schema.safeParse(given.value)
+    if (result.success) return { path, value: result.data, source: given.source }
+    const custom = result.error.issues.find((issue) => issue.code === 'custom')
+    const expected = custom?.message ?? `a value of kind ${key.kind}`
+    faults.push(`${given.source}: ${path}: expected ${expected}`)
+    return { path, value: key.default, source: 'default' }
+  })
+}
+
+const ENV_PREFIX = 'MILLRACE_'
+
+/** MILLRACE_STORAGE__FSYNC -> storage.fsync; only names with `__` are configuration, one word begins with it (MILLRACE__LISTEN). */
+function valuesOfEnv(env: Readonly<Record<string, string | undefined>>): Map<string, RawValue> {
+  const byEnvName = new Map(CONFIG_PATHS.map((path) => [envNameOf(path), path as string]))
+  const values = new Map<string, RawValue>()
+  for (const [name, value] of Object.entries(env)) {
+    if (value === undefined || !name.startsWith(ENV_PREFIX) || !name.includes('__') || name === 'MILLRACE__PROFILE')
+      continue
+    const spelled = name.slice(ENV_PREFIX.length).replace(/^__?/, '').replaceAll('__', '.').toLowerCase()
+    values.set(byEnvName.get(name) ?? spelled, { value, source: `env ${name}` })
+  }
+  return values
+}
+
+/** How a key is called in the environment. */
+export function envNameOf(path: string): string {
+  const words = path.split('.').map((part) => part.replace(/([A-Z])/g, '_$1').toUpperCase())
+  return words.length === 1 ? `${ENV_PREFIX}_${words[0]}` : `${ENV_PREFIX}${words.join('__')}`
+}
+
+function valuesOfFile(file: { readonly name: string; readonly text: string }, faults: string[]): Map<string, RawValue> {
+  const lines = new LineCounter()
+  const document = parseDocument(file.text, { lineCounter: lines, uniqueKeys: true })
+  const values = new Map<string, RawValue>()
+  for (const error of document.errors)
+    faults.push(`${file.name}:${lines.linePos(error.pos[0]).line}: ${error.message.split('\n')[0]}`)
+  if (document.errors.length > 0 || document.contents === null) return values
+  if (!isMap(document.contents)) {
+    faults.push(`${file.name}:1: a map of keys is expected`)
+    return values
+  }
+  const lineOf = (node: unknown): number => {
+    const range = (node as { range?: [number, number, number] | null }).range
+    return range ? lines.linePos(range[0]).line : 1
+  }
+  flatten(document.contents, '', (path, node, value) => {
+    if (values.has(path)) faults.push(`${file.name}:${lineOf(node)}: the key '${path}' comes twice`)
+    values.set(path, { value, source: `${file.name}:${lineOf(node)}` })
+  })
+  return values
+}
+
+function flatten(map: YAMLMap, prefix: string, add: (path: string, node: unknown, value: unknown) => void): void {
+  for (const pair of map.items) {
+    if (!isPair(pair)) continue
+    const path = prefix + String(isScalar(pair.key) ? pair.key.value : pair.key)
+    const isLeaf = Object.hasOwn(CONFIG_KEYS, path)
+    if (isMap(pair.value) && !isLeaf) flatten(pair.value as YAMLMap, `${path}.`, add)
+    else if (isScalar(pair.value)) add(path, pair.key, pair.value.value ?? undefined)
+    else add(path, pair.key, pair.value === null ? undefined : (pair.value as { toJSON(): unknown }).toJSON())
+  }
+}
+
+function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): BrokerConfig {
+  const values = new Map(entries.map((entry) => [entry.path, entry.value]))
+  const value = <T>(path: ConfigPath): T => values.get(path) as T
+  const listen = value<string>('listen')
+  const colon = listen.lastIndexOf(':')
+  const shards = value<string>('shards')
+  const fsync = value<'group' | 'interval'>('storage.fsync')
+  return {
+    profile,
+    listen: { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) },
+    nodeId: value('nodeId'),
+    dataDir: value('dataDir'),
+    isInsecure: value('insecure'),
+    shards: shards === 'auto' ? 'auto' : Number(shards),
+    shard: { spinMicroseconds: value('shard.wait') === 'spin' ? value('shard.spin') : 0 },
+    storage: {
+      fsync,
+      groupWindowMs: value('storage.groupWindow'),
+      journalThresholdPartitions: value('storage.journalThreshold'),
+      checkpointMs: value('storage.checkpoint'),
+      openFilesMax: value('storage.openFiles'),
+    },
+    topics: {
+      autoCreate: value('topics.autoCreate'),
+      partitions: value('topics.partitions'),
+      replicas: value('topics.replicas'),
+      config: parseTopicDefaults(value('topics.config'), { fsync, flushMs: value('flush.ms') }),
+    },
+    engine: value('listeners.ws.engine'),
+    idleSeconds: Math.round(value<number>('listeners.ws.idle') / 1000),
+    auth: { tokens: value('auth.tokens'), origins: value('auth.origins') },
+    limits: {
+      frameBytes: value('limits.frameBytes'),
+      connections: value('limits.connections'),
+      receiveBytes: value('limits.receiveBytes'),
+      sendBytes: value('limits.sendBytes'),
+      connectionSendBytes: value('limits.connectionSendBytes'),
+    },
+    rings: { requestBytes: value('rings.requestBytes'), replyBytes: value('rings.replyBytes') },
+    pages: { bytes: value('pages.bytes'), poolBytes: value('pages.poolBytes') },
+    logLevel: value('log.level'),
+    entries,
+  }
+}
+
+function parseTopicDefaults(
+  entries: Readonly<Record<string, string>>,
+  broker: { readonly fsync: 'group' | 'interval'; readonly flushMs: number },
+): TopicConfig {
+  try {
+    return parseTopicConfig(entries, { ...TOPIC_CONFIG_DEFAULTS, ...broker })
+  } catch (error) {
+    throw error instanceof MillraceError ? new ConfigError([`topics.config: ${error.message}`]) : error
+  }
+}
+
+/** Fail closed: what must not start, with the way out. */
+function findUnsafe(config: BrokerConfig): string[] {
+  const faults: string[] = []
+  const { host, port } = config.listen
+  if (port > 65_535) faults.push(`listen: the port is 0 to 65535, not ${port}`)
+  if (!isLoopback(host) && config.auth.tokens.length === 0 && !config.isInsecure)
+    faults.push(`listen: ${host} can be reached by others: set auth.tokens, or say --insecure if you mean it`)
+  if (config.topics.config.maxMessageBytes > config.rings.requestBytes * (3 / 8) - 64)
+    faults.push(
+      `rings.requestBytes: too small for batches of max.message.bytes ${config.topics.config.maxMessageBytes}`,
+    )
+  const kafka = config.entries.find((entry) => entry.path === 'kafka')
+  if (kafka?.value !== 'off') faults.push('kafka: this version has no Kafka listener; leave it off')
+  const etcd = config.entries.find((entry) => entry.path === 'etcd')
+  if (Array.isArray(etcd?.value) && etcd.value.length > 0)
+    faults.push('etcd: this version has no cluster mode; leave it empty')
+  return faults
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host)
+}

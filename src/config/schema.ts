@@ -1,0 +1,208 @@
+/**
+ * The schema: every key of a broker's configuration, its type, bounds, default and meaning. One table; the YAML file, the
+ * environment, the flags, the docs and the checks all come from it.
+ *
+ * A key's path has dots; in YAML they are nesting, in the environment `__` (MILLRACE_STORAGE__FSYNC).
+ */
+import { z } from 'zod'
+import { BATCH_BYTES_MAX, FRAME_BYTES_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
+import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** How a key's value is written. */
+export type KeyKind = 'text' | 'integer' | 'boolean' | 'duration' | 'size' | 'choice' | 'texts' | 'map'
+
+export interface ConfigKey {
+  readonly kind: KeyKind
+  /** From what a file, the environment or a flag says (text, or YAML's own types) to the value. */
+  readonly schema: z.ZodType
+  readonly default: unknown
+  readonly help: string
+  /** Never printed. */
+  readonly isSecret?: boolean
+}
+
+function fromText(parse: (text: string) => number | undefined, expected: string, min: number, max: number) {
+  return z.union([z.string(), z.number()]).transform((value, context) => {
+    const parsed = parse(String(value))
+    if (parsed !== undefined && parsed >= min && parsed <= max) return parsed
+    context.addIssue({ code: 'custom', message: `${expected}, not '${value}'` })
+    return z.NEVER
+  })
+}
+
+function duration(defaultMs: number, min: number, max: number, help: string): ConfigKey {
+  const expected = `a duration from ${formatDuration(min)} to ${formatDuration(max)} such as 50ms, 5s, 14d`
+  return { kind: 'duration', schema: fromText(parseDuration, expected, min, max), default: defaultMs, help }
+}
+
+function size(defaultBytes: number, min: number, max: number, help: string): ConfigKey {
+  const expected = `a size from ${formatSize(min)} to ${formatSize(max)} such as 64KiB, 16MiB`
+  return { kind: 'size', schema: fromText(parseSize, expected, min, max), default: defaultBytes, help }
+}
+
+function powerOfTwo(key: ConfigKey): ConfigKey {
+  const schema = key.schema.refine((bytes) => Number.isInteger(Math.log2(bytes as number)), 'a power of two')
+  return { ...key, schema }
+}
+
+function integer(byDefault: number, min: number, max: number, help: string): ConfigKey {
+  const parse = (text: string) => (/^-?\d{1,15}$/.test(text) ? Number(text) : undefined)
+  const schema = fromText(parse, `an integer from ${min} to ${max}`, min, max)
+  return { kind: 'integer', schema, default: byDefault, help }
+}
+
+function boolean(byDefault: boolean, help: string): ConfigKey {
+  const schema = z.union([z.boolean(), z.string()]).transform((value, context) => {
+    if (value === true || value === 'true') return true
+    if (value === false || value === 'false') return false
+    context.addIssue({ code: 'custom', message: `true or false, not '${value}'` })
+    return z.NEVER
+  })
+  return { kind: 'boolean', schema, default: byDefault, help }
+}
+
+function choice(byDefault: string, choices: readonly string[], help: string): ConfigKey {
+  const expected = `one of ${choices.join(', ')}`
+  // YAML 1.1 files say `off` and mean false.
+  const schema = z.union([z.string(), z.boolean()]).transform((value, context) => {
+    const text = value === false ? 'off' : String(value)
+    if (choices.includes(text)) return text
+    context.addIssue({ code: 'custom', message: `${expected}, not '${text}'` })
+    return z.NEVER
+  })
+  return { kind: 'choice', schema, default: byDefault, help }
+}
+
+function text(byDefault: string, help: string, shape = /^[\s\S]{1,4096}$/, expected = 'a text'): ConfigKey {
+  const schema = z.union([z.string(), z.number(), z.boolean()]).transform((value, context) => {
+    const given = value === false ? 'off' : String(value)
+    if (shape.test(given)) return given
+    context.addIssue({ code: 'custom', message: `${expected}, not '${given}'` })
+    return z.NEVER
+  })
+  return { kind: 'text', schema, default: byDefault, help }
+}
+
+/** A list of texts; in the environment and in flags separated by commas. */
+function texts(help: string, options: { readonly isSecret?: boolean; readonly lengthMin?: number } = {}): ConfigKey {
+  const { isSecret = false, lengthMin = 1 } = options
+  const schema = z
+    .union([z.string(), z.array(z.union([z.string(), z.number()]))])
+    .transform((value) => (typeof value === 'string' ? value.split(',') : value.map(String)))
+    .transform((list) => list.map((item) => item.trim()).filter((item) => item !== ''))
+    .refine((list) => list.every((item) => item.length >= lengthMin), `texts of at least ${lengthMin} characters`)
+  return { kind: 'texts', schema, default: [], help, isSecret }
+}
+
+const HOST_PORT = /^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/
+
+export const CONFIG_KEYS = {
+  listen: text(
+    '127.0.0.1:7171',
+    'WebSocket and HTTP; an address that is not loopback needs auth.tokens or insecure',
+    HOST_PORT,
+    'HOST:PORT',
+  ),
+  kafka: text(
+    'off',
+    'Kafka listener, HOST:PORT or off; this version has none',
+    /^(off|(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5})$/,
+    'HOST:PORT or off',
+  ),
+  nodeId: integer(1, 0, 2 ** 31 - 1, "this broker's number in its cluster"),
+  dataDir: text('./data', 'everything durable lies here'),
+  etcd: texts('URLs of an etcd cluster; empty = the embedded metadata store; this version has only that'),
+  insecure: boolean(false, 'allow an address that is not loopback without auth.tokens'),
+  shards: text(
+    'auto',
+    'threads that own partitions: auto = cores - 1, at least 1',
+    /^(auto|[1-9]\d{0,2})$/,
+    'auto or a number from 1 to 999',
+  ),
+  'shard.wait': choice('wait', ['wait', 'spin'], 'what an idle shard does; spin needs more cores than threads'),
+  'shard.spin': integer(50, 1, 10_000, 'microseconds that `shard.wait: spin` looks before it sleeps'),
+  'storage.fsync': choice(
+    'group',
+    ['group', 'interval'],
+    'group = acknowledged after fdatasync, group-committed; interval = synced every flush.ms',
+  ),
+  'storage.groupWindow': duration(
+    0,
+    0,
+    1_000,
+    'how long a commit group may wait for more; 0 = as long as the sync before it takes',
+  ),
+  'storage.journalThreshold': integer(4, 0, 10_000, 'a commit group of more partitions goes to the commit journal'),
+  'storage.checkpoint': duration(60_000, 1_000, 3_600_000, 'how often recovery points are written'),
+  'storage.openFiles': integer(256, 16, 100_000, 'closed segments kept open, per shard'),
+  'flush.ms': integer(1_000, 1, 3_600_000, 'period of `storage.fsync: interval`, milliseconds'),
+  'topics.autoCreate': boolean(false, 'create a topic when metadata of it is asked for by name'),
+  'topics.partitions': integer(6, 1, TOPIC_PARTITIONS_MAX, 'partitions of a topic that names no number'),
+  'topics.replicas': integer(1, 1, 32, 'replicas of a topic that names no number'),
+  'topics.config': {
+    kind: 'map',
+    schema: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)),
+    default: {},
+    help: "topic configuration that a topic does not set itself, Kafka's keys: retention.ms, segment.bytes, …",
+  } satisfies ConfigKey,
+  'listeners.ws.engine': choice(
+    'auto',
+    ['auto', 'uws', 'ws'],
+    'auto = uWebSockets.js where it has a native build, else ws',
+  ),
+  'listeners.ws.idle': duration(120_000, 8_000, 960_000, 'a connection that answers no ping for so long is closed'),
+  'auth.tokens': {
+    ...texts('who may connect: the tokens, at least 16 characters each; empty = everybody', {
+      isSecret: true,
+      lengthMin: 16,
+    }),
+  },
+  'auth.origins': texts('Origins of browsers that may connect, such as https://app.example.com; others are refused'),
+  'limits.frameBytes': size(
+    FRAME_BYTES_MAX,
+    64 * KIB,
+    FRAME_BYTES_MAX,
+    'largest frame; also the first credit of a connection',
+  ),
+  'limits.connections': integer(20_000, 1, 1_000_000, 'connections at the same time'),
+  'limits.receiveBytes': size(
+    256 * MIB,
+    8 * MIB,
+    64 * 1024 * MIB,
+    'bytes received that no shard has taken yet; beyond it no credit is lent',
+  ),
+  'limits.sendBytes': size(
+    64 * MIB,
+    1 * MIB,
+    64 * 1024 * MIB,
+    'bytes that clients have not read yet; beyond it fetches become small',
+  ),
+  'limits.connectionSendBytes': size(
+    1 * MIB,
+    64 * KIB,
+    64 * MIB,
+    'bytes a connection may leave unread before its fetches wait',
+  ),
+  'rings.requestBytes': powerOfTwo(
+    size(16 * MIB, 1 * MIB, 1024 * MIB, 'request ring of a shard, a power of two; carries batches up to 3/8 of it'),
+  ),
+  'rings.replyBytes': powerOfTwo(size(2 * MIB, 256 * KIB, 256 * MIB, 'reply ring of a shard, a power of two')),
+  'pages.bytes': powerOfTwo(size(64 * KIB, 4 * KIB, 1 * MIB, 'a page of the shared pool, a power of two')),
+  'pages.poolBytes': size(
+    64 * MIB,
+    1 * MIB,
+    64 * 1024 * MIB,
+    'shared pages of a shard: what consumers are served from',
+  ),
+  'log.level': choice('info', ['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'what is written to stderr'),
+} as const satisfies Readonly<Record<string, ConfigKey>>
+
+export type ConfigPath = keyof typeof CONFIG_KEYS
+export const CONFIG_PATHS = Object.keys(CONFIG_KEYS) as ConfigPath[]
+
+/** Largest batch that a request ring of the smallest size must carry; checked with rings.requestBytes. */
+export const RING_SHARE = 3 / 8
+export const BATCH_BYTES_SERVED_MAX = BATCH_BYTES_MAX
