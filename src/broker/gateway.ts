@@ -1,0 +1,496 @@
+/**
+ * Gateway: the broker on the main thread: connections in, requests to shards, replies out. The parts meet here.
+ *
+ * Owns        the router, the links to the shards, the pool of connections, the loop that drains reply rings
+ * Thread      main, everything
+ * Ordering    a turn: drain reply rings (at most DRAIN_BYTES or DRAIN_MS) -> staged requests -> outboxes, corked -> wake shards
+ * Invariants  G1 reply rings are drained first, and never wait for anything: a full request ring cannot stop them
+ *             G2 the doorbell is armed only when every reply ring was seen empty
+ * Failure     a shard's end takes its partitions offline, with the reason; the second storage failure takes all offline
+ * Not here    threads and files (main.ts), what a request does (handlers/), decisions about topics (coordination/)
+ */
+import type { Clock } from '../base/clock.ts'
+import type { BrokerConfig } from '../config/index.ts'
+import type { ClusterIdentity } from '../coordination/cluster-identity.ts'
+import type { Replica } from '../coordination/keys.ts'
+import type { MetadataStore } from '../coordination/metadata-store.ts'
+import { ProducerIds } from '../coordination/producer-ids.ts'
+import type { TopicRecord } from '../coordination/topics.ts'
+import { MillraceError } from '../model/errors.ts'
+import type { ShardIndex } from '../model/ids.ts'
+import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
+import { type ClusterDescription, SUBPROTOCOL } from '../protocol/index.ts'
+import { ControlOperation, type Notice, type ShardStats } from '../ring/control-messages.ts'
+import { Doorbell } from '../ring/ring-signal.ts'
+import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Authenticator } from './authenticate.ts'
+import { Connection, type ConnectionPool } from './connection.ts'
+import { Deadlines } from './deadlines.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { HttpApi } from './http-api.ts'
+import type {
+  EngineHandler,
+  EngineSocket,
+  UpgradeAnswer,
+  UpgradeRequest,
+  WebSocketEngine,
+} from './listeners/web-socket-engine.ts'
+import { type PartitionProxy, PartitionRouter, setOffline } from './partition-router.ts'
+import { ShardLink } from './shard-link.ts'
+import type { Timers } from './timers.ts'
+import { type RecoveredOf, TopicService } from './topic-service.ts'
+
+const DRAIN_BYTES = 256 * 1024
+const DRAIN_MS = 1
+const SWEEP_MS = 1_000
+const STATS_MS = 5_000
+/** Above a connection's window there is one reply of any size, and what a turn adds to it. */
+const SEND_BUFFER_SLACK_BYTES = 256 * 1024 * 1024
+
+export interface GatewayOptions {
+  readonly version: string
+  readonly config: BrokerConfig
+  readonly identity: ClusterIdentity
+  readonly store: MetadataStore
+  readonly channels: readonly ShardChannel[]
+  /** The memory of the one doorbell of all channels. */
+  readonly doorbell: SharedArrayBuffer
+  readonly engine: WebSocketEngine
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly logger: Logger
+  readonly metrics: Metrics
+  /** Unique ids of 32 hex digits. */
+  readonly newId: () => string
+}
+
+class Pool implements ConnectionPool {
+  pendingReceiveBytes = 0
+  pendingSendBytes = 0
+  readonly receiveBytesMax: number
+  readonly sendBytesMax: number
+  readonly connectionSendBytesMax: number
+  readonly windowBytes: number
+  readonly all = new Set<Connection>()
+  dirty: Connection[] = []
+  starved: Connection[] = []
+  readonly #onDirty: () => void
+
+  constructor(limits: BrokerConfig['limits'], onDirty: () => void) {
+    this.receiveBytesMax = limits.receiveBytes
+    this.sendBytesMax = limits.sendBytes
+    this.connectionSendBytesMax = limits.connectionSendBytes
+    this.windowBytes = limits.frameBytes
+    this.#onDirty = onDirty
+  }
+
+  markDirty(connection: Connection): void {
+    this.dirty.push(connection)
+    this.#onDirty()
+  }
+
+  markStarved(connection: Connection): void {
+    this.starved.push(connection)
+  }
+
+  /** Lends to those that wait, oldest first, as far as there is room. */
+  feedStarved(): void {
+    if (this.starved.length === 0 || this.pendingReceiveBytes > this.receiveBytesMax) return
+    const waiting = this.starved
+    this.starved = []
+    for (const connection of waiting) {
+      connection.isStarved = false
+      connection.lend()
+    }
+  }
+}
+
+export class Gateway implements EngineHandler<Connection> {
+  readonly version: string
+  readonly config: BrokerConfig
+  readonly identity: ClusterIdentity
+  readonly replica: Replica
+  readonly store: MetadataStore
+  readonly router: PartitionRouter
+  readonly links: readonly ShardLink[]
+  readonly pool: Pool
+  readonly authenticator: Authenticator
+  readonly topicService: TopicService
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly newId: () => string
+  readonly deadlines = new Deadlines()
+  /** What /readyz waits for; empty = ready. */
+  readonly notReady = new Set<string>(['recovering'])
+  url = ''
+
+  readonly #engine: WebSocketEngine
+  readonly #timers: Timers
+  readonly #dispatcher: Dispatcher
+  readonly #http: HttpApi
+  readonly #doorbell: Doorbell
+  readonly #producerIds: ProducerIds
+  readonly #stopTimers: (() => void)[] = []
+  readonly #stats = new Map<number, ShardStats>()
+  #unauthenticated = 0
+  #storageFailures = 0
+  #isTurnDue = false
+  #isClosing = false
+
+  constructor(options: GatewayOptions) {
+    const { config, identity } = options
+    this.version = options.version
+    this.config = config
+    this.identity = identity
+    this.replica = { nodeId: identity.nodeId, incarnation: identity.incarnation }
+    this.store = options.store
+    this.clock = options.clock
+    this.logger = options.logger
+    this.metrics = options.metrics
+    this.newId = options.newId
+    this.#engine = options.engine
+    this.#timers = options.timers
+    this.router = new PartitionRouter({
+      shards: options.channels.length,
+      incarnation: identity.incarnation,
+      defaults: config.topics.config,
+    })
+    this.links = options.channels.map((channel, shard) => this.#makeLink(channel, shard as ShardIndex))
+    this.pool = new Pool(config.limits, () => this.#scheduleTurn())
+    this.authenticator = new Authenticator(config.auth)
+    this.topicService = new TopicService(this)
+    this.#dispatcher = new Dispatcher(this)
+    this.#http = new HttpApi(this)
+    this.#producerIds = new ProducerIds(options.store)
+    this.#doorbell = new Doorbell(options.doorbell, () => this.#turn())
+    this.#doorbell.arm()
+    this.#stopTimers.push(
+      this.#timers.every(SWEEP_MS, () => this.deadlines.sweep(this.clock.monotonicMs())),
+      this.#timers.every(STATS_MS, () => void this.refreshStats()),
+    )
+  }
+
+  get batchBytesMax(): number {
+    return Math.min(this.config.limits.frameBytes, ...this.links.map((link) => link.batchBytesMax))
+  }
+
+  get connectionCount(): number {
+    return this.pool.all.size
+  }
+
+  /** Listens; answers the port. */
+  async listen(): Promise<number> {
+    const { host, port } = this.config.listen
+    const listening = await this.#engine.listen<Connection>(
+      {
+        host,
+        port,
+        messageBytesMax: this.config.limits.frameBytes,
+        sendBufferBytesMax: this.config.limits.connectionSendBytes + SEND_BUFFER_SLACK_BYTES,
+        idleSeconds: this.config.idleSeconds,
+      },
+      this,
+    )
+    this.url = `ws://${host.includes(':') ? `[${host}]` : host}:${listening}`
+    return listening
+  }
+
+  /** Opens the topics of the store on their shards. */
+  async openTopics(records: readonly TopicRecord[], recovered: RecoveredOf): Promise<void> {
+    for (const link of this.links) link.state = 'serving'
+    await Promise.all(
+      records.map((record) => {
+        const topic = this.router.add(record)
+        return this.topicService.open(topic.partitions, topic, recovered)
+      }),
+    )
+    this.notReady.delete('recovering')
+  }
+
+  // --- the engine's events
+
+  onUpgrade(request: UpgradeRequest): UpgradeAnswer<Connection> {
+    const refuse = (status: number, text: string) => ({ kind: 'refuse', status, text }) as const
+    if (this.#isClosing) return refuse(503, 'the broker is stopping')
+    if (request.path !== '/') return refuse(404, 'the WebSocket is at /')
+    if (!this.authenticator.isOriginAllowed(request.origin))
+      return refuse(403, `the origin ${request.origin.slice(0, 200)} is not listed in auth.origins`)
+    const protocols = request.protocols.split(',').map((protocol) => protocol.trim())
+    if (!protocols.includes(SUBPROTOCOL)) return refuse(400, `the subprotocol ${SUBPROTOCOL} is spoken here`)
+    if (this.pool.all.size >= this.config.limits.connections) return refuse(503, 'too many connections')
+    if (this.#unauthenticated >= UNAUTHENTICATED_CONNECTIONS_MAX)
+      return refuse(503, 'too many connections without hello')
+    const token = Authenticator.tokenOf(request.authorization)
+    const principal = token === null ? undefined : this.authenticator.principalOf(token)
+    if (token !== null && principal === undefined) return refuse(401, 'the token is not valid')
+    return { kind: 'accept', context: new Connection(this.pool, principal), protocol: SUBPROTOCOL }
+  }
+
+  onOpen(socket: EngineSocket<Connection>): void {
+    const connection = socket.context
+    connection.socket = socket
+    this.pool.all.add(connection)
+    this.#unauthenticated++
+    connection.startHelloTimer(this.#timers)
+  }
+
+  onAuthenticated(connection: Connection): void {
+    this.#unauthenticated--
+    connection.stopHelloTimer()
+  }
+
+  onMessage(socket: EngineSocket<Connection>, bytes: Uint8Array, isBinary: boolean): void {
+    if (!socket.context.isClosed) this.#dispatcher.onMessage(socket.context, bytes, isBinary)
+  }
+
+  onDrain(socket: EngineSocket<Connection>): void {
+    socket.context.onDrain()
+  }
+
+  onClose(socket: EngineSocket<Connection>): void {
+    const connection = socket.context
+    if (!this.pool.all.delete(connection)) return
+    if (!connection.isReady) this.#unauthenticated--
+    connection.stopHelloTimer()
+    connection.onClosed()
+  }
+
+  onHttp: EngineHandler<Connection>['onHttp'] = (request) => this.#http.answer(request)
+
+  // --- what handlers ask for
+
+  /** A partition that serves, and its shard; throws MillraceError otherwise. */
+  servingPartition(topicId: string, number: number): { partition: PartitionProxy; link: ShardLink } {
+    const topic = this.router.byId(topicId)
+    if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_ID')
+    const partition = topic.partitions[number]
+    if (partition === undefined)
+      throw new MillraceError(
+        'UNKNOWN_TOPIC_OR_PARTITION',
+        `${topic.record.state.name} has partitions 0 to ${topic.partitions.length - 1}, not ${number}`,
+      )
+    if (partition.state === 'offline') throw new MillraceError('KAFKA_STORAGE_ERROR', partition.reason ?? '')
+    return { partition, link: this.links[partition.shard]! }
+  }
+
+  checkLeaderEpoch(partition: PartitionProxy, leaderEpoch: number): void {
+    if (leaderEpoch === -1 || leaderEpoch === partition.leaderEpoch) return
+    throw new MillraceError(leaderEpoch < partition.leaderEpoch ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH')
+  }
+
+  async initProducerId(transactionalId: string | null): Promise<{ producerId: number; producerEpoch: number }> {
+    if (transactionalId !== null) throw new MillraceError('NOT_AVAILABLE_YET', 'this version has no transactions')
+    return { producerId: await this.#producerIds.next(), producerEpoch: 0 }
+  }
+
+  onRefusedWithoutReply(code: string): void {
+    this.metrics.countError(code)
+  }
+
+  async describeCluster(): Promise<ClusterDescription> {
+    await this.refreshStats()
+    const { clusterId, nodeId, incarnation } = this.identity
+    const shards = this.links.map((link) => {
+      const { partitions, offline } = this.router.countsOf(link.shard)
+      return {
+        shard: link.shard,
+        state: link.state,
+        reason: link.reason,
+        partitions,
+        offlinePartitions: offline,
+        stats: { ...this.#stats.get(link.shard), ...gaugesOf(link) } as Readonly<Record<string, number>>,
+      }
+    })
+    return {
+      clusterId,
+      controllerId: nodeId,
+      version: this.version,
+      brokers: [{ nodeId, url: this.url, incarnation, shards }],
+      topics: this.router.topicCount,
+      partitions: this.router.partitionCount,
+      offlinePartitions: this.router.offlineCount(),
+    }
+  }
+
+  /** Asks every shard for its numbers, and sets the gauges. */
+  async refreshStats(): Promise<void> {
+    await Promise.all(
+      this.links.map(async (link) => {
+        if (link.state !== 'serving') return
+        try {
+          this.#onStats(link, await link.control<ShardStats>(ControlOperation.STATS, {}))
+        } catch (error) {
+          this.logger.debug({ err: error, shard: link.shard }, 'no stats')
+        }
+      }),
+    )
+    this.metrics.setGateway({
+      connections: this.pool.all.size,
+      unauthenticatedConnections: this.#unauthenticated,
+      receiveBytes: this.pool.pendingReceiveBytes,
+      sendBytes: this.pool.pendingSendBytes,
+      topics: this.router.topicCount,
+      partitions: this.router.partitionCount,
+    })
+  }
+
+  // --- shards
+
+  #makeLink(channel: ShardChannel, shard: ShardIndex): ShardLink {
+    return new ShardLink({
+      shard,
+      side: openGatewaySide(channel),
+      stagedBytesMax: this.config.rings.requestBytes * 2,
+      onDirty: () => this.#scheduleTurn(),
+      onNotice: (link, notice) => this.#onNotice(link, notice),
+    })
+  }
+
+  /** A shard has ended, by its own words or because its thread is gone. */
+  onShardFailed(shard: number, reason: string, isStorage: boolean): void {
+    const link = this.links[shard]
+    if (link === undefined || link.state === 'failed' || link.state === 'stopped') return
+    if (this.#isClosing) {
+      link.fail(reason)
+      return
+    }
+    this.logger.error({ shard, reason }, 'a shard has failed: its partitions are offline')
+    this.router.failShard(link.shard, reason)
+    link.fail(reason)
+    if (isStorage) this.#storageFailures++
+    if (this.#storageFailures < 2) return
+    // Two shards, one device: nothing that lies on it is to be believed any more.
+    const all = `two shards met storage errors on the same data dir, the last: ${reason}`
+    for (const other of this.links) {
+      if (other.state === 'failed') continue
+      this.router.failShard(other.shard, all)
+      other.fail(all)
+    }
+  }
+
+  #onNotice(link: ShardLink, notice: Notice): void {
+    switch (notice.kind) {
+      case 'log':
+        this.logger[notice.level]({ shard: link.shard }, notice.text)
+        return
+      case 'partition-offline': {
+        const partition = this.router.byRef(notice.partitionRef)
+        if (partition === undefined) return
+        setOffline(partition, notice.reason)
+        const { topicName, partition: number } = partition
+        this.logger.error({ topic: topicName, partition: number, reason: notice.reason }, 'a partition is offline')
+        return
+      }
+      case 'shard-failed':
+        this.onShardFailed(link.shard, notice.reason, notice.storage)
+        return
+      case 'produce-failed':
+        this.onRefusedWithoutReply(String(notice.errorNumber))
+        this.logger.debug({ shard: link.shard, partitionRef: notice.partitionRef }, notice.text)
+        return
+      case 'stats':
+        this.#onStats(link, notice.stats)
+        return
+      case 'disk-low':
+        if (notice.low) this.notReady.add('disk nearly full')
+        else this.notReady.delete('disk nearly full')
+        this.logger.warn({ shard: link.shard, freeBytes: notice.freeBytes }, notice.low ? 'disk low' : 'disk has room')
+        return
+      default:
+        this.logger.debug({ shard: link.shard, notice }, 'a notice of an unknown kind')
+    }
+  }
+
+  #onStats(link: ShardLink, stats: ShardStats): void {
+    this.#stats.set(link.shard, stats)
+    this.metrics.setShard(link.shard, { ...stats, ...gaugesOf(link) })
+  }
+
+  // --- the loop
+
+  /** At the end of this turn of the event loop: outboxes leave, shards are woken, once. */
+  #scheduleTurn(): void {
+    if (this.#isTurnDue) return
+    this.#isTurnDue = true
+    this.#timers.soon(() => {
+      this.#isTurnDue = false
+      this.#endTurn()
+    })
+  }
+
+  readonly #turn = (): void => {
+    const startedMs = this.clock.monotonicMs()
+    let bytes = 0
+    let isMore = true
+    while (isMore && bytes < DRAIN_BYTES && this.clock.monotonicMs() - startedMs < DRAIN_MS) {
+      isMore = false
+      for (const link of this.links) {
+        const drained = link.drain(DRAIN_BYTES / 4)
+        bytes += drained
+        if (drained > 0) isMore = true
+      }
+    }
+    this.#endTurn()
+    if (isMore) this.#timers.soon(this.#turn)
+    else this.#doorbell.arm()
+  }
+
+  #endTurn(): void {
+    this.pool.feedStarved()
+    const dirty = this.pool.dirty
+    this.pool.dirty = []
+    for (const connection of dirty) connection.flush()
+    for (const link of this.links) link.flush()
+  }
+
+  // --- the end
+
+  /** Takes no new connections and requests; waits until open requests are answered or `timeoutMs` is over. */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#isClosing = true
+    this.notReady.add('stopping')
+    this.#engine.stopListening()
+    const untilMs = this.clock.monotonicMs() + timeoutMs
+    const isIdle = () => this.deadlines.size === 0
+    while (!isIdle() && this.clock.monotonicMs() < untilMs)
+      await new Promise<void>((resolve) => this.#timers.after(10, resolve))
+  }
+
+  /** Asks every shard to write everything and stop; answers those that did not. */
+  async stopShards(timeoutMs: number): Promise<number[]> {
+    const failed: number[] = []
+    await Promise.all(
+      this.links.map(async (link) => {
+        if (link.state === 'failed') return void failed.push(link.shard)
+        const stopped = link.control(ControlOperation.SHUTDOWN, {}).then(
+          () => true,
+          () => false,
+        )
+        const isLate = new Promise<false>((resolve) => this.#timers.after(timeoutMs, () => resolve(false)))
+        if (await Promise.race([stopped, isLate])) link.state = 'stopped'
+        else failed.push(link.shard)
+      }),
+    )
+    return failed
+  }
+
+  async close(): Promise<void> {
+    for (const stop of this.#stopTimers) stop()
+    this.#endTurn()
+    await this.#engine.close()
+    this.#doorbell.close()
+    this.metrics.close()
+  }
+}
+
+function gaugesOf(link: ShardLink) {
+  return {
+    requestRingBytes: link.side.requests.usedBytes(),
+    requestRingStalls: link.side.requests.stalls,
+    stagedBytes: link.stagedBytes,
+    openRequests: link.openSlots,
+  }
+}

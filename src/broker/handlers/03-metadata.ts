@@ -1,0 +1,59 @@
+/** metadata: from the gateway's own tables; creates topics asked for by name where topics.autoCreate is set. Versions: 1. */
+import { errorNumberOf, isMillraceError, MillraceError } from '../../model/errors.ts'
+import { type MetadataReply, type MetadataRequest, type MetadataTopic, metadata } from '../../protocol/index.ts'
+import { CLUSTER } from '../authorise.ts'
+import type { Gateway } from '../gateway.ts'
+import type { RoutedTopic } from '../partition-router.ts'
+import type { ColdHandler } from './handler.ts'
+
+export const metadataHandler: ColdHandler<MetadataRequest, MetadataReply> = {
+  kind: 'cold',
+  codec: metadata,
+  resources: (request) =>
+    request.topics === null || request.topics.length === 0
+      ? [CLUSTER]
+      : request.topics.map((name) => ({ kind: 'topic', name })),
+  async answer(gateway, request) {
+    const { clusterId, nodeId } = gateway.identity
+    const topics =
+      request.topics === null
+        ? [...gateway.router.topics()].map((topic) => describe(topic, nodeId))
+        : await Promise.all(request.topics.map((name) => find(gateway, name)))
+    return { clusterId, brokers: [{ nodeId, url: gateway.url }], controllerId: nodeId, topics }
+  },
+}
+
+async function find(gateway: Gateway, name: string): Promise<MetadataTopic> {
+  try {
+    const topic = gateway.router.byName(name) ?? (await create(gateway, name))
+    return describe(topic, gateway.identity.nodeId)
+  } catch (error) {
+    if (!isMillraceError(error)) throw error
+    const errorNumber = errorNumberOf(error.code)
+    return { errorNumber, errorText: error.message, name, topicId: '', config: {}, partitions: [] }
+  }
+}
+
+async function create(gateway: Gateway, name: string): Promise<RoutedTopic> {
+  if (!gateway.config.topics.autoCreate)
+    throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name.slice(0, 249)}'`)
+  await gateway.topicService.create({ name, partitions: -1, replicas: -1, config: {}, ifNotExists: true }, false)
+  const topic = gateway.router.byName(name)
+  if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `the topic ${name} was deleted again`)
+  return topic
+}
+
+function describe(topic: RoutedTopic, nodeId: number): MetadataTopic {
+  return {
+    errorNumber: 0,
+    errorText: '',
+    name: topic.record.state.name,
+    topicId: topic.record.topicId,
+    config: topic.record.state.config,
+    partitions: topic.partitions.map((partition) => ({
+      leaderNodeId: partition.state === 'offline' ? -1 : nodeId,
+      leaderEpoch: partition.leaderEpoch,
+      offline: partition.state === 'offline' ? (partition.reason ?? 'offline') : null,
+    })),
+  }
+}

@@ -1,0 +1,39 @@
+/** Handler: what a request's own file gives the dispatcher. Two kinds: those answered by a promise, and the two hot ones. */
+import type { Codec } from '../../protocol/index.ts'
+import type { Resource } from '../authorise.ts'
+import type { Connection } from '../connection.ts'
+import type { Gateway } from '../gateway.ts'
+
+export interface Call<Request> {
+  readonly gateway: Gateway
+  readonly connection: Connection
+  readonly correlationId: number
+  readonly request: Request
+  /** The frame's body: valid until start() returns. */
+  readonly body: Uint8Array
+  /** Size of the frame: complete() gives so much credit back. */
+  readonly frameBytes: number
+}
+
+/** A request whose answer is worth a promise. */
+export interface ColdHandler<Request, Reply> {
+  readonly kind: 'cold'
+  readonly codec: Codec<Request, Reply>
+  resources(request: Request): readonly Resource[]
+  /** Rejects with MillraceError for an error reply. */
+  answer(gateway: Gateway, request: Request): Promise<Reply>
+}
+
+/** A request of the data path: replies by itself, gives the frame's credit back by itself. */
+export interface HotHandler<Request, Reply> {
+  readonly kind: 'hot'
+  readonly codec: Codec<Request, Reply>
+  resources(request: Request): readonly Resource[]
+  /** May throw MillraceError before it has done anything: that is the reply. */
+  start(call: Call<Request>): void
+}
+
+export type Handler<Request, Reply> = ColdHandler<Request, Reply> | HotHandler<Request, Reply>
+
+/** A handler in a table: whose request it is only its own codec knows. */
+export type AnyHandler = Handler<never, never>

@@ -1,0 +1,425 @@
+/**
+ * ShardLink: the gateway's end of one shard: puts requests into its ring, gives its replies to whoever waits for them.
+ *
+ * Owns        the request slots (requestId -> who waits), the staging area for what the ring had no room for
+ * Thread      main
+ * Invariants  SL1 a slot is open from its request until its one final reply, or until the shard has failed
+ *             SL2 data requests enter the ring in the order they were given: once one is staged, all later ones are
+ *             SL3 after fail() no ring of the shard is read again
+ * Ordering    claim -> fill -> (turn ends, or WAKE_BYTES are queued) publish -> ring the shard's signal, once for many
+ * Limits      stagedBytesMax; a request beyond it is refused: 'full'
+ * Failure     the shard's end: every open slot gets a KAFKA_STORAGE_ERROR with the reason
+ * Not here    what is in a request (handlers/), when to drain (gateway.ts)
+ */
+import { InvariantError } from '../base/assert.ts'
+import { type ErrorCode, errorCodeOf, errorNumberOf, MillraceError } from '../model/errors.ts'
+import type { ShardIndex } from '../model/ids.ts'
+import { encodeControlBody, readControlReply, readNotice, writeControl } from '../ring/control-codec.ts'
+import type { ControlOperation, Notice } from '../ring/control-messages.ts'
+import {
+  claimFetch,
+  claimProduce,
+  FetchFields,
+  FetchPartitionFields,
+  fetchBytes,
+  ProduceFields,
+  ProduceReplyFields,
+  readProduceReply,
+  setFetchPartition,
+} from '../ring/message-codec.ts'
+import { FETCH_END_BYTES, FETCH_REPLY_REQUEST_ID_AT, MessageType, PRODUCE_BATCHES_AT } from '../ring/messages.ts'
+import type { RingReader } from '../ring/ring-reader.ts'
+import type { GatewaySide } from '../ring/shard-channel.ts'
+
+/** Queued bytes that are worth waking the shard for before the turn ends. */
+const WAKE_BYTES = 64 * 1024
+const REQUEST_ID_MAX = 0xffff_ffff
+
+export interface ProduceWaiter {
+  /** `fields` is reused: read it, do not keep it. */
+  onProduced(tag: number, fields: ProduceReplyFields): void
+}
+
+export interface FetchWaiter {
+  /** The FETCH_REPLY that `reader` stands on; its page references are the waiter's to release. */
+  onFetched(link: ShardLink, tag: number, reader: RingReader): void
+  onFetchFailed(link: ShardLink, tag: number, code: ErrorCode, text: string): void
+}
+
+export interface SubFetchPart {
+  readonly partitionRef: number
+  readonly leaderEpoch: number
+  readonly fetchOffset: number
+  readonly maxBytes: number
+}
+
+export interface SubFetch {
+  readonly waitMs: number
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly isolation: number
+  readonly parts: readonly SubFetchPart[]
+}
+
+type Slot =
+  | { readonly kind: 'produce'; readonly waiter: ProduceWaiter; readonly tag: number }
+  | { readonly kind: 'fetch'; readonly waiter: FetchWaiter; readonly tag: number }
+  | {
+      readonly kind: 'control'
+      readonly resolve: (body: unknown) => void
+      readonly reject: (error: MillraceError) => void
+    }
+
+interface Staged {
+  readonly requestId: number
+  readonly bytes: number
+  /** False = the ring is still full. */
+  readonly write: () => boolean
+  readonly onTaken: () => void
+}
+
+export interface ShardLinkOptions {
+  readonly shard: ShardIndex
+  readonly side: GatewaySide
+  readonly stagedBytesMax: number
+  /** Something was put in the ring: call flush() before the turn ends. */
+  readonly onDirty: () => void
+  readonly onNotice: (link: ShardLink, notice: Notice) => void
+}
+
+/** 'sent': in the ring. 'staged': waits for room, onTaken follows. 'full': refused. 'failed': the shard has ended. */
+export type LinkAnswer = 'sent' | 'staged' | 'full' | 'failed'
+
+export class ShardLink {
+  readonly shard: ShardIndex
+  readonly side: GatewaySide
+  state: 'starting' | 'serving' | 'failed' | 'stopped' = 'starting'
+  reason: string | null = null
+  /** Gauges. */
+  stagedBytes = 0
+  stagedTotal = 0
+
+  readonly #options: ShardLinkOptions
+  readonly #slots = new Map<number, Slot>()
+  #staged: Staged[] = []
+  #stagedControls: { readonly requestId: number; readonly operation: ControlOperation; readonly body: Uint8Array }[] =
+    []
+  #nextRequestId = 1
+  #queuedBytes = 0
+
+  // Filled and read within one call each.
+  readonly #produce = new ProduceFields()
+  readonly #produceReply = new ProduceReplyFields()
+  readonly #fetch = new FetchFields()
+  readonly #fetchPart = new FetchPartitionFields()
+
+  constructor(options: ShardLinkOptions) {
+    this.#options = options
+    this.shard = options.shard
+    this.side = options.side
+  }
+
+  get openSlots(): number {
+    return this.#slots.size
+  }
+
+  get batchBytesMax(): number {
+    return this.side.requests.frameBytesMax - PRODUCE_BATCHES_AT
+  }
+
+  /**
+   * Sends one partition's batches; they are copied into the ring, or into the staging area, before it returns.
+   * `waiter` undefined = acks=none: no slot, no reply.
+   */
+  produce(
+    request: {
+      readonly partitionRef: number
+      readonly leaderEpoch: number
+      readonly acks: number
+      readonly timeoutMs: number
+      readonly batches: Uint8Array
+    },
+    waiter: ProduceWaiter | undefined,
+    tag: number,
+    onTaken: () => void,
+  ): LinkAnswer {
+    if (this.state === 'failed') return 'failed'
+    const requestId = waiter === undefined ? 0 : this.#newRequestId()
+    const { partitionRef, leaderEpoch, acks, timeoutMs, batches } = request
+    const answer = this.#submit(
+      requestId,
+      batches.length,
+      () => {
+        const kept = batches.slice()
+        return () => this.#writeProduce({ requestId, partitionRef, leaderEpoch, acks, timeoutMs, batches: kept })
+      },
+      () => this.#writeProduce({ requestId, partitionRef, leaderEpoch, acks, timeoutMs, batches }),
+      onTaken,
+    )
+    if (waiter !== undefined && (answer === 'sent' || answer === 'staged'))
+      this.#slots.set(requestId, { kind: 'produce', waiter, tag })
+    return answer
+  }
+
+  /** Answers the request id, for finish() and cancel(); or why there is none. */
+  fetch(request: SubFetch, waiter: FetchWaiter, tag: number): number | 'full' | 'failed' {
+    if (this.state === 'failed') return 'failed'
+    const requestId = this.#newRequestId()
+    const write = () => this.#writeFetch(requestId, request)
+    const answer = this.#submit(
+      requestId,
+      fetchBytes(request.parts.length),
+      () => write,
+      write,
+      () => {},
+    )
+    if (answer === 'full' || answer === 'failed') return answer
+    this.#slots.set(requestId, { kind: 'fetch', waiter, tag })
+    return requestId
+  }
+
+  /** Asks for the reply now, with what there is. */
+  finish(requestId: number): void {
+    this.#endFetch(requestId, MessageType.FETCH_FINISH)
+  }
+
+  /** Nobody wants the reply any more; its pages come back all the same. */
+  cancel(requestId: number): void {
+    this.#endFetch(requestId, MessageType.FETCH_CANCEL)
+  }
+
+  /** Sends a control message; resolves with the answer's body, rejects with the shard's error. */
+  control<T>(operation: ControlOperation, body: unknown): Promise<T> {
+    if (this.state === 'failed') return Promise.reject(this.#failure())
+    const encoded = encodeControlBody(body)
+    return new Promise<T>((resolve, reject) => {
+      const requestId = this.#newRequestId()
+      this.#slots.set(requestId, { kind: 'control', resolve: resolve as (body: unknown) => void, reject })
+      this.#stagedControls.push({ requestId, operation, body: encoded })
+      this.#writeControls()
+      this.#options.onDirty()
+    })
+  }
+
+  /** Publishes what was claimed and wakes the shard, once. */
+  flush(): void {
+    if (this.#queuedBytes === 0 || this.state === 'failed') return
+    this.#queuedBytes = 0
+    this.side.requests.publish()
+    this.side.shardSignal.ring()
+  }
+
+  /** Handles up to `bytesMax` of replies (at least one, if there is one); answers the bytes handled, 0 = none were there. */
+  drain(bytesMax: number): number {
+    if (this.state === 'failed') return 0
+    const { replies } = this.side
+    let bytes = 0
+    while (bytes < bytesMax && replies.next()) {
+      bytes += replies.length + 8
+      this.#dispatch(replies)
+      // A notice may have told that this shard is gone.
+      if ((this.state as string) === 'failed') return bytes
+    }
+    if (replies.release()) this.side.shardSignal.ring()
+    this.#retryStaged()
+    return bytes
+  }
+
+  /** The shard has ended: nothing of it is looked at any more, everyone who waits gets an answer. */
+  fail(reason: string): void {
+    if (this.state === 'failed') return
+    this.state = 'failed'
+    this.reason = reason
+    const staged = this.#staged
+    this.#staged = []
+    this.#stagedControls = []
+    this.stagedBytes = 0
+    for (const entry of staged) entry.onTaken()
+    const slots = [...this.#slots.values()]
+    this.#slots.clear()
+    const reply = this.#produceReply
+    for (const slot of slots) {
+      if (slot.kind === 'control') slot.reject(this.#failure())
+      else if (slot.kind === 'fetch')
+        slot.waiter.onFetchFailed(this, slot.tag, 'KAFKA_STORAGE_ERROR', this.#failure().message)
+      else {
+        Object.assign(reply, failedProduce(this.#failure().message))
+        slot.waiter.onProduced(slot.tag, reply)
+      }
+    }
+  }
+
+  #failure(): MillraceError {
+    return new MillraceError('KAFKA_STORAGE_ERROR', `shard ${this.shard} is offline: ${this.reason ?? 'it ended'}`)
+  }
+
+  #newRequestId(): number {
+    do this.#nextRequestId = this.#nextRequestId >= REQUEST_ID_MAX ? 1 : this.#nextRequestId + 1
+    while (this.#slots.has(this.#nextRequestId))
+    return this.#nextRequestId
+  }
+
+  #submit(
+    requestId: number,
+    bytes: number,
+    keep: () => () => boolean,
+    write: () => boolean,
+    onTaken: () => void,
+  ): LinkAnswer {
+    if (this.#staged.length === 0 && write()) {
+      this.#wakeIfMuch(bytes)
+      onTaken()
+      return 'sent'
+    }
+    if (this.stagedBytes + bytes > this.#options.stagedBytesMax) return 'full'
+    this.#staged.push({ requestId, bytes, write: keep(), onTaken })
+    this.stagedBytes += bytes
+    this.stagedTotal++
+    // What was claimed before must be taken for room to come.
+    this.flush()
+    return 'staged'
+  }
+
+  #wakeIfMuch(bytes: number): void {
+    if (this.#queuedBytes === 0) this.#options.onDirty()
+    this.#queuedBytes += bytes + 1
+    if (this.#queuedBytes >= WAKE_BYTES) this.flush()
+  }
+
+  #retryStaged(): void {
+    this.#writeControls()
+    let taken = 0
+    for (const entry of this.#staged) {
+      if (!entry.write()) break
+      taken++
+      this.stagedBytes -= entry.bytes
+      this.#wakeIfMuch(entry.bytes)
+      entry.onTaken()
+    }
+    if (taken > 0) this.#staged = this.#staged.slice(taken)
+  }
+
+  #writeControls(): void {
+    let written = 0
+    for (const control of this.#stagedControls) {
+      if (!writeControl(this.side.requests, control)) break
+      written++
+      this.#wakeIfMuch(control.body.length)
+    }
+    if (written > 0) this.#stagedControls = this.#stagedControls.slice(written)
+  }
+
+  #writeProduce(request: {
+    readonly requestId: number
+    readonly partitionRef: number
+    readonly leaderEpoch: number
+    readonly acks: number
+    readonly timeoutMs: number
+    readonly batches: Uint8Array
+  }): boolean {
+    const fields = this.#produce
+    fields.requestId = request.requestId
+    fields.partitionRef = request.partitionRef
+    fields.leaderEpoch = request.leaderEpoch
+    fields.acks = request.acks
+    fields.timeoutMs = request.timeoutMs
+    fields.batchBytes = request.batches.length
+    const at = claimProduce(this.side.requests, fields)
+    if (at < 0) return false
+    this.side.requests.bytes.set(request.batches, at)
+    return true
+  }
+
+  #writeFetch(requestId: number, request: SubFetch): boolean {
+    const fields = this.#fetch
+    fields.requestId = requestId
+    fields.waitMs = request.waitMs
+    fields.minBytes = request.minBytes
+    fields.maxBytes = request.maxBytes
+    fields.isolation = request.isolation
+    fields.partitionCount = request.parts.length
+    const at = claimFetch(this.side.requests, fields)
+    if (at < 0) return false
+    const part = this.#fetchPart
+    for (let index = 0; index < request.parts.length; index++) {
+      const from = request.parts[index]!
+      part.partitionRef = from.partitionRef
+      part.leaderEpoch = from.leaderEpoch
+      part.fetchOffset = from.fetchOffset
+      part.maxBytes = from.maxBytes
+      setFetchPartition(this.side.requests.view, at, index, part)
+    }
+    return true
+  }
+
+  #endFetch(requestId: number, type: number): void {
+    const slot = this.#slots.get(requestId)
+    if (slot?.kind !== 'fetch' || this.state === 'failed') return
+    const stagedAt = this.#staged.findIndex((entry) => entry.requestId === requestId)
+    if (stagedAt !== -1) {
+      // It never reached the shard: answered here.
+      this.stagedBytes -= this.#staged[stagedAt]!.bytes
+      this.#staged.splice(stagedAt, 1)
+      this.#slots.delete(requestId)
+      slot.waiter.onFetchFailed(this, slot.tag, 'NONE', '')
+      return
+    }
+    const at = this.side.requests.claim(type, FETCH_END_BYTES, 'control')
+    // Full even for control: the fetch ends by its own time, which is bounded.
+    if (at < 0) return
+    this.side.requests.view.setUint32(at, requestId, true)
+    this.#wakeIfMuch(FETCH_END_BYTES)
+  }
+
+  #dispatch(reader: RingReader): void {
+    switch (reader.type) {
+      case MessageType.PRODUCE_REPLY: {
+        const fields = this.#produceReply
+        readProduceReply(reader, fields)
+        const slot = this.#takeSlot(fields.requestId)
+        if (slot?.kind === 'produce') slot.waiter.onProduced(slot.tag, fields)
+        else throw new InvariantError(`shard ${this.shard}: a produce reply to request ${fields.requestId}`)
+        return
+      }
+      case MessageType.FETCH_REPLY: {
+        const requestId = reader.view.getUint32(reader.at + FETCH_REPLY_REQUEST_ID_AT, true)
+        const slot = this.#takeSlot(requestId)
+        if (slot?.kind === 'fetch') slot.waiter.onFetched(this, slot.tag, reader)
+        else throw new InvariantError(`shard ${this.shard}: a fetch reply to request ${requestId}`)
+        return
+      }
+      case MessageType.CONTROL_REPLY: {
+        const reply = readControlReply(reader)
+        const slot = this.#takeSlot(reply.requestId)
+        if (slot?.kind !== 'control')
+          throw new InvariantError(`shard ${this.shard}: a control reply to request ${reply.requestId}`)
+        if (reply.errorNumber === 0) slot.resolve(reply.body)
+        else slot.reject(new MillraceError(errorCodeOf(reply.errorNumber), String(reply.body ?? '')))
+        return
+      }
+      case MessageType.NOTICE:
+        this.#options.onNotice(this, readNotice(reader))
+        return
+      default:
+        throw new InvariantError(`shard ${this.shard}: a message of type ${reader.type}`)
+    }
+  }
+
+  #takeSlot(requestId: number): Slot | undefined {
+    const slot = this.#slots.get(requestId)
+    if (slot !== undefined) this.#slots.delete(requestId)
+    return slot
+  }
+}
+
+function failedProduce(text: string): Partial<ProduceReplyFields> {
+  return {
+    errorNumber: errorNumberOf('KAFKA_STORAGE_ERROR'),
+    durability: 0,
+    baseOffset: -1,
+    logAppendTimeMs: -1,
+    logStartOffset: -1,
+    leaderEpoch: -1,
+    text,
+  }
+}
