@@ -19,6 +19,7 @@ import { StorageError } from '../io/file-system.ts'
 import type { Incarnation, TopicId } from '../model/ids.ts'
 import { parsePartitionFolder } from '../model/ids.ts'
 import { folderOf, readWholeFile, removeIfPresent, replaceFile, writeFully } from './durable-file.ts'
+import { recoveredName } from './state-files.ts'
 
 export const DATA_DIR_FORMAT_VERSION = 1
 export const IDENTITY_FILE = 'data-dir.json'

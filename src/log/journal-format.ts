@@ -246,6 +246,9 @@ function readJournalEntry(bytes: Uint8Array, view: DataView, at: number, key: Jo
   if (kind < JournalKind.BATCHES || kind > JournalKind.LOG_START) return undefined
   if (entryBytes % JOURNAL_ENTRY_ALIGN !== 0 || entryBytes < JOURNAL_ENTRY_HEADER_BYTES + payloadBytes) return undefined
   const payloadAt = at + JOURNAL_ENTRY_HEADER_BYTES
+  const filePosition = readSafeInt64(view, at + FILE_POSITION_AT)
+  const segmentBaseOffset = readSafeInt64(view, at + SEGMENT_BASE_AT)
+  if (!(filePosition >= 0 && filePosition + payloadBytes < 2 ** 32 && segmentBaseOffset >= 0)) return undefined
   return {
     kind: kind as JournalKind,
     sequence: readSafeInt64(view, at + SEQUENCE_AT),
@@ -253,8 +256,8 @@ function readJournalEntry(bytes: Uint8Array, view: DataView, at: number, key: Jo
     topicId: readTopicId(bytes, at + TOPIC_ID_AT),
     partition: view.getUint32(at + PARTITION_AT),
     leaderEpoch: view.getInt32(at + LEADER_EPOCH_AT),
-    segmentBaseOffset: readSafeInt64(view, at + SEGMENT_BASE_AT),
-    filePosition: readSafeInt64(view, at + FILE_POSITION_AT),
+    segmentBaseOffset,
+    filePosition,
     baseOffset: readSafeInt64(view, at + BASE_OFFSET_AT),
     nextOffset: readSafeInt64(view, at + NEXT_OFFSET_AT),
     syncedEndOffset: readSafeInt64(view, at + SYNCED_END_AT),

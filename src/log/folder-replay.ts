@@ -1,0 +1,430 @@
+/**
+ * FolderReplay: reads one partition's folder as the log it is, up to the first place that is not sound, and rebuilds what
+ * follows from the batches: indexes, largest timestamps, leader epochs, producer state. Decides nothing (log-recovery.ts does).
+ *
+ * Owns        the segments as found, one walk, the state rebuilt so far
+ * Invariants  F1 run() changes nothing on disk; cut() and settle() do, and only those
+ *             F2 below the recovery point batches are skimmed, or not read at all; from there on each is hashed
+ * Limits      one segment open at a time; memory is one read buffer, the indexes of one segment, one partition's producers
+ */
+import type { Fd, FileSystem } from '../io/file-system.ts'
+import { BatchWalk, type WalkStep } from './batch-walk.ts'
+import { readChecked, readWholeFile as readSmallFile, writeWholeFile } from './checked-file.ts'
+import { replaceFile, TEMPORARY_SUFFIX } from './durable-file.ts'
+import { SegmentIndexes } from './index-cache.ts'
+import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
+import { OffsetIndex } from './offset-index.ts'
+import { ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
+import type { PartitionBounds } from './recovery-plan.ts'
+import {
+  DELETED_SUFFIX,
+  parseSegmentFileName,
+  SEGMENT_SUFFIXES,
+  Segment,
+  segmentFileName,
+  writeIndexes,
+} from './segment.ts'
+import { TimeIndex } from './time-index.ts'
+
+export interface FolderReplayOptions {
+  readonly path: string
+  readonly bounds: PartitionBounds
+  readonly readBytes?: number | undefined
+}
+
+export class FolderReplay {
+  readonly notes: string[] = []
+  /** Sound segments so far; the last one may be cut. */
+  readonly segments: Segment[] = []
+  /** Segments past the fault, by base offset, as they lie there. */
+  readonly later: { readonly baseOffset: number; readonly bytes: number }[] = []
+  readonly path: string
+  epochs = new LeaderEpochCache()
+  producers = new ProducerState()
+  snapshotOffset = -1
+  logStartOffset = 0
+  nextOffset = 0
+  scannedBytes = 0
+  /** Why the log ends at nextOffset although there are more bytes; null: it just ends. */
+  fault: string | null = null
+  /** A fault below the recovery point, where nothing may be wrong. */
+  lowerFault: string | null = null
+  readonly #files: FileSystem
+  readonly #bounds: PartitionBounds
+  readonly #walk: BatchWalk
+  readonly #snapshots: number[] = []
+  readonly #leftovers: string[] = []
+  /** Segments whose indexes were rebuilt and must be written. */
+  readonly #indexed: { readonly segment: Segment; readonly indexes: SegmentIndexes }[] = []
+  readonly #dropped: number[] = []
+  /** Size of the file of the last segment in `segments`, before any cut. */
+  #lastFileBytes = 0
+  #epochsAreWhole = true
+  /** Walk from here at the latest; producers are replayed from there. */
+  #replayFrom = 0
+  #producersFrom = 0
+
+  constructor(files: FileSystem, options: FolderReplayOptions) {
+    this.#files = files
+    this.path = options.path
+    this.#bounds = options.bounds
+    this.#walk = new BatchWalk(files, options.readBytes)
+  }
+
+  run(): void {
+    const found = this.#list()
+    this.#loadEpochs()
+    const first = this.#dropBelowStart(found)
+    const recoveryPoint = this.#bounds.recoveryPoint
+    this.logStartOffset = Math.max(0, this.#bounds.logStartOffset)
+    this.nextOffset = first[0] === undefined ? this.logStartOffset : first[0].baseOffset
+    if (first[0] === undefined) return
+    if (first[0].baseOffset > this.logStartOffset && this.#bounds.logStartOffset >= 0) {
+      this.nextOffset = this.logStartOffset
+      this.#stop(first, `the segment that holds offset ${this.logStartOffset} is missing`)
+      return
+    }
+    if (this.#bounds.logStartOffset < 0) this.logStartOffset = first[0].baseOffset
+    this.#loadProducers(recoveryPoint, first)
+    for (let index = 0; index < first.length; index++) {
+      const entry = first[index]!
+      const end = first[index + 1]?.baseOffset
+      if (entry.baseOffset !== this.nextOffset && index > 0) {
+        this.#stop(first.slice(index), `the segment that holds offset ${this.nextOffset} is missing`)
+        return
+      }
+      const isBelow = end !== undefined && end <= Math.min(recoveryPoint, this.#replayFrom)
+      const sound = isBelow ? this.#adoptClosed(entry, end) : this.#replaySegment(entry, recoveryPoint)
+      if (!sound) {
+        this.later.push(...first.slice(index + 1))
+        return
+      }
+    }
+  }
+
+  /** Where the log ends, for people. */
+  describePlace(): string {
+    const last = this.segments[this.segments.length - 1]
+    return last === undefined
+      ? 'before its first segment'
+      : `at position ${last.bytes} of ${segmentFileName(last.baseOffset, '.log')}`
+  }
+
+  /** Bytes behind nextOffset, later segments included. */
+  suffixBytes(): number {
+    const last = this.segments[this.segments.length - 1]
+    let bytes = last === undefined ? 0 : this.#lastFileBytes - last.bytes
+    for (const segment of this.later) bytes += segment.bytes
+    return bytes
+  }
+
+  get lastFileBytes(): number {
+    return this.#lastFileBytes
+  }
+
+  /** Removes what follows nextOffset: the rest of the last segment and the later ones. Returns the bytes cut. */
+  cut(): number {
+    const bytes = this.suffixBytes()
+    // From the back: a crash in between leaves a log that ends earlier, never one with a hole.
+    for (const segment of this.later.toReversed()) this.#removeSegment(segment.baseOffset)
+    const last = this.segments[this.segments.length - 1]
+    if (last !== undefined && this.#lastFileBytes > last.bytes) {
+      const fd = this.#files.open(this.#pathOf(last.baseOffset), 'write')
+      try {
+        this.#files.truncate(fd, last.bytes)
+        this.#files.fsync(fd)
+      } finally {
+        this.#files.close(fd)
+      }
+      this.#lastFileBytes = last.bytes
+    }
+    return bytes
+  }
+
+  /** Writes what was rebuilt and makes the folder durable as it is. */
+  settle(): void {
+    for (const baseOffset of this.#dropped) this.#removeSegment(baseOffset)
+    for (const name of this.#leftovers) this.#removeQuietly(name)
+    for (const { segment, indexes } of this.#indexed) {
+      this.#syncFile(segmentFileName(segment.baseOffset, '.log'))
+      if (writeIndexes(this.#files, this.path, segment, indexes))
+        for (const suffix of ['.index', '.timeindex'] as const)
+          this.#syncFile(segmentFileName(segment.baseOffset, suffix))
+    }
+    this.#settleEpochs()
+    this.#settleProducers()
+    this.#files.syncFolder(this.path)
+  }
+
+  // -- what lies in the folder
+
+  #list(): { baseOffset: number; bytes: number }[] {
+    const found: { baseOffset: number; bytes: number }[] = []
+    for (const name of this.#files.list(this.path)) {
+      const parsed = parseSegmentFileName(name)
+      const snapshot = parseProducerSnapshotName(name)
+      if (parsed?.suffix === '.log') {
+        const stat = this.#files.stat(`${this.path}/${name}`)
+        if (stat.kind === 'file') found.push({ baseOffset: parsed.baseOffset, bytes: stat.bytes })
+      } else if (snapshot !== undefined) this.#snapshots.push(snapshot)
+      else if (name.endsWith(DELETED_SUFFIX) || name.endsWith(TEMPORARY_SUFFIX)) this.#leftovers.push(name)
+    }
+    return found.sort((left, right) => left.baseOffset - right.baseOffset)
+  }
+
+  /** Leaves out segments that lie wholly below the durable log start: retention's work that a crash interrupted. */
+  #dropBelowStart(found: { baseOffset: number; bytes: number }[]): { baseOffset: number; bytes: number }[] {
+    const start = this.#bounds.logStartOffset
+    let dropped = 0
+    while (dropped + 1 < found.length && found[dropped + 1]!.baseOffset <= start)
+      this.#dropped.push(found[dropped++]!.baseOffset)
+    return found.slice(dropped)
+  }
+
+  #loadEpochs(): void {
+    const bytes = readSmallFile(this.#files, `${this.path}/${LEADER_EPOCHS_FILE}`)
+    if (bytes === undefined) {
+      this.#epochsAreWhole = this.#bounds.recoveryPoint === 0
+      return
+    }
+    const decoded = decodeLeaderEpochs(bytes)
+    if (decoded.kind === 'present') {
+      this.epochs = new LeaderEpochCache(decoded.value.entries)
+      this.epochs.truncateTo(this.#bounds.recoveryPoint)
+      return
+    }
+    this.#epochsAreWhole = false
+    if (decoded.kind === 'unreadable') this.notes.push(`${decoded.reason}: rebuilt from the log`)
+  }
+
+  /** The newest snapshot at or below the recovery point; replay goes from there, or from the log's start when there is none. */
+  #loadProducers(recoveryPoint: number, found: readonly { baseOffset: number }[]): void {
+    this.#replayFrom = this.#epochsAreWhole ? recoveryPoint : found[0]!.baseOffset
+    // The checkpoint says that there was no producer at the recovery point.
+    this.#producersFrom = recoveryPoint
+    if (this.#bounds.producerSnapshotOffset < 0 && this.#bounds.incarnation > 0) return
+    const usable = this.#snapshots.filter((offset) => offset <= recoveryPoint).sort((left, right) => right - left)
+    for (const offset of usable) {
+      const name = producerSnapshotName(offset)
+      const answer = readChecked(this.#files, `${this.path}/${name}`, (bytes) => ProducerState.decode(bytes))
+      if (answer.kind === 'present' && answer.value.endOffset === offset) {
+        this.producers = answer.value.state
+        this.snapshotOffset = offset
+        this.#replayFrom = Math.min(this.#replayFrom, offset)
+        this.#producersFrom = offset
+        return
+      }
+      this.notes.push(
+        `${name} cannot be used: ${answer.kind === 'unreadable' ? answer.reason : 'it is of another offset'}`,
+      )
+    }
+    this.#replayFrom = found[0]!.baseOffset
+    this.#producersFrom = found[0]!.baseOffset
+  }
+
+  // -- segments
+
+  /** A closed segment below everything that is replayed: its indexes say what there is to say. */
+  #adoptClosed(entry: { baseOffset: number; bytes: number }, end: number): boolean {
+    const opened = this.#openIndexes(entry)
+    const { segment, coveredBytes } = opened
+    if (opened.indexes === undefined || coveredBytes !== entry.bytes)
+      return this.#replaySegment(entry, this.#bounds.recoveryPoint)
+    // From the last index entry to the file's end: does it end where the next segment begins?
+    const start = this.#startOf(entry, opened, end)
+    const fd = this.#files.open(this.#pathOf(entry.baseOffset), 'read')
+    let step: WalkStep = 'batch'
+    try {
+      this.#walk.begin(fd, { ...start, leaderEpoch: -1, fileEnd: entry.bytes, offsets: 'rising' })
+      while (step === 'batch') step = this.#walk.step('skimmed')
+    } finally {
+      this.#files.close(fd)
+    }
+    segment.nextOffset = this.#walk.nextOffset
+    segment.bytes = this.#walk.filePosition
+    this.segments.push(segment)
+    this.#lastFileBytes = entry.bytes
+    this.nextOffset = segment.nextOffset
+    return step === 'end' || this.#stopInSegment(this.#walk.fault, true)
+  }
+
+  #openIndexes(entry: { baseOffset: number; bytes: number }): {
+    segment: Segment
+    indexes: SegmentIndexes | undefined
+    coveredBytes: number
+  } {
+    const { baseOffset } = entry
+    const offsets = readChecked(
+      this.#files,
+      `${this.path}/${segmentFileName(baseOffset, '.index')}`,
+      OffsetIndex.decode,
+    )
+    const times = readChecked(
+      this.#files,
+      `${this.path}/${segmentFileName(baseOffset, '.timeindex')}`,
+      TimeIndex.decode,
+    )
+    const stat = this.#files.stat(this.#pathOf(baseOffset))
+    const modifiedMs = stat.kind === 'file' ? Math.floor(stat.modifiedMs) : 0
+    const isUsable =
+      offsets.kind === 'present' &&
+      times.kind === 'present' &&
+      offsets.value.meta.baseOffset === baseOffset &&
+      times.value.meta.baseOffset === baseOffset
+    for (const answer of [offsets, times])
+      if (answer.kind === 'unreadable') this.notes.push(`segment ${baseOffset}: ${answer.reason}: rebuilt from the log`)
+    const createdMs = offsets.kind === 'present' ? offsets.value.meta.createdMs : modifiedMs
+    const segment = new Segment({ baseOffset, key: 0, createdMs })
+    if (!isUsable) return { segment, indexes: undefined, coveredBytes: 0 }
+    segment.maxTimestampMs = times.value.meta.maxTimestampMs
+    const coveredBytes = Math.min(offsets.value.meta.coveredBytes, times.value.meta.coveredBytes)
+    return { segment, indexes: new SegmentIndexes(offsets.value.index, times.value.index), coveredBytes }
+  }
+
+  /** Walks a segment from where its indexes may be believed; false at a fault. */
+  #replaySegment(entry: { baseOffset: number; bytes: number }, recoveryPoint: number): boolean {
+    const opened = this.#openIndexes(entry)
+    const start = this.#startOf(entry, opened, Math.min(recoveryPoint, this.#replayFrom))
+    const { segment } = opened
+    segment.indexes = start.indexes
+    if (start.filePosition === 0) segment.maxTimestampMs = -1
+    segment.bytes = start.filePosition
+    segment.nextOffset = start.offset
+    this.segments.push(segment)
+    this.#indexed.push({ segment, indexes: start.indexes })
+    this.#lastFileBytes = entry.bytes
+    this.nextOffset = start.offset
+    const fd = this.#files.open(this.#pathOf(entry.baseOffset), 'read')
+    try {
+      const leaderEpoch = this.#epochsAreWhole ? this.epochs.epochAt(start.offset) : this.epochs.latestEpoch
+      this.#walk.begin(fd, { ...start, leaderEpoch, fileEnd: entry.bytes, offsets: 'rising' })
+      const sound = this.#walkSegment(segment, recoveryPoint)
+      if (sound || start.filePosition === 0 || segment.bytes > start.filePosition) return sound
+      // Not one batch where the index sent us: look without it.
+      this.notes.push(`segment ${entry.baseOffset}: its index does not fit: rebuilt from the log`)
+      return this.#replayWithoutIndex(fd, entry, segment)
+    } finally {
+      this.#files.close(fd)
+      segment.indexes = undefined
+    }
+  }
+
+  #replayWithoutIndex(fd: Fd, entry: { baseOffset: number; bytes: number }, segment: Segment): boolean {
+    const indexes = new SegmentIndexes()
+    this.#indexed[this.#indexed.length - 1] = { segment, indexes }
+    segment.indexes = indexes
+    segment.bytes = 0
+    segment.nextOffset = entry.baseOffset
+    segment.maxTimestampMs = -1
+    this.nextOffset = entry.baseOffset
+    this.fault = null
+    this.lowerFault = null
+    const start = { filePosition: 0, offset: entry.baseOffset, leaderEpoch: -1 }
+    this.#walk.begin(fd, { ...start, fileEnd: entry.bytes, offsets: 'rising' })
+    return this.#walkSegment(segment, this.#bounds.recoveryPoint)
+  }
+
+  #walkSegment(segment: Segment, recoveryPoint: number): boolean {
+    const walk = this.#walk
+    const { batch } = walk
+    for (;;) {
+      const expected = walk.nextOffset
+      const isHashed = expected >= recoveryPoint
+      const readBefore = walk.bytesRead
+      let step: WalkStep = walk.step(isHashed ? 'hashed' : 'skimmed')
+      this.scannedBytes += walk.bytesRead - readBefore
+      // Past the recovery point nothing is compacted: no offset may be missing.
+      if (step === 'batch' && isHashed && batch.baseOffset !== expected) {
+        walk.fault = `the batch begins at offset ${batch.baseOffset}, not ${expected}`
+        step = 'fault'
+      }
+      if (step === 'end') return true
+      if (step === 'fault') return this.#stopInSegment(walk.fault, expected < recoveryPoint)
+      segment.note(walk.nextOffset, walk.batchBytes, batch.baseOffset, batch.maxTimestamp)
+      this.nextOffset = walk.nextOffset
+      if (batch.leaderEpoch > this.epochs.latestEpoch) this.epochs.add(batch.leaderEpoch, batch.baseOffset)
+      if (batch.baseOffset >= this.#producersFrom) this.producers.replay(batch, batch.maxTimestamp)
+    }
+  }
+
+  #stopInSegment(fault: string, isBelow: boolean): boolean {
+    this.fault = fault
+    if (isBelow) this.lowerFault = `below the recovery point, ${this.describePlace()}: ${fault}`
+    return false
+  }
+
+  #stop(later: readonly { baseOffset: number; bytes: number }[], fault: string): void {
+    this.fault = fault
+    this.later.push(...later)
+  }
+
+  /** The nearest place at or below `offset` where a batch is known to begin, and the indexes cut back to what is believed. */
+  #startOf(
+    entry: { baseOffset: number; bytes: number },
+    opened: { indexes: SegmentIndexes | undefined },
+    offset: number,
+  ): { filePosition: number; offset: number; indexes: SegmentIndexes } {
+    const fresh = { filePosition: 0, offset: entry.baseOffset, indexes: new SegmentIndexes() }
+    const { indexes } = opened
+    if (indexes === undefined || offset <= entry.baseOffset) return fresh
+    const floor = indexes.offsets.floor(offset - entry.baseOffset)
+    if (floor < 0) return fresh
+    const relative = indexes.offsets.relativeOffsetAt(floor)
+    const filePosition = indexes.offsets.filePositionAt(floor)
+    indexes.offsets.truncateTo(filePosition)
+    indexes.times.truncateTo(relative, filePosition)
+    return { filePosition, offset: entry.baseOffset + relative, indexes }
+  }
+
+  // -- writing
+
+  #settleEpochs(): void {
+    this.epochs.truncateTo(this.nextOffset)
+    const wanted = encodeLeaderEpochs(this.epochs.toEntries())
+    const path = `${this.path}/${LEADER_EPOCHS_FILE}`
+    const found = readSmallFile(this.#files, path)
+    if (this.epochs.count === 0 && found === undefined) return
+    if (found !== undefined && sameBytes(found, wanted)) this.#syncFile(LEADER_EPOCHS_FILE)
+    else replaceFile(this.#files, path, [wanted])
+  }
+
+  #settleProducers(): void {
+    const end = this.nextOffset
+    if (this.producers.count === 0) this.snapshotOffset = -1
+    else if (this.snapshotOffset !== end) {
+      const name = producerSnapshotName(end)
+      this.#files.close(writeWholeFile(this.#files, `${this.path}/${name}`, this.producers.encode(end)))
+      this.#syncFile(name)
+      this.snapshotOffset = end
+    } else this.#syncFile(producerSnapshotName(end))
+    // Older ones stay until the recovery's checkpoint is durable; those past the end belong to a future that is gone.
+    for (const offset of this.#snapshots)
+      if (offset > end || offset < this.#bounds.producerSnapshotOffset || (offset === end && this.snapshotOffset < 0))
+        this.#removeQuietly(producerSnapshotName(offset))
+  }
+
+  #syncFile(name: string): void {
+    const fd = this.#files.open(`${this.path}/${name}`, 'write')
+    try {
+      this.#files.fdatasync(fd)
+    } finally {
+      this.#files.close(fd)
+    }
+  }
+
+  #pathOf(baseOffset: number): string {
+    return `${this.path}/${segmentFileName(baseOffset, '.log')}`
+  }
+
+  #removeSegment(baseOffset: number): void {
+    for (const suffix of SEGMENT_SUFFIXES) this.#removeQuietly(segmentFileName(baseOffset, suffix))
+  }
+
+  #removeQuietly(name: string): void {
+    if (this.#files.stat(`${this.path}/${name}`).kind === 'file') this.#files.remove(`${this.path}/${name}`)
+  }
+}
+
+function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, index) => byte === right[index])
+}
