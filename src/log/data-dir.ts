@@ -110,7 +110,11 @@ export function openDataDir(files: FileSystem, options: OpenDataDirOptions): Dat
     }
     replaceFile(files, `${path}/${IDENTITY_FILE}`, [encodeIdentity(identity)])
     const clean = found !== undefined && takeCleanMarker(files, path, found.incarnation)
-    const previousRun = found === undefined ? 'none' : clean ? 'clean' : lock.sameBoot ? 'process-died' : 'machine-died'
+    // A recovery that did not finish may have had a power cut before it: the doubt stays until one does.
+    const isSettled =
+      found !== undefined && files.stat(`${path}/${STATE_FOLDER}/${recoveredName(found.incarnation)}`).kind === 'file'
+    const died = lock.sameBoot && isSettled ? 'process-died' : 'machine-died'
+    const previousRun = found === undefined ? 'none' : clean ? 'clean' : died
     return { path, identity, created: found === undefined, previousRun }
   } catch (error) {
     // The taken-over lock told of the boot of the previous run: put that back, or the next start could not tell any more.

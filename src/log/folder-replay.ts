@@ -340,7 +340,8 @@ export class FolderReplay {
       }
       if (step === 'end') return true
       if (step === 'fault') return this.#stopInSegment(walk.fault, expected < recoveryPoint)
-      segment.note(walk.nextOffset, walk.batchBytes, batch.baseOffset, batch.maxTimestamp)
+      const { nextOffset, batchBytes } = walk
+      segment.note({ baseOffset: batch.baseOffset, nextOffset, batchBytes, maxTimestampMs: batch.maxTimestamp })
       this.nextOffset = walk.nextOffset
       if (batch.leaderEpoch > this.epochs.latestEpoch) this.epochs.add(batch.leaderEpoch, batch.baseOffset)
       if (batch.baseOffset >= this.#producersFrom) this.producers.replay(batch, batch.maxTimestamp)
