@@ -63,6 +63,8 @@ export interface DataDirIdentity {
   readonly nodeId: number
   /** Of the newest start. */
   readonly incarnation: Incarnation
+  /** Boot of the machine that start ran under; '' = unknown. */
+  readonly bootId: string
 }
 
 /** How the previous run ended. */
@@ -96,7 +98,7 @@ export interface DataDir {
 export function openDataDir(files: FileSystem, options: OpenDataDirOptions): DataDir {
   const { path, probe } = options
   makeFolderDurably(files, path)
-  const lock = takeLock(files, path, probe)
+  takeLock(files, path, probe)
   try {
     const found = readIdentity(files, path)
     if (found === undefined) refuseForeignFolder(files, path)
@@ -107,18 +109,19 @@ export function openDataDir(files: FileSystem, options: OpenDataDirOptions): Dat
       clusterId: found?.clusterId ?? options.clusterId ?? options.newClusterId,
       nodeId: options.nodeId,
       incarnation: ((found?.incarnation ?? 0) + 1) as Incarnation,
+      bootId: probe.bootId,
     }
     replaceFile(files, `${path}/${IDENTITY_FILE}`, [encodeIdentity(identity)])
     const clean = found !== undefined && takeCleanMarker(files, path, found.incarnation)
     // A recovery that did not finish may have had a power cut before it: the doubt stays until one does.
     const isSettled =
       found !== undefined && files.stat(`${path}/${STATE_FOLDER}/${recoveredName(found.incarnation)}`).kind === 'file'
-    const died = lock.sameBoot && isSettled ? 'process-died' : 'machine-died'
+    const isSameBoot = found !== undefined && found.bootId !== '' && found.bootId === probe.bootId
+    const died = isSameBoot && isSettled ? 'process-died' : 'machine-died'
     const previousRun = found === undefined ? 'none' : clean ? 'clean' : died
     return { path, identity, created: found === undefined, previousRun }
   } catch (error) {
-    // The taken-over lock told of the boot of the previous run: put that back, or the next start could not tell any more.
-    restoreLock(files, path, lock.previous)
+    releaseLock(files, path)
     throw error
   }
 }
@@ -134,8 +137,8 @@ function makeFolderDurably(files: FileSystem, path: string): void {
 // --- identity
 
 function encodeIdentity(identity: DataDirIdentity): Uint8Array {
-  const { formatVersion, clusterId, nodeId, incarnation } = identity
-  return utf8Encode(`${JSON.stringify({ formatVersion, clusterId, nodeId, incarnation }, undefined, 2)}\n`)
+  const { formatVersion, clusterId, nodeId, incarnation, bootId } = identity
+  return utf8Encode(`${JSON.stringify({ formatVersion, clusterId, nodeId, incarnation, bootId }, undefined, 2)}\n`)
 }
 
 /** The identity on disk; undefined when there is none. Throws DataDirError when it cannot be read. */
@@ -149,7 +152,7 @@ export function readIdentity(files: FileSystem, path: string): DataDirIdentity |
   if (file.kind === 'unreadable') return fail(`cannot be read: ${file.reason}`)
   const fields = parseObject(file.bytes)
   if (fields === undefined) return fail('is not JSON: restore it from a backup; nothing was changed')
-  const { formatVersion, clusterId, nodeId, incarnation } = fields
+  const { formatVersion, clusterId, nodeId, incarnation, bootId } = fields
   if (formatVersion !== DATA_DIR_FORMAT_VERSION)
     return fail(
       `has format version ${String(formatVersion)}; this program knows version ${DATA_DIR_FORMAT_VERSION} only`,
@@ -158,7 +161,10 @@ export function readIdentity(files: FileSystem, path: string): DataDirIdentity |
   if (typeof clusterId !== 'string' || clusterId === '' || clusterId.length > 256) return fail('has no valid clusterId')
   if (!isIntegerWithin(nodeId, 0, 2 ** 31 - 1)) return fail('has no valid nodeId')
   if (!isIntegerWithin(incarnation, 1, INCARNATION_MAX)) return fail('has no valid incarnation')
-  return { formatVersion, clusterId, nodeId, incarnation: incarnation as Incarnation }
+  return {
+    ...{ formatVersion, clusterId, nodeId, incarnation: incarnation as Incarnation },
+    bootId: typeof bootId === 'string' ? bootId : '',
+  }
 }
 
 function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
@@ -214,14 +220,10 @@ interface LockHolder {
   readonly bootId: string
 }
 
-function takeLock(
-  files: FileSystem,
-  path: string,
-  probe: ProcessProbe,
-): { sameBoot: boolean; previous: LockHolder | undefined } {
+function takeLock(files: FileSystem, path: string, probe: ProcessProbe): void {
   const self: LockHolder = { pid: probe.pid, start: probe.startOf(probe.pid) ?? '', bootId: probe.bootId }
   const name = `${path}/${LOCK_FILE}`
-  if (createExclusively(files, name, self)) return { sameBoot: false, previous: undefined }
+  if (createExclusively(files, name, self)) return
   const guard = `${path}/${LOCK_GUARD_FILE}`
   if (!createExclusively(files, guard, self)) {
     const holder = readHolder(files, guard)
@@ -233,10 +235,6 @@ function takeLock(
     const holder = readHolder(files, name)
     if (holder !== undefined && isAlive(holder, probe)) throw lockedBy(path, holder)
     replaceFile(files, name, [encodeHolder(self)])
-    return {
-      sameBoot: holder !== undefined && holder.bootId !== '' && holder.bootId === probe.bootId,
-      previous: holder,
-    }
   } finally {
     removeIfPresent(files, guard)
   }
@@ -283,13 +281,11 @@ function lockedBy(path: string, holder: LockHolder | undefined): DataDirError {
   return new DataDirError('LOCKED', `the data dir '${path}' is in use by ${who}: stop it, or name another data dir`)
 }
 
-function restoreLock(files: FileSystem, path: string, previous: LockHolder | undefined): void {
-  const name = `${path}/${LOCK_FILE}`
+function releaseLock(files: FileSystem, path: string): void {
   try {
-    if (previous === undefined) removeIfPresent(files, name)
-    else replaceFile(files, name, [encodeHolder(previous)])
+    removeIfPresent(files, `${path}/${LOCK_FILE}`)
   } catch {
-    // The first error is the one to tell.
+    // The first error is the one to tell; the lock of a dead process is taken over.
   }
 }
 
