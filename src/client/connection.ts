@@ -114,6 +114,9 @@ export class Connection {
       return connection!
     } catch (error) {
       connection?.close()
+      // Until the hello is answered there is no connection that could have broken.
+      if (error instanceof MillraceError && error.code === 'NETWORK_EXCEPTION')
+        throw new MillraceError('CONNECTION_FAILED', error.message, { cause: error })
       throw error
     } finally {
       timer?.cancel()

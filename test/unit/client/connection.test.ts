@@ -1,0 +1,87 @@
+/** Connecting, refusals, credit and deadlines. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { checkedUrls } from '../../../src/client/client-options.ts'
+import { connect } from '../../../src/client/index.ts'
+import { hasCode } from '../../support/expect.ts'
+import { FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
+
+test('nobody there: CONNECTION_FAILED names the URL', async () => {
+  const broker = await FakeBroker.start()
+  await broker.stop()
+  await assert.rejects(connect(broker.url), hasCode('CONNECTION_FAILED', new RegExp(String(broker.port))))
+})
+
+test('the second URL serves when the first does not', () =>
+  withFakeBroker({}, async (broker) => {
+    await using mq = await connect(['ws://127.0.0.1:1', broker.url], { backoffMsMin: 1, backoffMsMax: 1 })
+    assert.equal((await mq.broker()).url, broker.url)
+  }))
+
+test('connectWaitMs waits for a broker that is about to start', async () => {
+  const broker = await FakeBroker.start()
+  await broker.stop()
+  const connecting = connect(broker.url, { connectWaitMs: 10_000, backoffMsMin: 5, backoffMsMax: 20 })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  await broker.listen()
+  await (await connecting).close()
+  await broker.stop()
+})
+
+test('a wrong token is refused at once; the right one serves', () =>
+  withFakeBroker({ token: 'secret' }, async (broker) => {
+    await assert.rejects(connect(broker.url, { connectWaitMs: 5_000 }), hasCode('SASL_AUTHENTICATION_FAILED'))
+    await using mq = await connect(broker.url, { token: 'secret' })
+    assert.equal((await mq.admin.topics.list()).length, 0)
+  }))
+
+test('a signal gives connect() up', async () => {
+  const controller = new AbortController()
+  const connecting = connect('ws://127.0.0.1:1', { connectWaitMs: 60_000, signal: controller.signal })
+  setTimeout(() => controller.abort(), 20)
+  await assert.rejects(connecting, hasCode('ABORTED'))
+})
+
+test('a broker that never answers the hello is given up after connectTimeoutMs', () =>
+  withFakeBroker({ faults: () => ({ kind: 'drop-reply' }) }, async (broker) => {
+    await assert.rejects(connect(broker.url, { connectTimeoutMs: 150 }), hasCode('CONNECTION_FAILED'))
+  }))
+
+test('a change whose outcome is unknown is not repeated; a refused one is', () =>
+  withFakeBroker({}, async (broker) => {
+    await using mq = await connect(broker.url, { backoffMsMin: 1, backoffMsMax: 5 })
+    broker.faults = ({ name, index }) =>
+      name === 'CREATE_TOPIC' && index === 0 ? { kind: 'break', work: 'done' } : { kind: 'none' }
+    await assert.rejects(mq.admin.topics.create('a'), hasCode('NETWORK_EXCEPTION', /may or may not/))
+    assert.ok(broker.topics.has('a'))
+    broker.faults = ({ name, index }) =>
+      name === 'CREATE_TOPIC' && index < 3 ? { kind: 'error', code: 'OVERLOADED' } : { kind: 'none' }
+    assert.equal((await mq.admin.topics.create('b')).created, true)
+  }))
+
+test('frames beyond the credit wait for it', () =>
+  withFakeBroker({ topics: { t: 1 }, creditBytes: 3_000 }, async (broker) => {
+    broker.faults = () => ({ kind: 'delay', delayMs: 2 })
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t', { batchBytesMax: 1_024, inFlightMax: 5 })
+    await producer.ready()
+    for (let index = 0; index < 200; index++) producer.enqueue({ value: 'x'.repeat(100) })
+    await producer.drain()
+    assert.equal(broker.partition('t', 0).highWatermark, 200)
+    assert.equal(broker.connections, 1, 'the broker closed a connection that sent too much')
+  }))
+
+test('what is not the URL of a broker is refused by name', () => {
+  assert.deepEqual(checkedUrls('localhost:7171, wss://b:1/'), ['ws://localhost:7171', 'wss://b:1'])
+  for (const wrong of ['http://a:1', '', 'ws://', 'nonsense here'])
+    assert.throws(() => checkedUrls(wrong), hasCode('INVALID_ARGUMENT'), wrong)
+  assert.throws(() => checkedUrls([]), hasCode('INVALID_ARGUMENT'))
+})
+
+test('a closed client refuses, and says so', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    const mq = await connect(broker.url)
+    await mq.close()
+    assert.throws(() => mq.producer('t'), hasCode('CLOSED'))
+    await assert.rejects(mq.admin.topics.list(), hasCode('CLOSED'))
+  }))
