@@ -28,8 +28,8 @@ import {
   topicConfig,
 } from '../../support/log-fixture.ts'
 
-const BUDGET_MS = Number(process.env['MILLRACE_BUDGET_MS'] ?? 6000)
-const SEED = process.env['MILLRACE_SEED'] === undefined ? {} : { seed: Number(process.env['MILLRACE_SEED']) }
+const BUDGET_MS = Number(process.env.MILLRACE_BUDGET_MS ?? 6000)
+const SEED = process.env.MILLRACE_SEED === undefined ? {} : { seed: Number(process.env.MILLRACE_SEED) }
 const CONFIG = topicConfig({ segmentBytes: 150_000, segmentMs: 1000 })
 const OPTIONS = { topicId: TOPIC, partition: 0, config: CONFIG }
 
@@ -78,37 +78,41 @@ class Harness {
   run(step: Step): void {
     switch (step.kind) {
       case 'append':
-        return this.append(step.batches, step.newEpoch)
+        this.append(step.batches, step.newEpoch)
+        break
       case 'drop':
         stage(this.log, makeBatch({ producerId: 1, baseSequence: 5 }), this.epoch + 1)
-        return this.log.dropStaged()
-      case 'trim': {
-        const offset = this.start + Math.floor(step.share * (this.end - this.start + 1))
-        this.log.advanceLogStart(Math.min(offset, this.end))
-        this.start = Math.min(offset, this.end)
-        return
-      }
+        this.log.dropStaged()
+        break
+      case 'trim':
+        this.start += Math.floor(step.share * (this.end - this.start + 1))
+        this.log.advanceLogStart(this.start)
+        break
       case 'truncate':
-        return this.truncate(this.start + Math.floor(step.share * (this.end - this.start + 1)))
+        this.truncate(this.start + Math.floor(step.share * (this.end - this.start + 1)))
+        break
       case 'roll':
-        return this.log.roll()
+        this.log.roll()
+        break
       case 'sync':
         sync(this.context, this.log)
         assert.equal(this.log.syncedEndOffset, this.log.logEndOffset)
-        return
+        break
       case 'checkpoint':
-        return this.checkpoint()
+        this.checkpoint()
+        break
       case 'idle':
         this.checkpoint()
         assert.equal(this.log.releaseIdle(), true)
-        return
+        break
       case 'wait':
         this.clock.ms += 700
-        return
+        break
       case 'reopen':
-        return this.reopen()
+        this.reopen()
+        break
       case 'loseIndexes':
-        return this.loseIndexes()
+        this.loseIndexes()
     }
   }
 
@@ -222,7 +226,10 @@ class Harness {
 
   checkLocate(offset: number, maxOffset: number): void {
     const place = this.log.locate(offset, maxOffset)
-    if (offset >= maxOffset) return assert.equal(place.kind, 'at-end')
+    if (offset >= maxOffset) {
+      assert.equal(place.kind, 'at-end')
+      return
+    }
     assert.equal(place.kind, 'found')
     const { segment, filePosition, fileEnd, exact, endExact } = { ...place }
     const bytes = readSegment(this.context, this.log, segment, filePosition, fileEnd)
