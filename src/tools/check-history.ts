@@ -98,8 +98,6 @@ export function checkHistory(operations: Iterable<HistoryOperation>): HistoryVer
 export class HistoryChecker {
   readonly #sent = new Map<string, SentValue>()
   readonly #partitions = new Map<string, PartitionEvidence>()
-  /** process -> its open send's values */
-  readonly #open = new Map<number, readonly HistoryRecord[]>()
   /** process and partition -> the last acknowledged offset of its sends */
   readonly #lastSent = new Map<string, number>()
   /** process and partition -> the next offset its reader expects */
@@ -135,7 +133,6 @@ export class HistoryChecker {
 
   #addSend(operation: SendOperation): void {
     if (operation.type === 'invoke') {
-      this.#open.set(operation.process, operation.records)
       for (const record of operation.records) {
         this.#sent.set(record.value, {
           outcome: 'open',
@@ -147,7 +144,6 @@ export class HistoryChecker {
       }
       return
     }
-    this.#open.delete(operation.process)
     let previous: HistoryRecord | undefined
     for (const record of operation.records) {
       const sent = this.#sent.get(record.value)

@@ -3,7 +3,8 @@
  * simulator, the crash suites and users' own tests; judged by check-history.
  *
  * Every operation is two lines of one process: `invoke`, then `ok` (it happened), `fail` (it did not happen) or `info`
- * (nobody knows: timeout, crash). A process has at most one open operation; one that is never closed counts as `info`.
+ * (nobody knows: timeout, crash). One that is never closed counts as `info`. A process sends and reads in the order of its
+ * lines; it may have several sends open, whose answers come in that order.
  *
  *   {"process":1,"type":"invoke","f":"send","records":[{"topic":"t","partition":0,"value":"v1"}]}
  *   {"process":1,"type":"ok","f":"send","records":[{"topic":"t","partition":0,"offset":7,"value":"v1"}]}
