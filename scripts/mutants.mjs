@@ -39,7 +39,18 @@ try {
 process.exit(exitCode)
 
 function plantAll() {
-  for (const part of ['src', 'workers', 'test', 'native-free-bench', 'demo', 'config', 'scripts', 'package.json', 'package-lock.json', 'tsconfig.json']) {
+  for (const part of [
+    'src',
+    'workers',
+    'test',
+    'native-free-bench',
+    'demo',
+    'config',
+    'scripts',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+  ]) {
     cpSync(join(root, part), join(copy, part), { recursive: true })
   }
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
@@ -67,12 +78,17 @@ function isCaught(mutant) {
   }
   const startedMs = Date.now()
   try {
-    writeFileSync(path, original.replace(mutant.find, () => mutant.replace))
+    writeFileSync(
+      path,
+      original.replace(mutant.find, () => mutant.replace),
+    )
     build()
     for (const suite of mutant.suites) {
       const result = runSuite(suite)
       if (!result.failed) continue
-      console.log(`caught   ${mutant.name.padEnd(36)} by ${suite} in ${((Date.now() - startedMs) / 1000).toFixed(1)} s: ${firstFailure(result.output)}`)
+      console.log(
+        `caught   ${mutant.name.padEnd(36)} by ${suite} in ${((Date.now() - startedMs) / 1000).toFixed(1)} s: ${firstFailure(result.output)}`,
+      )
       return true
     }
     return false
@@ -93,7 +109,11 @@ function build() {
 /** `suite` is a test file below dist/test, optionally followed by NAME=VALUE words for its environment. */
 function runSuite(suite) {
   const [file, ...variables] = suite.split(' ')
-  const environment = { ...process.env, MILLRACE_BUDGET_MS: '20000', ...Object.fromEntries(variables.map((variable) => variable.split('='))) }
+  const environment = {
+    ...process.env,
+    MILLRACE_BUDGET_MS: '20000',
+    ...Object.fromEntries(variables.map((variable) => variable.split('='))),
+  }
   const result = spawnSync(process.execPath, ['--test', '--test-reporter=tap', join('dist/test', file)], {
     cwd: copy,
     env: environment,

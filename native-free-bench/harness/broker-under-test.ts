@@ -45,12 +45,26 @@ export async function startBrokerUnderTest(options: BrokerOptions = {}): Promise
   const startedMs = performance.now()
   const child = spawn(
     process.execPath,
-    [...(options.nodeFlags ?? []), join(distRoot, 'src/cli/main.js'), 'start', '--data-dir', dataDir, '--listen', '127.0.0.1:0', '--kafka', 'off', ...(options.flags ?? [])],
+    [
+      ...(options.nodeFlags ?? []),
+      join(distRoot, 'src/cli/main.js'),
+      'start',
+      '--data-dir',
+      dataDir,
+      '--listen',
+      '127.0.0.1:0',
+      '--kafka',
+      'off',
+      ...(options.flags ?? []),
+    ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let output = ''
   const { url, readyMs } = await new Promise<{ url: string; readyMs: number }>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`the broker was not ready within ${START_TIMEOUT_MS} ms:\n${output}`)), START_TIMEOUT_MS)
+    const timer = setTimeout(
+      () => reject(new Error(`the broker was not ready within ${START_TIMEOUT_MS} ms:\n${output}`)),
+      START_TIMEOUT_MS,
+    )
     const onData = (chunk: Buffer) => {
       output += chunk.toString()
       const found = /ws:\/\/[0-9.]+:\d+/.exec(output)
@@ -88,7 +102,9 @@ export function removeDataDir(dataDir: string): void {
 /** User plus system seconds of a process; NaN where there is no /proc. */
 export function cpuSecondsOf(pid: number): number {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ')
     return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
   } catch {
     return Number.NaN

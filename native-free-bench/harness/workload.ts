@@ -105,7 +105,8 @@ export async function consumeRecords(client: Client, workload: ConsumeWorkload):
     const cursor = batch.reader()
     let expected = nextOffsets.get(batch.partition) ?? 0
     while (cursor.next()) {
-      if (cursor.offset !== expected++) throw new Error(`partition ${batch.partition}: offset ${cursor.offset}, expected ${expected - 1}`)
+      if (cursor.offset !== expected++)
+        throw new Error(`partition ${batch.partition}: offset ${cursor.offset}, expected ${expected - 1}`)
       checksum += touch(cursor.key as Uint8Array, cursor.value as Uint8Array)
       records++
     }

@@ -67,12 +67,46 @@ for (const size of sizes) {
     const results: Run[] = []
     for (let run = 0; run < runs; run++) results.push(await oneRun(size, fsync, records))
     const of = (pick: (run: Run) => number) => spreadOf(results.map(pick))
-    if (options.json) for (const { produce, consume } of results) console.log(`${JSON.stringify({ bench: 'produce', size, ...produce })}\n${JSON.stringify({ bench: 'consume', size, ...consume })}`)
+    if (options.json)
+      for (const { produce, consume } of results)
+        console.log(
+          `${JSON.stringify({ bench: 'produce', size, ...produce })}\n${JSON.stringify({ bench: 'consume', size, ...consume })}`,
+        )
     else {
       console.log(`${size} B, fsync ${fsync}, ${records} records, median of ${runs} (min–max)`)
-      console.log(`  produce  ${spreadText(of((run) => run.produce.recordsPerSec / 1000), 0)} k/s  ${spreadText(of((run) => run.produce.mibPerSec), 0)} MiB/s  broker CPU ${spreadText(of((run) => run.produceCpu), 2)} s/M  client CPU ${spreadText(of((run) => run.clientCpu), 2)} s/M`)
-      console.log(`  consume  ${spreadText(of((run) => run.consume.recordsPerSec / 1000), 0)} k/s  ${spreadText(of((run) => run.consume.mibPerSec), 0)} MiB/s  broker CPU ${spreadText(of((run) => run.consumeCpu), 2)} s/M`)
-      console.log(`  raw 1 MiB writes, same disk, same run: ${spreadText(of((run) => run.rawMibPerSec), 0)} MiB/s`)
+      console.log(
+        `  produce  ${spreadText(
+          of((run) => run.produce.recordsPerSec / 1000),
+          0,
+        )} k/s  ${spreadText(
+          of((run) => run.produce.mibPerSec),
+          0,
+        )} MiB/s  broker CPU ${spreadText(
+          of((run) => run.produceCpu),
+          2,
+        )} s/M  client CPU ${spreadText(
+          of((run) => run.clientCpu),
+          2,
+        )} s/M`,
+      )
+      console.log(
+        `  consume  ${spreadText(
+          of((run) => run.consume.recordsPerSec / 1000),
+          0,
+        )} k/s  ${spreadText(
+          of((run) => run.consume.mibPerSec),
+          0,
+        )} MiB/s  broker CPU ${spreadText(
+          of((run) => run.consumeCpu),
+          2,
+        )} s/M`,
+      )
+      console.log(
+        `  raw 1 MiB writes, same disk, same run: ${spreadText(
+          of((run) => run.rawMibPerSec),
+          0,
+        )} MiB/s`,
+      )
     }
   }
 }

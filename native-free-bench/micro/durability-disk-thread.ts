@@ -9,7 +9,7 @@
 import { closeSync, fdatasyncSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
-import { inBenchFolder, isSmoke, overRounds, percentile, printTable } from './durability-common.ts'
+import { inBenchFolder, isSmoke, overRounds, percentile, printTable } from '../harness/durability-common.ts'
 
 const CHUNK_BYTES = 1024 * 1024
 const READ_BYTES = 64 * 1024

@@ -10,7 +10,7 @@
  */
 import { closeSync, fdatasyncSync, fsyncSync, ftruncateSync, openSync, writeSync, writevSync } from 'node:fs'
 import { join } from 'node:path'
-import { inBenchFolder, isSmoke, overRounds, percentile, printTable } from './durability-common.ts'
+import { inBenchFolder, isSmoke, overRounds, percentile, printTable } from '../harness/durability-common.ts'
 
 const SMALL_APPEND_BYTES = 4096
 const LARGE_APPENDS_BYTES = isSmoke ? [65536] : [16384, 65536, 262144, 1048576]

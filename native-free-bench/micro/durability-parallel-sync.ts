@@ -7,7 +7,7 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
-import { inBenchFolder, isSmoke, overRounds, percentile, printTable } from './durability-common.ts'
+import { inBenchFolder, isSmoke, overRounds, percentile, printTable } from '../harness/durability-common.ts'
 
 const FILES = 32
 const APPEND_BYTES = 4096

@@ -10,10 +10,15 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import {
+  type BrokerUnderTest,
+  makeDataDir,
+  removeDataDir,
+  startBrokerUnderTest,
+} from '../../native-free-bench/harness/broker-under-test.ts'
 import { SeededPrng } from '../../src/base/prng.ts'
 import { type Client, connect, type Producer } from '../../src/client/index.ts'
 import { type Anomaly, HistoryChecker } from '../../src/tools/check-history.ts'
-import { type BrokerUnderTest, makeDataDir, removeDataDir, startBrokerUnderTest } from '../../native-free-bench/harness/broker-under-test.ts'
 import { budgetMs, environmentNumber, freshSeed, withinBudget } from '../support/budget.ts'
 
 const TOPIC = 'load'
@@ -30,7 +35,13 @@ class Ledger {
   #line = 0
 
   invoke(process: number, partition: number, value: string): void {
-    this.checker.add({ f: 'send', type: 'invoke', process, line: ++this.#line, records: [{ topic: TOPIC, partition, value }] })
+    this.checker.add({
+      f: 'send',
+      type: 'invoke',
+      process,
+      line: ++this.#line,
+      records: [{ topic: TOPIC, partition, value }],
+    })
   }
 
   settle(process: number, type: 'ok' | 'info', record: { partition: number; offset?: number; value: string }): void {
@@ -39,9 +50,20 @@ class Ledger {
   }
 
   poll(partition: number, offset: number, value: string): void {
-    assert.equal(offset, this.nextOffsets[partition], `partition ${partition}: offset ${offset} follows ${this.nextOffsets[partition]! - 1}`)
+    assert.equal(
+      offset,
+      this.nextOffsets[partition],
+      `partition ${partition}: offset ${offset} follows ${this.nextOffsets[partition]! - 1}`,
+    )
     this.nextOffsets[partition] = offset + 1
-    this.checker.add({ f: 'poll', type: 'ok', process: 99, line: ++this.#line, final: true, records: [{ topic: TOPIC, partition, offset, value }] })
+    this.checker.add({
+      f: 'poll',
+      type: 'ok',
+      process: 99,
+      line: ++this.#line,
+      final: true,
+      records: [{ topic: TOPIC, partition, offset, value }],
+    })
   }
 
   fatalAnomalies(): Anomaly[] {
@@ -127,7 +149,13 @@ function brokerFlags(port: number, shards: number): string[] {
   return ['--shards', String(shards), ...(port === 0 ? [] : ['--listen', `127.0.0.1:${port}`])]
 }
 
-async function oneCycle(context: { broker: BrokerUnderTest; ledger: Ledger; prng: SeededPrng; survivor: Load; cycle: number }): Promise<void> {
+async function oneCycle(context: {
+  broker: BrokerUnderTest
+  ledger: Ledger
+  prng: SeededPrng
+  survivor: Load
+  cycle: number
+}): Promise<void> {
   const { broker, ledger, prng, cycle } = context
   const reader = await connect(broker.url)
   if (cycle === 0) await reader.admin.topics.create(TOPIC, { partitions: PARTITIONS })
@@ -159,7 +187,13 @@ test('kill -9 under load: no acknowledged record is lost, doubled or moved', { t
     const admin = await connect(broker.url)
     await admin.admin.topics.create(TOPIC, { partitions: PARTITIONS, ifNotExists: true })
     await admin.close()
-    const survivor = new Load(survivingClient.producer(TOPIC, { deliveryTimeoutMs: RETRY_TIMEOUT_MS }), ledger, 1, new SeededPrng(seed + 1), 0)
+    const survivor = new Load(
+      survivingClient.producer(TOPIC, { deliveryTimeoutMs: RETRY_TIMEOUT_MS }),
+      ledger,
+      1,
+      new SeededPrng(seed + 1),
+      0,
+    )
     const survivorRun = survivor.run()
     while (withinBudget({ startedMs, done: cycle, asked, budgetMs: limitMs })) {
       await oneCycle({ broker, ledger, prng, survivor, cycle: cycle + 1 })
@@ -177,7 +211,11 @@ test('kill -9 under load: no acknowledged record is lost, doubled or moved', { t
       `kill-9: reached ${cycle} cycles, ${ledger.acknowledged} acknowledged, ${verdict.polled} read, ${survived} of unknown fate; seed ${seed}; ` +
         `0 failures in ${cycle} bound the rate at ${(3 / Math.max(1, cycle)).toFixed(4)}`,
     )
-    assert.deepEqual(ledger.fatalAnomalies().slice(0, 10), [], `repeat: npm run test:crash -- --only kill-9 --seed ${seed} --cycles ${cycle}`)
+    assert.deepEqual(
+      ledger.fatalAnomalies().slice(0, 10),
+      [],
+      `repeat: npm run test:crash -- --only kill-9 --seed ${seed} --cycles ${cycle}`,
+    )
     assert.ok(ledger.acknowledged > 0, 'something was acknowledged')
   } finally {
     await broker.stop('SIGKILL')

@@ -20,7 +20,12 @@ export function freshSeed(): number {
 }
 
 /** True while a run that began at `startedMs` (performance.now) may go on: within its budget, or until `asked` rounds are done. */
-export function withinBudget(options: { startedMs: number; done: number; asked: number | undefined; budgetMs: number }): boolean {
+export function withinBudget(options: {
+  startedMs: number
+  done: number
+  asked: number | undefined
+  budgetMs: number
+}): boolean {
   if (options.asked !== undefined) return options.done < options.asked
   return performance.now() - options.startedMs < options.budgetMs
 }

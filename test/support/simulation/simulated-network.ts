@@ -164,7 +164,9 @@ export class SimulatedNetwork {
       onGone()
       link.isOpen = false
       this.#links.delete(link)
-      this.#time.after(0, 'refused', () => request.handlers.onClose({ code: 1006, text: answer.text, httpStatus: answer.status }))
+      this.#time.after(0, 'refused', () =>
+        request.handlers.onClose({ code: 1006, text: answer.text, httpStatus: answer.status }),
+      )
       return
     }
     const socket = this.#socket(link, request.handlers, answer.context)
