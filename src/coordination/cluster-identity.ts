@@ -10,17 +10,22 @@ export interface ClusterIdentity {
   readonly incarnation: Incarnation
 }
 
-/** Begins a new incarnation of `nodeId`, durably. `newId` makes the cluster id where the store is new. */
-export async function beginIncarnation(
-  store: MetadataStore,
-  nodeId: number,
-  newId: () => string,
-): Promise<ClusterIdentity> {
+export interface IncarnationOptions {
+  readonly nodeId: number
+  /** Makes the cluster id where the store is new. */
+  readonly newId: () => string
+  /** What the data dir counts: the incarnation is not below it. */
+  readonly atLeast?: Incarnation
+}
+
+/** Begins a new incarnation of the node, durably. */
+export async function beginIncarnation(store: MetadataStore, options: IncarnationOptions): Promise<ClusterIdentity> {
+  const { nodeId, newId, atLeast = 1 } = options
   const clusterId = await clusterIdOf(store, newId)
   const key = nodeKey(nodeId)
   const stored = await store.get(key)
   const last = stored === undefined ? 0 : decodeState<NodeState>(key, stored.value).incarnation
-  const incarnation = (last + 1) as Incarnation
+  const incarnation = Math.max(last + 1, atLeast) as Incarnation
   const unchanged: StoreCondition =
     stored === undefined ? { kind: 'absent', key } : { kind: 'revision', key, modRevision: stored.modRevision }
   const state: NodeState = { incarnation }
