@@ -78,7 +78,7 @@ class PageMemory {
     this.#memory = memory
     this.#pagesAt = pagesAt(this.pageCount)
     assert(
-      memory.byteLength === this.#pagesAt + this.pageBytes * this.pageCount,
+      this.pageCount > 0 && memory.byteLength === this.#pagesAt + this.pageBytes * this.pageCount,
       `page pool of ${this.pageCount} pages of ${this.pageBytes} bytes is not ${memory.byteLength} bytes long`,
     )
   }

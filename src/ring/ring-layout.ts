@@ -63,9 +63,12 @@ export function payloadBytesMaxOf(capacityBytes: number): number {
 
 /** The smallest capacity whose frames may carry `payloadBytes`. */
 export function ringCapacityFor(payloadBytes: number): number {
+  assert(
+    payloadBytes <= payloadBytesMaxOf(RING_CAPACITY_BYTES_MAX),
+    `no ring carries payloads of ${payloadBytes} bytes`,
+  )
   let capacityBytes = RING_CAPACITY_BYTES_MIN
   while (payloadBytesMaxOf(capacityBytes) < payloadBytes) capacityBytes *= 2
-  assert(capacityBytes <= RING_CAPACITY_BYTES_MAX, `no ring carries payloads of ${payloadBytes} bytes`)
   return capacityBytes
 }
 

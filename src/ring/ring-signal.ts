@@ -107,6 +107,7 @@ export class RingSignal {
 export class Doorbell {
   readonly #words: Int32Array
   readonly #onRing: () => void
+  readonly #wakeTask = (): void => this.#wake()
   /** The sequence before the rings were last looked at. */
   #seen: number
   #state: 'idle' | 'armed' | 'closed' = 'idle'
@@ -130,8 +131,8 @@ export class Doorbell {
     // No timeout: with one V8 keeps waiter and timer until it fires, however soon the ring comes.
     // Compares under the futex's lock: this is the look again after the flag is up.
     const outcome = Atomics.waitAsync(this.#words, SEQUENCE_WORD, this.#seen)
-    if (outcome.async) void outcome.value.then(this.#wake)
-    else setImmediate(this.#wake).unref()
+    if (outcome.async) void outcome.value.then(this.#wakeTask)
+    else setImmediate(this.#wakeTask).unref()
   }
 
   /** No onRing after this. */
@@ -143,7 +144,7 @@ export class Doorbell {
     Atomics.notify(this.#words, SEQUENCE_WORD)
   }
 
-  readonly #wake = (): void => {
+  #wake(): void {
     if (this.#state !== 'armed') return
     this.#state = 'idle'
     Atomics.store(this.#words, WAITING_WORD, 0)

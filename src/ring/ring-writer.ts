@@ -89,15 +89,14 @@ export class RingWriter {
     return frameIndex + HEADER_BYTES
   }
 
-  /** Whether a claim of this size would succeed now, wherever the tail stands; claims nothing, asks nobody for room. */
+  /** Whether a claim of this size succeeds now. Claims nothing; on false the reader is asked for room, as by claim(). */
   hasRoom(payloadBytes: number, priority: FramePriority): boolean {
-    const limitBytes = priority === 'control' ? this.capacityBytes : this.#dataLimitBytes
     const frameBytes = frameBytesOf(payloadBytes)
     const bytesToEnd = this.capacityBytes - (this.#claimed & this.#mask)
-    const claimBytes = frameBytes <= bytesToEnd ? frameBytes : bytesToEnd + frameBytes
-    if (((this.#claimed - this.#head) | 0) + claimBytes <= limitBytes) return true
-    this.#head = Atomics.load(this.#words, HEAD_WORD)
-    return ((this.#claimed - this.#head) | 0) + claimBytes <= limitBytes
+    const paddingBytes = frameBytes <= bytesToEnd ? 0 : bytesToEnd
+    const limitBytes = priority === 'control' ? this.capacityBytes : this.#dataLimitBytes
+    const usedBytesMax = limitBytes - paddingBytes - frameBytes
+    return ((this.#claimed - this.#head) | 0) <= usedBytesMax || this.#findRoom(usedBytesMax)
   }
 
   /** Makes every frame claimed since the last publish visible. Wakes nobody: ring the reader's signal afterwards. */

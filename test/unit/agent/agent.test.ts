@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Agent } from '../../../src/agent/agent.ts'
+import { AgentInvoker } from '../../../src/agent/agent-invoker.ts'
+import { runAgent } from '../../../src/agent/agent-runner.ts'
+
+/** Works `turns` times, then idles; done after `idleTurns` idle ones. */
+class CountingAgent implements Agent {
+  readonly name = 'counting'
+  closed = 0
+  #turns: number
+  #idleTurns: number
+  readonly #deadlineMs: number
+  constructor(options: { turns: number; idleTurns: number; deadlineMs?: number }) {
+    this.#turns = options.turns
+    this.#idleTurns = options.idleTurns
+    this.#deadlineMs = options.deadlineMs ?? Number.POSITIVE_INFINITY
+  }
+  get isDone(): boolean {
+    return this.#idleTurns === 0
+  }
+  doWork(): number {
+    if (this.#turns > 0) return this.#turns--
+    this.#idleTurns--
+    return 0
+  }
+  deadlineMs(): number {
+    return this.#deadlineMs
+  }
+  close(): void {
+    this.closed++
+  }
+}
+
+function harness(nowMs = 100) {
+  const waits: { sequence: number; timeoutMs: number }[] = []
+  let sequence = 0
+  return {
+    waits,
+    options: {
+      clock: { nowMs: () => 0, monotonicMs: () => nowMs },
+      signal: {
+        sequence: () => sequence++,
+        wait: (seen: number, timeoutMs: number) => void waits.push({ sequence: seen, timeoutMs }),
+      },
+    },
+  }
+}
+
+describe('runAgent', () => {
+  test('waits only after an idle turn, with the sequence from before it, up to the deadline', () => {
+    const { waits, options } = harness()
+    const agent = new CountingAgent({ turns: 2, idleTurns: 2, deadlineMs: 130 })
+    runAgent(agent, options)
+    assert.deepEqual(waits, [{ sequence: 2, timeoutMs: 30 }])
+    assert.equal(agent.closed, 1)
+  })
+
+  test('bounds a wait without deadline, and does not wait for one that has passed', () => {
+    const bounded = harness()
+    runAgent(new CountingAgent({ turns: 0, idleTurns: 2 }), { ...bounded.options, waitMsMax: 50 })
+    assert.deepEqual(bounded.waits, [{ sequence: 0, timeoutMs: 50 }])
+    const late = harness()
+    runAgent(new CountingAgent({ turns: 0, idleTurns: 3, deadlineMs: 99 }), late.options)
+    assert.deepEqual(late.waits, [])
+  })
+
+  test('closes once and throws on what the agent throws', () => {
+    const agent = new CountingAgent({ turns: 1, idleTurns: 1 })
+    agent.doWork = () => {
+      throw new Error('broken')
+    }
+    assert.throws(() => runAgent(agent, harness().options), /broken/)
+    assert.equal(agent.closed, 1)
+  })
+})
+
+describe('AgentInvoker', () => {
+  test('steps all until idle, answers the earliest deadline, closes once', () => {
+    const agents = [
+      new CountingAgent({ turns: 3, idleTurns: 9, deadlineMs: 7 }),
+      new CountingAgent({ turns: 1, idleTurns: 9, deadlineMs: 5 }),
+    ]
+    const invoker = new AgentInvoker(agents)
+    assert.equal(invoker.runUntilIdle(), 3)
+    assert.equal(invoker.deadlineMs(), 5)
+    assert.equal(invoker.isDone, false)
+    invoker.close()
+    invoker.close()
+    assert.deepEqual(
+      agents.map((agent) => agent.closed),
+      [1, 1],
+    )
+  })
+
+  test('does not run for ever, and closes all when one throws', () => {
+    const busy = new CountingAgent({ turns: 1000, idleTurns: 1 })
+    assert.throws(() => new AgentInvoker([busy]).runUntilIdle(10), /counting were not idle after 10 rounds/)
+    const broken = new CountingAgent({ turns: 1, idleTurns: 1 })
+    broken.doWork = () => {
+      throw new Error('broken')
+    }
+    assert.throws(() => new AgentInvoker([busy, broken]).turn(), /broken/)
+    assert.deepEqual([busy.closed, broken.closed], [1, 1])
+  })
+})
