@@ -1,0 +1,104 @@
+/**
+ * Golden files of a partition's folder: annotated hex that must be read, and written, to the byte; and no changed bit of one
+ * is believed. Nothing writes these files: a change that breaks one breaks the data of users.
+ */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { bytesOfHex, hexOf } from '../../src/base/bytes.ts'
+import { decodeLeaderEpochs, encodeLeaderEpochs } from '../../src/log/leader-epoch-cache.ts'
+import { OffsetIndex } from '../../src/log/offset-index.ts'
+import { ProducerState } from '../../src/log/producer-state.ts'
+import { TimeIndex } from '../../src/log/time-index.ts'
+
+/** Bytes of an annotated file: everything after a # is comment. Tests run from dist/; the files stay in test/. */
+function golden(name: string): Uint8Array {
+  const text = readFileSync(new URL(`../../../test/golden/log/${name}.hex`, import.meta.url), 'utf8')
+  return bytesOfHex(text.replaceAll(/#.*/g, '').replaceAll(/\s/g, ''))
+}
+
+/** Every single changed bit and every shorter file is refused. */
+function checkDamage(bytes: Uint8Array, decode: (bytes: Uint8Array) => { readonly kind: string }): void {
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const damaged = bytes.slice()
+    damaged[bit >> 3]! ^= 1 << (bit & 7)
+    assert.equal(decode(damaged).kind, 'unreadable', `bit ${bit & 7} of byte ${bit >> 3} turned`)
+  }
+  for (let length = 0; length < bytes.length; length++) {
+    assert.equal(decode(bytes.subarray(0, length)).kind, 'unreadable', `cut to ${length} bytes`)
+  }
+  assert.equal(decode(new Uint8Array([...bytes, 0])).kind, 'unreadable', 'a byte too many')
+}
+
+test('offset index', () => {
+  const bytes = golden('offset-index')
+  const read = OffsetIndex.decode(bytes)
+  assert.ok(read.kind === 'present')
+  const { index, meta } = read.value
+  assert.deepEqual(meta, { baseOffset: 1000, coveredBytes: 40_000, createdMs: 1_700_000_000_000 })
+  assert.equal(index.filePositionAt(index.floor(39)), 0)
+  assert.equal(index.filePositionAt(index.floor(40)), 20_000)
+  assert.equal(index.filePositionAt(index.floor(90)), 36_384)
+  assert.equal(hexOf(index.encode(meta)), hexOf(bytes))
+  const written = new OffsetIndex()
+  written.note(0, 0)
+  written.note(40, 20_000)
+  written.note(41, 30_000)
+  written.note(90, 36_384)
+  assert.equal(hexOf(written.encode(meta)), hexOf(bytes))
+  checkDamage(bytes, OffsetIndex.decode)
+})
+
+test('time index', () => {
+  const bytes = golden('time-index')
+  const read = TimeIndex.decode(bytes)
+  assert.ok(read.kind === 'present')
+  const { index, meta } = read.value
+  assert.deepEqual(meta, { baseOffset: 1000, coveredBytes: 40_000, maxTimestampMs: 8000 })
+  assert.equal(index.startOf(7000), 0)
+  assert.equal(index.startOf(7001), 50)
+  assert.equal(index.startOf(9000), 90)
+  assert.equal(hexOf(index.encode(meta)), hexOf(bytes))
+  checkDamage(bytes, TimeIndex.decode)
+})
+
+test('producer snapshot', () => {
+  const bytes = golden('producer-snapshot')
+  const read = ProducerState.decode(bytes)
+  assert.ok(read.kind === 'present')
+  assert.equal(read.value.endOffset, 1006)
+  assert.deepEqual(read.value.state.describe(), [
+    { producerId: 7, epoch: 2, batches: [{ lastSequence: 0, baseOffset: 1000, lastOffset: 1001 }] },
+    {
+      producerId: 8,
+      epoch: 0,
+      batches: [
+        { lastSequence: 0, baseOffset: 1002, lastOffset: 1002 },
+        { lastSequence: 3, baseOffset: 1003, lastOffset: 1005 },
+      ],
+    },
+  ])
+  assert.equal(hexOf(read.value.state.encode(1006)), hexOf(bytes))
+  checkDamage(bytes, (damaged) => ProducerState.decode(damaged))
+})
+
+test('leader epochs: a torn last entry is not there yet, anything else damaged is unreadable', () => {
+  const bytes = golden('leader-epochs')
+  const entries: [number, number][] = [
+    [0, 0],
+    [3, 1000],
+  ]
+  assert.deepEqual(decodeLeaderEpochs(bytes), { kind: 'present', value: { entries, wholeBytes: 40 } })
+  assert.equal(hexOf(encodeLeaderEpochs(entries)), hexOf(bytes))
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const damaged = bytes.slice()
+    damaged[bit >> 3]! ^= 1 << (bit & 7)
+    const read = decodeLeaderEpochs(damaged)
+    if (bit >> 3 < 24) assert.equal(read.kind, 'unreadable', `byte ${bit >> 3}`)
+    else assert.deepEqual(read, { kind: 'present', value: { entries: [[0, 0]], wholeBytes: 24 } }, `byte ${bit >> 3}`)
+  }
+  for (let length = 24; length < 40; length++) {
+    const read = decodeLeaderEpochs(bytes.subarray(0, length))
+    assert.deepEqual(read, { kind: 'present', value: { entries: [[0, 0]], wholeBytes: 24 } })
+  }
+})
