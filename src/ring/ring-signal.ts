@@ -132,7 +132,8 @@ export class Doorbell {
     // Compares under the futex's lock: this is the look again after the flag is up.
     const outcome = Atomics.waitAsync(this.#words, SEQUENCE_WORD, this.#seen)
     if (outcome.async) void outcome.value.then(this.#wakeTask)
-    else setImmediate(this.#wakeTask).unref()
+    // Not unref'd: the loop would sleep in epoll with an unref'd immediate in its queue. It holds the process for one turn.
+    else setImmediate(this.#wakeTask)
   }
 
   /** No onRing after this. */

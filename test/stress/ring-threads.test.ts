@@ -11,7 +11,7 @@ import { Worker } from 'node:worker_threads'
 import { systemClock } from '../../src/base/node/system-clock.ts'
 import { SeededPrng } from '../../src/base/prng.ts'
 import { createRing } from '../../src/ring/ring-layout.ts'
-import { createSignals, Doorbell } from '../../src/ring/ring-signal.ts'
+import { createSignals, Doorbell, RingSignal } from '../../src/ring/ring-signal.ts'
 import { createShardChannel, openGatewaySide, openShardSide, type ShardChannel } from '../../src/ring/shard-channel.ts'
 import { checkFrame, fillFrame, STRESS_END, STRESS_FRAME, STRESS_PAGE } from './ring-frames.ts'
 
@@ -194,6 +194,19 @@ describe('an armed doorbell', () => {
     const script = `import { createSignals, Doorbell } from '${signal}'; new Doorbell(createSignals(), () => {}).arm()`
     const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000 })
     assert.deepEqual([result.status, result.signal], [0, null])
+  })
+
+  test('that was rung before it was armed is answered in the next turn, not at the next timer', async () => {
+    const memory = createSignals()
+    const keepAlive = setInterval(() => undefined, 5000)
+    const startMs = systemClock.monotonicMs()
+    await new Promise<void>((resolve) => {
+      const doorbell = new Doorbell(memory, resolve)
+      new RingSignal(memory).ring()
+      doorbell.arm()
+    })
+    clearInterval(keepAlive)
+    assert.ok(systemClock.monotonicMs() - startMs < 4000)
   })
 
   test('wakes a main thread that sleeps in its event loop at once, not at its next timer', async () => {

@@ -207,29 +207,32 @@ for (const engine of ['uws', 'ws'] as const) {
     }))
 
   test(`${engine}: a reader that stalls holds no pages, and gets everything when it reads again`, () =>
-    withGateway({ shards: 1, settings: { 'limits.connectionSendBytes': '64KiB' }, pageCount: 1024 }, async (fixture) => {
-      const client = await BareClient.hello(fixture.url)
-      const topicId = await makeTopic(client, 'orders', 1)
-      const batch = fakeBatch(700_000)
-      const { request, body } = produceTo(topicId, [[0, batch]])
-      await client.call(protocol.produce, request, body)
-      client.socket.pause()
-      const ids = Array.from({ length: 40 }, () =>
-        client.sendFrame(1, protocol.fetch.encodeRequest(fetchFrom(topicId, [[0, 0]]))),
-      )
-      await until(() => [...fixture.gateway.pool.all].every((connection) => !connection.hasRoom), 'it is stalled')
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      const connection = [...fixture.gateway.pool.all][0]!
-      assert.ok(connection.bufferedBytes < 8 * (1 << 20), `${connection.bufferedBytes} bytes are buffered`)
-      if (engine === 'uws') await until(() => pagesInUse(fixture) === 0, 'no page is held')
-      client.socket.resume()
-      for (const id of ids) {
-        const frame = await client.reply(id)
-        assert.deepEqual(Buffer.compare(Buffer.from(frame.body), batch), 0)
-      }
-      await until(() => pagesInUse(fixture) === 0, 'all pages are free')
-      client.close()
-    }))
+    withGateway(
+      { shards: 1, settings: { 'limits.connectionSendBytes': '64KiB' }, pageCount: 1024 },
+      async (fixture) => {
+        const client = await BareClient.hello(fixture.url)
+        const topicId = await makeTopic(client, 'orders', 1)
+        const batch = fakeBatch(700_000)
+        const { request, body } = produceTo(topicId, [[0, batch]])
+        await client.call(protocol.produce, request, body)
+        client.socket.pause()
+        const ids = Array.from({ length: 40 }, () =>
+          client.sendFrame(1, protocol.fetch.encodeRequest(fetchFrom(topicId, [[0, 0]]))),
+        )
+        await until(() => [...fixture.gateway.pool.all].every((connection) => !connection.hasRoom), 'it is stalled')
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        const connection = [...fixture.gateway.pool.all][0]!
+        assert.ok(connection.bufferedBytes < 8 * (1 << 20), `${connection.bufferedBytes} bytes are buffered`)
+        if (engine === 'uws') await until(() => pagesInUse(fixture) === 0, 'no page is held')
+        client.socket.resume()
+        for (const id of ids) {
+          const frame = await client.reply(id)
+          assert.deepEqual(Buffer.compare(Buffer.from(frame.body), batch), 0)
+        }
+        await until(() => pagesInUse(fixture) === 0, 'all pages are free')
+        client.close()
+      },
+    ))
 
   test(`${engine}: a shard that fails takes its partitions offline, the others serve; a second storage failure takes all`, () =>
     withGateway({ shards: 3 }, async (fixture) => {

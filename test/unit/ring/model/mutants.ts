@@ -167,7 +167,7 @@ export const mutants: readonly MutantCase[] = [
     name: 'the doorbell does not come back when it was rung before it was armed',
     module: 'ring-signal',
     program: 'doorbell',
-    edits: [['setImmediate(this.#wakeTask).unref();', 'this.rings++;']],
+    edits: [['setImmediate(this.#wakeTask);', 'this.rings++;']],
     found: /a wake-up was lost/,
   },
   {

@@ -65,9 +65,8 @@ export class ModelLoop {
     this.#tasks.length = 0
   }
 
-  readonly setImmediate = (task: () => Steps): { unref(): void } => {
+  readonly setImmediate = (task: () => Steps): void => {
     this.#tasks.push(task)
-    return { unref: () => undefined }
   };
 
   /** Atomics.waitAsync of a rewritten Doorbell. */
