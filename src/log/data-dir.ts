@@ -240,6 +240,12 @@ function takeLock(files: FileSystem, path: string, probe: ProcessProbe): void {
   }
 }
 
+/** Pid of the living process that holds the data dir, for tools that only look; undefined when nobody does. */
+export function lockHolder(files: FileSystem, path: string, probe: ProcessProbe): number | undefined {
+  const holder = readHolder(files, `${path}/${LOCK_FILE}`)
+  return holder !== undefined && isAlive(holder, probe) ? holder.pid : undefined
+}
+
 function createExclusively(files: FileSystem, name: string, holder: LockHolder): boolean {
   try {
     const fd = files.open(name, 'create-new')

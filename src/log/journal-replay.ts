@@ -68,6 +68,18 @@ export function replayJournals(files: FileSystem, plan: RecoveryPlan): JournalRe
   }
 }
 
+/** What the journals hold, without writing anything: faults become notes of the plan. Returns the entries that count. */
+export function inspectJournals(files: FileSystem, plan: RecoveryPlan): { entries: number; damagedEntries: number } {
+  let entries = 0
+  let damagedEntries = 0
+  for (const journal of plan.journals) {
+    const counted = chooseEntries(readJournal(files, journal, plan), journal, plan.notes)
+    entries += counted.entries.length
+    damagedEntries += counted.damaged
+  }
+  return { entries, damagedEntries }
+}
+
 /** Every valid entry of both halves, by sequence. */
 function readJournal(files: FileSystem, journal: JournalToReplay, plan: RecoveryPlan): FoundEntry[] {
   const halves: { name: string; bytes: Uint8Array; header: JournalFileHeader | string }[] = []

@@ -1,0 +1,356 @@
+/**
+ * Verify: looks at every byte of a stopped data dir and says what is wrong; with `repair`, mends what can be mended and says
+ * what is lost.
+ *
+ * Thread      a process of its own (`npm run verify`), or a test; blocks
+ * Invariants  without repair nothing is written; with it nothing is cut before a copy lies in quarantine/, and damaged
+ *             partitions are the only ones that lose anything
+ * Ordering    repair = a start: lock, incarnation, journals replayed, partitions recovered, damaged ones cut at the first
+ *             damage, one checkpoint, clean stop
+ * Failure     StorageError, DataDirError (in use, unreadable identity)
+ */
+import { type FileSystem, StorageError } from '../io/file-system.ts'
+import { partitionFolder } from '../model/ids.ts'
+import { BatchWalk, findBatchAfter } from './batch-walk.ts'
+import { readChecked } from './checked-file.ts'
+import { setSuffixAside } from './damaged-suffix.ts'
+import {
+  closeDataDirCleanly,
+  DataDirError,
+  listPartitionFolders,
+  lockHolder,
+  openDataDir,
+  type ProcessProbe,
+  readIdentity,
+  STATE_FOLDER,
+} from './data-dir.ts'
+import { finishRecovery, partitionsToRecover } from './data-dir-recovery.ts'
+import { readWholeFile } from './durable-file.ts'
+import { FolderReplay } from './folder-replay.ts'
+import { SegmentIndexes } from './index-cache.ts'
+import { inspectJournals, replayJournals } from './journal-replay.ts'
+import { decodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
+import { type PartitionRecovery, recoverPartition } from './log-recovery.ts'
+import { OffsetIndex } from './offset-index.ts'
+import { ProducerState, parseProducerSnapshotName } from './producer-state.ts'
+import {
+  boundsByFolder,
+  type PartitionBounds,
+  planRecovery,
+  type RecoveryPlan,
+  unknownBounds,
+} from './recovery-plan.ts'
+import { parseSegmentFileName, segmentFileName } from './segment.ts'
+import { type Finding, IndexCheck } from './segment-check.ts'
+import { TimeIndex } from './time-index.ts'
+
+const EPOCHS_BYTES_MAX = 64 * 1024 * 1024
+
+export interface VerifyOptions {
+  readonly dataDir: string
+  readonly probe: ProcessProbe
+  readonly readBytes?: number
+}
+
+export interface VerifyReport {
+  readonly findings: readonly Finding[]
+  readonly partitions: number
+  readonly segments: number
+  readonly batches: number
+  readonly bytes: number
+}
+
+/** Reads everything, changes nothing. */
+export function verifyDataDir(files: FileSystem, options: VerifyOptions): VerifyReport {
+  const { dataDir } = options
+  const holder = lockHolder(files, dataDir, options.probe)
+  if (holder !== undefined)
+    throw new DataDirError('LOCKED', `the data dir '${dataDir}' is in use by process ${holder}: stop it first`)
+  const identity = readIdentity(files, dataDir)
+  if (identity === undefined) throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
+  const plan = planRecovery(files, { dataDir, incarnation: identity.incarnation + 1 })
+  const journals = inspectJournals(files, plan)
+  const verify = new DataDirVerify(files, plan, options.readBytes)
+  for (const note of plan.notes) verify.add({ kind: 'state', file: STATE_FOLDER, text: note })
+  if (journals.damagedEntries > 0)
+    verify.add({
+      kind: 'damage',
+      file: STATE_FOLDER,
+      text: `${journals.damagedEntries} synced journal entries are lost`,
+    })
+  verify.run()
+  return verify.report
+}
+
+type FindingInput = Pick<Finding, 'kind' | 'file' | 'text'> & Partial<Finding>
+
+class DataDirVerify {
+  readonly #files: FileSystem
+  readonly #plan: RecoveryPlan
+  readonly #walk: BatchWalk
+  readonly #findings: Finding[] = []
+  readonly #counts = { partitions: 0, segments: 0, batches: 0, bytes: 0 }
+
+  constructor(files: FileSystem, plan: RecoveryPlan, readBytes?: number) {
+    this.#files = files
+    this.#plan = plan
+    this.#walk = new BatchWalk(files, readBytes)
+  }
+
+  get report(): VerifyReport {
+    return { findings: this.#findings, ...this.#counts }
+  }
+
+  add(finding: FindingInput): void {
+    this.#findings.push({ filePosition: 0, fromOffset: -1, toOffset: -1, ...finding })
+  }
+
+  run(): void {
+    const { dataDir, unnamedLogStart } = this.#plan
+    const bounds = boundsByFolder(this.#plan)
+    const folders = listPartitionFolders(this.#files, dataDir)
+    for (const { name, topicId, partition } of folders)
+      this.#checkFolder(name, bounds.get(name) ?? unknownBounds(topicId, partition, unnamedLogStart))
+    const present = new Set(folders.map((folder) => folder.name))
+    for (const [name, wanted] of bounds)
+      if (!present.has(name) && wanted.syncedEnd > Math.max(0, wanted.logStartOffset))
+        this.add({
+          kind: 'damage',
+          file: name,
+          text: `is missing, offsets up to ${wanted.syncedEnd} were acknowledged`,
+          toOffset: wanted.syncedEnd,
+        })
+  }
+
+  #checkFolder(name: string, bounds: PartitionBounds): void {
+    this.#counts.partitions++
+    const path = `${this.#plan.dataDir}/${name}`
+    const names = this.#files.list(path)
+    const bases: number[] = []
+    for (const entry of names) {
+      const parsed = parseSegmentFileName(entry)
+      if (parsed?.suffix === '.log') bases.push(parsed.baseOffset)
+    }
+    bases.sort((left, right) => left - right)
+    let expected = Math.max(0, bounds.logStartOffset)
+    if (bases[0] !== undefined && (bounds.logStartOffset < 0 || bases[0] <= expected)) expected = bases[0]
+    const epochs = this.#readEpochs(name)
+    for (const base of bases) {
+      if (base !== expected)
+        this.#addLost(name, bounds, {
+          ...{ file: `${name}/${segmentFileName(base, '.log')}`, fromOffset: expected, toOffset: base },
+          text: `offsets ${expected} to ${base} have no segment`,
+        })
+      expected = this.#checkSegment(name, base, bounds, epochs)
+    }
+    if (expected < bounds.syncedEnd)
+      this.add({
+        ...{ kind: 'damage', file: name, fromOffset: expected, toOffset: bounds.syncedEnd },
+        text: `the log ends at offset ${expected}, offsets up to ${bounds.syncedEnd} were acknowledged`,
+      })
+    this.#checkSnapshots(name, names, expected)
+  }
+
+  /** Damage, or, past every bound, what the next recovery will judge. */
+  #addLost(name: string, bounds: PartitionBounds, finding: Omit<FindingInput, 'kind'>): void {
+    const isSettled = (finding.fromOffset ?? 0) < Math.max(bounds.syncedEnd, bounds.recoveryPoint)
+    this.add({ ...finding, kind: isSettled ? 'damage' : 'unsettled', file: finding.file ?? name })
+  }
+
+  /** Walks one segment; goes on behind damage. Returns the offset after its last sound batch. */
+  #checkSegment(name: string, base: number, bounds: PartitionBounds, epochs: LeaderEpochCache | undefined): number {
+    const path = `${this.#plan.dataDir}/${name}`
+    const file = `${name}/${segmentFileName(base, '.log')}`
+    const fd = this.#files.open(`${path}/${segmentFileName(base, '.log')}`, 'read')
+    const fileEnd = this.#files.sizeOf(fd)
+    const indexes = this.#readIndexes(name, base, fileEnd)
+    this.#counts.segments++
+    this.#counts.bytes += fileEnd
+    const walk = this.#walk
+    walk.begin(fd, { offset: base, leaderEpoch: -1, filePosition: 0, fileEnd, offsets: 'exact' })
+    try {
+      for (;;) {
+        const step = walk.step('hashed')
+        if (step === 'end') break
+        if (step === 'batch') {
+          this.#counts.batches++
+          indexes?.see(walk.batch, walk.filePosition)
+          this.#checkEpoch(file, walk, epochs)
+          continue
+        }
+        const { filePosition, nextOffset, fault, leaderEpoch } = walk
+        const next = findBatchAfter(this.#files, { fd, filePosition, fileEnd, offset: nextOffset - 1, leaderEpoch })
+        const resumeAt = typeof next === 'number' ? next : fileEnd
+        const resumeOffset = typeof next === 'number' ? this.#offsetAt(fd, next, nextOffset) : -1
+        const text = `${fault}; ${resumeAt - filePosition} bytes are not readable`
+        this.#addLost(name, bounds, { file, filePosition, fromOffset: nextOffset, toOffset: resumeOffset, text })
+        if (typeof next !== 'number') break
+        walk.begin(fd, { offset: resumeOffset, leaderEpoch, filePosition: next, fileEnd, offsets: 'exact' })
+      }
+    } finally {
+      this.#files.close(fd)
+    }
+    if (indexes?.fault !== undefined)
+      this.add({ kind: 'rebuildable', file: `${name}/${segmentFileName(base, '.index')}`, text: indexes.fault })
+    return walk.nextOffset
+  }
+
+  #offsetAt(fd: number, filePosition: number, fallback: number): number {
+    const bytes = new Uint8Array(8)
+    if (this.#files.read(fd, bytes, filePosition) < 8) return fallback
+    return new DataView(bytes.buffer).getInt32(0) * 0x1_0000_0000 + new DataView(bytes.buffer).getUint32(4)
+  }
+
+  #checkEpoch(file: string, walk: BatchWalk, epochs: LeaderEpochCache | undefined): void {
+    const { baseOffset, leaderEpoch } = walk.batch
+    if (epochs === undefined || epochs.epochAt(baseOffset) === leaderEpoch) return
+    this.add({
+      ...{
+        kind: 'rebuildable',
+        file,
+        filePosition: walk.filePosition,
+        fromOffset: baseOffset,
+        toOffset: walk.nextOffset,
+      },
+      text: `the batch has leader epoch ${leaderEpoch}, ${LEADER_EPOCHS_FILE} says ${epochs.epochAt(baseOffset)}`,
+    })
+  }
+
+  #readIndexes(name: string, base: number, logBytes: number): IndexCheck | undefined {
+    const folder = `${this.#plan.dataDir}/${name}`
+    const indexFile = segmentFileName(base, '.index')
+    const timeFile = segmentFileName(base, '.timeindex')
+    const offsets = readChecked(this.#files, `${folder}/${indexFile}`, OffsetIndex.decode)
+    const times = readChecked(this.#files, `${folder}/${timeFile}`, TimeIndex.decode)
+    const fault = (file: string, text: string): void => this.add({ kind: 'rebuildable', file: `${name}/${file}`, text })
+    if (offsets.kind === 'unreadable') fault(indexFile, offsets.reason)
+    if (times.kind === 'unreadable') fault(timeFile, times.reason)
+    if (offsets.kind !== 'present') return undefined
+    const { meta } = offsets.value
+    if (meta.baseOffset !== base) fault(indexFile, `it is of the segment at ${meta.baseOffset}`)
+    if (meta.coveredBytes > logBytes) fault(indexFile, `it covers ${meta.coveredBytes} bytes of a log of ${logBytes}`)
+    const timeIndex = times.kind === 'present' ? times.value.index : new TimeIndex()
+    return meta.baseOffset === base
+      ? new IndexCheck(new SegmentIndexes(offsets.value.index, timeIndex), base)
+      : undefined
+  }
+
+  #readEpochs(name: string): LeaderEpochCache | undefined {
+    const file = `${name}/${LEADER_EPOCHS_FILE}`
+    const answer = readWholeFile(this.#files, `${this.#plan.dataDir}/${file}`, EPOCHS_BYTES_MAX)
+    if (answer.kind === 'absent') return undefined
+    const decoded = answer.kind === 'present' ? decodeLeaderEpochs(answer.bytes) : answer
+    if (decoded.kind === 'present') return new LeaderEpochCache(decoded.value.entries)
+    if (decoded.kind === 'unreadable') this.add({ kind: 'rebuildable', file, text: decoded.reason })
+    return undefined
+  }
+
+  #checkSnapshots(name: string, names: readonly string[], logEnd: number): void {
+    for (const entry of names) {
+      const offset = parseProducerSnapshotName(entry)
+      if (offset === undefined) continue
+      const path = `${this.#plan.dataDir}/${name}/${entry}`
+      const answer = readChecked(this.#files, path, (bytes) => ProducerState.decode(bytes))
+      const fault = (text: string): void => this.add({ kind: 'rebuildable', file: `${name}/${entry}`, text })
+      if (answer.kind === 'unreadable') fault(answer.reason)
+      else if (answer.kind === 'present' && answer.value.endOffset !== offset)
+        fault(`it says that it is of offset ${answer.value.endOffset}`)
+      else if (offset > logEnd) fault(`it is of offset ${offset}, the log ends at ${logEnd}`)
+    }
+  }
+}
+
+export interface RepairReport {
+  /** Partitions that were damaged, with what they lost. Offsets [fromOffset, toOffset); -1 = not known. */
+  readonly repaired: readonly {
+    readonly folder: string
+    readonly reason: string
+    readonly fromOffset: number
+    readonly toOffset: number
+    /** Where the cut bytes lie, below the data dir; null = there was nothing to copy. */
+    readonly setAside: string | null
+  }[]
+  readonly notes: readonly string[]
+}
+
+/** Recovers the data dir, and cuts what is damaged at the first damage, after a copy. The data dir is cleanly stopped then. */
+export function repairDataDir(files: FileSystem, options: VerifyOptions & { readonly nodeId: number }): RepairReport {
+  const { dataDir, probe, nodeId } = options
+  if (readIdentity(files, dataDir) === undefined)
+    throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
+  const opened = openDataDir(files, { path: dataDir, nodeId, newClusterId: '', probe })
+  const { incarnation } = opened.identity
+  const { previousRun } = opened
+  const plan = planRecovery(files, { dataDir, incarnation })
+  replayJournals(files, plan)
+  const results: PartitionRecovery[] = []
+  const repaired: RepairReport['repaired'][number][] = []
+  const notes = [...plan.notes]
+  for (const bounds of partitionsToRecover(files, plan)) {
+    dropFaultyIndexes(files, plan, bounds)
+    let result = recoverPartition(files, { dataDir, incarnation, bounds, previousRun })
+    if (result.recovered !== null && result.recovered.damaged !== null) {
+      const reason = result.recovered.damaged
+      const mended = cutAtDamage(files, { dataDir, incarnation, bounds })
+      repaired.push({ folder: result.folder, reason, ...mended.lost })
+      result = mended.result
+    }
+    results.push(result)
+    for (const note of result.notes) notes.push(`${result.folder}: ${note}`)
+  }
+  finishRecovery(files, { dataDir, incarnation, results })
+  closeDataDirCleanly(files, opened)
+  return { repaired, notes }
+}
+
+/** An index that is readable and wrong would be believed below the recovery point: verify found it, so it goes. */
+function dropFaultyIndexes(files: FileSystem, plan: RecoveryPlan, bounds: PartitionBounds): void {
+  const folder = partitionFolder(bounds.topicId, bounds.partition)
+  if (files.stat(`${plan.dataDir}/${folder}`).kind !== 'folder') return
+  const verify = new DataDirVerify(files, { ...plan, partitions: [bounds] })
+  verify.run()
+  for (const finding of verify.report.findings)
+    if (finding.kind === 'rebuildable' && finding.file.startsWith(`${folder}/`) && !finding.file.endsWith('.log'))
+      removeQuietly(files, `${plan.dataDir}/${finding.file}`)
+}
+
+function removeQuietly(files: FileSystem, path: string): void {
+  try {
+    files.remove(path)
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === 'ENOENT')) throw error
+  }
+}
+
+/** Keeps the log up to the first damage, wherever that is; a missing head moves the log start instead. */
+function cutAtDamage(
+  files: FileSystem,
+  options: { readonly dataDir: string; readonly incarnation: number; readonly bounds: PartitionBounds },
+): { result: PartitionRecovery; lost: { fromOffset: number; toOffset: number; setAside: string | null } } {
+  const { dataDir, incarnation, bounds } = options
+  const folder = partitionFolder(bounds.topicId, bounds.partition)
+  const path = `${dataDir}/${folder}`
+  files.makeFolder(path)
+  const { topicId, partition } = bounds
+  const unbounded = unknownBounds(topicId, partition, -1)
+  const replay = new FolderReplay(files, { path, bounds: unbounded })
+  replay.run()
+  const setAside = replay.fault === null ? null : setSuffixAside(files, { dataDir, folder, incarnation, replay })
+  if (replay.fault !== null) replay.cut()
+  replay.settle()
+  files.syncFolder(dataDir)
+  const result = keepLogStart(
+    recoverPartition(files, { dataDir, incarnation, bounds: unbounded, previousRun: 'clean' }),
+    bounds,
+  )
+  const toOffset = bounds.syncedEnd > replay.nextOffset ? bounds.syncedEnd : -1
+  return { result, lost: { fromOffset: replay.nextOffset, toOffset, setAside } }
+}
+
+/** What was trimmed stays trimmed, as far as the log still reaches. */
+function keepLogStart(result: PartitionRecovery, bounds: PartitionBounds): PartitionRecovery {
+  const { recovered } = result
+  if (recovered === null) return result
+  const logStartOffset = Math.min(Math.max(recovered.logStartOffset, bounds.logStartOffset), recovered.logEndOffset)
+  return { ...result, recovered: { ...recovered, logStartOffset } }
+}
