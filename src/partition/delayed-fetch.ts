@@ -1,0 +1,118 @@
+/**
+ * DelayedFetch: long polls. A fetch that found less than minBytes waits until its partitions together gained enough, its
+ * time is over, or the gateway ends it.
+ *
+ * Owns      the waiting fetches of one shard, found by request, by partition and by deadline
+ * Thread    the shard; pure: it is given the time and answers whom to serve
+ * Rule      ready when availableBytes at parking + Σ (visibleBytes now − at parking) >= minBytes
+ * Limits    waitingMax; park() answers false when full and the caller answers at once
+ * Ordering  fetches that become ready are served first come, first served
+ */
+import { assert } from '../base/assert.ts'
+import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
+import { DeadlineHeap, type Timed } from './deadline-heap.ts'
+import type { PartitionState } from './partition-state.ts'
+
+/** One partition of a fetch. `state` is undefined when the shard does not know the partition. */
+export interface FetchPart {
+  readonly partitionRef: PartitionRef
+  readonly leaderEpoch: LeaderEpoch
+  readonly fetchOffset: Offset
+  readonly maxBytes: number
+  readonly state: PartitionState | undefined
+  /** Of the state, when the fetch was parked. */
+  visibleBytesBefore: number
+}
+
+export interface WaitingFetch extends Timed {
+  readonly requestId: number
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly isolation: number
+  readonly parts: readonly FetchPart[]
+  /** What it could have read when it was parked. */
+  availableBytes: number
+}
+
+export class DelayedFetch {
+  readonly #deadlines: DeadlineHeap<WaitingFetch>
+  readonly #byRequest = new Map<number, WaitingFetch>()
+  readonly #byPartition = new Map<PartitionRef, Set<WaitingFetch>>()
+
+  constructor(waitingMax: number) {
+    this.#deadlines = new DeadlineHeap(waitingMax)
+  }
+
+  get size(): number {
+    return this.#deadlines.size
+  }
+
+  get nextDeadlineMs(): number {
+    return this.#deadlines.nextDeadlineMs
+  }
+
+  /** Parks `fetch` until its deadline; false = no room. */
+  park(fetch: WaitingFetch): boolean {
+    if (!this.#deadlines.offer(fetch)) return false
+    assert(!this.#byRequest.has(fetch.requestId), 'a request waits twice')
+    this.#byRequest.set(fetch.requestId, fetch)
+    for (const part of fetch.parts) {
+      if (part.state === undefined) continue
+      part.visibleBytesBefore = part.state.visibleBytes
+      let waiting = this.#byPartition.get(part.partitionRef)
+      if (waiting === undefined) this.#byPartition.set(part.partitionRef, (waiting = new Set()))
+      waiting.add(fetch)
+    }
+    return true
+  }
+
+  /** The high watermark of `partitionRef` moved: appends those that are ready now to `ready`. */
+  takeReady(partitionRef: PartitionRef, ready: WaitingFetch[]): void {
+    const waiting = this.#byPartition.get(partitionRef)
+    if (waiting === undefined) return
+    for (const fetch of waiting) {
+      if (gainedBytes(fetch) < fetch.minBytes) continue
+      this.#forget(fetch)
+      ready.push(fetch)
+    }
+  }
+
+  /** The partition went away or changed hands: all that wait for it are to be answered. */
+  takeAllOf(partitionRef: PartitionRef, ready: WaitingFetch[]): void {
+    for (const fetch of this.#byPartition.get(partitionRef) ?? []) {
+      this.#forget(fetch)
+      ready.push(fetch)
+    }
+  }
+
+  takeExpired(nowMs: number): WaitingFetch | undefined {
+    const fetch = this.#deadlines.takeExpired(nowMs)
+    if (fetch !== undefined) this.#forget(fetch)
+    return fetch
+  }
+
+  /** The gateway wants the answer now, or no longer; undefined when it does not wait (it was answered meanwhile). */
+  take(requestId: number): WaitingFetch | undefined {
+    const fetch = this.#byRequest.get(requestId)
+    if (fetch !== undefined) this.#forget(fetch)
+    return fetch
+  }
+
+  #forget(fetch: WaitingFetch): void {
+    this.#deadlines.remove(fetch)
+    this.#byRequest.delete(fetch.requestId)
+    for (const part of fetch.parts) {
+      const waiting = this.#byPartition.get(part.partitionRef)
+      if (waiting === undefined) continue
+      waiting.delete(fetch)
+      if (waiting.size === 0) this.#byPartition.delete(part.partitionRef)
+    }
+  }
+}
+
+function gainedBytes(fetch: WaitingFetch): number {
+  let bytes = fetch.availableBytes
+  for (const part of fetch.parts)
+    if (part.state !== undefined) bytes += part.state.visibleBytes - part.visibleBytesBefore
+  return bytes
+}

@@ -1,0 +1,46 @@
+/**
+ * The high watermark: what is safe, and so what may be read and acknowledged to acks=all.
+ *
+ *   fsync     high watermark
+ *   group     min(syncedEndOffset over the in-sync replicas, this one included)
+ *   interval  min(logEndOffset over the in-sync replicas, this one included)
+ *
+ * It stands while fewer than min.insync.replicas are in sync, and never falls within an epoch: a topic that changes from
+ * interval to group keeps the one it has until the synced end catches up (invariants I4, I5).
+ */
+import type { Offset } from '../model/ids.ts'
+import { checkWatermarks, type PartitionState } from './partition-state.ts'
+
+/** In-sync replicas, this one included. */
+export function inSyncCount(state: PartitionState): number {
+  return state.remotes.length + 1
+}
+
+/** The lowest end that every in-sync replica has reached, by the topic's fsync policy. */
+export function safeEndOffset(state: PartitionState): Offset {
+  const synced = state.config.fsync === 'group'
+  let lowest = synced ? state.syncedEndOffset : state.logEndOffset
+  for (const remote of state.remotes) {
+    const end = synced ? remote.syncedEndOffset : remote.logEndOffset
+    if (end < lowest) lowest = end
+  }
+  return lowest
+}
+
+/** Moves the high watermark up to what is safe; true when it moved. */
+export function advanceHighWatermark(state: PartitionState): boolean {
+  if (state.role !== 'leader') return false
+  if (inSyncCount(state) < state.config.minInsyncReplicas) return false
+  const safeEnd = safeEndOffset(state)
+  if (safeEnd <= state.highWatermark) return false
+  state.highWatermark = safeEnd
+  // Between the two counted places the byte count is the lower one's: a fetch may then wake later, never in vain for ever.
+  state.visibleBytes = safeEnd === state.logEndOffset ? state.appendedBytes : Math.max(state.visibleBytes, state.syncedBytes)
+  checkWatermarks(state)
+  return true
+}
+
+/** Last stable offset: the end for read_committed. Without transactions nothing is open, so it is the high watermark. */
+export function lastStableOffset(state: PartitionState): Offset {
+  return state.highWatermark
+}

@@ -1,0 +1,60 @@
+/**
+ * What a fetch may read: the checks as named steps, and the end it may read to.
+ *
+ *   fetchOffset           answer
+ *   < log start           OFFSET_OUT_OF_RANGE
+ *   [log start, end)      batches
+ *   [end, log end]        nothing yet: it waits          end = high watermark, or last stable offset with read_committed
+ *   > log end             OFFSET_OUT_OF_RANGE
+ */
+import type { LeaderEpoch, Offset } from '../model/ids.ts'
+import { lastStableOffset } from './high-watermark.ts'
+import type { PartitionState } from './partition-state.ts'
+import { type Refusal, refuse } from './refusal.ts'
+
+export const ISOLATION_READ_UNCOMMITTED = 0
+export const ISOLATION_READ_COMMITTED = 1
+
+export interface FetchWish {
+  readonly leaderEpoch: LeaderEpoch
+  readonly fetchOffset: Offset
+}
+
+export const fetchSteps = [checkLeads, checkKnownEpoch, checkInRange] as const
+
+/** Runs the steps in order; the first objection, or undefined. */
+export function checkFetch(state: PartitionState, wish: FetchWish): Refusal | undefined {
+  for (const step of fetchSteps) {
+    const refusal = step(state, wish)
+    if (refusal !== undefined) return refusal
+  }
+  return undefined
+}
+
+/** First offset that a fetch of this isolation may not see. */
+export function readableEnd(state: PartitionState, isolation: number): Offset {
+  return isolation === ISOLATION_READ_COMMITTED ? lastStableOffset(state) : state.highWatermark
+}
+
+/** This replica leads and is online. */
+export function checkLeads(state: PartitionState): Refusal | undefined {
+  if (state.role === 'leader') return undefined
+  if (state.role === 'follower') return refuse('NOT_LEADER_OR_FOLLOWER')
+  return refuse('KAFKA_STORAGE_ERROR', `the partition is offline: ${state.offlineReason ?? 'no reason given'}`)
+}
+
+/** The requester's leader epoch, where it names one, is the current one (KIP-320). */
+export function checkKnownEpoch(state: PartitionState, wish: { readonly leaderEpoch: LeaderEpoch }): Refusal | undefined {
+  if (wish.leaderEpoch === -1 || wish.leaderEpoch === state.leaderEpoch) return undefined
+  return wish.leaderEpoch < state.leaderEpoch
+    ? refuse('FENCED_LEADER_EPOCH', `leader epoch ${wish.leaderEpoch} is old, ${state.leaderEpoch} is current`)
+    : refuse('UNKNOWN_LEADER_EPOCH', `leader epoch ${wish.leaderEpoch} is newer than ${state.leaderEpoch}`)
+}
+
+function checkInRange(state: PartitionState, wish: FetchWish): Refusal | undefined {
+  if (wish.fetchOffset >= state.logStartOffset && wish.fetchOffset <= state.logEndOffset) return undefined
+  return refuse(
+    'OFFSET_OUT_OF_RANGE',
+    `offset ${wish.fetchOffset} is not within [${state.logStartOffset}, ${state.highWatermark}]`,
+  )
+}

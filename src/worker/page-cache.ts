@@ -1,0 +1,145 @@
+/**
+ * PageCache: which blocks of which segment files lie in the shard's shared pages.
+ *
+ * Owns        the pages of the pool that hold file bytes: one reference each; every fragment sent adds one
+ * Thread      the shard
+ * Key         (CachedFile, block number); a CachedFile is one generation of one segment: a file that is deleted, cut or
+ *             rewritten gets a new one, so that stale bytes cannot be found
+ * Invariants  C1 bytes [0, filledBytes) of a page equal the file's and never change while it is cached: a tail page only grows
+ *             C2 a page is given up only when the cache holds the last reference and no read into it is under way
+ * Eviction    clock over the pages: found since the last pass = spared once
+ * Limits      the pool; add() answers undefined when every page is lent or loading
+ * Not here    where bytes come from (segment-reader.ts)
+ */
+import { assert } from '../base/assert.ts'
+import type { PageOwner } from '../ring/page-pool.ts'
+
+/** One generation of one segment file, as the cache knows it. */
+export interface CachedFile {
+  readonly blocks: Map<number, CachedPage>
+  /** The file is gone or was rewritten: reads under way into its pages end in nothing. */
+  isDropped: boolean
+}
+
+export interface CachedPage {
+  readonly page: number
+  readonly file: CachedFile
+  readonly block: number
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  filledBytes: number
+  /** A read by the disk thread is under way into it. */
+  isLoading: boolean
+  /** Found since the clock last came by. */
+  isRecent: boolean
+}
+
+export function newCachedFile(): CachedFile {
+  return { blocks: new Map(), isDropped: false }
+}
+
+export class PageCache {
+  readonly pageBytes: number
+  readonly #owner: PageOwner
+  readonly #cached: (CachedPage | undefined)[]
+  readonly #bytes: Uint8Array[] = []
+  readonly #views: DataView[] = []
+  #hand = 0
+  #used = 0
+
+  constructor(owner: PageOwner) {
+    this.#owner = owner
+    this.pageBytes = owner.pageBytes
+    this.#cached = new Array<CachedPage | undefined>(owner.pages).fill(undefined)
+    for (let page = 0; page < owner.pages; page++) {
+      const bytes = owner.bytes(page)
+      this.#bytes.push(bytes)
+      this.#views.push(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    }
+  }
+
+  get pages(): number {
+    return this.#cached.length
+  }
+
+  get usedPages(): number {
+    return this.#used
+  }
+
+  find(file: CachedFile, block: number): CachedPage | undefined {
+    const cached = file.blocks.get(block)
+    if (cached !== undefined) cached.isRecent = true
+    return cached
+  }
+
+  /** A page for a block that is not cached, empty; undefined = none can be had now. */
+  add(file: CachedFile, block: number): CachedPage | undefined {
+    assert(!file.isDropped, 'a dropped file gets no pages')
+    assert(!file.blocks.has(block), 'the block is cached already')
+    const page = this.#takePage()
+    if (page === -1) return undefined
+    const cached: CachedPage = {
+      page,
+      file,
+      block,
+      bytes: this.#bytes[page]!,
+      view: this.#views[page]!,
+      filledBytes: 0,
+      isLoading: false,
+      isRecent: true,
+    }
+    this.#cached[page] = cached
+    this.#used++
+    file.blocks.set(block, cached)
+    return cached
+  }
+
+  /** Adds the reference that one fragment sent carries; the gateway gives it back. */
+  lend(cached: CachedPage): void {
+    this.#owner.retain(cached.page)
+  }
+
+  /** Takes such a reference back: the fragment was not sent. */
+  unlend(cached: CachedPage): void {
+    this.#owner.release(cached.page)
+  }
+
+  /** The read into `cached` is over. Its page goes when nothing was read or the file was dropped meanwhile. */
+  endLoading(cached: CachedPage): void {
+    cached.isLoading = false
+    if (cached.file.isDropped || cached.filledBytes === 0) this.#giveUp(cached)
+  }
+
+  /** Forgets a file's pages: those lent stay as they are until they come back. */
+  dropFile(file: CachedFile): void {
+    file.isDropped = true
+    for (const cached of file.blocks.values()) if (!cached.isLoading) this.#giveUp(cached)
+  }
+
+  #giveUp(cached: CachedPage): void {
+    assert(this.#cached[cached.page] === cached, 'the page holds another block')
+    this.#cached[cached.page] = undefined
+    this.#used--
+    cached.file.blocks.delete(cached.block)
+    this.#owner.release(cached.page)
+  }
+
+  #takePage(): number {
+    const free = this.#owner.acquire()
+    if (free !== -1) return free
+    // Two rounds: the first may only take the spared marks away.
+    for (let step = 2 * this.#cached.length; step > 0; step--) {
+      const cached = this.#cached[this.#hand]
+      this.#hand = this.#hand + 1 === this.#cached.length ? 0 : this.#hand + 1
+      if (cached === undefined || cached.isLoading || this.#owner.count(cached.page) !== 1) continue
+      if (cached.isRecent) {
+        cached.isRecent = false
+        continue
+      }
+      this.#giveUp(cached)
+      const page = this.#owner.acquire()
+      if (page !== -1) return page
+    }
+    return -1
+  }
+}
