@@ -11,7 +11,7 @@
  * Deadlines   in a DeadlineHeap of the shard; one that ends there is marked and skipped here
  */
 import type { Offset } from '../model/ids.ts'
-import { ACKS_ALL, type Acks } from '../ring/messages.ts'
+import { ACKS_ALL, type Acks } from './acks.ts'
 import type { Timed } from './deadline-heap.ts'
 import { Fifo } from './fifo.ts'
 import type { PartitionState } from './partition-state.ts'
