@@ -34,10 +34,10 @@ export interface WaitingFetch extends Timed {
   availableBytes: number
 }
 
-export class DelayedFetch {
-  readonly #deadlines: DeadlineHeap<WaitingFetch>
-  readonly #byRequest = new Map<number, WaitingFetch>()
-  readonly #byPartition = new Map<PartitionRef, Set<WaitingFetch>>()
+export class DelayedFetch<Fetch extends WaitingFetch = WaitingFetch> {
+  readonly #deadlines: DeadlineHeap<Fetch>
+  readonly #byRequest = new Map<number, Fetch>()
+  readonly #byPartition = new Map<PartitionRef, Set<Fetch>>()
 
   constructor(waitingMax: number) {
     this.#deadlines = new DeadlineHeap(waitingMax)
@@ -52,7 +52,7 @@ export class DelayedFetch {
   }
 
   /** Parks `fetch` until its deadline; false = no room. */
-  park(fetch: WaitingFetch): boolean {
+  park(fetch: Fetch): boolean {
     if (!this.#deadlines.offer(fetch)) return false
     assert(!this.#byRequest.has(fetch.requestId), 'a request waits twice')
     this.#byRequest.set(fetch.requestId, fetch)
@@ -67,7 +67,7 @@ export class DelayedFetch {
   }
 
   /** The high watermark of `partitionRef` moved: appends those that are ready now to `ready`. */
-  takeReady(partitionRef: PartitionRef, ready: WaitingFetch[]): void {
+  takeReady(partitionRef: PartitionRef, ready: Fetch[]): void {
     const waiting = this.#byPartition.get(partitionRef)
     if (waiting === undefined) return
     for (const fetch of waiting) {
@@ -78,27 +78,27 @@ export class DelayedFetch {
   }
 
   /** The partition went away or changed hands: all that wait for it are to be answered. */
-  takeAllOf(partitionRef: PartitionRef, ready: WaitingFetch[]): void {
+  takeAllOf(partitionRef: PartitionRef, ready: Fetch[]): void {
     for (const fetch of this.#byPartition.get(partitionRef) ?? []) {
       this.#forget(fetch)
       ready.push(fetch)
     }
   }
 
-  takeExpired(nowMs: number): WaitingFetch | undefined {
+  takeExpired(nowMs: number): Fetch | undefined {
     const fetch = this.#deadlines.takeExpired(nowMs)
     if (fetch !== undefined) this.#forget(fetch)
     return fetch
   }
 
   /** The gateway wants the answer now, or no longer; undefined when it does not wait (it was answered meanwhile). */
-  take(requestId: number): WaitingFetch | undefined {
+  take(requestId: number): Fetch | undefined {
     const fetch = this.#byRequest.get(requestId)
     if (fetch !== undefined) this.#forget(fetch)
     return fetch
   }
 
-  #forget(fetch: WaitingFetch): void {
+  #forget(fetch: Fetch): void {
     this.#deadlines.remove(fetch)
     this.#byRequest.delete(fetch.requestId)
     for (const part of fetch.parts) {

@@ -12,13 +12,22 @@
  * Not here    where bytes come from (segment-reader.ts)
  */
 import { assert } from '../base/assert.ts'
+import type { Fd } from '../io/file-system.ts'
 import type { PageOwner } from '../ring/page-pool.ts'
+import type { PartitionAgent } from './partition-agent.ts'
 
 /** One generation of one segment file, as the cache knows it. */
 export interface CachedFile {
   readonly blocks: Map<number, CachedPage>
   /** The file is gone or was rewritten: reads under way into its pages end in nothing. */
   isDropped: boolean
+}
+
+/** A read by the disk thread: for whom, with which pinned descriptor, how many bytes must come. */
+export interface PageLoad {
+  readonly partition: PartitionAgent
+  readonly fd: Fd
+  readonly bytes: number
 }
 
 export interface CachedPage {
@@ -28,10 +37,12 @@ export interface CachedPage {
   readonly bytes: Uint8Array
   readonly view: DataView
   filledBytes: number
-  /** A read by the disk thread is under way into it. */
-  isLoading: boolean
+  /** The read by the disk thread that is under way into it. */
+  load: PageLoad | undefined
   /** Found since the clock last came by. */
   isRecent: boolean
+  /** The reading that last found it: what a reading has found it keeps until it is over. */
+  foundBy: number
 }
 
 export function newCachedFile(): CachedFile {
@@ -46,12 +57,13 @@ export class PageCache {
   readonly #views: DataView[] = []
   #hand = 0
   #used = 0
+  #reading = 0
 
   constructor(owner: PageOwner) {
     this.#owner = owner
     this.pageBytes = owner.pageBytes
-    this.#cached = new Array<CachedPage | undefined>(owner.pages).fill(undefined)
-    for (let page = 0; page < owner.pages; page++) {
+    this.#cached = new Array<CachedPage | undefined>(owner.pageCount).fill(undefined)
+    for (let page = 0; page < owner.pageCount; page++) {
       const bytes = owner.bytes(page)
       this.#bytes.push(bytes)
       this.#views.push(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength))
@@ -66,9 +78,23 @@ export class PageCache {
     return this.#used
   }
 
+  /** A reading begins: pages that find() and add() answer from now on stay until the next begins. */
+  beginReading(): void {
+    this.#reading = (this.#reading + 1) | 0
+  }
+
   find(file: CachedFile, block: number): CachedPage | undefined {
     const cached = file.blocks.get(block)
-    if (cached !== undefined) cached.isRecent = true
+    if (cached === undefined) return undefined
+    cached.isRecent = true
+    cached.foundBy = this.#reading
+    return cached
+  }
+
+  /** The page of a read by the disk thread, which is known by its number. */
+  pageOf(page: number): CachedPage {
+    const cached = this.#cached[page]
+    assert(cached !== undefined, 'a read ended in a page that holds no block')
     return cached
   }
 
@@ -85,8 +111,9 @@ export class PageCache {
       bytes: this.#bytes[page]!,
       view: this.#views[page]!,
       filledBytes: 0,
-      isLoading: false,
+      load: undefined,
       isRecent: true,
+      foundBy: this.#reading,
     }
     this.#cached[page] = cached
     this.#used++
@@ -106,14 +133,14 @@ export class PageCache {
 
   /** The read into `cached` is over. Its page goes when nothing was read or the file was dropped meanwhile. */
   endLoading(cached: CachedPage): void {
-    cached.isLoading = false
+    cached.load = undefined
     if (cached.file.isDropped || cached.filledBytes === 0) this.#giveUp(cached)
   }
 
   /** Forgets a file's pages: those lent stay as they are until they come back. */
   dropFile(file: CachedFile): void {
     file.isDropped = true
-    for (const cached of file.blocks.values()) if (!cached.isLoading) this.#giveUp(cached)
+    for (const cached of file.blocks.values()) if (cached.load === undefined) this.#giveUp(cached)
   }
 
   #giveUp(cached: CachedPage): void {
@@ -131,7 +158,8 @@ export class PageCache {
     for (let step = 2 * this.#cached.length; step > 0; step--) {
       const cached = this.#cached[this.#hand]
       this.#hand = this.#hand + 1 === this.#cached.length ? 0 : this.#hand + 1
-      if (cached === undefined || cached.isLoading || this.#owner.count(cached.page) !== 1) continue
+      if (cached === undefined || cached.load !== undefined || cached.foundBy === this.#reading) continue
+      if (this.#owner.count(cached.page) !== 1) continue
       if (cached.isRecent) {
         cached.isRecent = false
         continue

@@ -1,0 +1,130 @@
+/**
+ * What must hold before a leader appends, as two lists of named steps: once for the request, then for each batch.
+ *
+ *   step                 objection
+ *   checkAcks            INVALID_REQUIRED_ACKS
+ *   checkLeads           NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR (offline)
+ *   checkKnownEpoch      FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH
+ *   checkInSync          NOT_ENOUGH_REPLICAS (acks=all)
+ *   checkSpace           DISK_FULL
+ *   checkWholeBatch      CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD … (record/batch-validator)
+ *   checkNotTransactional NOT_AVAILABLE_YET
+ *   checkSequence        OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH …, or a duplicate: answered as it was the first time
+ *
+ * Pure: nothing is changed; whoever calls stamps, stages and writes what passed. Happy path: no allocation.
+ */
+import type { ProducerDecision } from '../log/producer-state.ts'
+import type { LeaderEpoch, Offset } from '../model/ids.ts'
+import { checkBatch } from '../record/batch-validator.ts'
+import type { BatchView } from '../record/batch-view.ts'
+import { ACKS_ALL, ACKS_LEADER, ACKS_NONE } from './acks.ts'
+import { inSyncCount } from './high-watermark.ts'
+import { checkKnownEpoch, checkLeads } from './partition-fetch.ts'
+import type { PartitionState } from './partition-state.ts'
+import { type Refusal, refuse } from './refusal.ts'
+
+/** The batch was appended before: nothing to do but answer. */
+export interface Duplicate {
+  readonly kind: 'duplicate'
+  readonly baseOffset: Offset
+  readonly nextOffset: Offset
+  readonly timestampMs: number
+}
+
+/** One produce request on one partition, as it lies in memory. One object, filled anew for each. */
+export interface ProduceAttempt {
+  state: PartitionState
+  acks: number
+  leaderEpoch: LeaderEpoch
+  /** Set while the disk has less than its reserve free. */
+  isSpaceLow: boolean
+  /** All of the ring's data area; the batch under test is [at, end of its request). */
+  bytes: Uint8Array
+  at: number
+  end: number
+  batch: BatchView
+  /** Decides by what is appended and staged (log/producer-state). */
+  producers: { decide(batch: BatchView): ProducerDecision }
+}
+
+export type RequestStep = (attempt: ProduceAttempt) => Refusal | undefined
+export type BatchStep = (attempt: ProduceAttempt) => Refusal | Duplicate | undefined
+
+export const requestSteps: readonly RequestStep[] = [
+  checkAcks,
+  (attempt) => checkLeads(attempt.state),
+  (attempt) => checkKnownEpoch(attempt.state, attempt),
+  checkInSync,
+  checkSpace,
+  checkNotEmpty,
+]
+
+/** Steps that look at a batch alone: run over all batches of a request before any is staged. */
+export const batchSteps: readonly BatchStep[] = [checkWholeBatch, checkNotTransactional]
+
+/** Steps that depend on what was staged before: run right before a batch is staged. */
+export const orderSteps: readonly BatchStep[] = [checkSequence]
+
+export function checkRequest(attempt: ProduceAttempt): Refusal | undefined {
+  for (const step of requestSteps) {
+    const refusal = step(attempt)
+    if (refusal !== undefined) return refusal
+  }
+  return undefined
+}
+
+export function checkWith(steps: readonly BatchStep[], attempt: ProduceAttempt): Refusal | Duplicate | undefined {
+  for (const step of steps) {
+    const objection = step(attempt)
+    if (objection !== undefined) return objection
+  }
+  return undefined
+}
+
+function checkAcks(attempt: ProduceAttempt): Refusal | undefined {
+  const { acks } = attempt
+  if (acks === ACKS_ALL || acks === ACKS_LEADER || acks === ACKS_NONE) return undefined
+  return refuse('INVALID_REQUIRED_ACKS', `acks ${acks} is none of 0, 1, -1`)
+}
+
+function checkInSync(attempt: ProduceAttempt): Refusal | undefined {
+  const { state, acks } = attempt
+  if (acks !== ACKS_ALL || inSyncCount(state) >= state.config.minInsyncReplicas) return undefined
+  return refuse(
+    'NOT_ENOUGH_REPLICAS',
+    `${inSyncCount(state)} in sync, min.insync.replicas is ${state.config.minInsyncReplicas}`,
+  )
+}
+
+function checkSpace(attempt: ProduceAttempt): Refusal | undefined {
+  return attempt.isSpaceLow ? refuse('DISK_FULL') : undefined
+}
+
+function checkNotEmpty(attempt: ProduceAttempt): Refusal | undefined {
+  return attempt.at < attempt.end ? undefined : refuse('INVALID_RECORD', 'the request has no record batch')
+}
+
+const limits = { batchBytesMax: 0, origin: 'client' as const }
+
+function checkWholeBatch(attempt: ProduceAttempt): Refusal | undefined {
+  limits.batchBytesMax = attempt.state.config.maxMessageBytes
+  const fault = checkBatch(attempt.bytes, attempt.at, attempt.end, limits)
+  return fault === undefined ? undefined : refuse(fault.code, fault.text)
+}
+
+function checkNotTransactional(attempt: ProduceAttempt): Refusal | undefined {
+  if (!attempt.batch.reset(attempt.bytes, attempt.at).isTransactional) return undefined
+  return refuse('NOT_AVAILABLE_YET', 'this version has no transactions')
+}
+
+function checkSequence(attempt: ProduceAttempt): Refusal | Duplicate | undefined {
+  const decision = attempt.producers.decide(attempt.batch)
+  if (decision.kind === 'append') return undefined
+  if (decision.kind === 'reject') return refuse(decision.code, decision.text)
+  return {
+    kind: 'duplicate',
+    baseOffset: decision.baseOffset as Offset,
+    nextOffset: (decision.lastOffset + 1) as Offset,
+    timestampMs: decision.timestampMs,
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * Checkpointer: bounds what recovery must read. Every checkpointMs, or after checkpointBytes, or when the journal is half full.
+ *
+ *   step        synced by the disk thread
+ *   partitions  indexes, snapshots and segments of the dirty ones, a few at a time
+ *   file        the checkpoint under its temporary name
+ *   folder      state/, after the rename
+ *   done        the journal's older half is free again, condemned segments go, who asked is told
+ *
+ * Thread      the shard; each step writes to the page cache only
+ * Invariants  K1 the file names every partition of the shard; each line is true before the file is durable
+ *             K2 journal entries before the sequence that the file names have their bytes in segments synced by this checkpoint
+ * Failure     no space: the checkpoint is given up and tried again later; anything else is fatal (R3)
+ */
+import type { Clock } from '../base/clock.ts'
+import { type Fd, type FileSystem, StorageError } from '../io/file-system.ts'
+import { encodeCheckpoint } from '../log/checkpoint-file.ts'
+import type { CommitJournal } from '../log/commit-journal.ts'
+import { TEMPORARY_SUFFIX, writeFully } from '../log/durable-file.ts'
+import type { PartitionCheckpoint } from '../log/recovered-partition.ts'
+import { checkpointName } from '../log/state-files.ts'
+import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
+import type { Offset } from '../model/ids.ts'
+import { advanceSyncedEnd } from '../partition/partition-state.ts'
+import type { PartitionAgent } from './partition-agent.ts'
+import type { PartitionTable } from './partition-table.ts'
+import type { SyncJob } from './sync-scheduler.ts'
+
+const PARTITIONS_PER_STEP = 4
+
+type Phase = 'idle' | 'partitions' | 'file' | 'folder'
+
+export interface CheckpointerOptions {
+  readonly files: FileSystem
+  readonly clock: Clock
+  /** The folder state/ of the data dir. */
+  readonly stateFolder: string
+  readonly incarnation: number
+  readonly shard: number
+  readonly partitions: PartitionTable
+  readonly journal: CommitJournal | undefined
+  readonly syncedEnds: SyncedEndsFile
+  readonly checkpointMs: number
+  readonly checkpointBytes: number
+  readonly onSynced: (partition: PartitionAgent) => void
+  readonly onCheckpointed: (partitions: readonly PartitionAgent[]) => void
+  readonly onGivenUp: (reason: string) => void
+}
+
+interface Member {
+  readonly partition: PartitionAgent
+  readonly endOffset: Offset
+  readonly appendedBytes: number
+}
+
+export class Checkpointer implements SyncJob {
+  readonly #options: CheckpointerOptions
+  #phase: Phase = 'idle'
+  #nextMs: number
+  #bytesSince = 0
+  #isAsked = false
+  #waiting: (() => void)[] = []
+  #nextWaiting: (() => void)[] = []
+  #dirty: PartitionAgent[] = []
+  #members: Member[] = []
+  #journalSequence = 0
+  #hasJournalTurn = false
+  #lines: { readonly partition: PartitionAgent; readonly line: PartitionCheckpoint }[] = []
+  #fd: Fd = -1
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options
+    this.#nextMs = options.clock.monotonicMs() + options.checkpointMs
+  }
+
+  get nextDeadlineMs(): number {
+    return this.#phase === 'idle' ? this.#nextMs : Number.POSITIVE_INFINITY
+  }
+
+  onWritten(bytes: number): void {
+    this.#bytesSince += bytes
+  }
+
+  /** A whole checkpoint from now on; `done` is called when it is durable. */
+  ask(done?: () => void): void {
+    this.#isAsked = true
+    if (done !== undefined) this.#nextWaiting.push(done)
+  }
+
+  hasWork(nowMs: number): boolean {
+    if (this.#phase !== 'idle') return true
+    const { journal, checkpointBytes } = this.#options
+    return (
+      this.#isAsked ||
+      nowMs >= this.#nextMs ||
+      this.#bytesSince >= checkpointBytes ||
+      (journal !== undefined && journal.wantsCheckpoint)
+    )
+  }
+
+  begin(fds: Fd[]): void {
+    try {
+      if (this.#phase === 'idle') this.#start()
+      if (this.#phase === 'partitions') this.#beginPartitions(fds)
+      else if (this.#phase === 'file') this.#beginFile(fds)
+      else this.#beginFolder(fds)
+    } catch (error) {
+      if (!(error instanceof StorageError && error.isSpace)) throw error
+      this.#giveUp(error)
+    }
+  }
+
+  complete(): void {
+    if (this.#phase === 'partitions') this.#completePartitions()
+    else if (this.#phase === 'file') this.#completeFile()
+    else if (this.#phase === 'folder') this.#completeFolder()
+  }
+
+  /** `partition` ends: no line for it any more. */
+  forget(partition: PartitionAgent): void {
+    this.#dirty = this.#dirty.filter((other) => other !== partition)
+    this.#lines = this.#lines.filter((entry) => entry.partition !== partition)
+  }
+
+  #start(): void {
+    const { partitions, journal } = this.#options
+    this.#isAsked = false
+    this.#waiting = this.#nextWaiting
+    this.#nextWaiting = []
+    this.#bytesSince = 0
+    // From here on entries go to the other half: everything before is in the segments that are synced next.
+    const sequence = this.#hasJournalTurn ? undefined : journal?.beginCheckpoint()
+    if (sequence !== undefined) {
+      this.#hasJournalTurn = true
+      this.#journalSequence = sequence
+    }
+    this.#dirty = [...partitions].filter((partition) => partition.state.role !== 'offline' && partition.log.isDirty)
+    this.#phase = 'partitions'
+  }
+
+  #beginPartitions(fds: Fd[]): void {
+    while (this.#members.length < PARTITIONS_PER_STEP) {
+      const partition = this.#dirty.pop()
+      if (partition === undefined) break
+      partition.isSyncing = true
+      const endOffset = partition.log.beginCheckpoint(fds)
+      this.#members.push({ partition, endOffset, appendedBytes: partition.state.appendedBytes })
+    }
+  }
+
+  #completePartitions(): void {
+    const { syncedEnds, onSynced } = this.#options
+    const members = this.#members
+    this.#members = []
+    for (const { partition, endOffset, appendedBytes } of members) {
+      partition.isSyncing = false
+      partition.log.completeSync(endOffset)
+      if (endOffset <= partition.state.syncedEndOffset) continue
+      advanceSyncedEnd(partition.state, endOffset, appendedBytes)
+      syncedEnds.set(partition.syncedSlot, endOffset)
+    }
+    syncedEnds.write()
+    for (const { partition } of members) onSynced(partition)
+    if (this.#dirty.length === 0) this.#phase = 'file'
+  }
+
+  #beginFile(fds: Fd[]): void {
+    const { files, incarnation, shard, partitions } = this.#options
+    this.#lines = []
+    for (const partition of partitions) this.#lines.push({ partition, line: partition.log.checkpoint() })
+    const lines = this.#lines.map(({ partition, line }) => ({
+      ...line,
+      syncedEndOffset: Math.max(line.recoveryPoint, partition.log.syncedEndOffset),
+    }))
+    const bytes = encodeCheckpoint({ incarnation, shard, journalSequence: this.#journalSequence, lines })
+    this.#fd = files.open(this.#path() + TEMPORARY_SUFFIX, 'create')
+    files.truncate(this.#fd, 0)
+    writeFully(files, this.#fd, [bytes], 0)
+    fds.push(this.#fd)
+  }
+
+  #completeFile(): void {
+    const { files } = this.#options
+    this.#closeFile()
+    files.rename(this.#path() + TEMPORARY_SUFFIX, this.#path())
+    this.#phase = 'folder'
+  }
+
+  #beginFolder(fds: Fd[]): void {
+    this.#fd = this.#options.files.open(this.#options.stateFolder, 'read')
+    fds.push(this.#fd)
+  }
+
+  #completeFolder(): void {
+    const { journal, onCheckpointed } = this.#options
+    this.#closeFile()
+    if (this.#hasJournalTurn) journal!.completeCheckpoint()
+    this.#hasJournalTurn = false
+    const lines = this.#lines
+    this.#lines = []
+    for (const { partition, line } of lines) partition.log.completeCheckpoint(line)
+    this.#end()
+    onCheckpointed(lines.map(({ partition }) => partition))
+    for (const done of this.#waiting.splice(0)) done()
+  }
+
+  #giveUp(error: StorageError): void {
+    if (this.#fd !== -1) this.#closeFile()
+    for (const { partition } of this.#members) partition.isSyncing = false
+    this.#members = []
+    this.#dirty = []
+    // The journal's turn stays begun: its older half is held until a checkpoint succeeds.
+    this.#nextWaiting.push(...this.#waiting.splice(0))
+    this.#isAsked = false
+    this.#end()
+    this.#options.onGivenUp(`${error.code}: ${error.message}`)
+  }
+
+  #end(): void {
+    this.#phase = 'idle'
+    this.#nextMs = this.#options.clock.monotonicMs() + this.#options.checkpointMs
+  }
+
+  #closeFile(): void {
+    this.#options.files.close(this.#fd)
+    this.#fd = -1
+  }
+
+  #path(): string {
+    const { stateFolder, incarnation, shard } = this.#options
+    return `${stateFolder}/${checkpointName(incarnation, shard)}`
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * DiskAgent: the shard's second thread: fdatasync and reads that may wait for the device.
+ *
+ * Owns        nothing: descriptors are the shard's, pages are lent to it for the time of a read
+ * Thread      one disk thread a shard; one device call a turn, so that a waiting sync is seen between reads
+ * Ordering    syncs among themselves and reads among themselves first in, first out. A sync goes before reads, but after each
+ *             sync up to READS_AFTER_SYNC waiting reads go first: neither a cold reader delays acknowledgements by more than
+ *             those, nor does a steady stream of commit groups starve cold readers
+ * Failure     told with the system's code; what a failed sync means is the shard's to say (RELIABILITY R3)
+ * Limits      what waits here is bounded by the shard: its syncs and reads in flight
+ */
+import type { Agent } from '../agent/agent.ts'
+import type { Clock } from '../base/clock.ts'
+import { type FileSystem, StorageError } from '../io/file-system.ts'
+import { Fifo } from '../partition/fifo.ts'
+import {
+  DISK_READ_DONE_CODE_AT,
+  DISK_READ_DONE_CODE_BYTES_AT,
+  DISK_READ_DONE_COUNT_AT,
+  DISK_READ_FD_AT,
+  DISK_READ_FROM_AT,
+  DISK_READ_ID_AT,
+  DISK_READ_PAGE_AT,
+  DISK_READ_POSITION_AT,
+  DISK_READ_TO_AT,
+  DISK_SYNC_COUNT_AT,
+  DISK_SYNC_DONE_CODE_AT,
+  DISK_SYNC_DONE_CODE_BYTES_AT,
+  DISK_SYNC_DONE_FAILED_FD_AT,
+  DISK_SYNC_DONE_MICROSECONDS_AT,
+  DISK_SYNC_FDS_AT,
+  DISK_SYNC_ID_AT,
+  MessageType,
+} from '../ring/messages.ts'
+import type { DiskSide } from '../ring/shard-channel.ts'
+import { utf8Encode } from '../base/bytes.ts'
+
+const READS_AFTER_SYNC = 8
+/** Room a reply may need, its error code included. */
+const REPLY_BYTES_MAX = 64
+
+interface SyncTask {
+  readonly syncId: number
+  readonly fds: number[]
+}
+
+interface ReadTask {
+  readonly readId: number
+  readonly fd: number
+  readonly filePosition: number
+  readonly page: number
+  readonly from: number
+  readonly to: number
+}
+
+export interface DiskAgentOptions {
+  readonly name: string
+  readonly side: DiskSide
+  readonly files: FileSystem
+  readonly clock: Clock
+}
+
+export class DiskAgent implements Agent {
+  readonly name: string
+  isDone = false
+  readonly #side: DiskSide
+  readonly #files: FileSystem
+  readonly #clock: Clock
+  readonly #syncs = new Fifo<SyncTask>()
+  readonly #reads = new Fifo<ReadTask>()
+  #readsBeforeSync = 0
+  #isStopping = false
+
+  constructor(options: DiskAgentOptions) {
+    this.name = options.name
+    this.#side = options.side
+    this.#files = options.files
+    this.#clock = options.clock
+  }
+
+  doWork(): number {
+    const taken = this.#takeRequests()
+    if (!this.#side.replies.hasRoom(REPLY_BYTES_MAX, 'control')) return taken
+    const sync = this.#syncs.peek()
+    if (sync !== undefined && (this.#readsBeforeSync === 0 || this.#reads.size === 0)) {
+      this.#syncs.shift()
+      this.#readsBeforeSync = READS_AFTER_SYNC
+      this.#sync(sync)
+      return taken + 1
+    }
+    const read = this.#reads.shift()
+    if (read !== undefined) {
+      if (this.#readsBeforeSync > 0) this.#readsBeforeSync--
+      this.#read(read)
+      return taken + 1
+    }
+    if (this.#isStopping) this.isDone = true
+    return taken
+  }
+
+  deadlineMs(): number {
+    // Only a reply ring without room makes it look again by itself; the shard empties it each turn.
+    return this.#syncs.size + this.#reads.size > 0 ? this.#clock.monotonicMs() + 1 : Number.POSITIVE_INFINITY
+  }
+
+  close(): void {
+    this.isDone = true
+  }
+
+  #takeRequests(): number {
+    const { requests } = this.#side
+    let taken = 0
+    while (requests.next()) {
+      taken++
+      const { at, view } = requests
+      if (requests.type === MessageType.DISK_SYNC) {
+        const fds: number[] = []
+        const count = view.getUint32(at + DISK_SYNC_COUNT_AT, true)
+        for (let index = 0; index < count; index++) fds.push(view.getInt32(at + DISK_SYNC_FDS_AT + index * 4, true))
+        this.#syncs.push({ syncId: view.getUint32(at + DISK_SYNC_ID_AT, true), fds })
+      } else if (requests.type === MessageType.DISK_READ) {
+        this.#reads.push({
+          readId: view.getUint32(at + DISK_READ_ID_AT, true),
+          fd: view.getInt32(at + DISK_READ_FD_AT, true),
+          filePosition: view.getFloat64(at + DISK_READ_POSITION_AT, true),
+          page: view.getUint32(at + DISK_READ_PAGE_AT, true),
+          from: view.getUint32(at + DISK_READ_FROM_AT, true),
+          to: view.getUint32(at + DISK_READ_TO_AT, true),
+        })
+      } else if (requests.type === MessageType.DISK_STOP) this.#isStopping = true
+    }
+    if (taken > 0 && requests.release()) this.#side.shardSignal.ring()
+    return taken
+  }
+
+  #sync(task: SyncTask): void {
+    const startMs = this.#clock.monotonicMs()
+    let failedFd = -1
+    let code = ''
+    for (const fd of task.fds) {
+      try {
+        this.#files.fdatasync(fd)
+      } catch (error) {
+        failedFd = fd
+        code = codeOf(error)
+        break
+      }
+    }
+    const microseconds = (this.#clock.monotonicMs() - startMs) * 1000
+    const text = utf8Encode(code)
+    const { replies } = this.#side
+    const at = replies.claim(MessageType.DISK_SYNC_DONE, DISK_SYNC_DONE_CODE_AT + text.length, 'control')
+    const { view } = replies
+    view.setUint32(at + DISK_SYNC_ID_AT, task.syncId, true)
+    view.setInt32(at + DISK_SYNC_DONE_FAILED_FD_AT, failedFd, true)
+    view.setFloat64(at + DISK_SYNC_DONE_MICROSECONDS_AT, microseconds, true)
+    view.setUint32(at + DISK_SYNC_DONE_CODE_BYTES_AT, text.length, true)
+    replies.bytes.set(text, at + DISK_SYNC_DONE_CODE_AT)
+    this.#answer()
+  }
+
+  #read(task: ReadTask): void {
+    const target = this.#side.pages.view(task.page, task.from, task.to)
+    let bytesRead = 0
+    let code = ''
+    try {
+      while (bytesRead < target.length) {
+        const count = this.#files.read(task.fd, target.subarray(bytesRead), task.filePosition + bytesRead)
+        if (count === 0) break
+        bytesRead += count
+      }
+    } catch (error) {
+      bytesRead = -1
+      code = codeOf(error)
+    }
+    const text = utf8Encode(code)
+    const { replies } = this.#side
+    const at = replies.claim(MessageType.DISK_READ_DONE, DISK_READ_DONE_CODE_AT + text.length, 'control')
+    const { view } = replies
+    view.setUint32(at + DISK_READ_ID_AT, task.readId, true)
+    view.setInt32(at + DISK_READ_DONE_COUNT_AT, bytesRead, true)
+    view.setUint32(at + DISK_READ_DONE_CODE_BYTES_AT, text.length, true)
+    replies.bytes.set(text, at + DISK_READ_DONE_CODE_AT)
+    this.#answer()
+  }
+
+  #answer(): void {
+    this.#side.replies.publish()
+    this.#side.shardSignal.ring()
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof StorageError ? error.code.slice(0, 24) : 'UNKNOWN'
+}

@@ -1,0 +1,89 @@
+/**
+ * PartitionAgent: one partition on the shard that owns it: its state, its log, and who waits for it.
+ *
+ * Owns      everything of one partition but its cached pages' memory
+ * Thread    the shard
+ * Closing   waits until no sync and no read of it is under way (isBusy): the disk thread holds its descriptors
+ */
+import type { Offset, TopicId } from '../model/ids.ts'
+import type { PartitionLog } from '../log/partition-log.ts'
+import type { Timed } from '../partition/deadline-heap.ts'
+import { DelayedProduce } from '../partition/delayed-produce.ts'
+import type { PartitionState } from '../partition/partition-state.ts'
+import { type CachedFile, newCachedFile, type PageCache } from './page-cache.ts'
+import { newResidentMarks } from './resident-window.ts'
+
+/** A produce whose batches are staged, or were appended before: answered when the turn's write is done. */
+export interface StagedProduce {
+  readonly requestId: number
+  readonly acks: number
+  readonly timeoutMs: number
+  readonly baseOffset: Offset
+  readonly nextOffset: Offset
+  readonly logAppendTimeMs: number
+}
+
+/** The period of fsync: interval, in the shard's heap while bytes wait to be synced. */
+export interface FlushTimer extends Timed {
+  readonly partition: PartitionAgent
+}
+
+export interface PartitionAgentOptions {
+  readonly topicId: TopicId
+  readonly partition: number
+  readonly state: PartitionState
+  readonly log: PartitionLog
+}
+
+export class PartitionAgent {
+  readonly topicId: TopicId
+  readonly partition: number
+  readonly state: PartitionState
+  readonly log: PartitionLog
+  readonly produces = new DelayedProduce()
+  readonly resident = newResidentMarks()
+  readonly flushTimer: FlushTimer = { partition: this, deadlineMs: 0, heapIndex: -1 }
+  readonly #files = new Map<unknown, CachedFile>()
+
+  /** This turn's produces, and the bytes and records they staged. */
+  readonly staged: StagedProduce[] = []
+  stagedBytes = 0
+  stagedBaseOffset = -1
+  stagedRecords = 0
+  /** The batches themselves, in the ring until the turn's write is done: the journal takes them too. */
+  readonly stagedBatches: Uint8Array[] = []
+  isTouched = false
+
+  isSyncing = false
+  /** Its slot of the synced-ends file. */
+  syncedSlot = -1
+  readsInFlight = 0
+  isClosed = false
+
+  constructor(options: PartitionAgentOptions) {
+    this.topicId = options.topicId
+    this.partition = options.partition
+    this.state = options.state
+    this.log = options.log
+  }
+
+  get isBusy(): boolean {
+    return this.isSyncing || this.readsInFlight > 0 || this.isTouched
+  }
+
+  /** The cache's entry for the segment that `key` names; keys change when bytes may have. */
+  fileOf(key: unknown): CachedFile {
+    let file = this.#files.get(key)
+    if (file === undefined) this.#files.set(key, (file = newCachedFile()))
+    return file
+  }
+
+  /** Forgets the pages of segments that `isAlive` no longer knows. */
+  dropFiles(cache: PageCache, isAlive: (key: unknown) => boolean): void {
+    for (const [key, file] of this.#files) {
+      if (isAlive(key)) continue
+      this.#files.delete(key)
+      cache.dropFile(file)
+    }
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * ProduceHandler: from a PRODUCE in the request ring to bytes in the segment file, without a copy.
+ *
+ * Thread      the shard
+ * Ordering    check all batches of a request -> for each: sequence, stamp in place, stage -> after the drain one vectored write
+ *             a partition -> log end advances -> answers, or a place among those that wait. The ring's space is given back after
+ *             the write, so staged bytes stay where they are
+ * Failure     no space: the partition's log is as before, its produces of this turn are refused DISK_FULL;
+ *             any other write error: the shard fails (R3)
+ * Not here    the checks (partition/partition-append), when a sync goes out (group-commit.ts)
+ */
+import type { Clock } from '../base/clock.ts'
+import { StorageError } from '../io/file-system.ts'
+import type { LeaderEpoch, Offset } from '../model/ids.ts'
+import { PRODUCE_TIMEOUT_MS_MAX } from '../model/limits.ts'
+import { batchSteps, checkRequest, checkWith, orderSteps, type ProduceAttempt } from '../partition/partition-append.ts'
+import { advanceLogEnd } from '../partition/partition-state.ts'
+import type { Refusal } from '../partition/refusal.ts'
+import { BatchView } from '../record/batch-view.ts'
+import { ProduceFields, readProduce } from '../ring/message-codec.ts'
+import type { RingReader } from '../ring/ring-reader.ts'
+import type { PartitionAgent } from './partition-agent.ts'
+import type { PartitionTable } from './partition-table.ts'
+import type { ProduceReplies } from './produce-replies.ts'
+import type { ResidentWindow } from './resident-window.ts'
+import type { SpaceProbe } from './space-probe.ts'
+
+export interface ProduceHandlerOptions {
+  readonly requests: RingReader
+  readonly partitions: PartitionTable
+  readonly replies: ProduceReplies
+  readonly resident: ResidentWindow
+  readonly space: SpaceProbe
+  readonly clock: Clock
+}
+
+/** What the shard does around a turn's write. */
+export interface WriteListener {
+  /** These were written to; their staged batches still lie in the ring. Before any of their produces is answered. */
+  onWritten(partitions: readonly PartitionAgent[]): void
+  /** A write failed for a reason other than space: nothing of this shard may be believed any more. */
+  onWriteFailed(reason: string): void
+}
+
+export class ProduceHandler {
+  readonly #options: ProduceHandlerOptions
+  readonly #fields = new ProduceFields()
+  readonly #batch = new BatchView()
+  readonly #attempt: ProduceAttempt
+  readonly #touched: PartitionAgent[] = []
+  readonly #written: PartitionAgent[] = []
+  appendedRecords = 0
+  appendedBytes = 0
+
+  constructor(options: ProduceHandlerOptions) {
+    this.#options = options
+    this.#attempt = {
+      state: undefined as never,
+      acks: 0,
+      leaderEpoch: -1 as LeaderEpoch,
+      isSpaceLow: false,
+      bytes: options.requests.bytes,
+      at: 0,
+      end: 0,
+      batch: this.#batch,
+      producers: undefined as never,
+    }
+  }
+
+  /** Partitions this turn appends to. */
+  get touched(): readonly PartitionAgent[] {
+    return this.#touched
+  }
+
+  /** Takes the PRODUCE the reader stands on: refused, or staged. */
+  onProduce(): void {
+    const { requests, partitions, space } = this.#options
+    const fields = this.#fields
+    readProduce(requests, fields)
+    const partition = partitions.get(fields.partitionRef)
+    if (partition === undefined)
+      return this.#refuse(undefined, { kind: 'refused', error: 'UNKNOWN_TOPIC_OR_PARTITION', text: '' })
+    const attempt = this.#attempt
+    attempt.state = partition.state
+    attempt.acks = fields.acks
+    attempt.leaderEpoch = fields.leaderEpoch as LeaderEpoch
+    attempt.isSpaceLow = space.isLow
+    attempt.producers = partition.log.producers
+    attempt.at = fields.batchesAt
+    attempt.end = fields.batchesAt + fields.batchBytes
+    const refusal = checkRequest(attempt) ?? this.#checkBatches()
+    if (refusal !== undefined) return this.#refuse(partition, refusal)
+    this.#stage(partition)
+  }
+
+  /** Writes what the turn staged, partition by partition, and answers or parks its produces. */
+  writeTouched(listener: WriteListener): void {
+    for (const partition of this.#touched) {
+      partition.isTouched = false
+      if (partition.stagedBytes > 0 && this.#write(partition, listener)) this.#written.push(partition)
+    }
+    if (this.#written.length > 0) listener.onWritten(this.#written)
+    for (const partition of this.#touched) {
+      for (const staged of partition.staged) this.#options.replies.settle(partition, staged)
+      this.#forget(partition)
+    }
+    this.#written.length = 0
+    this.#touched.length = 0
+  }
+
+  /** All batches of the request must be sound before the first is staged. */
+  #checkBatches(): Refusal | undefined {
+    const attempt = this.#attempt
+    const from = attempt.at
+    while (attempt.at < attempt.end) {
+      const objection = checkWith(batchSteps, attempt)
+      if (objection !== undefined) return objection as Refusal
+      attempt.at = this.#batch.reset(attempt.bytes, attempt.at).end
+    }
+    attempt.at = from
+    return undefined
+  }
+
+  #stage(partition: PartitionAgent): void {
+    const attempt = this.#attempt
+    const fields = this.#fields
+    const { state, log } = partition
+    const appendTimeMs = state.config.timestampType === 'LogAppendTime' ? this.#options.clock.nowMs() : -1
+    let baseOffset = -1
+    let nextOffset = -1
+    let logAppendTimeMs = appendTimeMs
+    while (attempt.at < attempt.end) {
+      const batch = this.#batch.reset(attempt.bytes, attempt.at)
+      const batchEnd = batch.end
+      const objection = checkWith(orderSteps, attempt)
+      if (objection?.kind === 'refused') {
+        // Batches before this one are staged and stay; a retry finds them as duplicates.
+        if (partition.stagedBytes > 0) this.#touch(partition)
+        return this.#refuse(partition, objection)
+      }
+      if (objection === undefined) {
+        batch.stamp(log.nextOffset, state.leaderEpoch)
+        if (appendTimeMs !== -1) batch.stampLogAppendTime(appendTimeMs)
+        const bytes = attempt.bytes.subarray(attempt.at, batchEnd)
+        if (partition.stagedBytes === 0) partition.stagedBaseOffset = batch.baseOffset
+        log.stage(batch, bytes)
+        partition.stagedBatches.push(bytes)
+        partition.stagedBytes += batchEnd - attempt.at
+        partition.stagedRecords += batch.recordsCount
+        if (baseOffset === -1) baseOffset = batch.baseOffset
+        nextOffset = batch.nextOffset
+      } else {
+        if (baseOffset === -1) baseOffset = objection.baseOffset
+        if (appendTimeMs !== -1) logAppendTimeMs = objection.timestampMs
+        nextOffset = Math.max(nextOffset, objection.nextOffset)
+      }
+      attempt.at = batchEnd
+    }
+    partition.staged.push({
+      requestId: fields.requestId,
+      acks: fields.acks,
+      timeoutMs: Math.min(fields.timeoutMs, PRODUCE_TIMEOUT_MS_MAX),
+      baseOffset: baseOffset as Offset,
+      nextOffset: nextOffset as Offset,
+      logAppendTimeMs,
+    })
+    this.#touch(partition)
+  }
+
+  #touch(partition: PartitionAgent): void {
+    if (partition.isTouched) return
+    partition.isTouched = true
+    this.#touched.push(partition)
+  }
+
+  /** False when it failed; then everything staged has been refused. */
+  #write(partition: PartitionAgent, listener: WriteListener): boolean {
+    const { log, state } = partition
+    this.#options.resident.onWrite(partition.resident, log.logEndOffset, partition.stagedBytes)
+    try {
+      log.writeStaged()
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      if (error.isSpace) {
+        this.#options.space.onNoSpace()
+        this.#refuseStaged(partition, 'DISK_FULL', error.message)
+      } else {
+        this.#refuseStaged(partition, 'KAFKA_STORAGE_ERROR', error.message)
+        listener.onWriteFailed(`a write failed: ${error.code}: ${error.message}`)
+      }
+      return false
+    }
+    advanceLogEnd(state, log.logEndOffset, partition.stagedBytes)
+    this.appendedBytes += partition.stagedBytes
+    this.appendedRecords += partition.stagedRecords
+    this.#options.space.onWritten(partition.stagedBytes)
+    return true
+  }
+
+  #refuseStaged(partition: PartitionAgent, error: 'DISK_FULL' | 'KAFKA_STORAGE_ERROR', text: string): void {
+    const { state } = partition
+    for (const staged of partition.staged)
+      this.#options.replies.refuse({ ...staged, partitionRef: state.partitionRef, state, error, text })
+    this.#forget(partition)
+  }
+
+  #forget(partition: PartitionAgent): void {
+    partition.staged.length = 0
+    partition.stagedBatches.length = 0
+    partition.stagedBytes = 0
+    partition.stagedRecords = 0
+  }
+
+  #refuse(partition: PartitionAgent | undefined, refusal: Refusal): void {
+    const { requestId, acks, partitionRef } = this.#fields
+    this.#options.replies.refuse({
+      requestId,
+      acks,
+      partitionRef,
+      state: partition?.state,
+      error: refusal.error,
+      text: refusal.text,
+    })
+  }
+}
