@@ -1,0 +1,52 @@
+/** What a shard is told when it is made, with its defaults: plain data, goes through workerData. */
+export interface ShardOptions {
+  /** 0 … shards − 1. */
+  readonly shard: number
+  /** This start of the process; names the shard's files in state/. */
+  readonly incarnation: number
+  /** Made, locked and recovered already (workers/data-dir-task, recovery-task). */
+  readonly dataDir: string
+  /** Bytes of requests taken in one turn. */
+  readonly drainBytesMax: number
+  /** The newest bytes this shard wrote: read on the loop, because the system still has them in memory. */
+  readonly residentBytes: number
+  /** A commit group over more partitions goes to the journal. */
+  readonly journalThresholdPartitions: number
+  /** Both halves together; 0 = no journal: every group syncs segments. */
+  readonly journalBytes: number
+  readonly checkpointMs: number
+  readonly checkpointBytes: number
+  readonly waitingFetchesMax: number
+  readonly waitingProducesMax: number
+  /** Cold reads under way; each holds a page. */
+  readonly coldReadsMax: number
+  /** Free bytes of the disk below which produce is refused (RELIABILITY R8). */
+  readonly spaceLowBytes: number
+  readonly spaceProbeBytes: number
+  readonly spaceProbeMs: number
+  readonly statsMs: number
+  /** How often a partition's retention and roll by time are looked at. */
+  readonly retentionCheckMs: number
+  /** A producer id that was silent so long is forgotten. */
+  readonly producerExpiryMs: number
+}
+
+const MIB = 1024 * 1024
+
+export const SHARD_DEFAULTS = {
+  drainBytesMax: 1 * MIB,
+  residentBytes: 64 * MIB,
+  journalThresholdPartitions: 4,
+  journalBytes: 64 * MIB,
+  checkpointMs: 10_000,
+  checkpointBytes: 1024 * MIB,
+  waitingFetchesMax: 100_000,
+  waitingProducesMax: 100_000,
+  coldReadsMax: 32,
+  spaceLowBytes: 256 * MIB,
+  spaceProbeBytes: 64 * MIB,
+  spaceProbeMs: 1_000,
+  statsMs: 1_000,
+  retentionCheckMs: 30_000,
+  producerExpiryMs: 86_400_000,
+} as const satisfies Partial<ShardOptions>
