@@ -167,7 +167,8 @@ export class Checkpointer implements SyncJob {
   #beginFile(fds: Fd[]): void {
     const { files, incarnation, shard, partitions } = this.#options
     this.#lines = []
-    for (const partition of partitions) this.#lines.push({ partition, line: partition.log.checkpoint() })
+    for (const partition of partitions)
+      if (!partition.isDamaged) this.#lines.push({ partition, line: partition.log.checkpoint() })
     const lines = this.#lines.map(({ partition, line }) => ({
       ...line,
       syncedEndOffset: Math.max(line.recoveryPoint, partition.log.syncedEndOffset),

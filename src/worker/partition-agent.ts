@@ -59,6 +59,8 @@ export class PartitionAgent {
   syncedSlot = -1
   readsInFlight = 0
   isClosed = false
+  /** It was damaged when it was opened: nothing in its log object is true, no checkpoint names it. */
+  isDamaged = false
 
   constructor(options: PartitionAgentOptions) {
     this.topicId = options.topicId
@@ -78,12 +80,14 @@ export class PartitionAgent {
     return file
   }
 
-  /** Forgets the pages of segments that `isAlive` no longer knows. */
-  dropFiles(cache: PageCache, isAlive: (key: unknown) => boolean): void {
-    for (const [key, file] of this.#files) {
-      if (isAlive(key)) continue
-      this.#files.delete(key)
-      cache.dropFile(file)
-    }
+  /** Forgets segments none of whose pages are cached any more. */
+  pruneFiles(): void {
+    for (const [key, file] of this.#files) if (file.blocks.size === 0) this.#files.delete(key)
+  }
+
+  /** Forgets all pages: the partition goes. */
+  dropFiles(cache: PageCache): void {
+    for (const file of this.#files.values()) cache.dropFile(file)
+    this.#files.clear()
   }
 }

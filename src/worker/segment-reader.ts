@@ -10,6 +10,7 @@
  */
 import { readSafeInt64 } from '../base/bytes.ts'
 import { type FileSystem, StorageError } from '../io/file-system.ts'
+import type { Location } from '../log/log-locator.ts'
 import type { Segment } from '../log/segment.ts'
 import type { Offset } from '../model/ids.ts'
 import {
@@ -41,6 +42,8 @@ export interface ReadWish {
   readonly limitBytes: number
   /** Take the first batch even beyond limitBytes. */
   readonly takesFirst: boolean
+  /** Begin here rather than where `offset` lies; batches that end at or before `offset` may come along. */
+  readonly place?: Readonly<Location>
 }
 
 /**
@@ -108,7 +111,7 @@ export class SegmentReader {
     const { partition, offset, endOffset, limitBytes } = wish
     this.readBytes = 0
     this.#cache.beginReading()
-    const place = partition.log.locate(offset, endOffset)
+    const place = wish.place ?? partition.log.locate(offset, endOffset)
     if (place.kind !== 'found') return 'empty'
     const { segment, filePosition, fileEnd, exact, endExact } = place
     this.#partition = partition

@@ -6,6 +6,7 @@
  *             timestamp reaches the time. A batch that cannot be opened here (codec, size) answers with its base offset
  * Limits      STEP_BYTES a step; a batch is opened up to BATCH_BYTES_MAX, unpacked up to UNPACKED_BYTES_MAX
  */
+import type { Location } from '../log/log-locator.ts'
 import type { Offset } from '../model/ids.ts'
 import { readableEnd } from '../partition/partition-fetch.ts'
 import { BatchReader } from '../record/batch-reader.ts'
@@ -60,21 +61,17 @@ export class TimeLookup implements LoadListener {
     const endOffset = readableEnd(partition.state, isolation)
     if (this.#offset === -1) {
       const place = partition.log.locateTime(timestampMs, endOffset)
-      if (place.kind !== 'found') return NOT_FOUND
-      this.#offset = Math.max(partition.state.logStartOffset, place.offset)
+      return place.kind === 'found' ? this.#read(partition.state.logStartOffset, endOffset, place) : NOT_FOUND
     }
-    if (this.#offset >= endOffset) return NOT_FOUND
-    return this.#read(endOffset)
+    return this.#offset < endOffset ? this.#read(this.#offset as Offset, endOffset) : NOT_FOUND
   }
 
-  #read(endOffset: Offset): FoundTime | undefined {
+  #read(offset: Offset, endOffset: Offset, place?: Readonly<Location>): FoundTime | undefined {
     const { partition, reader, cache } = this.#options
     this.#fragments.count = 0
-    const offset = this.#offset as Offset
     const wish = { partition, offset, endOffset, limitBytes: STEP_BYTES, takesFirst: true }
-    const outcome = reader.read(wish, this.#fragments, this)
-    if (outcome === 'damaged') return NOT_FOUND
-    if (outcome === 'empty') return NOT_FOUND
+    const outcome = reader.read(place === undefined ? wish : { ...wish, place }, this.#fragments, this)
+    if (outcome === 'damaged' || outcome === 'empty') return NOT_FOUND
     if (outcome !== 'read') return undefined
     const bytes = this.#copy(reader.readBytes)
     for (let index = 0; index < this.#fragments.count; index++) cache.unlend(this.#fragments.pages[index]!)

@@ -1,0 +1,345 @@
+/**
+ * ControlHandler: what the gateway asks of a shard besides produce and fetch; each operation one method.
+ *
+ * Thread      the shard
+ * Ordering    in line with data: the turn's writes are done before an operation is looked at
+ * Waiting     close, delete: until the disk thread holds none of its descriptors. trim, checkpoint, shutdown: until a checkpoint
+ *             is durable. list-offsets by time: until its bytes are read. The rest answers at once
+ * Failure     a body that is not what the operation expects: INVALID_REQUEST with the reason
+ */
+import type { Clock } from '../base/clock.ts'
+import { StorageError } from '../io/file-system.ts'
+import type { LogContext } from '../log/log-context.ts'
+import { PartitionLog } from '../log/partition-log.ts'
+import type { RecoveredPartition } from '../log/recovered-partition.ts'
+import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
+import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
+import { readableEnd, checkLeads } from '../partition/partition-fetch.ts'
+import { advanceLogStart, goOffline, leaderState } from '../partition/partition-state.ts'
+import type { Codecs } from '../record/compression.ts'
+import { encodeControlBody, readControl } from '../ring/control-codec.ts'
+import {
+  type ClosePartitionBody,
+  ControlOperation,
+  type DescribePartitionAnswer,
+  type ListOffsetsBody,
+  type OpenPartition,
+  type OpenPartitionsBody,
+  type ShardStats,
+  type TrimBody,
+  type UpdateConfigBody,
+} from '../ring/control-messages.ts'
+import {
+  CONTROL_BODY_AT,
+  CONTROL_BODY_BYTES_AT,
+  CONTROL_OPERATION_AT,
+  CONTROL_REQUEST_ID_AT,
+  MessageType,
+} from '../ring/messages.ts'
+import type { RingReader } from '../ring/ring-reader.ts'
+import type { Checkpointer } from './checkpointer.ts'
+import type { PageCache } from './page-cache.ts'
+import { PartitionAgent } from './partition-agent.ts'
+import type { PartitionTable } from './partition-table.ts'
+import type { ReplyOutbox } from './reply-outbox.ts'
+import type { SegmentReader } from './segment-reader.ts'
+import { TimeLookup } from './time-lookup.ts'
+
+const LATEST = -1
+const EARLIEST = -2
+const LARGEST_TIMESTAMP = -3
+
+/** What a control operation does to the rest of the shard. */
+export interface ShardEffects {
+  /** It takes no more requests: who waits is answered, nobody syncs it any more once `isBusy` is over. */
+  retire(partition: PartitionAgent): void
+  /** Watermarks or configuration changed: acknowledge and wake who is due. */
+  progress(partition: PartitionAgent): void
+  /** Files renamed aside are to be removed. */
+  remove(path: string): void
+  /** A delete or an advanced log start must not be undone by older journal entries. */
+  journalDelete(partition: PartitionAgent): void
+  stats(): ShardStats
+  beginShutdown(done: () => void): void
+}
+
+export interface ControlHandlerOptions {
+  readonly requests: RingReader
+  readonly outbox: ReplyOutbox
+  readonly clock: Clock
+  readonly context: LogContext
+  readonly partitions: PartitionTable
+  readonly syncedEnds: SyncedEndsFile
+  readonly checkpointer: Checkpointer
+  readonly reader: SegmentReader
+  readonly cache: PageCache
+  readonly codecs: Codecs
+  readonly effects: ShardEffects
+}
+
+/** An operation that is not over: step() answers true when it is. */
+interface PendingOperation {
+  step(): boolean
+}
+
+export class ControlHandler {
+  readonly #options: ControlHandlerOptions
+  #pending: PendingOperation[] = []
+
+  constructor(options: ControlHandlerOptions) {
+    this.#options = options
+  }
+
+  get pending(): number {
+    return this.#pending.length
+  }
+
+  /** Takes the CONTROL the reader stands on. */
+  onControl(): void {
+    const { requestId, operation, body } = readControl(this.#options.requests)
+    try {
+      this.#perform(requestId, operation, body)
+    } catch (error) {
+      if (error instanceof StorageError) this.#fail(requestId, 'KAFKA_STORAGE_ERROR', `${error.code}: ${error.message}`)
+      else if (error instanceof TypeError) this.#fail(requestId, 'INVALID_REQUEST', error.message)
+      else throw error
+    }
+  }
+
+  /** Goes on with what waits; answers how many ended. */
+  step(): number {
+    if (this.#pending.length === 0) return 0
+    const before = this.#pending.length
+    this.#pending = this.#pending.filter((operation) => !operation.step())
+    return before - this.#pending.length
+  }
+
+  #perform(requestId: number, operation: number, body: unknown): void {
+    switch (operation) {
+      case ControlOperation.OPEN_PARTITIONS:
+        return this.#openPartitions(requestId, body as OpenPartitionsBody)
+      case ControlOperation.CLOSE_PARTITION:
+        return this.#closePartition(requestId, body as ClosePartitionBody)
+      case ControlOperation.DELETE_PARTITION:
+        return this.#deletePartition(requestId, body as ClosePartitionBody)
+      case ControlOperation.UPDATE_CONFIG:
+        return this.#updateConfig(requestId, body as UpdateConfigBody)
+      case ControlOperation.TRIM:
+        return this.#trim(requestId, body as TrimBody)
+      case ControlOperation.LIST_OFFSETS:
+        return this.#listOffsets(requestId, body as ListOffsetsBody)
+      case ControlOperation.DESCRIBE_PARTITION:
+        return this.#describePartition(requestId, body as ClosePartitionBody)
+      case ControlOperation.CHECKPOINT:
+        return this.#options.checkpointer.ask(() => this.#answer(requestId, {}))
+      case ControlOperation.STATS:
+        return this.#answer(requestId, this.#options.effects.stats())
+      case ControlOperation.SHUTDOWN:
+        return this.#options.effects.beginShutdown(() => this.#answer(requestId, {}))
+      default:
+        return this.#fail(requestId, 'UNKNOWN_API', `control operation ${operation} is not known to the shard`)
+    }
+  }
+
+  #openPartitions(requestId: number, body: OpenPartitionsBody): void {
+    const failed: { partitionRef: number; reason: string }[] = []
+    for (const opening of body.partitions) {
+      const reason = this.#open(opening)
+      if (reason !== undefined) failed.push({ partitionRef: opening.partitionRef, reason })
+    }
+    this.#answer(requestId, { failed })
+  }
+
+  /** Why it could not be opened; undefined when it serves. One that could not be is there all the same, and says why. */
+  #open(opening: OpenPartition): string | undefined {
+    const { context, partitions, syncedEnds } = this.#options
+    const { partitionRef, topicId, partition, leaderEpoch, config } = opening
+    if (partitions.get(partitionRef) !== undefined) return `handle ${partitionRef} is in use`
+    const recovered = opening.recovered as RecoveredPartition | null
+    let reason = recovered?.damaged ?? undefined
+    let log = PartitionLog.create(context, { topicId, partition, config })
+    if (recovered !== null && reason === undefined) {
+      try {
+        log = PartitionLog.open(context, { topicId, partition, config, recovered })
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error
+        reason = `${error.code}: ${error.message}`
+      }
+    }
+    const { logStartOffset, logEndOffset } = log
+    const state = leaderState({ partitionRef, config, leaderEpoch, logStartOffset, logEndOffset })
+    const agent = new PartitionAgent({ topicId, partition, state, log })
+    if (reason === undefined) agent.syncedSlot = syncedEnds.add({ topicId, partition, syncedEnd: log.syncedEndOffset })
+    else {
+      agent.isDamaged = true
+      goOffline(state, reason)
+    }
+    partitions.add(agent)
+    return reason
+  }
+
+  #closePartition(requestId: number, body: ClosePartitionBody): void {
+    const partition = this.#known(requestId, body.partitionRef)
+    if (partition === undefined) return
+    const { checkpointer, effects } = this.#options
+    partition.state.role = 'follower'
+    effects.retire(partition)
+    checkpointer.ask(() => this.#whenIdle(partition, () => this.#endClose(requestId, partition)))
+  }
+
+  #endClose(requestId: number, partition: PartitionAgent): void {
+    partition.log.close()
+    this.#forget(partition)
+    this.#answer(requestId, {})
+  }
+
+  #deletePartition(requestId: number, body: ClosePartitionBody): void {
+    const partition = this.#known(requestId, body.partitionRef)
+    if (partition === undefined) return
+    partition.isClosed = true
+    this.#options.effects.retire(partition)
+    this.#whenIdle(partition, () => {
+      this.#options.effects.journalDelete(partition)
+      const path = partition.log.deleteFiles()
+      this.#forget(partition)
+      if (path !== undefined) this.#options.effects.remove(path)
+      this.#answer(requestId, {})
+    })
+  }
+
+  #forget(partition: PartitionAgent): void {
+    const { partitions, cache, checkpointer, syncedEnds } = this.#options
+    partition.isClosed = true
+    partition.dropFiles(cache)
+    checkpointer.forget(partition)
+    if (partition.syncedSlot !== -1) syncedEnds.remove(partition.syncedSlot)
+    syncedEnds.write()
+    partitions.remove(partition.state.partitionRef)
+  }
+
+  #updateConfig(requestId: number, body: UpdateConfigBody): void {
+    const partition = this.#known(requestId, body.partitionRef)
+    if (partition === undefined) return
+    partition.state.config = body.config
+    partition.log.updateConfig(body.config)
+    this.#options.effects.progress(partition)
+    this.#answer(requestId, {})
+  }
+
+  #trim(requestId: number, body: TrimBody): void {
+    const partition = this.#serving(requestId, body.partitionRef)
+    if (partition === undefined) return
+    const { state, log } = partition
+    const offset = body.beforeOffset === -1 ? state.highWatermark : body.beforeOffset
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset > state.highWatermark)
+      return this.#fail(
+        requestId,
+        'OFFSET_OUT_OF_RANGE',
+        `cannot trim before offset ${offset}: the partition has [${state.logStartOffset}, ${state.highWatermark})`,
+      )
+    log.advanceLogStart(offset)
+    advanceLogStart(state, log.logStartOffset)
+    const { logStartOffset } = state
+    this.#options.checkpointer.ask(() => this.#answer(requestId, { logStartOffset }))
+  }
+
+  #listOffsets(requestId: number, body: ListOffsetsBody): void {
+    const partition = this.#serving(requestId, body.partitionRef)
+    if (partition === undefined) return
+    const { state, log } = partition
+    const { leaderEpoch } = state
+    if (body.timestampMs === LATEST)
+      return this.#answer(requestId, { offset: readableEnd(state, body.isolation), timestampMs: -1, leaderEpoch })
+    if (body.timestampMs === EARLIEST)
+      return this.#answer(requestId, { offset: state.logStartOffset, timestampMs: -1, leaderEpoch })
+    const timestampMs = body.timestampMs === LARGEST_TIMESTAMP ? log.maxTimestampMs : body.timestampMs
+    if (!(timestampMs >= 0)) return this.#answer(requestId, { offset: -1, timestampMs: -1, leaderEpoch })
+    const { reader, cache, codecs } = this.#options
+    this.#startLookup(
+      requestId,
+      new TimeLookup({ partition, timestampMs, isolation: body.isolation, reader, cache, codecs }),
+    )
+  }
+
+  #startLookup(requestId: number, lookup: TimeLookup): void {
+    const step = (): boolean => {
+      const refusal = checkLeads(lookup.partition.state)
+      if (refusal !== undefined || lookup.partition.isClosed) {
+        this.#fail(requestId, refusal?.error ?? 'UNKNOWN_TOPIC_OR_PARTITION', refusal?.text ?? '')
+        return true
+      }
+      try {
+        const found = lookup.step()
+        if (found === undefined) return false
+        this.#answer(requestId, { ...found, leaderEpoch: lookup.partition.state.leaderEpoch })
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error
+        this.#fail(requestId, 'KAFKA_STORAGE_ERROR', `${error.code}: ${error.message}`)
+      }
+      return true
+    }
+    if (!step()) this.#pending.push({ step })
+  }
+
+  #describePartition(requestId: number, body: ClosePartitionBody): void {
+    const partition = this.#known(requestId, body.partitionRef)
+    if (partition === undefined) return
+    const { state, log } = partition
+    const answer: DescribePartitionAnswer = {
+      logStartOffset: state.logStartOffset,
+      highWatermark: state.highWatermark,
+      logEndOffset: state.logEndOffset,
+      syncedEndOffset: state.syncedEndOffset,
+      bytes: log.bytes,
+      segments: log.segmentCount,
+      leaderEpoch: state.leaderEpoch,
+      offline: state.offlineReason,
+    }
+    this.#answer(requestId, answer)
+  }
+
+  #whenIdle(partition: PartitionAgent, then: () => void): void {
+    const step = (): boolean => {
+      if (partition.isBusy) return false
+      then()
+      return true
+    }
+    if (!step()) this.#pending.push({ step })
+  }
+
+  #known(requestId: number, partitionRef: number): PartitionAgent | undefined {
+    const partition = this.#options.partitions.get(partitionRef)
+    if (partition !== undefined && !partition.isClosed) return partition
+    this.#fail(requestId, 'UNKNOWN_TOPIC_OR_PARTITION', `the shard has no partition of handle ${partitionRef}`)
+    return undefined
+  }
+
+  #serving(requestId: number, partitionRef: number): PartitionAgent | undefined {
+    const partition = this.#known(requestId, partitionRef)
+    const refusal = partition === undefined ? undefined : checkLeads(partition.state)
+    if (refusal === undefined) return partition
+    this.#fail(requestId, refusal.error, refusal.text)
+    return undefined
+  }
+
+  #answer(requestId: number, body: unknown): void {
+    this.#send(requestId, 0, encodeControlBody(body))
+  }
+
+  #fail(requestId: number, error: ErrorCode, text: string): void {
+    this.#send(requestId, errorNumberOf(error), encodeControlBody(text))
+  }
+
+  #send(requestId: number, errorNumber: number, body: Uint8Array): void {
+    if (requestId === 0) return
+    const { outbox } = this.#options
+    if (CONTROL_BODY_AT + body.length > outbox.payloadBytesMax)
+      return this.#fail(requestId, 'UNKNOWN_SERVER_ERROR', `the answer of ${body.length} bytes is larger than a frame`)
+    outbox.begin(MessageType.CONTROL_REPLY, CONTROL_BODY_AT + body.length, 'control')
+    outbox.view.setUint32(outbox.at + CONTROL_REQUEST_ID_AT, requestId, true)
+    outbox.view.setInt32(outbox.at + CONTROL_OPERATION_AT, errorNumber, true)
+    outbox.view.setUint32(outbox.at + CONTROL_BODY_BYTES_AT, body.length, true)
+    outbox.bytes.set(body, outbox.at + CONTROL_BODY_AT)
+    outbox.end()
+  }
+}

@@ -1,0 +1,418 @@
+/**
+ * ShardAgent: one shard: the turn that drains the request ring, writes, has it synced, answers.
+ *
+ * Owns        the shard's partitions, page cache, journal, synced ends; the shard's ends of its rings
+ * Thread      its own, or whoever steps it; nothing in a turn waits for the device or for another thread
+ * Ordering    a turn: late answers out -> disk answers -> deadlines -> ready fetches -> up to drainBytesMax of requests -> one
+ *             vectored write a partition -> answers or parking -> ring space back -> next sync -> publish
+ * Limits      no request is taken while an answer waits for the reply ring, or while waitingProducesMax producers wait
+ * Failure     a failed sync, or a failed write for another reason than space: every partition goes offline with the reason, the
+ *             gateway is told, nothing is synced again (R3). A broken invariant throws: the thread ends
+ * Not here    what a step does: *-handler.ts, group-commit.ts, checkpointer.ts …; what a partition may: partition/
+ */
+import type { Agent } from '../agent/agent.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Prng } from '../base/prng.ts'
+import { type FileSystem, StorageError } from '../io/file-system.ts'
+import { CommitJournal } from '../log/commit-journal.ts'
+import { createLogContext } from '../log/log-context.ts'
+import { STATE_FOLDER } from '../log/data-dir.ts'
+import { SyncedEndsFile } from '../log/synced-ends-file.ts'
+import { advanceHighWatermark } from '../partition/high-watermark.ts'
+import { goOffline } from '../partition/partition-state.ts'
+import { type Codecs, NO_CODECS } from '../record/compression.ts'
+import type { ShardStats } from '../ring/control-messages.ts'
+import { FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
+import type { ShardSide } from '../ring/shard-channel.ts'
+import { Checkpointer } from './checkpointer.ts'
+import { ControlHandler, type ShardEffects } from './control-handler.ts'
+import { DiskProxy, type ReadListener } from './disk-proxy.ts'
+import { FetchHandler } from './fetch-handler.ts'
+import { GroupCommit } from './group-commit.ts'
+import { Housekeeper } from './housekeeper.ts'
+import { IntervalFlush } from './interval-flush.ts'
+import { NoticeSender } from './notice-sender.ts'
+import { PageCache } from './page-cache.ts'
+import type { PartitionAgent } from './partition-agent.ts'
+import { PartitionTable } from './partition-table.ts'
+import { ProduceHandler, type WriteListener } from './produce-handler.ts'
+import { ProduceReplies } from './produce-replies.ts'
+import { RemovalQueue } from './removal-queue.ts'
+import { ReplyOutbox } from './reply-outbox.ts'
+import { ResidentWindow } from './resident-window.ts'
+import { SegmentReader } from './segment-reader.ts'
+import type { ShardOptions } from './shard-options.ts'
+import { SpaceProbe } from './space-probe.ts'
+import { SyncScheduler } from './sync-scheduler.ts'
+
+export interface ShardAgentOptions {
+  readonly options: ShardOptions
+  readonly side: ShardSide
+  readonly files: FileSystem
+  readonly clock: Clock
+  readonly prng: Prng
+  readonly codecs?: Codecs
+  /** Heap in use, bytes; a gauge of the stats. */
+  readonly heapBytes?: () => number
+}
+
+const PARTITIONS_MAX = 1_000_000
+
+export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffects {
+  readonly name: string
+  isDone = false
+  readonly #options: ShardOptions
+  readonly #side: ShardSide
+  readonly #clock: Clock
+  readonly #heapBytes: () => number
+  readonly #partitions = new PartitionTable()
+  readonly #outbox: ReplyOutbox
+  readonly #notices: NoticeSender
+  readonly #disk: DiskProxy
+  readonly #cache: PageCache
+  readonly #journal: CommitJournal | undefined
+  readonly #syncedEnds: SyncedEndsFile
+  readonly #group: GroupCommit
+  readonly #interval: IntervalFlush
+  readonly #checkpointer: Checkpointer
+  readonly #scheduler: SyncScheduler
+  readonly #replies: ProduceReplies
+  readonly #produces: ProduceHandler
+  readonly #fetches: FetchHandler
+  readonly #control: ControlHandler
+  readonly #space: SpaceProbe
+  readonly #housekeeper: Housekeeper
+  readonly #removals: RemovalQueue
+  readonly #groupWritten: PartitionAgent[] = []
+  #failure: string | undefined
+  #shutdown: 'none' | 'draining' | 'checkpoint' | 'answered' = 'none'
+  #shutdownDone: (() => void) | undefined
+  #nextStatsMs: number
+  #turns = 0
+  #busyMs = 0
+
+  constructor(from: ShardAgentOptions) {
+    const { options, side, files, clock } = from
+    const { shard, incarnation, dataDir } = options
+    this.name = `shard ${shard}`
+    this.#options = options
+    this.#side = side
+    this.#clock = clock
+    this.#heapBytes = from.heapBytes ?? (() => 0)
+    this.#nextStatsMs = clock.monotonicMs() + options.statsMs
+    const partitions = this.#partitions
+    const folder = `${dataDir}/${STATE_FOLDER}`
+    const requests = side.requests
+    const onSynced = (partition: PartitionAgent) => this.progress(partition)
+
+    this.#outbox = new ReplyOutbox(side.replies, side.doorbell)
+    this.#notices = new NoticeSender(this.#outbox)
+    this.#disk = new DiskProxy(side, this, Math.min(options.coldReadsMax, Math.max(1, side.pages.pageCount >> 2)))
+    this.#cache = new PageCache(side.pages)
+    const context = createLogContext({ files, clock, dataDir })
+    const key = { high: from.prng.uint32(), low: from.prng.uint32() }
+    this.#journal =
+      options.journalBytes === 0
+        ? undefined
+        : CommitJournal.create({ files, folder, incarnation, shard, bytes: options.journalBytes, key })
+    this.#syncedEnds = SyncedEndsFile.create({ files, folder, incarnation, shard })
+    const journal = this.#journal
+    const syncedEnds = this.#syncedEnds
+    const { journalThresholdPartitions, checkpointMs, checkpointBytes } = options
+    this.#group = new GroupCommit({ journal, syncedEnds, journalThresholdPartitions, onSynced })
+    this.#interval = new IntervalFlush({ partitionsMax: PARTITIONS_MAX, syncedEnds, onSynced })
+    this.#checkpointer = new Checkpointer({
+      ...{ files, clock, stateFolder: folder, incarnation, shard, partitions, journal, syncedEnds },
+      ...{ checkpointMs, checkpointBytes, onSynced },
+      onCheckpointed: (all) => this.#onCheckpointed(all),
+      onGivenUp: (reason) => this.#notices.log('warn', `the checkpoint was given up: ${reason}`),
+    })
+    this.#scheduler = new SyncScheduler({
+      disk: this.#disk,
+      group: this.#group,
+      background: [this.#checkpointer, this.#interval],
+      onFailed: (reason) => this.#fail(reason),
+    })
+    this.#replies = new ProduceReplies({
+      ...{ outbox: this.#outbox, notices: this.#notices, clock, waitingMax: options.waitingProducesMax },
+    })
+    this.#space = new SpaceProbe({
+      ...{ files, clock, dataDir, lowBytes: options.spaceLowBytes },
+      ...{ probeBytes: options.spaceProbeBytes, probeMs: options.spaceProbeMs },
+      onChange: (low, freeBytes) => this.#notices.send({ kind: 'disk-low', freeBytes, low }),
+    })
+    const resident = new ResidentWindow(options.residentBytes)
+    const cache = this.#cache
+    const reader = new SegmentReader({ files, cache, disk: this.#disk, resident })
+    const replies = this.#replies
+    this.#produces = new ProduceHandler({ requests, partitions, replies, resident, space: this.#space, clock })
+    this.#fetches = new FetchHandler({
+      ...{ requests, partitions, reader, cache, outbox: this.#outbox, clock },
+      waitingFetchesMax: options.waitingFetchesMax,
+      onUnreadable: (partition, reason) => this.#takeOffline(partition, reason),
+    })
+    this.#control = new ControlHandler({
+      ...{ requests, outbox: this.#outbox, clock, context, partitions, syncedEnds, reader, cache, effects: this },
+      checkpointer: this.#checkpointer,
+      codecs: from.codecs ?? NO_CODECS,
+    })
+    this.#housekeeper = new Housekeeper({
+      ...{ clock, partitions, periodMs: options.retentionCheckMs, producerExpiryMs: options.producerExpiryMs },
+      onCondemned: (partition, text) =>
+        this.#notices.log('info', `${partition.topicId}-${partition.partition}: ${text}`),
+    })
+    this.#removals = new RemovalQueue(files, (text) => this.#notices.log('warn', text))
+  }
+
+  doWork(): number {
+    const startMs = this.#clock.monotonicMs()
+    let work = this.#outbox.drain() + this.#disk.drain()
+    work += this.#replies.expire(startMs) + this.#fetches.step(startMs)
+    work += this.#drainRequests()
+    work += this.#control.step() + this.#housekeep(startMs)
+    if (this.#failure === undefined) work += this.#syncStep(startMs)
+    work += this.#stepShutdown()
+    this.#disk.publish()
+    this.#outbox.publish()
+    if (work > 0) {
+      this.#turns++
+      this.#busyMs += this.#clock.monotonicMs() - startMs
+    }
+    return work
+  }
+
+  deadlineMs(): number {
+    const nowMs = this.#clock.monotonicMs()
+    if (!this.#outbox.isClear || this.#control.pending > 0) return nowMs + 1
+    return Math.min(
+      this.#fetches.deadlineMs(nowMs),
+      this.#replies.nextDeadlineMs,
+      this.#interval.nextDeadlineMs,
+      this.#checkpointer.nextDeadlineMs,
+      this.#housekeeper.nextDeadlineMs,
+      this.#nextStatsMs,
+      this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY,
+    )
+  }
+
+  close(): void {
+    this.isDone = true
+  }
+
+  // The turn's parts
+
+  #drainRequests(): number {
+    const { requests, doorbell } = this.#side
+    const { drainBytesMax, waitingProducesMax } = this.#options
+    let taken = 0
+    let takenBytes = 0
+    while (takenBytes < drainBytesMax && this.#outbox.isClear && this.#replies.waiting + taken < waitingProducesMax) {
+      if (!requests.next()) break
+      taken++
+      takenBytes += requests.length
+      this.#onRequest()
+    }
+    if (taken === 0) return 0
+    this.#produces.writeTouched(this)
+    if (requests.release()) doorbell.ring()
+    return taken
+  }
+
+  #onRequest(): void {
+    const { requests } = this.#side
+    switch (requests.type) {
+      case MessageType.PRODUCE:
+        return this.#produces.onProduce()
+      case MessageType.FETCH:
+        return this.#fetches.onFetch()
+      case MessageType.FETCH_FINISH:
+        return this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), false)
+      case MessageType.FETCH_CANCEL:
+        return this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), true)
+      case MessageType.CONTROL:
+        this.#produces.writeTouched(this)
+        return this.#control.onControl()
+      default:
+        this.#notices.log('error', `a message of type ${requests.type} came, which a shard does not know`)
+    }
+  }
+
+  #syncStep(nowMs: number): number {
+    try {
+      return this.#scheduler.step(nowMs)
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      this.#fail(`a write failed: ${error.code}: ${error.message}`)
+      return 1
+    }
+  }
+
+  #housekeep(nowMs: number): number {
+    if (nowMs >= this.#nextStatsMs) {
+      this.#nextStatsMs = nowMs + this.#options.statsMs
+      this.#notices.send({ kind: 'stats', stats: this.stats() })
+    }
+    if (this.#failure !== undefined) return 0
+    this.#space.step(nowMs)
+    return (this.#housekeeper.step(nowMs) ? 1 : 0) + (this.#removals.step() ? 1 : 0)
+  }
+
+  // WriteListener
+
+  onWritten(partitions: readonly PartitionAgent[]): void {
+    this.#groupWritten.length = 0
+    const nowMs = this.#clock.monotonicMs()
+    for (const partition of partitions) {
+      this.#checkpointer.onWritten(partition.stagedBytes)
+      if (partition.state.config.fsync === 'group') this.#groupWritten.push(partition)
+      else {
+        this.#interval.onWritten(partition, nowMs)
+        this.progress(partition)
+      }
+    }
+    if (this.#groupWritten.length === 0) return
+    try {
+      this.#group.onWritten(this.#groupWritten)
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      this.#fail(`the journal could not be written: ${error.code}: ${error.message}`)
+    }
+  }
+
+  onWriteFailed(reason: string): void {
+    this.#fail(reason)
+  }
+
+  // ReadListener
+
+  onRead(page: number, bytesRead: number, code: string): void {
+    const cached = this.#cache.pageOf(page)
+    const load = cached.load!
+    const { partition } = load
+    partition.readsInFlight--
+    partition.log.releaseFd(load.fd)
+    if (bytesRead > 0) cached.filledBytes += bytesRead
+    if (bytesRead < load.bytes && !cached.file.isDropped)
+      this.#takeOffline(partition, code === '' ? 'a segment is shorter than it was' : `a read failed: ${code}`)
+    this.#cache.endLoading(cached)
+    this.#fetches.onLoaded(cached)
+  }
+
+  // ShardEffects
+
+  progress(partition: PartitionAgent): void {
+    const isVisible = advanceHighWatermark(partition.state)
+    this.#replies.acknowledgeDue(partition)
+    if (isVisible) this.#fetches.onVisible(partition)
+  }
+
+  retire(partition: PartitionAgent): void {
+    this.#replies.refuseAll(partition, 'NOT_LEADER_OR_FOLLOWER', '')
+    this.#fetches.onGone(partition)
+    if (partition.isClosed) {
+      this.#group.forget(partition)
+      this.#interval.forget(partition)
+      this.#checkpointer.forget(partition)
+    }
+  }
+
+  remove(path: string): void {
+    this.#removals.add(path)
+  }
+
+  journalDelete(partition: PartitionAgent): void {
+    const { topicId } = partition
+    // Without room it comes with the next checkpoint's sequence instead: until then a crash brings back a folder that nobody
+    // knows, which recovery sets aside.
+    if (this.#journal?.addDelete({ topicId, partition: partition.partition })) this.#journal.writeStaged()
+  }
+
+  stats(): ShardStats {
+    let offline = 0
+    for (const partition of this.#partitions) if (partition.state.role === 'offline') offline++
+    return {
+      partitions: this.#partitions.count,
+      offlinePartitions: offline,
+      appendedRecords: this.#produces.appendedRecords,
+      appendedBytes: this.#produces.appendedBytes,
+      fetchedBytes: this.#fetches.fetchedBytes,
+      syncs: this.#scheduler.syncs,
+      syncMicroseconds: this.#scheduler.syncMicroseconds,
+      journalBytes: this.#journal?.usedBytes ?? 0,
+      waitingFetches: this.#fetches.waiting,
+      waitingProduces: this.#replies.waiting,
+      pagesInUse: this.#cache.usedPages,
+      pages: this.#cache.pages,
+      turns: this.#turns,
+      busyMicroseconds: this.#busyMs * 1000,
+      heapBytes: this.#heapBytes(),
+    }
+  }
+
+  beginShutdown(done: () => void): void {
+    this.#shutdown = 'draining'
+    this.#shutdownDone = done
+  }
+
+  // Failure and end
+
+  /** Nothing of this shard's storage may be believed any more. */
+  #fail(reason: string): void {
+    if (this.#failure !== undefined) return
+    this.#failure = reason
+    this.#scheduler.stop()
+    for (const partition of this.#partitions) {
+      if (partition.state.role !== 'offline') goOffline(partition.state, reason)
+      this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
+      this.#fetches.onGone(partition)
+    }
+    this.#notices.send({ kind: 'shard-failed', reason, storage: true })
+  }
+
+  #takeOffline(partition: PartitionAgent, reason: string): void {
+    if (partition.state.role === 'offline') return
+    goOffline(partition.state, reason)
+    this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
+    this.#fetches.onGone(partition)
+    this.#notices.send({ kind: 'partition-offline', partitionRef: partition.state.partitionRef, reason })
+  }
+
+  #onCheckpointed(partitions: readonly PartitionAgent[]): void {
+    for (const partition of partitions) {
+      if (partition.isClosed) continue
+      for (const path of partition.log.removeCondemned()) this.#removals.add(path)
+      if (!partition.isBusy) partition.log.releaseIdle()
+    }
+  }
+
+  /** Everything acknowledged is synced, then checkpointed, then answered; then the disk thread is told, and the agent is done. */
+  #stepShutdown(): number {
+    switch (this.#shutdown) {
+      case 'none':
+        return 0
+      case 'draining':
+        this.#fetches.finishAll()
+        if (this.#failure === undefined && (this.#group.hasWork() || this.#replies.waiting > 0)) return 0
+        this.#shutdown = 'checkpoint'
+        if (this.#failure !== undefined) this.#endShutdown()
+        else {
+          for (const partition of this.#partitions)
+            if (!partition.isDamaged && partition.state.role === 'leader') partition.log.writeSnapshot()
+          this.#checkpointer.ask(() => this.#endShutdown())
+        }
+        return 1
+      case 'checkpoint':
+        return 0
+      case 'answered':
+        if (!this.#outbox.isClear || !this.#disk.isIdle) return 0
+        this.#disk.stop()
+        this.isDone = true
+        return 1
+    }
+  }
+
+  #endShutdown(): void {
+    this.#shutdown = 'answered'
+    this.#shutdownDone?.()
+  }
+}
