@@ -35,7 +35,8 @@ export function advanceHighWatermark(state: PartitionState): boolean {
   if (safeEnd <= state.highWatermark) return false
   state.highWatermark = safeEnd
   // Between the two counted places the byte count is the lower one's: a fetch may then wake later, never in vain for ever.
-  state.visibleBytes = safeEnd === state.logEndOffset ? state.appendedBytes : Math.max(state.visibleBytes, state.syncedBytes)
+  state.visibleBytes =
+    safeEnd === state.logEndOffset ? state.appendedBytes : Math.max(state.visibleBytes, state.syncedBytes)
   checkWatermarks(state)
   return true
 }

@@ -44,7 +44,10 @@ export function checkLeads(state: PartitionState): Refusal | undefined {
 }
 
 /** The requester's leader epoch, where it names one, is the current one (KIP-320). */
-export function checkKnownEpoch(state: PartitionState, wish: { readonly leaderEpoch: LeaderEpoch }): Refusal | undefined {
+export function checkKnownEpoch(
+  state: PartitionState,
+  wish: { readonly leaderEpoch: LeaderEpoch },
+): Refusal | undefined {
   if (wish.leaderEpoch === -1 || wish.leaderEpoch === state.leaderEpoch) return undefined
   return wish.leaderEpoch < state.leaderEpoch
     ? refuse('FENCED_LEADER_EPOCH', `leader epoch ${wish.leaderEpoch} is old, ${state.leaderEpoch} is current`)

@@ -10,6 +10,7 @@
  * Limits      what waits here is bounded by the shard: its syncs and reads in flight
  */
 import type { Agent } from '../agent/agent.ts'
+import { utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { type FileSystem, StorageError } from '../io/file-system.ts'
 import { Fifo } from '../partition/fifo.ts'
@@ -33,7 +34,6 @@ import {
   MessageType,
 } from '../ring/messages.ts'
 import type { DiskSide } from '../ring/shard-channel.ts'
-import { utf8Encode } from '../base/bytes.ts'
 
 const READS_AFTER_SYNC = 8
 /** Room a reply may need, its error code included. */

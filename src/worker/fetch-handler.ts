@@ -21,7 +21,13 @@ import { DelayedFetch, type FetchPart, type WaitingFetch } from '../partition/de
 import { Fifo } from '../partition/fifo.ts'
 import { lastStableOffset } from '../partition/high-watermark.ts'
 import { checkFetch, readableEnd } from '../partition/partition-fetch.ts'
-import { FetchFields, FetchPartitionFields, fetchReplyBytes, getFetchPartition, readFetch } from '../ring/message-codec.ts'
+import {
+  FetchFields,
+  FetchPartitionFields,
+  fetchReplyBytes,
+  getFetchPartition,
+  readFetch,
+} from '../ring/message-codec.ts'
 import {
   FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
   FETCH_REPLY_PARTITION_BYTES,
@@ -316,7 +322,12 @@ export class FetchHandler implements LoadListener {
     if (part.fetchOffset < endOffset && (limitBytes > 0 || this.#bytes === 0)) {
       if (!this.#read(part, partition, endOffset, limitBytes)) return
     } else if (part.fetchOffset === partition.state.highWatermark) return
-    this.#addLine(part, 0, this.#fragments.count - before, this.#fragments.count - before > 0 ? this.#options.reader.readBytes : 0)
+    this.#addLine(
+      part,
+      0,
+      this.#fragments.count - before,
+      this.#fragments.count - before > 0 ? this.#options.reader.readBytes : 0,
+    )
   }
 
   /** False when the part is dealt with already: it failed. */

@@ -54,6 +54,9 @@ export class Housekeeper {
     const decision = log.applyRetention({ nowMs: wallMs, highWatermark: state.highWatermark })
     if (decision.segments === 0) return
     advanceLogStart(state, log.logStartOffset)
-    onCondemned(partition, `${decision.segments} segments go by ${decision.reason}; log starts at ${state.logStartOffset}`)
+    onCondemned(
+      partition,
+      `${decision.segments} segments go by ${decision.reason}; log starts at ${state.logStartOffset}`,
+    )
   }
 }

@@ -5,8 +5,9 @@
  * Thread    the shard
  * Closing   waits until no sync and no read of it is under way (isBusy): the disk thread holds its descriptors
  */
-import type { Offset, TopicId } from '../model/ids.ts'
+
 import type { PartitionLog } from '../log/partition-log.ts'
+import type { Offset, TopicId } from '../model/ids.ts'
 import type { Timed } from '../partition/deadline-heap.ts'
 import { DelayedProduce } from '../partition/delayed-produce.ts'
 import type { PartitionState } from '../partition/partition-state.ts'

@@ -6,8 +6,9 @@
  * Rule      acks=none is never answered; what goes wrong for it becomes a notice
  * Limits    waitingMax: isFull, and the shard takes no more requests until some were answered
  */
-import type { Clock } from '../base/clock.ts'
+
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import { NO_LEADER_EPOCH } from '../model/ids.ts'
 import { ACKS_ALL, ACKS_NONE, type Acks } from '../partition/acks.ts'

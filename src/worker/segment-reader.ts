@@ -225,7 +225,8 @@ export class SegmentReader {
     try {
       while (cached.filledBytes < end) {
         const count = this.#files.read(fd, cached.bytes.subarray(cached.filledBytes, end), blockAt + cached.filledBytes)
-        if (count === 0) throw new StorageError('EIO', `the segment ends at ${blockAt + cached.filledBytes}, not at ${this.#fileEnd}`)
+        if (count === 0)
+          throw new StorageError('EIO', `the segment ends at ${blockAt + cached.filledBytes}, not at ${this.#fileEnd}`)
         cached.filledBytes += count
       }
     } finally {
