@@ -91,10 +91,7 @@ export class Checkpointer implements SyncJob {
     if (this.#phase !== 'idle') return true
     const { journal, checkpointBytes } = this.#options
     return (
-      this.#isAsked ||
-      nowMs >= this.#nextMs ||
-      this.#bytesSince >= checkpointBytes ||
-      (journal !== undefined && journal.wantsCheckpoint)
+      this.#isAsked || nowMs >= this.#nextMs || this.#bytesSince >= checkpointBytes || journal?.wantsCheckpoint === true
     )
   }
 

@@ -117,27 +117,38 @@ export class ControlHandler {
   #perform(requestId: number, operation: number, body: unknown): void {
     switch (operation) {
       case ControlOperation.OPEN_PARTITIONS:
-        return this.#openPartitions(requestId, body as OpenPartitionsBody)
+        this.#openPartitions(requestId, body as OpenPartitionsBody)
+        break
       case ControlOperation.CLOSE_PARTITION:
-        return this.#closePartition(requestId, body as ClosePartitionBody)
+        this.#closePartition(requestId, body as ClosePartitionBody)
+        break
       case ControlOperation.DELETE_PARTITION:
-        return this.#deletePartition(requestId, body as ClosePartitionBody)
+        this.#deletePartition(requestId, body as ClosePartitionBody)
+        break
       case ControlOperation.UPDATE_CONFIG:
-        return this.#updateConfig(requestId, body as UpdateConfigBody)
+        this.#updateConfig(requestId, body as UpdateConfigBody)
+        break
       case ControlOperation.TRIM:
-        return this.#trim(requestId, body as TrimBody)
+        this.#trim(requestId, body as TrimBody)
+        break
       case ControlOperation.LIST_OFFSETS:
-        return this.#listOffsets(requestId, body as ListOffsetsBody)
+        this.#listOffsets(requestId, body as ListOffsetsBody)
+        break
       case ControlOperation.DESCRIBE_PARTITION:
-        return this.#describePartition(requestId, body as ClosePartitionBody)
+        this.#describePartition(requestId, body as ClosePartitionBody)
+        break
       case ControlOperation.CHECKPOINT:
-        return this.#options.checkpointer.ask(() => this.#answer(requestId, {}))
+        this.#options.checkpointer.ask(() => this.#answer(requestId, {}))
+        break
       case ControlOperation.STATS:
-        return this.#answer(requestId, this.#options.effects.stats())
+        this.#answer(requestId, this.#options.effects.stats())
+        break
       case ControlOperation.SHUTDOWN:
-        return this.#options.effects.beginShutdown(() => this.#answer(requestId, {}))
+        this.#options.effects.beginShutdown(() => this.#answer(requestId, {}))
+        break
       default:
-        return this.#fail(requestId, 'UNKNOWN_API', `control operation ${operation} is not known to the shard`)
+        this.#fail(requestId, 'UNKNOWN_API', `control operation ${operation} is not known to the shard`)
+        break
     }
   }
 
@@ -231,12 +242,11 @@ export class ControlHandler {
     if (partition === undefined) return
     const { state, log } = partition
     const offset = body.beforeOffset === -1 ? state.highWatermark : body.beforeOffset
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset > state.highWatermark)
-      return this.#fail(
-        requestId,
-        'OFFSET_OUT_OF_RANGE',
-        `cannot trim before offset ${offset}: the partition has [${state.logStartOffset}, ${state.highWatermark})`,
-      )
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset > state.highWatermark) {
+      const range = `[${state.logStartOffset}, ${state.highWatermark}]`
+      this.#fail(requestId, 'OFFSET_OUT_OF_RANGE', `cannot trim before offset ${offset}, it is not within ${range}`)
+      return
+    }
     log.advanceLogStart(offset)
     advanceLogStart(state, log.logStartOffset)
     const { logStartOffset } = state
@@ -248,12 +258,19 @@ export class ControlHandler {
     if (partition === undefined) return
     const { state, log } = partition
     const { leaderEpoch } = state
-    if (body.timestampMs === LATEST)
-      return this.#answer(requestId, { offset: readableEnd(state, body.isolation), timestampMs: -1, leaderEpoch })
-    if (body.timestampMs === EARLIEST)
-      return this.#answer(requestId, { offset: state.logStartOffset, timestampMs: -1, leaderEpoch })
+    if (body.timestampMs === LATEST) {
+      this.#answer(requestId, { offset: readableEnd(state, body.isolation), timestampMs: -1, leaderEpoch })
+      return
+    }
+    if (body.timestampMs === EARLIEST) {
+      this.#answer(requestId, { offset: state.logStartOffset, timestampMs: -1, leaderEpoch })
+      return
+    }
     const timestampMs = body.timestampMs === LARGEST_TIMESTAMP ? log.maxTimestampMs : body.timestampMs
-    if (!(timestampMs >= 0)) return this.#answer(requestId, { offset: -1, timestampMs: -1, leaderEpoch })
+    if (!(timestampMs >= 0)) {
+      this.#answer(requestId, { offset: -1, timestampMs: -1, leaderEpoch })
+      return
+    }
     const { reader, cache, codecs } = this.#options
     this.#startLookup(
       requestId,
@@ -333,8 +350,10 @@ export class ControlHandler {
   #send(requestId: number, errorNumber: number, body: Uint8Array): void {
     if (requestId === 0) return
     const { outbox } = this.#options
-    if (CONTROL_BODY_AT + body.length > outbox.payloadBytesMax)
-      return this.#fail(requestId, 'UNKNOWN_SERVER_ERROR', `the answer of ${body.length} bytes is larger than a frame`)
+    if (CONTROL_BODY_AT + body.length > outbox.payloadBytesMax) {
+      this.#fail(requestId, 'UNKNOWN_SERVER_ERROR', `the answer of ${body.length} bytes is larger than a frame`)
+      return
+    }
     outbox.begin(MessageType.CONTROL_REPLY, CONTROL_BODY_AT + body.length, 'control')
     outbox.view.setUint32(outbox.at + CONTROL_REQUEST_ID_AT, requestId, true)
     outbox.view.setInt32(outbox.at + CONTROL_OPERATION_AT, errorNumber, true)

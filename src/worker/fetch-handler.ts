@@ -264,13 +264,23 @@ export class FetchHandler implements LoadListener {
   #serve(task: FetchTask): void {
     this.#gather(task)
     const isEnough = this.#bytes >= task.minBytes && this.#bytes > 0
-    if (isEnough || this.#hasError || task.isCancelled) return this.#reply(task)
-    if (task.loading.size > 0 && !this.#isEnded(task)) return this.#wait(task, 'cold')
+    if (isEnough || this.#hasError || task.isCancelled) {
+      this.#reply(task)
+      return
+    }
+    if (task.loading.size > 0 && !this.#isEnded(task)) {
+      this.#wait(task, 'cold')
+      return
+    }
     if (this.#isStarved && this.#bytes === 0 && !this.#isEnded(task)) {
       this.#starved.push(task)
-      return this.#wait(task, 'starved')
+      this.#wait(task, 'starved')
+      return
     }
-    if (task.isFinal) return this.#reply(task)
+    if (task.isFinal) {
+      this.#reply(task)
+      return
+    }
     const availableBytes = this.#bytes
     this.#takeBack()
     this.#forgetLoading(task)
@@ -312,9 +322,15 @@ export class FetchHandler implements LoadListener {
 
   #gatherPart(task: FetchTask, part: ShardFetchPart, fragmentsMax: number): void {
     const { partition } = part
-    if (partition === undefined || partition.isClosed) return this.#failPart(part, 'UNKNOWN_TOPIC_OR_PARTITION')
+    if (partition === undefined || partition.isClosed) {
+      this.#failPart(part, 'UNKNOWN_TOPIC_OR_PARTITION')
+      return
+    }
     const refusal = checkFetch(partition.state, part)
-    if (refusal !== undefined) return this.#failPart(part, refusal.error)
+    if (refusal !== undefined) {
+      this.#failPart(part, refusal.error)
+      return
+    }
     const endOffset = readableEnd(partition.state, task.isolation)
     const pagesBytes = (fragmentsMax - 1) * this.#options.cache.pageBytes
     const limitBytes = Math.min(part.maxBytes, task.maxBytes - this.#bytes, pagesBytes)

@@ -78,8 +78,10 @@ export class ProduceHandler {
     const fields = this.#fields
     readProduce(requests, fields)
     const partition = partitions.get(fields.partitionRef)
-    if (partition === undefined)
-      return this.#refuse(undefined, { kind: 'refused', error: 'UNKNOWN_TOPIC_OR_PARTITION', text: '' })
+    if (partition === undefined) {
+      this.#refuse(undefined, { kind: 'refused', error: 'UNKNOWN_TOPIC_OR_PARTITION', text: '' })
+      return
+    }
     const attempt = this.#attempt
     attempt.state = partition.state
     attempt.acks = fields.acks
@@ -89,7 +91,10 @@ export class ProduceHandler {
     attempt.at = fields.batchesAt
     attempt.end = fields.batchesAt + fields.batchBytes
     const refusal = checkRequest(attempt) ?? this.#checkBatches()
-    if (refusal !== undefined) return this.#refuse(partition, refusal)
+    if (refusal !== undefined) {
+      this.#refuse(partition, refusal)
+      return
+    }
     this.#stage(partition)
   }
 
@@ -136,7 +141,8 @@ export class ProduceHandler {
       if (objection?.kind === 'refused') {
         // Batches before this one are staged and stay; a retry finds them as duplicates.
         if (partition.stagedBytes > 0) this.#touch(partition)
-        return this.#refuse(partition, objection)
+        this.#refuse(partition, objection)
+        return
       }
       if (objection === undefined) {
         batch.stamp(log.nextOffset, state.leaderEpoch)

@@ -87,7 +87,10 @@ export class ProduceReplies {
     if (staged.acks === ACKS_NONE) return
     const { state } = partition
     const acks = staged.acks as Acks
-    if (isAcknowledged(state, acks, staged.nextOffset)) return this.acknowledge(state, staged)
+    if (isAcknowledged(state, acks, staged.nextOffset)) {
+      this.acknowledge(state, staged)
+      return
+    }
     const waiting: WaitingProduce = {
       requestId: staged.requestId,
       state,
@@ -138,8 +141,10 @@ export class ProduceReplies {
   }
 
   refuse(refusal: ProduceRefusal): void {
-    if (refusal.acks !== ACKS_NONE || refusal.requestId !== 0)
-      return this.#refuse(refusal.requestId, refusal.state, refusal.partitionRef, refusal.error, refusal.text)
+    if (refusal.acks !== ACKS_NONE || refusal.requestId !== 0) {
+      this.#refuse(refusal.requestId, refusal.state, refusal.partitionRef, refusal.error, refusal.text)
+      return
+    }
     this.#notices.send({
       kind: 'produce-failed',
       partitionRef: refusal.partitionRef,

@@ -48,7 +48,10 @@ export class RemovalQueue {
 
   #stepFolder(folder: { readonly path: string; readonly names: string[] }): void {
     const name = folder.names.pop()
-    if (name !== undefined) return this.#files.remove(`${folder.path}/${name}`)
+    if (name !== undefined) {
+      this.#files.remove(`${folder.path}/${name}`)
+      return
+    }
     this.#folder = undefined
     this.#files.removeFolder(folder.path)
   }

@@ -222,16 +222,21 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const { requests } = this.#side
     switch (requests.type) {
       case MessageType.PRODUCE:
-        return this.#produces.onProduce()
+        this.#produces.onProduce()
+        return
       case MessageType.FETCH:
-        return this.#fetches.onFetch()
+        this.#fetches.onFetch()
+        return
       case MessageType.FETCH_FINISH:
-        return this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), false)
+        this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), false)
+        return
       case MessageType.FETCH_CANCEL:
-        return this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), true)
+        this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), true)
+        return
       case MessageType.CONTROL:
         this.#produces.writeTouched(this)
-        return this.#control.onControl()
+        this.#control.onControl()
+        return
       default:
         this.#notices.log('error', `a message of type ${requests.type} came, which a shard does not know`)
     }

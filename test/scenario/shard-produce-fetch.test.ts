@@ -199,9 +199,7 @@ describe('long polls', () => {
     const ids = Array.from({ length: 100 }, () => shard.sendFetch([{ offset: 0 }], { waitMs: 500 }))
     shard.holdsPages = true
     shard.produce(makeBatch())
-    const pages = new Set(
-      ids.flatMap((id) => (shard.answer(id) as FetchAnswer).partitions[0]!.pages),
-    )
+    const pages = new Set(ids.flatMap((id) => (shard.answer(id) as FetchAnswer).partitions[0]!.pages))
     assert.equal(pages.size, 1)
   })
 })
