@@ -1,0 +1,35 @@
+/**
+ * Thread entry of a shard: real files, clock and chance for a ShardAgent, stepped until it is done.
+ * Ends by itself after SHUTDOWN; an exception ends it with an error that the main thread sees.
+ */
+import '../src/base/node/native-crc32c.ts'
+import { workerData } from 'node:worker_threads'
+import { runAgent } from '../src/agent/agent-runner.ts'
+import { systemClock } from '../src/base/node/system-clock.ts'
+import { systemPrng } from '../src/base/node/system-prng.ts'
+import { NodeFileSystem } from '../src/io/node-file-system.ts'
+import { nodeCodecs } from '../src/record/node-codecs.ts'
+import { openShardSide, type ShardChannel } from '../src/ring/shard-channel.ts'
+import { ShardAgent } from '../src/worker/shard-agent.ts'
+import { SHARD_DEFAULTS, type ShardOptions } from '../src/worker/shard-options.ts'
+
+/** What main hands to both threads of a shard. */
+export interface ShardWorkerData {
+  readonly channel: ShardChannel
+  readonly options: Pick<ShardOptions, 'shard' | 'incarnation' | 'dataDir'> & Partial<ShardOptions>
+  /** Spin before sleeping; only where threads are fewer than cores. */
+  readonly spinMicroseconds?: number
+}
+
+const { channel, options, spinMicroseconds = 0 } = workerData as ShardWorkerData
+const side = openShardSide(channel, { spinMicroseconds, clock: systemClock })
+const shard = new ShardAgent({
+  options: { ...SHARD_DEFAULTS, ...options },
+  side,
+  files: new NodeFileSystem(),
+  clock: systemClock,
+  prng: systemPrng(),
+  codecs: nodeCodecs(),
+  heapBytes: () => process.memoryUsage().heapUsed,
+})
+runAgent(shard, { signal: side.signal, clock: systemClock })
