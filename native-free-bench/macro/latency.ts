@@ -13,7 +13,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Client, connect } from '../../src/client/index.ts'
-import { type BrokerUnderTest, removeDataDir, startBrokerUnderTest } from '../harness/broker-under-test.ts'
+import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
 import { benchOptions } from '../harness/options.ts'
 import { rawSyncMs } from '../harness/raw-limits.ts'
 import { percentile } from '../harness/statistics.ts'
@@ -68,7 +68,7 @@ async function acknowledgementLatency(
   return samples.slice(Math.floor(samples.length / 10))
 }
 
-async function one(client: Client, broker: BrokerUnderTest): Promise<void> {
+async function one(client: Client, broker: BrokerProcess): Promise<void> {
   await client.admin.topics.create('one', { partitions: 1 })
   const before = rawSyncMs(broker.dataDir, RECORD_BYTES, options.smoke ? 50 : 1000)
   const samples = await acknowledgementLatency(client, 'one', 1, 1000)
@@ -149,7 +149,7 @@ function dropPageCache(): 'cold' | 'warm' {
   }
 }
 
-async function tail(client: Client, broker: BrokerUnderTest): Promise<void> {
+async function tail(client: Client, broker: BrokerProcess): Promise<void> {
   const coldMib = options.number('cold-mib', 4096, 16)
   for (const name of ['cold', 'flood', 'tail']) await client.admin.topics.create(name, { partitions: 1 })
   await produceRecords(client, { topic: 'cold', records: coldMib * 64, recordBytes: 16 * 1024 })
@@ -183,7 +183,7 @@ async function playRole(name: string): Promise<void> {
 
 if (options.text('role', '') !== '') await playRole(options.text('role', ''))
 else {
-  const broker = await startBrokerUnderTest()
+  const broker = await BrokerProcess.start({ dataDir: makeDataDir() })
   try {
     const client = await connect(broker.url)
     if (only === '' || only === 'one') await one(client, broker)

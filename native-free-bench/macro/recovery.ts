@@ -8,7 +8,7 @@
  */
 import '../../src/base/node/native-crc32c.ts'
 import { connect } from '../../src/client/index.ts'
-import { makeDataDir, removeDataDir, startBrokerUnderTest } from '../harness/broker-under-test.ts'
+import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
 import { benchOptions } from '../harness/options.ts'
 import { produceRecords } from '../harness/workload.ts'
 
@@ -16,15 +16,15 @@ const options = benchOptions()
 const only = options.text('only', '')
 const RECORD_BYTES = 1024
 
-function readyText(output: string, readyMs: number): string {
-  return `ready in ${/ready in ([\d.]+ ?m?s)/.exec(output)?.[1] ?? '?'} by its own clock, ${readyMs.toFixed(0)} ms from spawn`
+function readyText(broker: BrokerProcess): string {
+  return `ready in ${broker.ownReadyMs.toFixed(0)} ms by its own clock, ${broker.readyMs.toFixed(0)} ms from spawn`
 }
 
 async function killed(): Promise<void> {
   const logMib = options.number('log-mib', 4096, 32)
   const dataDir = makeDataDir()
   // No checkpoint by size or time while it is filled, so that recovery has all of it to read.
-  const flags = [
+  const args = [
     '--set',
     'storage.fsync=interval',
     '--set',
@@ -33,7 +33,7 @@ async function killed(): Promise<void> {
     'storage.checkpointMs=1h',
   ]
   try {
-    const broker = await startBrokerUnderTest({ dataDir, flags })
+    const broker = await BrokerProcess.start({ dataDir, args })
     const client = await connect(broker.url)
     await client.admin.topics.create('log', { partitions: 6 })
     await produceRecords(client, { topic: 'log', records: logMib * 1024, recordBytes: RECORD_BYTES })
@@ -41,11 +41,11 @@ async function killed(): Promise<void> {
       () => {},
     )
     await new Promise((resolve) => setTimeout(resolve, 500))
-    await broker.stop('SIGKILL')
+    await broker.kill()
     await client.close().catch(() => {})
     await flood
-    const again = await startBrokerUnderTest({ dataDir, flags })
-    console.log(`killed under load, ${logMib} MiB unchecked log: ${readyText(again.output(), again.readyMs)}`)
+    const again = await BrokerProcess.start({ dataDir, args })
+    console.log(`killed under load, ${logMib} MiB unchecked log: ${readyText(again)}`)
     await again.stop()
   } finally {
     removeDataDir(dataDir)
@@ -56,7 +56,7 @@ async function partitions(): Promise<void> {
   const count = options.number('partitions', 10_000, 200)
   const dataDir = makeDataDir()
   try {
-    const broker = await startBrokerUnderTest({ dataDir })
+    const broker = await BrokerProcess.start({ dataDir })
     const client = await connect(broker.url)
     const startedMs = performance.now()
     await client.admin.topics.create('many', { partitions: count })
@@ -72,13 +72,11 @@ async function partitions(): Promise<void> {
     const rssMib = broker.rssMib()
     await client.close()
     await broker.stop()
-    const again = await startBrokerUnderTest({ dataDir })
+    const again = await BrokerProcess.start({ dataDir })
     console.log(
       `${count} partitions: created in ${createdMs.toFixed(0)} ms, one record in each in ${touchedMs.toFixed(0)} ms, RSS ${rssMib.toFixed(0)} MiB`,
     )
-    console.log(
-      `  after a clean stop: ${readyText(again.output(), again.readyMs)}, RSS ${again.rssMib().toFixed(0)} MiB`,
-    )
+    console.log(`  after a clean stop: ${readyText(again)}, RSS ${again.rssMib().toFixed(0)} MiB`)
     await again.stop()
   } finally {
     removeDataDir(dataDir)

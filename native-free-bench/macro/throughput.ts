@@ -6,7 +6,7 @@
  */
 import '../../src/base/node/native-crc32c.ts'
 import { connect } from '../../src/client/index.ts'
-import { removeDataDir, startBrokerUnderTest } from '../harness/broker-under-test.ts'
+import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
 import { benchOptions } from '../harness/options.ts'
 import { rawWriteMibPerSec } from '../harness/raw-limits.ts'
 import { spreadOf, spreadText } from '../harness/statistics.ts'
@@ -28,8 +28,12 @@ interface Run {
 }
 
 async function oneRun(size: number, fsync: 'group' | 'interval', records: number): Promise<Run> {
-  const nodeFlags = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
-  const broker = await startBrokerUnderTest({ flags: ['--set', `storage.fsync=${fsync}`], nodeFlags })
+  const nodeArgs = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
+  const broker = await BrokerProcess.start({
+    dataDir: makeDataDir(),
+    args: ['--set', `storage.fsync=${fsync}`],
+    nodeArgs,
+  })
   try {
     const client = await connect(broker.url)
     await client.admin.topics.create('bench', { partitions: options.number('partitions', 6, 6) })

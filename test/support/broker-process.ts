@@ -1,20 +1,30 @@
 /**
- * BrokerProcess: a real broker as a process of its own: started, killed, started again on the same data and port.
- * It never outlives the test: the process is killed when this one exits.
+ * BrokerProcess: a real broker as a process of its own, as a user runs it: started, killed, started again on the same data
+ * and port; its CPU time and memory are read from /proc. For tests and benches.
+ *
+ * Owns     the child process: it never outlives this one
+ * Failure  start() throws with what the broker said; a broker that ends by itself is told by hasEnded and talk
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { repositoryRoot } from './repository.ts'
 
 const MILLRACE = join(repositoryRoot, 'dist', 'src', 'cli', 'main.js')
-const READY_MS_MAX = 30_000
+const READY_MS_MAX = 60_000
 const STOP_MS_MAX = 20_000
+const TALK_CHARS_MAX = 64 * 1024
+const TICKS_PER_SECOND = 100
 
 export interface BrokerProcessOptions {
   readonly dataDir: string
   /** Further flags of `millrace start`. */
   readonly args?: readonly string[]
+  /** Flags of node, such as --cpu-prof. */
+  readonly nodeArgs?: readonly string[]
+  /** Laid over this process's environment. */
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -25,6 +35,8 @@ export class BrokerProcess {
   #talk = ''
   #url = ''
   #port = 0
+  #readyMs = Number.NaN
+  #ownReadyMs = Number.NaN
 
   private constructor(options: BrokerProcessOptions) {
     this.#options = options
@@ -44,18 +56,41 @@ export class BrokerProcess {
     return this.#child?.pid ?? -1
   }
 
+  get dataDir(): string {
+    return this.#options.dataDir
+  }
+
+  /** Milliseconds of the last start, from spawn to ready. */
+  get readyMs(): number {
+    return this.#readyMs
+  }
+
+  /** The same by the broker's own clock; NaN when it did not say. */
+  get ownReadyMs(): number {
+    return this.#ownReadyMs
+  }
+
   /** What the broker wrote to stderr since its last start. */
   get talk(): string {
     return this.#talk
   }
 
+  get hasEnded(): boolean {
+    return this.#child === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null
+  }
+
   /** Starts it (again): on the port it had before. Throws with what it said when it is not ready in time. */
-  async start(): Promise<void> {
+  async start(
+    changes: { readonly args?: readonly string[]; readonly env?: Record<string, string> } = {},
+  ): Promise<void> {
+    const { dataDir, nodeArgs = [], env } = this.#options
+    const args = changes.args ?? this.#options.args ?? []
     const listen = `127.0.0.1:${this.#port}`
-    const args = [MILLRACE, 'start', '--json', '--data-dir', this.#options.dataDir, '--listen', listen]
-    const child = spawn(process.execPath, [...args, ...(this.#options.args ?? [])], {
+    const flags = ['start', '--json', '--data-dir', dataDir, '--listen', listen, '--kafka', 'off', ...args]
+    const startedMs = performance.now()
+    const child = spawn(process.execPath, [...nodeArgs, MILLRACE, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...this.#options.env },
+      env: { ...process.env, ...env, ...changes.env },
     })
     this.#child = child
     this.#talk = ''
@@ -68,9 +103,10 @@ export class BrokerProcess {
       })
     })
     child.stderr.on('data', (chunk: Buffer) => {
-      this.#talk = (this.#talk + chunk.toString()).slice(-64 * 1024)
+      this.#talk = (this.#talk + chunk.toString()).slice(-TALK_CHARS_MAX)
     })
     await this.#ready(child)
+    this.#readyMs = performance.now() - startedMs
   }
 
   #ready(child: ChildProcess): Promise<void> {
@@ -83,11 +119,12 @@ export class BrokerProcess {
       const timer = setTimeout(() => fail(`was not ready within ${READY_MS_MAX} ms`), READY_MS_MAX)
       child.once('exit', (code, signal) => fail(`ended with ${code ?? signal} before it was ready`))
       createInterface({ input: child.stdout! }).on('line', (line) => {
-        const event = JSON.parse(line) as { event?: string; url?: string }
+        const event = JSON.parse(line) as { event?: string; url?: string; readyMs?: number }
         if (event.event !== 'ready' || event.url === undefined) return
         clearTimeout(timer)
         this.#url = event.url
         this.#port = Number(new URL(event.url).port)
+        this.#ownReadyMs = event.readyMs ?? Number.NaN
         resolve()
       })
     })
@@ -114,5 +151,52 @@ export class BrokerProcess {
   }
   resume(): void {
     this.#child?.kill('SIGCONT')
+  }
+
+  /** What /readyz says. */
+  async readiness(): Promise<{ readonly ready: boolean; readonly reasons: readonly string[] }> {
+    const answer = await fetch(`${this.#url.replace(/^ws/, 'http')}/readyz`)
+    return (await answer.json()) as { ready: boolean; reasons: string[] }
+  }
+
+  /** User and system seconds of the whole process so far; NaN where there is no /proc. */
+  cpuSeconds(): number {
+    return cpuSecondsOf(this.pid)
+  }
+
+  /** Resident memory, MiB; NaN where there is no /proc. */
+  rssMib(): number {
+    return rssMibOf(this.pid)
+  }
+}
+
+/** A new folder on a real disk: /tmp may be memory, where nothing is ever synced. */
+export function makeDataDir(): string {
+  const parent = process.env.MILLRACE_BENCH_DIR ?? (existsSync('/var/tmp') ? '/var/tmp' : tmpdir())
+  return mkdtempSync(join(parent, 'millrace-broker-'))
+}
+
+export function removeDataDir(dataDir: string): void {
+  rmSync(dataDir, { recursive: true, force: true })
+}
+
+/** User plus system seconds of a process; NaN where there is no /proc. */
+export function cpuSecondsOf(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ')
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+  } catch {
+    return Number.NaN
+  }
+}
+
+/** Resident memory of a process, MiB; NaN where there is no /proc. */
+export function rssMibOf(pid: number): number {
+  try {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+  } catch {
+    return Number.NaN
   }
 }
