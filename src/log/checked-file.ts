@@ -8,6 +8,7 @@
 import { assert } from '../base/assert.ts'
 import { crc32c } from '../base/crc32c.ts'
 import { type Fd, type FileSystem, StorageError } from '../io/file-system.ts'
+import { writeFully } from './durable-file.ts'
 
 // Header, big-endian, then `metaBytes` of the kind, then entries.
 // |  at | size | field      |
@@ -136,9 +137,7 @@ export function writeWholeFile(files: FileSystem, path: string, bytes: Uint8Arra
   const fd = files.open(path, 'create')
   try {
     files.truncate(fd, 0)
-    let written = files.write(fd, [bytes], 0)
-    if (written < bytes.length) written += files.write(fd, [bytes.subarray(written)], written)
-    if (written < bytes.length) throw new StorageError('EIO', `${path}: ${written} of ${bytes.length} bytes written`)
+    writeFully(files, fd, [bytes], 0)
     return fd
   } catch (error) {
     files.close(fd)

@@ -4,7 +4,7 @@
  * Ordering    an epoch's entry is written before its first batch is part of the log, and synced with it
  * Failure     a failed append is cut off again, and the error thrown
  */
-import { StorageError } from '../io/file-system.ts'
+import { writeFully } from './durable-file.ts'
 import {
   encodeLeaderEpochs,
   LEADER_EPOCH_ENTRY_BYTES,
@@ -35,10 +35,7 @@ export function appendLeaderEpochs(
     ? encodeLeaderEpochs(entries)
     : encodeLeaderEpochs(entries.slice(-count)).subarray(LEADER_EPOCHS_HEADER_BYTES)
   try {
-    const written = files.write(fd, [bytes], end)
-    if (written < bytes.length) files.write(fd, [bytes.subarray(written)], end + written)
-    if (files.sizeOf(fd) !== end + bytes.length)
-      throw new StorageError('EIO', `${path}: short write of ${written} bytes`)
+    writeFully(files, fd, [bytes], end)
   } catch (error) {
     files.truncate(fd, end)
     openFiles.release(fd)
