@@ -162,6 +162,11 @@ export class PartitionLog {
     return this.#snapshots.loaded ?? this.#snapshots.load(this.folder)
   }
 
+  /** Drops producers that were silent since `beforeMs`; those of an idle partition are not even loaded. Returns how many. */
+  expireProducers(beforeMs: number): number {
+    return this.#hasStaged ? 0 : (this.#snapshots.loaded?.expire(beforeMs) ?? 0)
+  }
+
   updateConfig(config: TopicConfig): void {
     this.#config = config
   }
