@@ -33,13 +33,15 @@ export const CHECKPOINT_FORMAT_VERSION = 1
 // |  24 |    4 | shard           | i32; -1: written by recovery, for all partitions
 // |  28 |    4 | (zero)          |
 // |  32 |    8 | journalSequence | i64; first entry of this shard's journal that is not covered
-const VERSION_AT = 4
-const CRC_AT = VERSION_AT + 4
-const LINE_COUNT_AT = CRC_AT + 4
-const INCARNATION_AT = LINE_COUNT_AT + 4
-const SHARD_AT = INCARNATION_AT + 8
-const JOURNAL_SEQUENCE_AT = SHARD_AT + 8
-export const CHECKPOINT_HEADER_BYTES = JOURNAL_SEQUENCE_AT + 8
+export const CHECKPOINT_MAGIC_AT = 0
+export const CHECKPOINT_VERSION_AT = CHECKPOINT_MAGIC_AT + 4
+export const CHECKPOINT_CRC_AT = CHECKPOINT_VERSION_AT + 4
+export const CHECKPOINT_LINE_COUNT_AT = CHECKPOINT_CRC_AT + 4
+export const CHECKPOINT_INCARNATION_AT = CHECKPOINT_LINE_COUNT_AT + 4
+export const CHECKPOINT_SHARD_AT = CHECKPOINT_INCARNATION_AT + 8
+export const CHECKPOINT_RESERVED_AT = CHECKPOINT_SHARD_AT + 4
+export const CHECKPOINT_JOURNAL_SEQUENCE_AT = CHECKPOINT_RESERVED_AT + 4
+export const CHECKPOINT_HEADER_BYTES = CHECKPOINT_JOURNAL_SEQUENCE_AT + 8
 assert(CHECKPOINT_HEADER_BYTES === 40, 'checkpoint header changed: bump CHECKPOINT_FORMAT_VERSION')
 
 // Line:
@@ -50,13 +52,14 @@ assert(CHECKPOINT_HEADER_BYTES === 40, 'checkpoint header changed: bump CHECKPOI
 // |  32 |    8 | recoveryPoint          | i64
 // |  40 |    8 | producerSnapshotOffset | i64; -1 none
 // |  48 |    8 | syncedEndOffset        | i64; a lower bound of what was acknowledged, >= recoveryPoint
-const PARTITION_AT = TOPIC_ID_BYTES
-const FLAGS_AT = PARTITION_AT + 4
-const LOG_START_AT = FLAGS_AT + 4
-const RECOVERY_POINT_AT = LOG_START_AT + 8
-const SNAPSHOT_AT = RECOVERY_POINT_AT + 8
-const SYNCED_END_AT = SNAPSHOT_AT + 8
-export const CHECKPOINT_LINE_BYTES = SYNCED_END_AT + 8
+export const CHECKPOINT_LINE_TOPIC_ID_AT = 0
+export const CHECKPOINT_LINE_PARTITION_AT = CHECKPOINT_LINE_TOPIC_ID_AT + TOPIC_ID_BYTES
+export const CHECKPOINT_LINE_FLAGS_AT = CHECKPOINT_LINE_PARTITION_AT + 4
+export const CHECKPOINT_LINE_LOG_START_AT = CHECKPOINT_LINE_FLAGS_AT + 4
+export const CHECKPOINT_LINE_RECOVERY_POINT_AT = CHECKPOINT_LINE_LOG_START_AT + 8
+export const CHECKPOINT_LINE_SNAPSHOT_AT = CHECKPOINT_LINE_RECOVERY_POINT_AT + 8
+export const CHECKPOINT_LINE_SYNCED_END_AT = CHECKPOINT_LINE_SNAPSHOT_AT + 8
+export const CHECKPOINT_LINE_BYTES = CHECKPOINT_LINE_SYNCED_END_AT + 8
 assert(CHECKPOINT_LINE_BYTES === 56, 'checkpoint line changed: bump CHECKPOINT_FORMAT_VERSION')
 
 const MAGIC = 0x4d524350
@@ -86,23 +89,23 @@ export function encodeCheckpoint(checkpoint: CheckpointToWrite): Uint8Array {
   const bytes = new Uint8Array(CHECKPOINT_HEADER_BYTES + lines.length * CHECKPOINT_LINE_BYTES)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, MAGIC)
-  view.setUint32(VERSION_AT, CHECKPOINT_FORMAT_VERSION)
-  view.setUint32(LINE_COUNT_AT, lines.length)
-  writeSafeInt64(view, INCARNATION_AT, checkpoint.incarnation)
-  view.setInt32(SHARD_AT, checkpoint.shard)
-  writeSafeInt64(view, JOURNAL_SEQUENCE_AT, checkpoint.journalSequence)
+  view.setUint32(CHECKPOINT_VERSION_AT, CHECKPOINT_FORMAT_VERSION)
+  view.setUint32(CHECKPOINT_LINE_COUNT_AT, lines.length)
+  writeSafeInt64(view, CHECKPOINT_INCARNATION_AT, checkpoint.incarnation)
+  view.setInt32(CHECKPOINT_SHARD_AT, checkpoint.shard)
+  writeSafeInt64(view, CHECKPOINT_JOURNAL_SEQUENCE_AT, checkpoint.journalSequence)
   let at = CHECKPOINT_HEADER_BYTES
   for (const line of lines) {
     writeTopicId(bytes, at, line.topicId as TopicId)
-    view.setUint32(at + PARTITION_AT, line.partition)
-    view.setUint32(at + FLAGS_AT, line.damaged === true ? DAMAGED_BIT : 0)
-    writeSafeInt64(view, at + LOG_START_AT, line.logStartOffset)
-    writeSafeInt64(view, at + RECOVERY_POINT_AT, line.recoveryPoint)
-    writeSafeInt64(view, at + SNAPSHOT_AT, line.producerSnapshotOffset)
-    writeSafeInt64(view, at + SYNCED_END_AT, Math.max(line.recoveryPoint, line.syncedEndOffset ?? -1))
+    view.setUint32(at + CHECKPOINT_LINE_PARTITION_AT, line.partition)
+    view.setUint32(at + CHECKPOINT_LINE_FLAGS_AT, line.damaged === true ? DAMAGED_BIT : 0)
+    writeSafeInt64(view, at + CHECKPOINT_LINE_LOG_START_AT, line.logStartOffset)
+    writeSafeInt64(view, at + CHECKPOINT_LINE_RECOVERY_POINT_AT, line.recoveryPoint)
+    writeSafeInt64(view, at + CHECKPOINT_LINE_SNAPSHOT_AT, line.producerSnapshotOffset)
+    writeSafeInt64(view, at + CHECKPOINT_LINE_SYNCED_END_AT, Math.max(line.recoveryPoint, line.syncedEndOffset ?? -1))
     at += CHECKPOINT_LINE_BYTES
   }
-  view.setUint32(CRC_AT, crc32c(bytes.subarray(LINE_COUNT_AT)))
+  view.setUint32(CHECKPOINT_CRC_AT, crc32c(bytes.subarray(CHECKPOINT_LINE_COUNT_AT)))
   return bytes
 }
 
@@ -116,11 +119,12 @@ export function decodeCheckpoint(bytes: Uint8Array): CheckpointAnswer {
   if (bytes.length < CHECKPOINT_HEADER_BYTES) return unreadable(`${bytes.length} bytes are fewer than its header`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   if (view.getUint32(0) !== MAGIC) return unreadable('it does not begin with MRCP')
-  if (view.getUint32(CRC_AT) !== crc32c(bytes.subarray(LINE_COUNT_AT))) return unreadable('its checksum does not fit')
-  const version = view.getUint32(VERSION_AT)
+  if (view.getUint32(CHECKPOINT_CRC_AT) !== crc32c(bytes.subarray(CHECKPOINT_LINE_COUNT_AT)))
+    return unreadable('its checksum does not fit')
+  const version = view.getUint32(CHECKPOINT_VERSION_AT)
   if (version !== CHECKPOINT_FORMAT_VERSION)
     return unreadable(`format version ${version}, not ${CHECKPOINT_FORMAT_VERSION}`)
-  const lineCount = view.getUint32(LINE_COUNT_AT)
+  const lineCount = view.getUint32(CHECKPOINT_LINE_COUNT_AT)
   if (bytes.length !== CHECKPOINT_HEADER_BYTES + lineCount * CHECKPOINT_LINE_BYTES)
     return unreadable(`${bytes.length} bytes, its header says ${lineCount} lines`)
   const lines: Required<CheckpointLine>[] = []
@@ -132,26 +136,26 @@ export function decodeCheckpoint(bytes: Uint8Array): CheckpointAnswer {
   return {
     kind: 'present',
     checkpoint: {
-      incarnation: readSafeInt64(view, INCARNATION_AT),
-      shard: view.getInt32(SHARD_AT),
-      journalSequence: readSafeInt64(view, JOURNAL_SEQUENCE_AT),
+      incarnation: readSafeInt64(view, CHECKPOINT_INCARNATION_AT),
+      shard: view.getInt32(CHECKPOINT_SHARD_AT),
+      journalSequence: readSafeInt64(view, CHECKPOINT_JOURNAL_SEQUENCE_AT),
       lines,
     },
   }
 }
 
 function readLine(bytes: Uint8Array, view: DataView, at: number): Required<CheckpointLine> | undefined {
-  const logStartOffset = readSafeInt64(view, at + LOG_START_AT)
-  const recoveryPoint = readSafeInt64(view, at + RECOVERY_POINT_AT)
-  const producerSnapshotOffset = readSafeInt64(view, at + SNAPSHOT_AT)
-  const syncedEndOffset = readSafeInt64(view, at + SYNCED_END_AT)
+  const logStartOffset = readSafeInt64(view, at + CHECKPOINT_LINE_LOG_START_AT)
+  const recoveryPoint = readSafeInt64(view, at + CHECKPOINT_LINE_RECOVERY_POINT_AT)
+  const producerSnapshotOffset = readSafeInt64(view, at + CHECKPOINT_LINE_SNAPSHOT_AT)
+  const syncedEndOffset = readSafeInt64(view, at + CHECKPOINT_LINE_SYNCED_END_AT)
   const sound =
     logStartOffset >= 0 && recoveryPoint >= 0 && producerSnapshotOffset >= -1 && syncedEndOffset >= recoveryPoint
   if (!sound) return undefined
   return {
     topicId: readTopicId(bytes, at),
-    partition: view.getUint32(at + PARTITION_AT),
-    damaged: (view.getUint32(at + FLAGS_AT) & DAMAGED_BIT) !== 0,
+    partition: view.getUint32(at + CHECKPOINT_LINE_PARTITION_AT),
+    damaged: (view.getUint32(at + CHECKPOINT_LINE_FLAGS_AT) & DAMAGED_BIT) !== 0,
     ...{ logStartOffset, recoveryPoint, producerSnapshotOffset, syncedEndOffset },
   }
 }

@@ -28,17 +28,17 @@ export const JOURNAL_FORMAT_VERSION = 1
 // |  28 |    4 | keyLow      | u32
 // |  32 |    8 | fileBytes   | i64
 // |  40 |    4 | crc         | u32; CRC-32C of [0, 40)
-const FILE_MAGIC_AT = 0
-const FILE_VERSION_AT = FILE_MAGIC_AT + 4
-const FILE_INCARNATION_AT = FILE_VERSION_AT + 4
-const FILE_SHARD_AT = FILE_INCARNATION_AT + 8
-const FILE_HALF_AT = FILE_SHARD_AT + 4
-const FILE_KEY_HIGH_AT = FILE_HALF_AT + 4
-const FILE_KEY_LOW_AT = FILE_KEY_HIGH_AT + 4
-const FILE_BYTES_AT = FILE_KEY_LOW_AT + 4
-const FILE_CRC_AT = FILE_BYTES_AT + 8
+export const JOURNAL_FILE_MAGIC_AT = 0
+export const JOURNAL_FILE_VERSION_AT = JOURNAL_FILE_MAGIC_AT + 4
+export const JOURNAL_FILE_INCARNATION_AT = JOURNAL_FILE_VERSION_AT + 4
+export const JOURNAL_FILE_SHARD_AT = JOURNAL_FILE_INCARNATION_AT + 8
+export const JOURNAL_FILE_HALF_AT = JOURNAL_FILE_SHARD_AT + 4
+export const JOURNAL_FILE_KEY_HIGH_AT = JOURNAL_FILE_HALF_AT + 4
+export const JOURNAL_FILE_KEY_LOW_AT = JOURNAL_FILE_KEY_HIGH_AT + 4
+export const JOURNAL_FILE_BYTES_AT = JOURNAL_FILE_KEY_LOW_AT + 4
+export const JOURNAL_FILE_CRC_AT = JOURNAL_FILE_BYTES_AT + 8
 export const JOURNAL_FILE_HEADER_BYTES = 512
-assert(FILE_CRC_AT === 40, 'journal file header changed: bump JOURNAL_FORMAT_VERSION')
+assert(JOURNAL_FILE_CRC_AT === 40, 'journal file header changed: bump JOURNAL_FORMAT_VERSION')
 
 // Entry header; the payload follows, then zeros up to entryBytes.
 // |  at | size | field             |
@@ -61,26 +61,26 @@ assert(FILE_CRC_AT === 40, 'journal file header changed: bump JOURNAL_FORMAT_VER
 // |  96 |    8 | nextOffset        | i64; batches: after the last record
 // | 104 |    8 | syncedEndOffset   | i64; of the partition, when this entry was written: a lower bound of what was acknowledged
 // | 112 |   16 | (zero)            |
-const MAGIC_AT = 0
-const HEADER_CRC_AT = MAGIC_AT + 4
-const KIND_AT = HEADER_CRC_AT + 4
-const ENTRY_BYTES_AT = KIND_AT + 4
-const SEQUENCE_AT = ENTRY_BYTES_AT + 4
-const SYNCED_SEQUENCE_AT = SEQUENCE_AT + 8
-const KEY_HIGH_AT = SYNCED_SEQUENCE_AT + 8
-const KEY_LOW_AT = KEY_HIGH_AT + 4
-const PAYLOAD_BYTES_AT = KEY_LOW_AT + 4
-const PAYLOAD_CRC_AT = PAYLOAD_BYTES_AT + 4
-const TOPIC_ID_AT = PAYLOAD_CRC_AT + 4
-const PARTITION_AT = TOPIC_ID_AT + TOPIC_ID_BYTES
-const LEADER_EPOCH_AT = PARTITION_AT + 4
-const SEGMENT_BASE_AT = LEADER_EPOCH_AT + 4
-const FILE_POSITION_AT = SEGMENT_BASE_AT + 8
-const BASE_OFFSET_AT = FILE_POSITION_AT + 8
-const NEXT_OFFSET_AT = BASE_OFFSET_AT + 8
-const SYNCED_END_AT = NEXT_OFFSET_AT + 8
-const RESERVED_AT = SYNCED_END_AT + 8
-export const JOURNAL_ENTRY_HEADER_BYTES = RESERVED_AT + 16
+export const JOURNAL_ENTRY_MAGIC_AT = 0
+export const JOURNAL_ENTRY_HEADER_CRC_AT = JOURNAL_ENTRY_MAGIC_AT + 4
+export const JOURNAL_ENTRY_KIND_AT = JOURNAL_ENTRY_HEADER_CRC_AT + 4
+export const JOURNAL_ENTRY_LENGTH_AT = JOURNAL_ENTRY_KIND_AT + 4
+export const JOURNAL_ENTRY_SEQUENCE_AT = JOURNAL_ENTRY_LENGTH_AT + 4
+export const JOURNAL_ENTRY_SYNCED_SEQUENCE_AT = JOURNAL_ENTRY_SEQUENCE_AT + 8
+export const JOURNAL_ENTRY_KEY_HIGH_AT = JOURNAL_ENTRY_SYNCED_SEQUENCE_AT + 8
+export const JOURNAL_ENTRY_KEY_LOW_AT = JOURNAL_ENTRY_KEY_HIGH_AT + 4
+export const JOURNAL_ENTRY_PAYLOAD_BYTES_AT = JOURNAL_ENTRY_KEY_LOW_AT + 4
+export const JOURNAL_ENTRY_PAYLOAD_CRC_AT = JOURNAL_ENTRY_PAYLOAD_BYTES_AT + 4
+export const JOURNAL_ENTRY_TOPIC_ID_AT = JOURNAL_ENTRY_PAYLOAD_CRC_AT + 4
+export const JOURNAL_ENTRY_PARTITION_AT = JOURNAL_ENTRY_TOPIC_ID_AT + TOPIC_ID_BYTES
+export const JOURNAL_ENTRY_LEADER_EPOCH_AT = JOURNAL_ENTRY_PARTITION_AT + 4
+export const JOURNAL_ENTRY_SEGMENT_BASE_AT = JOURNAL_ENTRY_LEADER_EPOCH_AT + 4
+export const JOURNAL_ENTRY_FILE_POSITION_AT = JOURNAL_ENTRY_SEGMENT_BASE_AT + 8
+export const JOURNAL_ENTRY_BASE_OFFSET_AT = JOURNAL_ENTRY_FILE_POSITION_AT + 8
+export const JOURNAL_ENTRY_NEXT_OFFSET_AT = JOURNAL_ENTRY_BASE_OFFSET_AT + 8
+export const JOURNAL_ENTRY_SYNCED_END_AT = JOURNAL_ENTRY_NEXT_OFFSET_AT + 8
+export const JOURNAL_ENTRY_RESERVED_AT = JOURNAL_ENTRY_SYNCED_END_AT + 8
+export const JOURNAL_ENTRY_HEADER_BYTES = JOURNAL_ENTRY_RESERVED_AT + 16
 assert(JOURNAL_ENTRY_HEADER_BYTES === 128, 'journal entry header changed: bump JOURNAL_FORMAT_VERSION')
 
 /** Entries begin at multiples of this. */
@@ -132,33 +132,33 @@ export interface JournalEntry {
 export function encodeJournalFileHeader(header: JournalFileHeader): Uint8Array {
   const bytes = new Uint8Array(JOURNAL_FILE_HEADER_BYTES)
   const view = new DataView(bytes.buffer)
-  view.setUint32(FILE_MAGIC_AT, FILE_MAGIC)
-  view.setUint32(FILE_VERSION_AT, JOURNAL_FORMAT_VERSION)
-  writeSafeInt64(view, FILE_INCARNATION_AT, header.incarnation)
-  view.setUint32(FILE_SHARD_AT, header.shard)
-  view.setUint32(FILE_HALF_AT, header.half)
-  view.setUint32(FILE_KEY_HIGH_AT, header.key.high)
-  view.setUint32(FILE_KEY_LOW_AT, header.key.low)
-  writeSafeInt64(view, FILE_BYTES_AT, header.fileBytes)
-  view.setUint32(FILE_CRC_AT, crc32c(bytes.subarray(0, FILE_CRC_AT)))
+  view.setUint32(JOURNAL_FILE_MAGIC_AT, FILE_MAGIC)
+  view.setUint32(JOURNAL_FILE_VERSION_AT, JOURNAL_FORMAT_VERSION)
+  writeSafeInt64(view, JOURNAL_FILE_INCARNATION_AT, header.incarnation)
+  view.setUint32(JOURNAL_FILE_SHARD_AT, header.shard)
+  view.setUint32(JOURNAL_FILE_HALF_AT, header.half)
+  view.setUint32(JOURNAL_FILE_KEY_HIGH_AT, header.key.high)
+  view.setUint32(JOURNAL_FILE_KEY_LOW_AT, header.key.low)
+  writeSafeInt64(view, JOURNAL_FILE_BYTES_AT, header.fileBytes)
+  view.setUint32(JOURNAL_FILE_CRC_AT, crc32c(bytes.subarray(0, JOURNAL_FILE_CRC_AT)))
   return bytes
 }
 
 /** A text says why the header cannot be used. */
 export function decodeJournalFileHeader(bytes: Uint8Array): JournalFileHeader | string {
-  if (bytes.length < FILE_CRC_AT + 4) return `${bytes.length} bytes are fewer than its header`
+  if (bytes.length < JOURNAL_FILE_CRC_AT + 4) return `${bytes.length} bytes are fewer than its header`
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  if (view.getUint32(FILE_MAGIC_AT) !== FILE_MAGIC) return 'it does not begin with MRJF'
-  if (view.getUint32(FILE_CRC_AT) !== crc32c(bytes.subarray(0, FILE_CRC_AT)))
+  if (view.getUint32(JOURNAL_FILE_MAGIC_AT) !== FILE_MAGIC) return 'it does not begin with MRJF'
+  if (view.getUint32(JOURNAL_FILE_CRC_AT) !== crc32c(bytes.subarray(0, JOURNAL_FILE_CRC_AT)))
     return 'the checksum of its header does not fit'
-  const version = view.getUint32(FILE_VERSION_AT)
+  const version = view.getUint32(JOURNAL_FILE_VERSION_AT)
   if (version !== JOURNAL_FORMAT_VERSION) return `format version ${version}, not ${JOURNAL_FORMAT_VERSION}`
   return {
-    incarnation: readSafeInt64(view, FILE_INCARNATION_AT),
-    shard: view.getUint32(FILE_SHARD_AT),
-    half: view.getUint32(FILE_HALF_AT),
-    key: { high: view.getUint32(FILE_KEY_HIGH_AT), low: view.getUint32(FILE_KEY_LOW_AT) },
-    fileBytes: readSafeInt64(view, FILE_BYTES_AT),
+    incarnation: readSafeInt64(view, JOURNAL_FILE_INCARNATION_AT),
+    shard: view.getUint32(JOURNAL_FILE_SHARD_AT),
+    half: view.getUint32(JOURNAL_FILE_HALF_AT),
+    key: { high: view.getUint32(JOURNAL_FILE_KEY_HIGH_AT), low: view.getUint32(JOURNAL_FILE_KEY_LOW_AT) },
+    fileBytes: readSafeInt64(view, JOURNAL_FILE_BYTES_AT),
   }
 }
 
@@ -181,29 +181,32 @@ export interface JournalEntryFields {
 }
 
 export function writeJournalEntry(bytes: Uint8Array, view: DataView, at: number, entry: JournalEntryFields): void {
-  view.setUint32(at + MAGIC_AT, ENTRY_MAGIC)
-  view.setUint32(at + KIND_AT, entry.kind)
-  writeSafeInt64(view, at + SEQUENCE_AT, entry.sequence)
-  writeSafeInt64(view, at + SYNCED_SEQUENCE_AT, entry.syncedSequence)
-  view.setUint32(at + KEY_HIGH_AT, entry.key.high)
-  view.setUint32(at + KEY_LOW_AT, entry.key.low)
-  view.setUint32(at + PAYLOAD_BYTES_AT, entry.payloadBytes)
-  view.setUint32(at + PAYLOAD_CRC_AT, entry.payloadCrc)
-  writeTopicId(bytes, at + TOPIC_ID_AT, entry.topicId)
-  view.setUint32(at + PARTITION_AT, entry.partition)
-  view.setInt32(at + LEADER_EPOCH_AT, entry.leaderEpoch)
-  writeSafeInt64(view, at + SEGMENT_BASE_AT, entry.segmentBaseOffset)
-  writeSafeInt64(view, at + FILE_POSITION_AT, entry.filePosition)
-  writeSafeInt64(view, at + BASE_OFFSET_AT, entry.baseOffset)
-  writeSafeInt64(view, at + NEXT_OFFSET_AT, entry.nextOffset)
-  writeSafeInt64(view, at + SYNCED_END_AT, entry.syncedEndOffset)
-  bytes.fill(0, at + RESERVED_AT, at + JOURNAL_ENTRY_HEADER_BYTES)
+  view.setUint32(at + JOURNAL_ENTRY_MAGIC_AT, ENTRY_MAGIC)
+  view.setUint32(at + JOURNAL_ENTRY_KIND_AT, entry.kind)
+  writeSafeInt64(view, at + JOURNAL_ENTRY_SEQUENCE_AT, entry.sequence)
+  writeSafeInt64(view, at + JOURNAL_ENTRY_SYNCED_SEQUENCE_AT, entry.syncedSequence)
+  view.setUint32(at + JOURNAL_ENTRY_KEY_HIGH_AT, entry.key.high)
+  view.setUint32(at + JOURNAL_ENTRY_KEY_LOW_AT, entry.key.low)
+  view.setUint32(at + JOURNAL_ENTRY_PAYLOAD_BYTES_AT, entry.payloadBytes)
+  view.setUint32(at + JOURNAL_ENTRY_PAYLOAD_CRC_AT, entry.payloadCrc)
+  writeTopicId(bytes, at + JOURNAL_ENTRY_TOPIC_ID_AT, entry.topicId)
+  view.setUint32(at + JOURNAL_ENTRY_PARTITION_AT, entry.partition)
+  view.setInt32(at + JOURNAL_ENTRY_LEADER_EPOCH_AT, entry.leaderEpoch)
+  writeSafeInt64(view, at + JOURNAL_ENTRY_SEGMENT_BASE_AT, entry.segmentBaseOffset)
+  writeSafeInt64(view, at + JOURNAL_ENTRY_FILE_POSITION_AT, entry.filePosition)
+  writeSafeInt64(view, at + JOURNAL_ENTRY_BASE_OFFSET_AT, entry.baseOffset)
+  writeSafeInt64(view, at + JOURNAL_ENTRY_NEXT_OFFSET_AT, entry.nextOffset)
+  writeSafeInt64(view, at + JOURNAL_ENTRY_SYNCED_END_AT, entry.syncedEndOffset)
+  bytes.fill(0, at + JOURNAL_ENTRY_RESERVED_AT, at + JOURNAL_ENTRY_HEADER_BYTES)
 }
 
 /** Puts the distance to the next entry and the checksum in: the last step before the write. */
 export function sealJournalEntry(bytes: Uint8Array, view: DataView, at: number, entryBytes: number): void {
-  view.setUint32(at + ENTRY_BYTES_AT, entryBytes)
-  view.setUint32(at + HEADER_CRC_AT, crc32c(bytes.subarray(at + KIND_AT, at + JOURNAL_ENTRY_HEADER_BYTES)))
+  view.setUint32(at + JOURNAL_ENTRY_LENGTH_AT, entryBytes)
+  view.setUint32(
+    at + JOURNAL_ENTRY_HEADER_CRC_AT,
+    crc32c(bytes.subarray(at + JOURNAL_ENTRY_KIND_AT, at + JOURNAL_ENTRY_HEADER_BYTES)),
+  )
 }
 
 /** Continues the checksum over a payload's batches by one of them. */
@@ -230,40 +233,44 @@ export function readJournalEntries(bytes: Uint8Array, key: JournalKey): JournalE
     else {
       entries.push(entry)
       // Behind a damaged payload the length is still sound: its checksum is the header's.
-      at += view.getUint32(at + ENTRY_BYTES_AT)
+      at += view.getUint32(at + JOURNAL_ENTRY_LENGTH_AT)
     }
   }
   return entries
 }
 
 function readJournalEntry(bytes: Uint8Array, view: DataView, at: number, key: JournalKey): JournalEntry | undefined {
-  if (view.getUint32(at + KEY_HIGH_AT) !== key.high || view.getUint32(at + KEY_LOW_AT) !== key.low) return undefined
-  const crc = crc32c(bytes.subarray(at + KIND_AT, at + JOURNAL_ENTRY_HEADER_BYTES))
-  if (view.getUint32(at + HEADER_CRC_AT) !== crc) return undefined
-  const kind = view.getUint32(at + KIND_AT)
-  const entryBytes = view.getUint32(at + ENTRY_BYTES_AT)
-  const payloadBytes = view.getUint32(at + PAYLOAD_BYTES_AT)
+  if (
+    view.getUint32(at + JOURNAL_ENTRY_KEY_HIGH_AT) !== key.high ||
+    view.getUint32(at + JOURNAL_ENTRY_KEY_LOW_AT) !== key.low
+  )
+    return undefined
+  const crc = crc32c(bytes.subarray(at + JOURNAL_ENTRY_KIND_AT, at + JOURNAL_ENTRY_HEADER_BYTES))
+  if (view.getUint32(at + JOURNAL_ENTRY_HEADER_CRC_AT) !== crc) return undefined
+  const kind = view.getUint32(at + JOURNAL_ENTRY_KIND_AT)
+  const entryBytes = view.getUint32(at + JOURNAL_ENTRY_LENGTH_AT)
+  const payloadBytes = view.getUint32(at + JOURNAL_ENTRY_PAYLOAD_BYTES_AT)
   if (kind < JournalKind.BATCHES || kind > JournalKind.LOG_START) return undefined
   if (entryBytes % JOURNAL_ENTRY_ALIGN !== 0 || entryBytes < JOURNAL_ENTRY_HEADER_BYTES + payloadBytes) return undefined
   const payloadAt = at + JOURNAL_ENTRY_HEADER_BYTES
-  const filePosition = readSafeInt64(view, at + FILE_POSITION_AT)
-  const segmentBaseOffset = readSafeInt64(view, at + SEGMENT_BASE_AT)
+  const filePosition = readSafeInt64(view, at + JOURNAL_ENTRY_FILE_POSITION_AT)
+  const segmentBaseOffset = readSafeInt64(view, at + JOURNAL_ENTRY_SEGMENT_BASE_AT)
   if (!(filePosition >= 0 && filePosition + payloadBytes < 2 ** 32 && segmentBaseOffset >= 0)) return undefined
   return {
     kind: kind as JournalKind,
-    sequence: readSafeInt64(view, at + SEQUENCE_AT),
-    syncedSequence: readSafeInt64(view, at + SYNCED_SEQUENCE_AT),
-    topicId: readTopicId(bytes, at + TOPIC_ID_AT),
-    partition: view.getUint32(at + PARTITION_AT),
-    leaderEpoch: view.getInt32(at + LEADER_EPOCH_AT),
+    sequence: readSafeInt64(view, at + JOURNAL_ENTRY_SEQUENCE_AT),
+    syncedSequence: readSafeInt64(view, at + JOURNAL_ENTRY_SYNCED_SEQUENCE_AT),
+    topicId: readTopicId(bytes, at + JOURNAL_ENTRY_TOPIC_ID_AT),
+    partition: view.getUint32(at + JOURNAL_ENTRY_PARTITION_AT),
+    leaderEpoch: view.getInt32(at + JOURNAL_ENTRY_LEADER_EPOCH_AT),
     segmentBaseOffset,
     filePosition,
-    baseOffset: readSafeInt64(view, at + BASE_OFFSET_AT),
-    nextOffset: readSafeInt64(view, at + NEXT_OFFSET_AT),
-    syncedEndOffset: readSafeInt64(view, at + SYNCED_END_AT),
+    baseOffset: readSafeInt64(view, at + JOURNAL_ENTRY_BASE_OFFSET_AT),
+    nextOffset: readSafeInt64(view, at + JOURNAL_ENTRY_NEXT_OFFSET_AT),
+    syncedEndOffset: readSafeInt64(view, at + JOURNAL_ENTRY_SYNCED_END_AT),
     payloadAt,
     payloadBytes,
-    payloadIsSound: payloadIsSound(bytes, payloadAt, payloadBytes, view.getUint32(at + PAYLOAD_CRC_AT)),
+    payloadIsSound: payloadIsSound(bytes, payloadAt, payloadBytes, view.getUint32(at + JOURNAL_ENTRY_PAYLOAD_CRC_AT)),
   }
 }
 

@@ -27,10 +27,11 @@ export const SYNCED_ENDS_FORMAT_VERSION = 1
 // |   8 |    8 | incarnation | i64
 // |  16 |    4 | shard       | u32
 // |  20 |    4 | crc         | u32; CRC-32C of [0, 20)
-const VERSION_AT = 4
-const INCARNATION_AT = VERSION_AT + 4
-const SHARD_AT = INCARNATION_AT + 8
-const HEADER_CRC_AT = SHARD_AT + 4
+export const SYNCED_ENDS_MAGIC_AT = 0
+export const SYNCED_ENDS_VERSION_AT = SYNCED_ENDS_MAGIC_AT + 4
+export const SYNCED_ENDS_INCARNATION_AT = SYNCED_ENDS_VERSION_AT + 4
+export const SYNCED_ENDS_SHARD_AT = SYNCED_ENDS_INCARNATION_AT + 8
+export const SYNCED_ENDS_HEADER_CRC_AT = SYNCED_ENDS_SHARD_AT + 4
 export const SYNCED_ENDS_HEADER_BYTES = 512
 
 // Slot:
@@ -38,10 +39,11 @@ export const SYNCED_ENDS_HEADER_BYTES = 512
 // |  16 |    4 | partition | u32; all ones: the slot is free
 // |  20 |    8 | syncedEnd | i64
 // |  28 |    4 | crc       | u32; CRC-32C of [0, 28)
-const SLOT_PARTITION_AT = TOPIC_ID_BYTES
-const SLOT_END_AT = SLOT_PARTITION_AT + 4
-const SLOT_CRC_AT = SLOT_END_AT + 8
-export const SYNCED_ENDS_SLOT_BYTES = SLOT_CRC_AT + 4
+export const SYNCED_ENDS_SLOT_TOPIC_ID_AT = 0
+export const SYNCED_ENDS_SLOT_PARTITION_AT = SYNCED_ENDS_SLOT_TOPIC_ID_AT + TOPIC_ID_BYTES
+export const SYNCED_ENDS_SLOT_END_AT = SYNCED_ENDS_SLOT_PARTITION_AT + 4
+export const SYNCED_ENDS_SLOT_CRC_AT = SYNCED_ENDS_SLOT_END_AT + 8
+export const SYNCED_ENDS_SLOT_BYTES = SYNCED_ENDS_SLOT_CRC_AT + 4
 assert(
   SYNCED_ENDS_SLOT_BYTES === 32,
   'synced ends slot changed: bump SYNCED_ENDS_FORMAT_VERSION; it must divide a sector',
@@ -101,20 +103,20 @@ export class SyncedEndsFile {
     if (slot >= this.#isDirty.length) this.#grow()
     const at = slot * SYNCED_ENDS_SLOT_BYTES
     writeTopicId(this.#bytes, at, end.topicId)
-    this.#view.setUint32(at + SLOT_PARTITION_AT, end.partition)
+    this.#view.setUint32(at + SYNCED_ENDS_SLOT_PARTITION_AT, end.partition)
     this.set(slot, end.syncedEnd)
     return slot
   }
 
   /** `syncedEnd` of the slot's partition is synced. It may fall: a truncation. */
   set(slot: number, syncedEnd: number): void {
-    writeSafeInt64(this.#view, slot * SYNCED_ENDS_SLOT_BYTES + SLOT_END_AT, syncedEnd)
+    writeSafeInt64(this.#view, slot * SYNCED_ENDS_SLOT_BYTES + SYNCED_ENDS_SLOT_END_AT, syncedEnd)
     this.#seal(slot)
   }
 
   /** The partition is gone. */
   remove(slot: number): void {
-    this.#view.setUint32(slot * SYNCED_ENDS_SLOT_BYTES + SLOT_PARTITION_AT, FREE)
+    this.#view.setUint32(slot * SYNCED_ENDS_SLOT_BYTES + SYNCED_ENDS_SLOT_PARTITION_AT, FREE)
     this.#seal(slot)
     this.#free.push(slot)
   }
@@ -148,7 +150,7 @@ export class SyncedEndsFile {
 
   #seal(slot: number): void {
     const at = slot * SYNCED_ENDS_SLOT_BYTES
-    this.#view.setUint32(at + SLOT_CRC_AT, crc32c(this.#bytes.subarray(at, at + SLOT_CRC_AT)))
+    this.#view.setUint32(at + SYNCED_ENDS_SLOT_CRC_AT, crc32c(this.#bytes.subarray(at, at + SYNCED_ENDS_SLOT_CRC_AT)))
     if (this.#isDirty[slot] === 1) return
     this.#isDirty[slot] = 1
     this.#dirty.push(slot)
@@ -173,10 +175,10 @@ function encodeHeader(incarnation: number, shard: number): Uint8Array {
   const bytes = new Uint8Array(SYNCED_ENDS_HEADER_BYTES)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, MAGIC)
-  view.setUint32(VERSION_AT, SYNCED_ENDS_FORMAT_VERSION)
-  writeSafeInt64(view, INCARNATION_AT, incarnation)
-  view.setUint32(SHARD_AT, shard)
-  view.setUint32(HEADER_CRC_AT, crc32c(bytes.subarray(0, HEADER_CRC_AT)))
+  view.setUint32(SYNCED_ENDS_VERSION_AT, SYNCED_ENDS_FORMAT_VERSION)
+  writeSafeInt64(view, SYNCED_ENDS_INCARNATION_AT, incarnation)
+  view.setUint32(SYNCED_ENDS_SHARD_AT, shard)
+  view.setUint32(SYNCED_ENDS_HEADER_CRC_AT, crc32c(bytes.subarray(0, SYNCED_ENDS_HEADER_CRC_AT)))
   return bytes
 }
 
@@ -197,21 +199,21 @@ export function decodeSyncedEnds(bytes: Uint8Array): SyncedEndsAnswer {
   if (bytes.length < SYNCED_ENDS_HEADER_BYTES) return unreadable(`${bytes.length} bytes are fewer than its header`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   if (view.getUint32(0) !== MAGIC) return unreadable('it does not begin with MRSE')
-  if (view.getUint32(HEADER_CRC_AT) !== crc32c(bytes.subarray(0, HEADER_CRC_AT)))
+  if (view.getUint32(SYNCED_ENDS_HEADER_CRC_AT) !== crc32c(bytes.subarray(0, SYNCED_ENDS_HEADER_CRC_AT)))
     return unreadable('the checksum of its header does not fit')
-  const version = view.getUint32(VERSION_AT)
+  const version = view.getUint32(SYNCED_ENDS_VERSION_AT)
   if (version !== SYNCED_ENDS_FORMAT_VERSION)
     return unreadable(`format version ${version}, not ${SYNCED_ENDS_FORMAT_VERSION}`)
   const ends: SyncedEnd[] = []
   let unreadableSlots = 0
   for (let at = SYNCED_ENDS_HEADER_BYTES; at + SYNCED_ENDS_SLOT_BYTES <= bytes.length; at += SYNCED_ENDS_SLOT_BYTES) {
-    const slot = bytes.subarray(at, at + SLOT_CRC_AT)
-    if (view.getUint32(at + SLOT_CRC_AT) !== crc32c(slot)) {
+    const slot = bytes.subarray(at, at + SYNCED_ENDS_SLOT_CRC_AT)
+    if (view.getUint32(at + SYNCED_ENDS_SLOT_CRC_AT) !== crc32c(slot)) {
       if (slot.some((byte) => byte !== 0)) unreadableSlots++
       continue
     }
-    const partition = view.getUint32(at + SLOT_PARTITION_AT)
-    const syncedEnd = readSafeInt64(view, at + SLOT_END_AT)
+    const partition = view.getUint32(at + SYNCED_ENDS_SLOT_PARTITION_AT)
+    const syncedEnd = readSafeInt64(view, at + SYNCED_ENDS_SLOT_END_AT)
     if (partition === FREE) continue
     if (Number.isNaN(syncedEnd) || syncedEnd < 0) unreadableSlots++
     else ends.push({ topicId: readTopicId(bytes, at), partition, syncedEnd })

@@ -1,0 +1,60 @@
+/**
+ * verifyLog: looks at every byte of a stopped broker's data dir: `millrace verify DATA-DIR [--repair]`.
+ *
+ * One JSON line a finding (`"type":"finding"`), with --repair then one for each partition that was cut (`"repaired"`) and for
+ * each note of the recovery (`"note"`), last a `"summary"`. After a repair the data dir is verified again.
+ *
+ * Thread   a process of its own; without repair it writes nothing
+ * Failure  DataDirError: in use, no data dir; StorageError. Findings are output, and counted in the summary
+ */
+import type { FileSystem } from '../io/file-system.ts'
+import { DataDirError, type ProcessProbe, readIdentity } from '../log/data-dir.ts'
+import { repairDataDir, type VerifyReport, verifyDataDir } from '../log/log-verify.ts'
+
+export interface VerifyLogOptions {
+  readonly files: FileSystem
+  readonly dataDir: string
+  readonly probe: ProcessProbe
+  readonly repair: boolean
+  /** Given one line of JSON at a time, without its line end. */
+  readonly write: (line: string) => void
+}
+
+export interface VerifyLogSummary {
+  readonly partitions: number
+  readonly segments: number
+  readonly batches: number
+  readonly bytes: number
+  /** Lost records; with repair: those that are still there afterwards. */
+  readonly damages: number
+  /** Everything that was found, rebuildable files and unsettled tails included. */
+  readonly findings: number
+  /** Partitions that repair cut. */
+  readonly repaired: number
+}
+
+export function verifyLog(options: VerifyLogOptions): VerifyLogSummary {
+  const { files, dataDir, probe } = options
+  let report = verifyDataDir(files, { dataDir, probe })
+  writeFindings(options, report)
+  let repaired = 0
+  if (options.repair) {
+    const identity = readIdentity(files, dataDir)
+    if (identity === undefined) throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
+    const repair = repairDataDir(files, { dataDir, probe, nodeId: identity.nodeId })
+    for (const entry of repair.repaired) options.write(JSON.stringify({ type: 'repaired', ...entry }))
+    for (const text of repair.notes) options.write(JSON.stringify({ type: 'note', text }))
+    repaired = repair.repaired.length
+    report = verifyDataDir(files, { dataDir, probe })
+    writeFindings(options, report)
+  }
+  const { partitions, segments, batches, bytes } = report
+  const damages = report.findings.filter((finding) => finding.kind === 'damage').length
+  const summary = { partitions, segments, batches, bytes, damages, findings: report.findings.length, repaired }
+  options.write(JSON.stringify({ type: 'summary', ...summary }))
+  return summary
+}
+
+function writeFindings(options: VerifyLogOptions, report: VerifyReport): void {
+  for (const finding of report.findings) options.write(JSON.stringify({ type: 'finding', ...finding }))
+}
