@@ -1,5 +1,5 @@
 /**
- * Builds fsync-shim.c and says which environment makes a child process's storage calls fail.
+ * Builds fsync-shim.c and says which environment makes a child process's storage calls fail, or its disk slow.
  *
  * Owns     a temporary folder with the library, until dispose()
  * Failure  no Linux, no compiler: { kind: 'unavailable', reason }, for a visible skip
@@ -20,8 +20,18 @@ export interface ShimFault {
   readonly after?: number
   /** Calls that fail then; default all. */
   readonly times?: number
-  /** Counts and fails only while this file exists. */
+  /** Counts and fails only while this file exists; when it is not empty, only paths that contain one of its lines. */
   readonly trigger?: string
+  /** Syncs made while the trigger exists, and calls that failed, are appended here: `call ok|failed path`. */
+  readonly log?: string
+}
+
+/** A device that takes so many bytes a second. */
+export interface ShimThrottle {
+  readonly path: string
+  readonly bytesPerSecond: number
+  /** Bytes that may wait for the device before writes wait too; default 16 MiB. */
+  readonly dirtyBytesMax?: number
 }
 
 export type FsyncShim =
@@ -29,6 +39,7 @@ export type FsyncShim =
       readonly kind: 'ready'
       /** To be laid over the child's environment. */
       envFor(fault: ShimFault): Record<string, string>
+      slowEnvFor(throttle: ShimThrottle): Record<string, string>
       dispose(): void
     }
   | { readonly kind: 'unavailable'; readonly reason: string }
@@ -43,12 +54,13 @@ export function buildFsyncShim(): FsyncShim {
   const library = join(folder, 'fsync-shim.so')
   const reasons: string[] = []
   for (const compiler of COMPILERS) {
-    const options = ['-shared', '-fPIC', '-O1', '-Wall', '-Werror', '-o', library, SOURCE, '-ldl']
+    const options = ['-shared', '-fPIC', '-O1', '-Wall', '-Werror', '-o', library, SOURCE, '-ldl', '-pthread']
     const run = spawnSync(compiler, options, { encoding: 'utf8', timeout: COMPILE_MS_MAX })
     if (run.status === 0)
       return {
         kind: 'ready',
         envFor: (fault) => envOf(library, fault),
+        slowEnvFor: (throttle) => slowEnvOf(library, throttle),
         dispose: () => rmSync(folder, { recursive: true, force: true }),
       }
     reasons.push(`${compiler}: ${run.error?.message ?? run.stderr.slice(0, 2000)}`)
@@ -64,5 +76,13 @@ function envOf(library: string, fault: ShimFault): Record<string, string> {
   if (fault.after !== undefined) env.MILLRACE_SHIM_AFTER = String(fault.after)
   if (fault.times !== undefined) env.MILLRACE_SHIM_TIMES = String(fault.times)
   if (fault.trigger !== undefined) env.MILLRACE_SHIM_TRIGGER = fault.trigger
+  if (fault.log !== undefined) env.MILLRACE_SHIM_LOG = fault.log
+  return env
+}
+
+function slowEnvOf(library: string, throttle: ShimThrottle): Record<string, string> {
+  const env: Record<string, string> = { LD_PRELOAD: library, MILLRACE_SHIM_PATH: throttle.path }
+  env.MILLRACE_SHIM_RATE = String(throttle.bytesPerSecond)
+  if (throttle.dirtyBytesMax !== undefined) env.MILLRACE_SHIM_DIRTY = String(throttle.dirtyBytesMax)
   return env
 }

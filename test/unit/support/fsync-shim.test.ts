@@ -1,11 +1,11 @@
 /** The shim reaches the calls that Node really makes: a child process is given faults and reports what it met. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { buildFsyncShim, type FsyncShim, type ShimFault } from './fsync-shim.ts'
+import { buildFsyncShim, type FsyncShim, type ShimFault } from '../../support/fsync-shim/fsync-shim.ts'
 
 const CHILD_MS_MAX = 20_000
 const MAKE = new URL('../../../src/io/node-file-system.js', import.meta.url).href
@@ -25,13 +25,25 @@ const CHILD = `
     fsync: (fd) => files.fsync(fd),
     truncate: (fd) => files.truncate(fd, 5),
     trigger: () => writeFileSync(trigger, ''),
+    name: (_, file) => writeFileSync(trigger, 'nothing/like/this\\n/' + file + '\\n'),
     untrigger: () => rmSync(trigger),
   }
   const answers = steps.map((step) => {
     const [action, file = 'data'] = step.split('-')
-    try { actions[action](fds[file]); return 'ok' } catch (error) { return error.name + ' ' + error.code }
+    try { actions[action](fds[file], file); return 'ok' } catch (error) { return error.name + ' ' + error.code }
   })
   console.log(JSON.stringify(answers))
+`
+
+const SLOW_CHILD = `
+  const { NodeFileSystem } = await import(process.argv[1])
+  const files = new NodeFileSystem()
+  const fd = files.open(process.argv[2] + '/slow.log', 'create')
+  const startedMs = performance.now()
+  for (let block = 0; block < 50; block++) files.write(fd, [Buffer.alloc(10_000)], block * 10_000)
+  const writtenMs = performance.now()
+  files.fdatasync(fd)
+  console.log(JSON.stringify({ writesMs: writtenMs - startedMs, syncMs: performance.now() - writtenMs }))
 `
 
 describe('fsync-shim', () => {
@@ -46,7 +58,13 @@ describe('fsync-shim', () => {
     if (shim.kind === 'ready') shim.dispose()
   })
 
-  function shimTest(name: string, fault: Omit<ShimFault, 'path'>, expected: Readonly<Record<string, string>>): void {
+  /** `trigger` and `log` of the fault: any text, they lie in the test's folder. */
+  function shimTest(
+    name: string,
+    fault: Partial<ShimFault>,
+    expected: Readonly<Record<string, string>>,
+    check: () => void = () => {},
+  ): void {
     test(name, (context) => {
       if (shim.kind === 'unavailable') {
         context.skip(shim.reason)
@@ -58,6 +76,7 @@ describe('fsync-shim', () => {
         path: 'data.log',
         ...fault,
         ...(fault.trigger === undefined ? {} : { trigger }),
+        ...(fault.log === undefined ? {} : { log: join(folder, 'log') }),
       })
       writeFileSync(join(folder, 'data.log'), '')
       const child = spawnSync(process.execPath, ['--input-type=module', '-e', CHILD, MAKE, folder, trigger, ...steps], {
@@ -67,6 +86,7 @@ describe('fsync-shim', () => {
       })
       assert.equal(child.status, 0, child.stderr)
       assert.deepEqual(JSON.parse(child.stdout), Object.values(expected))
+      check()
     })
   }
 
@@ -116,4 +136,40 @@ describe('fsync-shim', () => {
       '6 fdatasync': 'ok',
     },
   )
+  shimTest(
+    'fails only for what the trigger file names, and logs syncs and failures',
+    { path: 'millrace-shim-test-', trigger: 'yes', calls: ['fdatasync'], log: 'yes' },
+    {
+      '1 fdatasync': 'ok',
+      '2 name-other': 'ok',
+      '3 fdatasync': 'ok',
+      '4 fdatasync-other': 'StorageError EIO',
+      '5 write-other': 'ok',
+      '6 untrigger': 'ok',
+      '7 fdatasync-other': 'ok',
+    },
+    () => {
+      const log = readFileSync(join(folder, 'log'), 'utf8')
+      assert.equal(log, `fdatasync ok ${folder}/data.log\nfdatasync failed ${folder}/other\n`)
+    },
+  )
+
+  test('a slow device takes its time: writes run ahead of it as far as they may, syncs wait for it', (context) => {
+    if (shim.kind === 'unavailable') {
+      context.skip(shim.reason)
+      return
+    }
+    const env = shim.slowEnvFor({ path: 'slow.log', bytesPerSecond: 1_000_000, dirtyBytesMax: 300_000 })
+    const child = spawnSync(process.execPath, ['--input-type=module', '-e', SLOW_CHILD, MAKE, folder], {
+      env: { ...process.env, ...env },
+      encoding: 'utf8',
+      timeout: CHILD_MS_MAX,
+    })
+    assert.equal(child.status, 0, child.stderr)
+    const { writesMs, syncMs } = JSON.parse(child.stdout) as { writesMs: number; syncMs: number }
+    // 500 KB at 1 MB/s: writes wait for all but the 300 KB that may be dirty, the sync for the rest. Only lower bounds: a
+    // machine may always be slower.
+    assert.ok(writesMs >= 190, `writes took ${writesMs} ms`)
+    assert.ok(writesMs + syncMs >= 490, `writes and sync took ${writesMs + syncMs} ms`)
+  })
 })
