@@ -50,8 +50,9 @@ export class EmbeddedMetadataStore implements MetadataStore {
   #fileBytes: number
   #snapshotBytes: number
   #queue: Queued[] = []
-  /** The writing of queued groups, while there are any. */
-  #writing: Promise<void> | undefined
+  #isWriting = false
+  /** The last writing of queued groups; never rejects. */
+  #writing: Promise<void> = Promise.resolve()
   #failure: MillraceError | undefined
 
   private constructor(files: DurableFiles, state: StoreState, opened: OpenedFile) {
@@ -85,9 +86,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
     this.#state.check(conditions, operations)
     return new Promise((resolve, reject) => {
       this.#queue.push({ conditions, operations, resolve, reject })
-      this.#writing ??= this.#writeGroups().finally(() => {
-        this.#writing = undefined
-      })
+      if (!this.#isWriting) this.#writing = this.#writeGroups()
     })
   }
 
@@ -118,6 +117,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
   }
 
   async #writeGroups(): Promise<void> {
+    this.#isWriting = true
     // Let the callers of this turn gather: a topic's many transactions become one sync.
     await Promise.resolve()
     while (this.#queue.length > 0 && this.#failure === undefined) {
@@ -134,6 +134,8 @@ export class EmbeddedMetadataStore implements MetadataStore {
         this.#queue = []
       }
     }
+    // In the same step as the last look at the queue: whoever comes now starts the next writing.
+    this.#isWriting = false
   }
 
   /**

@@ -1,0 +1,41 @@
+/**
+ * StorageTasks: the port to what must be done with the data dir before shards run and after they ended. It blocks on the device, so
+ * the real make runs in the pool; the gateway sees only plain data.
+ */
+import type { Incarnation, TopicId } from '../model/ids.ts'
+
+export interface OpenedDataDir {
+  readonly path: string
+  readonly clusterId: string
+  readonly incarnation: Incarnation
+  readonly isNew: boolean
+  /** How the previous run ended: none, clean, process-died, machine-died. */
+  readonly previousRun: string
+}
+
+export interface KnownPartition {
+  readonly topicId: TopicId
+  readonly partition: number
+}
+
+export interface Recovery {
+  /** What each partition's shard is told; no entry = no folder. Key: `<topic id>-<partition>`. */
+  readonly recovered: ReadonlyMap<string, unknown>
+  /** What people should know, a line each. */
+  readonly notes: readonly string[]
+}
+
+export interface StorageTasks {
+  /** Locks, checks identity, counts the incarnation. Rejects with an Error whose text says what to do. */
+  open(options: {
+    readonly path: string
+    readonly nodeId: number
+    readonly newClusterId: string
+  }): Promise<OpenedDataDir>
+  /** Recovers every folder; those that are not among `known` are set aside. */
+  recover(dataDir: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery>
+  /** Gives the lock back; `isClean` writes the clean marker first. */
+  close(dataDir: OpenedDataDir, isClean: boolean): Promise<void>
+  /** Ends the pool. */
+  destroy(): Promise<void>
+}

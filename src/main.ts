@@ -1,0 +1,186 @@
+/**
+ * The composition root of a broker process: puts the real clock, files, threads and sockets together.
+ *
+ * Ordering  data dir (lock, incarnation) -> metadata store -> recovery in the pool -> shard threads -> partitions opened -> listen
+ * Failure   whatever fails on the way closes what was opened before, and rejects with what was wrong
+ */
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
+import './base/node/native-crc32c.ts'
+import { nodeTimers } from './base/node/node-timers.ts'
+import { systemClock } from './base/node/system-clock.ts'
+import { Gateway } from './broker/gateway.ts'
+import { chooseEngine } from './broker/listeners/choose-engine.ts'
+import { shutdown } from './broker/shutdown.ts'
+import type { StorageTasks } from './broker/storage-tasks.ts'
+import { WorkerPool } from './broker/worker-pool.ts'
+import type { BrokerConfig } from './config/index.ts'
+import { beginIncarnation } from './coordination/cluster-identity.ts'
+import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
+import { NodeDurableFiles } from './coordination/node-durable-files.ts'
+import { loadTopics, type TopicRecord } from './coordination/topics.ts'
+import { partitionFolder } from './model/ids.ts'
+import { PiscinaStorageTasks } from './piscina-storage-tasks.ts'
+import { createSignals } from './ring/ring-signal.ts'
+import { createShardChannel } from './ring/shard-channel.ts'
+import { createLogger, type Logger } from './telemetry/logger.ts'
+import { Metrics } from './telemetry/metrics.ts'
+
+const DISK_RING_BYTES = 256 * 1024
+
+export interface StartBrokerOptions {
+  /** From resolveConfig(). */
+  readonly config: BrokerConfig
+}
+
+export interface RunningBroker {
+  /** ws://HOST:PORT as bound. */
+  readonly url: string
+  readonly port: number
+  readonly config: BrokerConfig
+  readonly version: string
+  readonly shards: number
+  readonly engine: 'uws' | 'ws'
+  readonly readyMs: number
+  readonly gateway: Gateway
+  /** Stops in order: see broker/shutdown.ts. The same promise each time. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const newId = (): string => randomBytes(16).toString('hex')
+
+/** Starts a broker; resolves when it is ready. */
+export async function startBroker(options: StartBrokerOptions): Promise<RunningBroker> {
+  const startedMs = systemClock.monotonicMs()
+  const { config } = options
+  const logger = createLogger(config.logLevel)
+  const storage: StorageTasks = new PiscinaStorageTasks()
+  const undo: (() => Promise<unknown>)[] = [() => storage.destroy()]
+  try {
+    const path = resolve(config.dataDir)
+    const dataDir = await storage.open({ path, nodeId: config.nodeId, newClusterId: newId() })
+    undo.push(() => storage.close(dataDir, false))
+    const store = await EmbeddedMetadataStore.open(new NodeDurableFiles(join(path, 'metadata')), systemClock)
+    undo.push(() => store.close())
+    const { nodeId } = config
+    const identity = await beginIncarnation(store, {
+      nodeId,
+      newId: () => dataDir.clusterId,
+      atLeast: dataDir.incarnation,
+    })
+    const topics = await loadTopics(store)
+    const { recovered, notes } = await storage.recover(dataDir, partitionsOf(topics))
+    for (const note of notes) logger.warn(note)
+    const engine = await chooseEngine(config.engine, nodeTimers)
+    const shards = config.shards === 'auto' ? Math.max(1, availableParallelism() - 1) : config.shards
+    const doorbell = createSignals()
+    const channels = Array.from({ length: shards }, () => createShardChannel(channelOptions(config, doorbell)))
+    const gateway = new Gateway({
+      ...{ version: packageVersion(), config, identity, store, channels, doorbell, engine },
+      ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
+    })
+    const workers = startWorkers({ config, channels, logger, gateway, dataDir: path, incarnation: dataDir.incarnation })
+    undo.push(
+      () => gateway.close(),
+      () => workers.close(Promise.resolve()),
+    )
+    await gateway.openTopics(topics, (topicId, partition) => recovered.get(partitionFolder(topicId, partition)))
+    const port = await gateway.listen()
+    let closing: Promise<void> | undefined
+    const close = (): Promise<void> => {
+      closing ??= shutdown({
+        ...{ gateway, workers, timers: nodeTimers, logger, closeStore: () => store.close() },
+        closeDataDir: async (isClean) => {
+          await storage.close(dataDir, isClean)
+          await storage.destroy()
+        },
+      })
+      return closing
+    }
+    const readyMs = Math.round(systemClock.monotonicMs() - startedMs)
+    return {
+      ...{ url: gateway.url, port, config, version: gateway.version, shards, engine: engine.name, readyMs, gateway },
+      close,
+      [Symbol.asyncDispose]: close,
+    }
+  } catch (error) {
+    for (const step of undo.reverse()) await step().catch(() => {})
+    throw error
+  }
+}
+
+/** What a person wants to see of a broker that has started, a line each. */
+export function describeStart(broker: RunningBroker): string[] {
+  const { config, shards, engine, url, version, readyMs } = broker
+  const http = url.replace(/^ws/, 'http')
+  const fsync =
+    config.storage.fsync === 'group'
+      ? 'group (acknowledged after fdatasync)'
+      : `interval (synced every ${config.topics.config.flushMs} ms; a power cut may lose what was acknowledged since)`
+  return [
+    `Millrace ${version} on Node ${process.versions.node}`,
+    `  shards      ${shards}`,
+    `  engine      ${engine === 'uws' ? 'uws (uWebSockets.js, native)' : 'ws'}`,
+    `  profile     ${config.profile}`,
+    `  durability  ${fsync}`,
+    `  data        ${resolve(config.dataDir)}`,
+    `  WebSocket   ${url}`,
+    `  HTTP        ${http}/readyz  ${http}/metrics  ${http}/api/v1/cluster`,
+    ...(config.auth.tokens.length === 0 && config.isInsecure ? ['  warning     --insecure: anybody may connect'] : []),
+    `ready in ${readyMs} ms`,
+  ]
+}
+
+interface WorkerContext {
+  readonly config: BrokerConfig
+  readonly channels: readonly ReturnType<typeof createShardChannel>[]
+  readonly logger: Logger
+  readonly gateway: Gateway
+  readonly dataDir: string
+  readonly incarnation: number
+}
+
+function startWorkers(context: WorkerContext): WorkerPool {
+  const { config, channels, gateway, dataDir, incarnation } = context
+  return new WorkerPool({
+    shards: channels.length,
+    shardEntry: new URL('../workers/shard-worker.js', import.meta.url),
+    diskEntry: new URL('../workers/disk-worker.js', import.meta.url),
+    workerDataOf: (shard) => ({
+      channel: channels[shard],
+      options: {
+        ...{ shard, incarnation, dataDir },
+        journalThresholdPartitions: config.storage.journalThresholdPartitions,
+        checkpointMs: config.storage.checkpointMs,
+      },
+      spinMicroseconds: config.shard.spinMicroseconds,
+      openFilesMax: config.storage.openFilesMax,
+    }),
+    onFailed: (shard, reason) => gateway.onShardFailed(shard, reason, false),
+  })
+}
+
+function channelOptions(config: BrokerConfig, doorbell: SharedArrayBuffer) {
+  const { rings, pages } = config
+  return {
+    requestRingBytes: rings.requestBytes,
+    replyRingBytes: rings.replyBytes,
+    diskRequestRingBytes: DISK_RING_BYTES,
+    diskReplyRingBytes: DISK_RING_BYTES,
+    pageBytes: pages.bytes,
+    pageCount: Math.max(16, Math.floor(pages.poolBytes / pages.bytes)),
+    doorbell,
+  }
+}
+
+function partitionsOf(topics: readonly TopicRecord[]) {
+  return topics.flatMap(({ topicId, partitions }) => partitions.map((_, partition) => ({ topicId, partition })))
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
