@@ -1,2 +1,65 @@
-/** placeholder replaced below */
-export {}
+/** StorageTasks in a Piscina pool: the main thread never waits for the device. */
+import { availableParallelism } from 'node:os'
+import { Piscina } from 'piscina'
+import type { prepareRecovery } from '../workers/storage-task.ts'
+import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from './broker/storage-tasks.ts'
+import type { DataDir } from './log/data-dir.ts'
+import type { PartitionRecovery } from './log/log-recovery.ts'
+import { partitionFolder } from './model/ids.ts'
+
+/** Partitions recovered by one task: enough tasks for all threads, few enough for small messages. */
+const PARTITIONS_PER_TASK = 64
+const IDLE_MS = 1_000
+
+interface Opened extends OpenedDataDir {
+  readonly dataDir: DataDir
+}
+
+export class PiscinaStorageTasks implements StorageTasks {
+  readonly #pool = new Piscina({
+    filename: new URL('../workers/storage-task.js', import.meta.url).href,
+    minThreads: 0,
+    maxThreads: Math.max(1, Math.min(8, availableParallelism())),
+    idleTimeout: IDLE_MS,
+  })
+
+  async open(options: Parameters<StorageTasks['open']>[0]): Promise<Opened> {
+    const dataDir = await this.#run<DataDir>('openDataDir', options)
+    const { clusterId, incarnation } = dataDir.identity
+    const { path, created, previousRun } = dataDir
+    return { dataDir, path, clusterId, incarnation, isNew: created, previousRun }
+  }
+
+  async recover(opened: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery> {
+    const { dataDir } = opened as Opened
+    const knownFolders = new Set(known.map(({ topicId, partition }) => partitionFolder(topicId, partition)))
+    const plan = await this.#run<ReturnType<typeof prepareRecovery>>('prepareRecovery', { dataDir, knownFolders })
+    const { identity, path, previousRun } = dataDir
+    const chunks: Promise<PartitionRecovery[]>[] = []
+    for (let from = 0; from < plan.partitions.length; from += PARTITIONS_PER_TASK)
+      chunks.push(
+        this.#run('recoverPartitions', {
+          ...{ dataDir: path, incarnation: identity.incarnation, previousRun },
+          partitions: plan.partitions.slice(from, from + PARTITIONS_PER_TASK),
+        }),
+      )
+    const results = (await Promise.all(chunks)).flat()
+    await this.#run('finishRecovery', { dataDir, results })
+    const recovered = new Map<string, unknown>()
+    for (const result of results) if (result.recovered !== null) recovered.set(result.folder, result.recovered)
+    const notes = results.flatMap(({ folder, notes: lines }) => lines.map((line) => `${folder}: ${line}`))
+    return { recovered, notes: [...plan.notes, ...notes] }
+  }
+
+  async close(opened: OpenedDataDir, isClean: boolean): Promise<void> {
+    await this.#run('closeDataDir', { dataDir: (opened as Opened).dataDir, isClean })
+  }
+
+  async destroy(): Promise<void> {
+    await this.#pool.destroy()
+  }
+
+  #run<T>(name: string, task: unknown): Promise<T> {
+    return this.#pool.run(task, { name }) as Promise<T>
+  }
+}
