@@ -63,7 +63,7 @@ export class Client {
       this.#connections.learn(reply.brokers)
       return reply
     })
-    this.#positions = new Positions({ clock: runtime.clock, requests: this.#requests, metadata: this.#metadata })
+    this.#positions = new Positions({ runtime, requests: this.#requests, metadata: this.#metadata })
     this.admin = new Admin({ requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
   }
 

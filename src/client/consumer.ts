@@ -158,7 +158,11 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
    * stored from now on are seen by a consumer that begins at 'end'.
    */
   start(): Promise<void> {
-    this.#starting ??= this.#start()
+    this.#starting ??= this.#start().catch((error: MillraceError) => {
+      this.#error ??= error
+      this.#shut()
+      throw this.#error
+    })
     return this.#starting
   }
 

@@ -7,7 +7,9 @@
 import type { Clock } from '../base/clock.ts'
 import { errorCodeOf, MillraceError } from '../model/errors.ts'
 import { EARLIEST, errorOf, LATEST, listOffsets } from '../protocol/index.ts'
+import { sleep } from './abort.ts'
 import { checkedInteger } from './client-options.ts'
+import type { ClientRuntime } from './client-runtime.ts'
 import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import type { Position } from './record-types.ts'
 import type { Requests } from './requests.ts'
@@ -53,12 +55,12 @@ export interface PartitionOffset {
 }
 
 export class Positions {
-  readonly #clock: Clock
+  readonly #runtime: ClientRuntime
   readonly #requests: Requests
   readonly #metadata: MetadataCache
 
-  constructor(parts: { clock: Clock; requests: Requests; metadata: MetadataCache }) {
-    this.#clock = parts.clock
+  constructor(parts: { runtime: ClientRuntime; requests: Requests; metadata: MetadataCache }) {
+    this.#runtime = parts.runtime
     this.#requests = parts.requests
     this.#metadata = parts.metadata
   }
@@ -77,7 +79,7 @@ export class Positions {
     const others =
       'last' in position || 'skip' in position
         ? await this.#list(topic, partitions, EARLIEST, signal)
-        : await this.#list(topic, partitions, timeOf(position.time, this.#clock), signal)
+        : await this.#list(topic, partitions, timeOf(position.time, this.#runtime.clock), signal)
     return ends.map(({ partition, offset: end }, index) => {
       const other = others[index]!.offset
       if ('last' in position) return { partition, offset: Math.max(other, end - position.last) }
@@ -99,6 +101,7 @@ export class Positions {
       } catch (error) {
         const refresh = error instanceof MillraceError && error.retriable
         if (!refresh || attempt >= ATTEMPTS_MAX) throw error
+        await sleep(this.#runtime, RETRY_MS, signal)
         await this.#metadata.refresh(topic)
       }
     }
@@ -139,4 +142,6 @@ export class Positions {
   }
 }
 
-const ATTEMPTS_MAX = 10
+/** Leaders that move are found within seconds. */
+const ATTEMPTS_MAX = 30
+const RETRY_MS = 100

@@ -5,7 +5,7 @@
  *          caller learns that it may or may not have happened. An error reply is an outcome: nothing happened.
  * Limits   requestTimeoutMs over all attempts
  */
-import { isMillraceError, MillraceError } from '../model/errors.ts'
+import { ERRORS, isMillraceError, MillraceError } from '../model/errors.ts'
 import type { Codec } from '../protocol/index.ts'
 import { abortable, sleep, throwIfAborted } from './abort.ts'
 import { backoffMs } from './backoff.ts'
@@ -39,7 +39,7 @@ export class Requests {
       try {
         return await this.#once(codec, request, options, deadlineMs)
       } catch (error) {
-        if (!isMillraceError(error) || !error.retriable) throw error
+        if (!isMillraceError(error) || !mayRetry(error, options)) throw error
         if (error.code === 'NETWORK_EXCEPTION' && options.changes === true)
           throw new MillraceError(
             'NETWORK_EXCEPTION',
@@ -72,4 +72,11 @@ export class Requests {
     const reply = await abortable(connection.call(codec, request, { timeoutMs }), options.signal)
     return reply.value
   }
+}
+
+/** Asking the same broker again helps against weather, not against a name that does not exist or a leader that has moved. */
+function mayRetry(error: MillraceError, options: AskOptions): boolean {
+  if (error.code === 'NETWORK_EXCEPTION') return true
+  if (error.code === 'UNKNOWN_TOPIC_OR_PARTITION' || error.code === 'UNKNOWN_TOPIC_ID') return false
+  return error.retriable && !(ERRORS[error.code].refresh && options.nodeId !== undefined)
 }
