@@ -93,6 +93,8 @@ export class ShardFixture {
   constructor(options: ShardFixtureOptions = {}) {
     this.files = options.files ?? new MemoryFileSystem()
     this.files.makeFolder(`${DATA_DIR}/${STATE_FOLDER}`)
+    this.files.syncFolder(DATA_DIR)
+    this.files.syncFolder('/')
     const channel = createShardChannel({
       requestRingBytes: 4 * MIB,
       replyRingBytes: MIB,
@@ -186,6 +188,11 @@ export class ShardFixture {
 
   answer(requestId: number): Answer | undefined {
     this.settle()
+    return this.#answers.get(requestId)
+  }
+
+  /** The answer if it has been drained already; steps nothing. */
+  peek(requestId: number): Answer | undefined {
     return this.#answers.get(requestId)
   }
 
