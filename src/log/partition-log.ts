@@ -415,14 +415,16 @@ export class PartitionLog {
 
   /**
    * Cuts the suffix from the batch that holds `offset` on; returns the new log end. For a follower that diverged: reads headers
-   * from the file, so it may wait for the device. Nothing may be acknowledged after it before the next checkpoint, if the cut
-   * lies below recoveryPoint: recovery trusts what is below that.
+   * from the file, so it may wait for the device. A cut below the checkpointed recovery point or synced end would look like
+   * damage after a crash: the caller first makes lower ones durable, and a new checkpoint before the next acknowledgement.
    */
   truncateTo(offset: number): Offset {
     assert(!this.#hasStaged, 'no truncation while batches are staged')
     assert(offset >= this.#logStartOffset, `truncation to ${offset}, below the log start ${this.#logStartOffset}`)
     if (offset >= this.#logEndOffset) return this.#logEndOffset as Offset
     this.#generation++
+    // What goes must not come back after a power cut: the next sync takes the folder along.
+    this.#unsynced.addEntry()
     while (this.#segments.last !== undefined && this.#segments.last.baseOffset >= offset) this.#dropLastSegment()
     const last = this.#segments.last
     let end = last === undefined || last.nextOffset <= offset ? offset : this.#cutSegment(last, offset)

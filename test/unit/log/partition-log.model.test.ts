@@ -6,11 +6,14 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { SeededPrng } from '../../../src/base/prng.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { stepToOffset, stepToTime } from '../../../src/log/batch-steps.ts'
 import type { LogContext } from '../../../src/log/log-context.ts'
+import { recoverPartition } from '../../../src/log/log-recovery.ts'
 import { PartitionLog } from '../../../src/log/partition-log.ts'
 import { ProducerState } from '../../../src/log/producer-state.ts'
+import type { PartitionCheckpoint } from '../../../src/log/recovered-partition.ts'
 import { parseSegmentFileName } from '../../../src/log/segment.ts'
 import { rebuildIndexes } from '../../../src/log/segment-scan.ts'
 import { BatchView } from '../../../src/record/batch-view.ts'
@@ -50,15 +53,18 @@ interface BatchPlan {
 type Step =
   | { readonly kind: 'append'; readonly batches: readonly BatchPlan[]; readonly newEpoch: boolean }
   | { readonly kind: 'trim' | 'truncate'; readonly share: number }
+  | { readonly kind: 'crash'; readonly how: 'kill' | 'power'; readonly seed: number }
   | { readonly kind: 'roll' | 'sync' | 'checkpoint' | 'idle' | 'reopen' | 'wait' | 'drop' | 'loseIndexes' }
 
 class Harness {
-  readonly files = new MemoryFileSystem()
+  files = new MemoryFileSystem()
   readonly clock = new ManualClock()
   context: LogContext
   log: PartitionLog
   batches: ModelBatch[] = []
   start = 0
+  crashes = 0
+  line: PartitionCheckpoint | undefined
   epoch = 0
   /** A truncation replays what is in the log; producers of trimmed segments may be unknown after it. */
   producersMayLack = false
@@ -67,6 +73,7 @@ class Harness {
 
   constructor() {
     this.files.makeFolder(DATA_DIR)
+    this.files.syncFolder('/')
     this.context = contextOver(this.files, this.clock)
     this.log = PartitionLog.create(this.context, OPTIONS)
   }
@@ -111,6 +118,9 @@ class Harness {
       case 'reopen':
         this.reopen()
         break
+      case 'crash':
+        this.crash(step.how, step.seed)
+        break
       case 'loseIndexes':
         this.loseIndexes()
     }
@@ -154,14 +164,12 @@ class Harness {
     }
     assert.equal(this.log.truncateTo(target), this.end)
     if (this.start > 0) this.producersMayLack = true
-    this.sequences.clear()
-    for (const batch of this.replayed()) {
-      if (batch.producerId >= 0) this.sequences.set(batch.producerId, batch.baseSequence + batch.recordsCount)
-    }
+    this.relearnSequences()
+    this.checkpoint()
   }
 
   checkpoint(): void {
-    checkpoint(this.context, this.log)
+    this.line = checkpoint(this.context, this.log)
     for (const path of this.log.removeCondemned()) this.files.remove(path)
     const files = this.files.stat(this.log.folder).kind === 'folder' ? this.files.list(this.log.folder) : []
     const logs = files.filter((name) => parseSegmentFileName(name)?.suffix === '.log')
@@ -185,6 +193,53 @@ class Harness {
       producerSnapshotOffset: line.producerSnapshotOffset,
     })
     this.log = PartitionLog.open(this.context, { ...OPTIONS, recovered })
+  }
+
+  /**
+   * The process dies, or the power goes: real recovery, given the last checkpoint and the synced end, opens a log that ends
+   * somewhere between the synced and the written end; after a kill exactly at the written one.
+   */
+  crash(how: 'kill' | 'power', seed: number): void {
+    const { syncedEndOffset } = this.log
+    if (this.log.segmentCount === 0 || this.line === undefined) return
+    this.files = this.files.crash(new SeededPrng(seed), { kind: how })
+    this.context = contextOver(this.files, this.clock)
+    const { recovered } = recoverPartition(this.files, {
+      dataDir: DATA_DIR,
+      incarnation: 2,
+      previousRun: how === 'kill' ? 'process-died' : 'machine-died',
+      bounds: { ...this.line, topicId: TOPIC, incarnation: 1, syncedEnd: syncedEndOffset },
+    })
+    // As data-dir-recovery does once for all partitions: names of folders that the process before never synced.
+    this.files.syncFolder(DATA_DIR)
+    assert.equal(recovered?.damaged ?? null, null)
+    this.log =
+      recovered === null
+        ? PartitionLog.create(this.context, OPTIONS)
+        : PartitionLog.open(this.context, { ...OPTIONS, recovered })
+    const { logEndOffset, logStartOffset } = this.log
+    assert.ok(
+      logEndOffset >= syncedEndOffset && logEndOffset <= this.end,
+      `${syncedEndOffset} … ${this.end}: ${logEndOffset}`,
+    )
+    if (how === 'kill') assert.equal(logEndOffset, this.end)
+    // A trim counts once it is checkpointed.
+    assert.ok(
+      logStartOffset >= this.line.logStartOffset && logStartOffset <= Math.max(this.start, this.line.logStartOffset),
+    )
+    if (logStartOffset > 0) this.producersMayLack = true
+    this.start = logStartOffset
+    this.batches = this.batches.filter((batch) => batch.next <= logEndOffset)
+    this.crashes++
+    this.relearnSequences()
+    this.checkpoint()
+  }
+
+  relearnSequences(): void {
+    this.sequences.clear()
+    for (const batch of this.replayed()) {
+      if (batch.producerId >= 0) this.sequences.set(batch.producerId, batch.baseSequence + batch.recordsCount)
+    }
   }
 
   /** Index files vanish while nobody has them in memory; the pool rebuilds them when a lookup complains. */
@@ -318,6 +373,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('truncate' as const), share }) },
   {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('crash' as const),
+      how: fc.constantFrom('kill' as const, 'power' as const),
+      seed: fc.nat(),
+    }),
+  },
+  {
     weight: 5,
     arbitrary: fc.record({
       kind: fc.constantFrom('roll', 'sync', 'checkpoint', 'idle', 'reopen', 'wait', 'drop', 'loseIndexes'),
@@ -328,6 +391,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 describe('PartitionLog against an array', () => {
   it(`locates, looks up, trims, truncates and reopens as the model does (${BUDGET_MS} ms)`, () => {
     let cases = 0
+    let crashes = 0
     const reached = { thinPlaces: 0, inexactEnds: 0 }
     fc.assert(
       fc.property(fc.array(step, { minLength: 5, maxLength: 30 }), fc.infiniteStream(fc.nat()), (steps, numbers) => {
@@ -339,6 +403,7 @@ describe('PartitionLog against an array', () => {
         harness.checkProducers()
         reached.thinPlaces += harness.reached.thinPlaces
         reached.inexactEnds += harness.reached.inexactEnds
+        crashes += harness.crashes
         cases++
       }),
       {
@@ -350,7 +415,7 @@ describe('PartitionLog against an array', () => {
       },
     )
     console.log(
-      `# ${cases} cases, ${reached.thinPlaces} places between index entries, ${reached.inexactEnds} ends found by stepping`,
+      `# ${cases} cases, ${crashes} crashes, ${reached.thinPlaces} places between index entries, ${reached.inexactEnds} ends found by stepping`,
     )
     assert.ok(cases >= 5, `only ${cases} cases in ${BUDGET_MS} ms`)
     assert.ok(reached.thinPlaces > 0 && reached.inexactEnds > 0, 'the sparse index was never used')
