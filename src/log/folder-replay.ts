@@ -78,6 +78,7 @@ export class FolderReplay {
     const recoveryPoint = this.#bounds.recoveryPoint
     this.logStartOffset = Math.max(0, this.#bounds.logStartOffset)
     this.nextOffset = first[0] === undefined ? this.logStartOffset : first[0].baseOffset
+    this.#loadProducers(recoveryPoint, this.nextOffset)
     if (first[0] === undefined) return
     if (first[0].baseOffset > this.logStartOffset && this.#bounds.logStartOffset >= 0) {
       this.nextOffset = this.logStartOffset
@@ -85,7 +86,6 @@ export class FolderReplay {
       return
     }
     if (this.#bounds.logStartOffset < 0) this.logStartOffset = first[0].baseOffset
-    this.#loadProducers(recoveryPoint, first)
     for (let index = 0; index < first.length; index++) {
       const entry = first[index]!
       const end = first[index + 1]?.baseOffset
@@ -198,8 +198,8 @@ export class FolderReplay {
   }
 
   /** The newest snapshot at or below the recovery point; replay goes from there, or from the log's start when there is none. */
-  #loadProducers(recoveryPoint: number, found: readonly { baseOffset: number }[]): void {
-    this.#replayFrom = this.#epochsAreWhole ? recoveryPoint : found[0]!.baseOffset
+  #loadProducers(recoveryPoint: number, firstOffset: number): void {
+    this.#replayFrom = this.#epochsAreWhole ? recoveryPoint : firstOffset
     // The checkpoint says that there was no producer at the recovery point.
     this.#producersFrom = recoveryPoint
     if (this.#bounds.producerSnapshotOffset < 0 && this.#bounds.incarnation > 0) return
@@ -218,8 +218,8 @@ export class FolderReplay {
         `${name} cannot be used: ${answer.kind === 'unreadable' ? answer.reason : 'it is of another offset'}`,
       )
     }
-    this.#replayFrom = found[0]!.baseOffset
-    this.#producersFrom = found[0]!.baseOffset
+    this.#replayFrom = firstOffset
+    this.#producersFrom = firstOffset
   }
 
   // -- segments
