@@ -34,7 +34,8 @@ interface Result {
   readonly consumeMs: number
 }
 
-const dataFolder = join(dirname(createRequire(import.meta.url).resolve('vega-datasets/package.json')), 'data')
+// The package exports its build only: build/<file> beside data/.
+const dataFolder = join(dirname(createRequire(import.meta.url).resolve('vega-datasets')), '..', 'data')
 
 function load(set: DataSet): Row[] {
   const rows = JSON.parse(readFileSync(join(dataFolder, set.file), 'utf8')) as Record<string, unknown>[]
@@ -54,7 +55,11 @@ async function produce(mq: Client, topic: string, rows: readonly Row[]): Promise
 /** Reads the topic from start to end and compares: each key's records must come in the order in which they were sent. */
 async function consumeAndCheck(mq: Client, topic: string, rows: readonly Row[]): Promise<number> {
   const expected = new Map<string, string[]>()
-  for (const { key, value } of rows) expected.set(key, [...(expected.get(key) ?? []), value])
+  for (const { key, value } of rows) {
+    const values = expected.get(key)
+    if (values === undefined) expected.set(key, [value])
+    else values.push(value)
+  }
   const places = new Map<string, { partition: number; next: number }>()
   const decoder = new TextDecoder()
   let count = 0
