@@ -13,8 +13,8 @@ import { Worker } from 'node:worker_threads'
 import type { LeaderEpoch, PartitionRef, TopicId } from '../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../src/model/topic-config.ts'
 import { BatchWriter } from '../../src/record/batch-writer.ts'
-import { encodeControlBody, writeControl } from '../../src/ring/control-codec.ts'
-import { ControlOperation } from '../../src/ring/control-messages.ts'
+import { encodeControlBody, readControlReply, writeControl } from '../../src/ring/control-codec.ts'
+import { ControlOperation, type ShardStats } from '../../src/ring/control-messages.ts'
 import {
   claimFetch,
   claimProduce,
@@ -114,10 +114,10 @@ const doorbell = new Doorbell(doorbellMemory, drain)
 doorbell.arm()
 const keepAlive = setInterval(() => {}, 1000)
 
-function control(operation: ControlOperation, body: unknown): Promise<void> {
+function control(operation: ControlOperation, body: unknown): Promise<unknown> {
   return new Promise((resolve) => {
     const requestId = nextRequestId++
-    waiting.set(requestId, () => resolve())
+    waiting.set(requestId, () => resolve(readControlReply(gateway.replies).body))
     writeControl(gateway.requests, { requestId, operation, body: encodeControlBody(body) })
     gateway.requests.publish()
     gateway.shardSignal.ring()
@@ -200,12 +200,19 @@ await control(ControlOperation.OPEN_PARTITIONS, { partitions: opening })
 await produce(batch, 64 * MIB)
 
 const raw = rawMibPerSecond(batch)
+const before = (await control(ControlOperation.STATS, {})) as ShardStats
 const startMs = performance.now()
 await produce(batch, totalBytes)
-const rate = totalBytes / MIB / ((performance.now() - startMs) / 1000)
+const stats = (await control(ControlOperation.STATS, {})) as ShardStats
+const syncs = stats.syncs - before.syncs
+const syncMs = (stats.syncMicroseconds - before.syncMicroseconds) / 1000
+const busyMs = (stats.busyMicroseconds - before.busyMicroseconds) / 1000
+const producedMs = performance.now() - startMs
+const rate = totalBytes / MIB / (producedMs / 1000)
 const rawAfter = rawMibPerSecond(batch)
 process.stdout.write(
-  `produce ${fsync}, ${partitions} partitions, batches of ${values['batch-kib']} KiB: ${rate.toFixed(0)} MiB/s; raw ${raw.toFixed(0)} and ${rawAfter.toFixed(0)} MiB/s; ratio ${(rate / ((raw + rawAfter) / 2)).toFixed(2)}\n`,
+  `produce ${fsync}, ${partitions} partitions, batches of ${values['batch-kib']} KiB: ${rate.toFixed(0)} MiB/s; raw ${raw.toFixed(0)} and ${rawAfter.toFixed(0)} MiB/s; ratio ${(rate / ((raw + rawAfter) / 2)).toFixed(2)}\n` +
+    `  ${producedMs.toFixed(0)} ms: shard busy ${busyMs.toFixed(0)}, ${syncs} syncs took ${syncMs.toFixed(0)}; ${stats.turns - before.turns} turns\n`,
 )
 
 if (coldBytes > 0) await tailBesideCold()

@@ -1,0 +1,124 @@
+/** deadline-heap, fifo and delayed-fetch against naive models. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.ts'
+import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
+import { DeadlineHeap, type Timed } from '../../../src/partition/deadline-heap.ts'
+import { DelayedFetch, type WaitingFetch } from '../../../src/partition/delayed-fetch.ts'
+import { Fifo } from '../../../src/partition/fifo.ts'
+import { leaderState } from '../../../src/partition/partition-state.ts'
+
+const timed = (deadlineMs: number): Timed => ({ deadlineMs, heapIndex: -1 })
+
+describe('deadline heap', () => {
+  test('gives items in the order of their deadlines, whatever was taken out between', () => {
+    fc.assert(
+      fc.property(fc.array(fc.record({ at: fc.nat(50), removes: fc.boolean(), index: fc.nat() })), (list) => {
+        const heap = new DeadlineHeap<Timed>(1000)
+        let model: Timed[] = []
+        for (const { at, removes, index } of list) {
+          if (removes && model.length > 0) {
+            const item = model[index % model.length]!
+            heap.remove(item)
+            model = model.filter((other) => other !== item)
+          } else {
+            const item = timed(at)
+            assert.ok(heap.offer(item))
+            model.push(item)
+          }
+          assert.equal(heap.nextDeadlineMs, Math.min(Number.POSITIVE_INFINITY, ...model.map((item) => item.deadlineMs)))
+        }
+        const taken: number[] = []
+        for (let item = heap.takeExpired(25); item !== undefined; item = heap.takeExpired(25))
+          taken.push(item.deadlineMs)
+        const expected = model.map((item) => item.deadlineMs).filter((deadlineMs) => deadlineMs <= 25)
+        assert.deepEqual(
+          taken,
+          expected.sort((left, right) => left - right),
+        )
+      }),
+    )
+  })
+
+  test('is bounded', () => {
+    const heap = new DeadlineHeap<Timed>(1)
+    assert.ok(heap.offer(timed(1)))
+    assert.equal(heap.offer(timed(2)), false)
+  })
+})
+
+test('fifo: as an array, over its compaction', () => {
+  const fifo = new Fifo<number>()
+  const model: number[] = []
+  for (let step = 0; step < 20_000; step++) {
+    if (step % 5 < 3) {
+      fifo.push(step)
+      model.push(step)
+    } else assert.equal(fifo.shift(), model.shift())
+    assert.equal(fifo.size, model.length)
+    assert.equal(fifo.peek(), model[0])
+  }
+})
+
+describe('delayed fetch', () => {
+  const state = (ref: number) =>
+    leaderState({
+      partitionRef: ref as PartitionRef,
+      config: TOPIC_CONFIG_DEFAULTS,
+      leaderEpoch: 0 as LeaderEpoch,
+      logStartOffset: 0 as Offset,
+      logEndOffset: 0 as Offset,
+    })
+  const fetchOf = (
+    requestId: number,
+    states: ReturnType<typeof state>[],
+    minBytes: number,
+    deadlineMs: number,
+  ): WaitingFetch => ({
+    ...{ requestId, minBytes, maxBytes: 1000, isolation: 0, availableBytes: 0, deadlineMs, heapIndex: -1 },
+    parts: states.map((one) => ({
+      ...{ partitionRef: one.partitionRef, leaderEpoch: -1 as LeaderEpoch, fetchOffset: 0 as Offset, maxBytes: 1000 },
+      ...{ state: one, visibleBytesBefore: 0 },
+    })),
+  })
+
+  test('wakes when its partitions together gained minBytes, once', () => {
+    const delayed = new DelayedFetch(10)
+    const [left, right] = [state(1), state(2)]
+    left.visibleBytes = 5000
+    delayed.park(fetchOf(1, [left, right], 100, 50))
+    const ready: WaitingFetch[] = []
+    left.visibleBytes += 60
+    delayed.takeReady(left.partitionRef, ready)
+    assert.equal(ready.length, 0)
+    right.visibleBytes += 40
+    delayed.takeReady(right.partitionRef, ready)
+    assert.deepEqual(
+      ready.map(({ requestId }) => requestId),
+      [1],
+    )
+    delayed.takeReady(left.partitionRef, ready)
+    assert.equal(ready.length, 1)
+    assert.equal(delayed.size, 0)
+    assert.equal(delayed.takeExpired(1000), undefined)
+  })
+
+  test('ends by time, by word, or with its partition; and is bounded', () => {
+    const delayed = new DelayedFetch(3)
+    const one = state(1)
+    for (const requestId of [1, 2, 3]) assert.ok(delayed.park(fetchOf(requestId, [one], 1, 10 * requestId)))
+    assert.equal(delayed.park(fetchOf(4, [one], 1, 1)), false)
+    assert.equal(delayed.takeExpired(9), undefined)
+    assert.equal(delayed.takeExpired(10)?.requestId, 1)
+    assert.equal(delayed.take(2)?.requestId, 2)
+    assert.equal(delayed.take(2), undefined)
+    const ready: WaitingFetch[] = []
+    delayed.takeAllOf(one.partitionRef, ready)
+    assert.deepEqual(
+      ready.map(({ requestId }) => requestId),
+      [3],
+    )
+    assert.equal(delayed.nextDeadlineMs, Number.POSITIVE_INFINITY)
+  })
+})
