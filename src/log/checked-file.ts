@@ -25,7 +25,7 @@ export const CHECKED_CRC_AT = CHECKED_ENTRY_COUNT_AT + 4
 export const CHECKED_HEADER_BYTES = CHECKED_CRC_AT + 4
 assert(CHECKED_HEADER_BYTES === 16, 'checked file header changed: bump the version of every kind')
 
-/** Larger than any file of these kinds may be: PARTITION_PRODUCERS_MAX snapshots entries are 22 MB. */
+/** Larger than any file of these kinds may be: a snapshot of PARTITION_PRODUCERS_MAX producers takes 15 MB. */
 const FILE_BYTES_MAX = 64 * 1024 * 1024
 
 export interface CheckedFileKind {

@@ -24,6 +24,7 @@ import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { appendLeaderEpochs, dropLeaderEpochs } from './leader-epochs-file.ts'
 import type { LogContext } from './log-context.ts'
 import { type Location, LogLocator, locationOf } from './log-locator.ts'
+import { findCut, replayProducers } from './log-truncation.ts'
 import { ProducerSnapshots, removeIfThere } from './producer-snapshots.ts'
 import { ProducerState } from './producer-state.ts'
 import { checkRecovered, type PartitionCheckpoint, type RecoveredPartition } from './recovered-partition.ts'
@@ -39,7 +40,6 @@ import {
 } from './segment.ts'
 import { SegmentAppender } from './segment-appender.ts'
 import { SegmentList } from './segment-list.ts'
-import { scanBatches } from './segment-scan.ts'
 import { StagedBatches } from './staged-batches.ts'
 import { UnsyncedFiles } from './unsynced-files.ts'
 
@@ -642,49 +642,33 @@ export class PartitionLog {
 
   /** Cuts a segment before the batch that holds `offset`; it takes writes again. Returns where it ends now. */
   #cutSegment(segment: Segment, offset: number): number {
-    const place = this.#locator.locate(this.folder, offset, segment.nextOffset)
     const indexes = this.#locator.activate(this.folder, segment)
-    indexes.times.truncateTo(offset - segment.baseOffset, place.filePosition)
-    // Up to there the time index knows the largest timestamp; the headers from there to the cut tell the rest.
-    const known = indexes.times.lastOffset
-    const from = indexes.offsets.filePositionAt(indexes.offsets.floor(known))
-    let end = segment.baseOffset
-    let maxTimestampMs = indexes.times.lastTimestampMs
     const fd = this.acquireFd(segment)
-    const filePosition = scanBatches(this.#context.files, fd, { from, to: segment.bytes }, (batch) => {
-      end = batch.baseOffset
-      if (batch.nextOffset > offset) return false
-      end = batch.nextOffset
-      if (batch.maxTimestamp > maxTimestampMs) maxTimestampMs = batch.maxTimestamp
-      return true
-    })
+    const cut = findCut(this.#context.files, fd, { segment, indexes, offset })
     this.releaseFd(fd)
-    indexes.offsets.truncateTo(filePosition)
-    this.#segments.addBytes(filePosition - segment.bytes)
-    segment.bytes = filePosition
-    segment.nextOffset = end
-    segment.maxTimestampMs = maxTimestampMs
+    this.#segments.addBytes(cut.filePosition - segment.bytes)
+    segment.bytes = cut.filePosition
+    segment.nextOffset = cut.nextOffset
+    segment.maxTimestampMs = cut.maxTimestampMs
     segment.key = this.#context.segmentKeys.next++
     this.#isSealed = false
     writeIndexes(this.#context.files, this.folder, segment, indexes)
-    this.#openActive().cutBack(filePosition)
-    return end
+    this.#openActive().cutBack(cut.filePosition)
+    return cut.nextOffset
   }
 
   /** Producer state as of `end`: the newest snapshot before it, and the headers from there on. */
   #rebuildProducers(end: number): void {
     const snapshot = this.#snapshots.readAt(this.folder, end)
     const state = snapshot?.state ?? new ProducerState()
-    const from = snapshot?.endOffset ?? 0
+    const fromOffset = snapshot?.endOffset ?? 0
     const nowMs = this.#context.clock.nowMs()
     for (const segment of this.#segments.all) {
-      if (segment.nextOffset <= from) continue
+      if (segment.nextOffset <= fromOffset) continue
       const fd = this.acquireFd(segment)
-      const place = this.#locator.locate(this.folder, Math.max(from, segment.baseOffset), segment.nextOffset)
-      scanBatches(this.#context.files, fd, { from: place.filePosition, to: segment.bytes }, (batch) => {
-        if (batch.baseOffset >= from) state.replay(batch, nowMs)
-        return true
-      })
+      const { offsets } = this.#locator.indexesOf(this.folder, segment)
+      const from = offsets.filePositionAt(offsets.floor(fromOffset - segment.baseOffset))
+      replayProducers(this.#context.files, fd, { state, from, to: segment.bytes, fromOffset, nowMs })
       this.releaseFd(fd)
     }
     this.#snapshots.replace(this.folder, state, end)

@@ -235,10 +235,11 @@ class Harness {
     this.checkpoint()
   }
 
+  /** Producers go on where the log says they are: it may remember more than its batches tell (trimmed ones), or less. */
   relearnSequences(): void {
     this.sequences.clear()
-    for (const batch of this.replayed()) {
-      if (batch.producerId >= 0) this.sequences.set(batch.producerId, batch.baseSequence + batch.recordsCount)
+    for (const { producerId, batches } of this.log.producers.describe()) {
+      this.sequences.set(producerId, batches.at(-1)!.lastSequence + 1)
     }
   }
 
@@ -342,7 +343,9 @@ class Harness {
       if (batch.next <= this.start || expected.at(-1)?.[0] === batch.epoch) continue
       expected.push([batch.epoch, Math.max(batch.base, this.start)])
     }
-    const known = this.log.epochs.toEntries().filter(([, startOffset]) => startOffset < this.end)
+    // An epoch of which only trimmed records are left may still be known: it ends where it begins, and changes no answer.
+    const entries = this.log.epochs.toEntries()
+    const known = entries.filter(([, start], index) => start < this.end && entries[index + 1]?.[1] !== start)
     assert.deepEqual(known, expected)
   }
 
