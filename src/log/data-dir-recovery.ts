@@ -39,6 +39,7 @@ export function partitionsToRecover(files: FileSystem, plan: RecoveryPlan): Part
   for (const folder of listPartitionFolders(files, plan.dataDir))
     if (!bounds.has(folder.name))
       bounds.set(folder.name, unknownBounds(folder.topicId, folder.partition, plan.unnamedLogStart))
+  for (const one of bounds.values()) one.journalIsDamaged = plan.journalIsDamaged
   return [...bounds.values()]
 }
 

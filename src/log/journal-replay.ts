@@ -59,6 +59,7 @@ export function replayJournals(files: FileSystem, plan: RecoveryPlan): JournalRe
     writer.take(counted.entries, journal.incarnation)
   }
   writer.finish()
+  if (damagedEntries > 0) plan.journalIsDamaged = true
   return {
     entries: writer.entries,
     bytes: writer.bytes,
@@ -134,7 +135,7 @@ function chooseEntries(
   }
   if (damaged > 0)
     notes.push(
-      `journal ${journal.incarnation}-${journal.shard}: ${damaged} synced entries cannot be read; partitions that need them are marked damaged`,
+      `journal ${journal.incarnation}-${journal.shard}: ${damaged} synced entries cannot be read; partitions with a hole where they belong are damaged`,
     )
   return { entries, damaged }
 }

@@ -17,7 +17,8 @@
  * | no                    | yes, within unsyncedMax | the machine went down   | unsynced writes out of order: the suffix is  |
  * |                       |                         |                         | copied to quarantine/, then cut at p         |
  * | no                    | yes, further, or the    | the machine went down   | damaged                                      |
- * |                       | checkpoints are lost    |                         |                                              |
+ * |                       | checkpoints are lost or |                         |                                              |
+ * |                       | a journal is damaged    |                         |                                              |
  */
 import type { FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
@@ -113,7 +114,8 @@ function judge(files: FileSystem, replay: FolderReplay, options: PartitionRecove
   if (behind === AFTER_NOTHING) return { kind: 'cut', reason: replay.fault, holdsBatches: false }
   const reason = `${replay.fault} ${place}, and ${behind.text}`
   const withinUnsynced = replay.suffixBytes() <= (options.unsyncedBytesMax ?? UNSYNCED_BYTES_MAX_DEFAULT)
-  if (options.previousRun === 'machine-died' && withinUnsynced && bounds.logStartOffset >= 0)
+  const mayBeDisorder = options.previousRun === 'machine-died' && bounds.logStartOffset >= 0 && bounds.journalIsDamaged !== true
+  if (mayBeDisorder && withinUnsynced)
     return { kind: 'cut', reason: `unsynced writes reached the disk out of order: ${reason}`, holdsBatches: true }
   return { kind: 'damaged', reason }
 }

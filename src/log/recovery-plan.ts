@@ -26,6 +26,8 @@ export interface PartitionBounds {
   producerSnapshotOffset: number
   /** A recovered end below this is damage. */
   syncedEnd: number
+  /** Synced journal entries are lost, nobody knows whose: what looks out of order may be damage, and is not cut. */
+  journalIsDamaged?: boolean
 }
 
 /** The journal of one shard of one start. */
@@ -50,13 +52,15 @@ export interface RecoveryPlan {
   /** Oldest first. */
   readonly journals: JournalToReplay[]
   readonly notes: string[]
+  /** Set by replayJournals. */
+  journalIsDamaged: boolean
 }
 
 /** Bounds of a partition that no file names. */
 export function unknownBounds(topicId: TopicId, partition: number, logStartOffset: number): PartitionBounds {
   return {
     ...{ topicId, partition, incarnation: 0, logStartOffset, recoveryPoint: 0 },
-    ...{ producerSnapshotOffset: -1, syncedEnd: 0 },
+    ...{ producerSnapshotOffset: -1, syncedEnd: 0, journalIsDamaged: false },
   }
 }
 
@@ -81,7 +85,7 @@ export function planRecovery(
   const ordered = names.filter((name) => name.kind === 'synced').sort(byAge)
   for (const name of ordered) takeSyncedEnds(files, folder, name, { partitions, notes, unnamedLogStart })
   const journals = planJournals(names, checkpoints)
-  return { dataDir, incarnation, partitions: [...partitions.values()], unnamedLogStart, journals, notes }
+  return { dataDir, incarnation, partitions: [...partitions.values()], unnamedLogStart, journals, notes, journalIsDamaged: false }
 }
 
 function listState(files: FileSystem, folder: string): StateFileName[] {
@@ -141,6 +145,7 @@ function takeLines(partitions: Map<string, PartitionBounds>, checkpoint: Checkpo
       recoveryPoint: line.recoveryPoint,
       producerSnapshotOffset: line.producerSnapshotOffset,
       syncedEnd: line.syncedEndOffset,
+      journalIsDamaged: false,
     })
 }
 

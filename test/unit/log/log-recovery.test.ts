@@ -1,0 +1,252 @@
+/** Recovery's table, row by row, and what a journal may and may not bring back. */
+import assert from 'node:assert/strict'
+import { beforeEach, test } from 'node:test'
+import '../../../src/base/node/native-crc32c.ts'
+import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import { writeCheckpoint } from '../../../src/log/checkpoint-file.ts'
+import { CommitJournal } from '../../../src/log/commit-journal.ts'
+import { recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
+import { segmentFileName } from '../../../src/log/segment.ts'
+import { SyncedEndsFile } from '../../../src/log/synced-ends-file.ts'
+import { partitionFolder, type TopicId } from '../../../src/model/ids.ts'
+import { BatchView } from '../../../src/record/batch-view.ts'
+import { BatchWriter } from '../../../src/record/batch-writer.ts'
+
+const TOPIC = 'c'.repeat(32) as TopicId
+const FOLDER = `/d/${partitionFolder(TOPIC, 0)}`
+const KEY = { high: 11, low: 22 }
+
+let files: MemoryFileSystem
+
+beforeEach(() => {
+  files = new MemoryFileSystem()
+  for (const folder of ['/d', '/d/state', '/d/quarantine', FOLDER]) files.makeFolder(folder)
+})
+
+/** A batch of two records at `offset`. */
+function batchAt(offset: number, fill = offset): Uint8Array {
+  const writer = new BatchWriter()
+  for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(100).fill(fill), null, 1000)
+  const bytes = writer.finish().slice()
+  new BatchView().reset(bytes).stamp(offset, 1)
+  return bytes
+}
+
+const BATCH = batchAt(0).length
+
+function put(base: number, at: number, bytes: Uint8Array): void {
+  const fd = files.open(`${FOLDER}/${segmentFileName(base, '.log')}`, 'create')
+  files.write(fd, [bytes], at)
+  files.close(fd)
+}
+
+/** Batches at 0, 2, 4 … below `end`, from the segment's start. */
+function fill(base: number, end: number): void {
+  for (let offset = base; offset < end; offset += 2) put(base, ((offset - base) / 2) * BATCH, batchAt(offset))
+}
+
+function acknowledge(end: number): void {
+  const synced = SyncedEndsFile.create({ files, folder: '/d/state', incarnation: 1, shard: 0 })
+  synced.add({ topicId: TOPIC, partition: 0, syncedEnd: end })
+  synced.write()
+}
+
+function recover(previousRun: 'process-died' | 'machine-died' | 'clean' = 'process-died') {
+  writeIfMissing()
+  const recovery = recoverDataDir(files, { dataDir: '/d', incarnation: 2, previousRun })
+  return { recovery, result: recovery.results[0]!, recovered: recovery.results[0]!.recovered! }
+}
+
+/** The recovery before the last run had nothing to say yet. */
+function writeIfMissing(): void {
+  writeCheckpoint(files, '/d/state', { incarnation: 1, shard: -1, journalSequence: 0, lines: [] })
+}
+
+function newJournal(): CommitJournal {
+  return CommitJournal.create({ files, folder: '/d/state', incarnation: 1, shard: 0, bytes: 256 * 1024, key: KEY })
+}
+
+function journalBatch(journal: CommitJournal, offset: number, more: { fill?: number; syncedEndOffset?: number } = {}): void {
+  const taken = journal.add({
+    ...{ topicId: TOPIC, partition: 0, leaderEpoch: 1, segmentBaseOffset: 0, filePosition: (offset / 2) * BATCH },
+    ...{ baseOffset: offset, nextOffset: offset + 2, syncedEndOffset: more.syncedEndOffset ?? 0 },
+    batches: [batchAt(offset, more.fill ?? offset)],
+  })
+  assert.ok(taken)
+}
+
+test('a torn tail past every bound is cut at the last whole batch', () => {
+  fill(0, 6)
+  put(0, 3 * BATCH, batchAt(6).subarray(0, 100))
+  acknowledge(6)
+  const { recovered, result } = recover()
+  assert.deepEqual([recovered.damaged, recovered.logEndOffset, result.cutBytes], [null, 6, 100])
+  assert.equal(files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`).length, 3 * BATCH)
+})
+
+test('an end below what was acknowledged is damage, and nothing is touched', () => {
+  fill(0, 6)
+  put(0, 3 * BATCH, batchAt(6).subarray(0, 100))
+  acknowledge(8)
+  const { recovered, recovery } = recover('machine-died')
+  assert.match(recovered.damaged!, /the log ends at offset 6 .* records up to 8 were acknowledged/)
+  assert.equal(files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`).length, 3 * BATCH + 100)
+  assert.equal(recovery.results.length, 1)
+  const again = recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'clean' })
+  assert.notEqual(again.results[0]!.recovered!.damaged, null, 'the next start judges it the same')
+})
+
+test('sound batches behind a bad one: damage after a kill, set aside and cut after a power cut', () => {
+  fill(0, 10)
+  put(0, 2 * BATCH, new Uint8Array(BATCH))
+  acknowledge(4)
+  const saved = files.clone()
+  assert.match(recover('process-died').recovered.damaged!, /sound batches follow at/)
+  files = saved
+  const { recovered, result } = recover('machine-died')
+  assert.deepEqual([recovered.damaged, recovered.logEndOffset, result.cutBytes], [null, 4, 3 * BATCH])
+  const copy = `/d/${result.setAside}/${segmentFileName(0, '.log')}.from-${2 * BATCH}`
+  assert.equal(files.contentOf(copy).length, 3 * BATCH)
+})
+
+test('a missing segment in the middle is damage when records in it were acknowledged', () => {
+  fill(0, 6)
+  fill(10, 16)
+  acknowledge(12)
+  assert.match(recover('machine-died').recovered.damaged!, /ends at offset 6 .*the segment that holds offset 6 is missing/)
+})
+
+test('a missing segment below the recovery point is found though its neighbours have their indexes', () => {
+  fill(0, 6)
+  fill(6, 10)
+  fill(10, 16)
+  acknowledge(16)
+  assert.equal(recover().recovered.logEndOffset, 16)
+  files.remove(`${FOLDER}/${segmentFileName(6, '.log')}`)
+  const again = recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'clean' })
+  assert.match(again.results[0]!.recovered!.damaged!, /ends at offset 6/)
+})
+
+test('a clean start reads next to nothing', () => {
+  fill(0, 2000)
+  recover()
+  const { bytesRead } = files.counters
+  const again = recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'clean' })
+  assert.equal(again.results[0]!.recovered!.logEndOffset, 2000)
+  assert.ok(files.counters.bytesRead - bytesRead < 40_000, `${files.counters.bytesRead - bytesRead} bytes read`)
+})
+
+test('without its folder a partition is damaged if something was acknowledged, else it is not there', () => {
+  files.removeFolder(FOLDER)
+  acknowledge(5)
+  assert.match(recover().recovered.damaged!, /folder .* is missing/)
+})
+
+test('when the checkpoints are lost nothing but a torn tail is cut', () => {
+  fill(0, 10)
+  put(0, 2 * BATCH, new Uint8Array(BATCH))
+  const recovery = recoverDataDir(files, { dataDir: '/d', incarnation: 9, previousRun: 'machine-died' })
+  assert.notEqual(recovery.results[0]!.recovered!.damaged, null)
+})
+
+test('a journal brings back what only it holds, folder and all', () => {
+  const journal = newJournal()
+  for (const offset of [0, 2, 4]) journalBatch(journal, offset)
+  journal.writeStaged()
+  files.removeFolder(FOLDER)
+  acknowledge(6)
+  const { recovered, recovery } = recover('machine-died')
+  assert.deepEqual([recovered.damaged, recovered.logEndOffset, recovery.journals.entries], [null, 6, 3])
+})
+
+test('what was truncated does not come back over what was written since', () => {
+  const journal = newJournal()
+  for (const offset of [0, 2, 4]) journalBatch(journal, offset)
+  assert.ok(journal.addTruncate({ topicId: TOPIC, partition: 0, offset: 2, syncedEndOffset: 0 }))
+  journal.writeStaged()
+  put(0, 0, batchAt(0))
+  put(0, BATCH, batchAt(2, 99))
+  const { recovered } = recover()
+  assert.equal(recovered.logEndOffset, 4)
+  const log = files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`)
+  assert.deepEqual(log.subarray(BATCH), batchAt(2, 99))
+})
+
+test('a batch that straddles a truncation is written up to it only', () => {
+  const journal = newJournal()
+  const batches = [batchAt(0), batchAt(2), batchAt(4)]
+  const place = { topicId: TOPIC, partition: 0, leaderEpoch: 1, segmentBaseOffset: 0, filePosition: 0 }
+  assert.ok(journal.add({ ...place, baseOffset: 0, nextOffset: 6, syncedEndOffset: 0, batches }))
+  assert.ok(journal.addTruncate({ topicId: TOPIC, partition: 0, offset: 2, syncedEndOffset: 0 }))
+  journal.writeStaged()
+  put(0, BATCH, batchAt(2, 99))
+  assert.equal(recover().recovered.logEndOffset, 4)
+  assert.deepEqual(files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`).subarray(BATCH), batchAt(2, 99))
+})
+
+test('a deleted partition does not come back', () => {
+  const journal = newJournal()
+  journalBatch(journal, 0)
+  assert.ok(journal.addDelete({ topicId: TOPIC, partition: 0 }))
+  journal.writeStaged()
+  files.removeFolder(FOLDER)
+  acknowledge(2)
+  const { recovery } = recover()
+  assert.deepEqual(recovery.journals.deleted, [partitionFolder(TOPIC, 0)])
+  assert.equal(recovery.results[0]!.recovered, null)
+  assert.equal(files.stat(FOLDER).kind, 'absent')
+})
+
+test('a log start in the journal survives', () => {
+  const journal = newJournal()
+  assert.ok(journal.addLogStart({ topicId: TOPIC, partition: 0, offset: 4, syncedEndOffset: 6 }))
+  journal.writeStaged()
+  fill(0, 6)
+  assert.equal(recover().recovered.logStartOffset, 4)
+})
+
+test('a gap in the journal: a torn end, unless a later entry says that it was synced', () => {
+  for (const wasSynced of [false, true]) {
+    files = new MemoryFileSystem()
+    for (const folder of ['/d', '/d/state', '/d/quarantine', FOLDER]) files.makeFolder(folder)
+    const journal = newJournal()
+    for (const offset of [0, 2, 4, 6]) {
+      journalBatch(journal, offset)
+      journal.writeStaged()
+      if (wasSynced) journal.completeSync(journal.beginSync([]))
+    }
+    // The header of the second entry, each group begins a sector.
+    files.damage('/d/state/1-0.journal-0', 512 + 512 + 20, new Uint8Array([0xff]))
+    const { recovery, recovered } = recover('machine-died')
+    assert.equal(recovery.journals.damagedEntries, wasSynced ? 1 : 0)
+    assert.equal(recovery.journals.entries, wasSynced ? 3 : 1)
+    assert.equal(recovered.logEndOffset, 2)
+    assert.equal(recovered.damaged !== null, wasSynced, String(recovered.damaged))
+  }
+})
+
+test('an entry whose payload alone is damaged still says what must be there', () => {
+  const journal = newJournal()
+  for (const offset of [0, 2, 4]) {
+    journalBatch(journal, offset)
+    journal.writeStaged()
+    journal.completeSync(journal.beginSync([]))
+  }
+  files.damage('/d/state/1-0.journal-0', 512 + 512 + 128 + 80, new Uint8Array([0xff, 0xfe]))
+  assert.match(recover('machine-died').recovered.damaged!, /records up to 4 were acknowledged/)
+})
+
+test('entries of an older start do not touch what a newer one wrote', () => {
+  const journal = newJournal()
+  journalBatch(journal, 0)
+  journalBatch(journal, 2)
+  journal.writeStaged()
+  fill(0, 4)
+  put(0, BATCH, batchAt(2, 77))
+  writeCheckpoint(files, '/d/state', {
+    ...{ incarnation: 2, shard: -1, journalSequence: 0 },
+    lines: [{ topicId: TOPIC, partition: 0, logStartOffset: 0, recoveryPoint: 4, producerSnapshotOffset: -1 }],
+  })
+  recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'machine-died' })
+  assert.deepEqual(files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`).subarray(BATCH), batchAt(2, 77))
+})
