@@ -72,6 +72,17 @@ export class FolderReplay {
   }
 
   run(): void {
+    this.#replay()
+    // All that is left lies below the durable log start: retention removed what follows, and its other removals were lost.
+    if (this.fault !== null || this.nextOffset >= this.logStartOffset || this.#bounds.logStartOffset < 0) return
+    for (const segment of this.segments) this.#dropped.push(segment.baseOffset)
+    this.segments.length = 0
+    this.#indexed.length = 0
+    this.#lastFileBytes = 0
+    this.nextOffset = this.logStartOffset
+  }
+
+  #replay(): void {
     const found = this.#list()
     this.#loadEpochs()
     const first = this.#dropBelowStart(found)

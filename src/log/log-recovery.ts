@@ -114,7 +114,8 @@ function judge(files: FileSystem, replay: FolderReplay, options: PartitionRecove
   if (behind === AFTER_NOTHING) return { kind: 'cut', reason: replay.fault, holdsBatches: false }
   const reason = `${replay.fault} ${place}, and ${behind.text}`
   const withinUnsynced = replay.suffixBytes() <= (options.unsyncedBytesMax ?? UNSYNCED_BYTES_MAX_DEFAULT)
-  const mayBeDisorder = options.previousRun === 'machine-died' && bounds.logStartOffset >= 0 && bounds.journalIsDamaged !== true
+  const mayBeDisorder =
+    options.previousRun === 'machine-died' && bounds.logStartOffset >= 0 && bounds.journalIsDamaged !== true
   if (mayBeDisorder && withinUnsynced)
     return { kind: 'cut', reason: `unsynced writes reached the disk out of order: ${reason}`, holdsBatches: true }
   return { kind: 'damaged', reason }

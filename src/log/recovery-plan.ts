@@ -85,7 +85,15 @@ export function planRecovery(
   const ordered = names.filter((name) => name.kind === 'synced').sort(byAge)
   for (const name of ordered) takeSyncedEnds(files, folder, name, { partitions, notes, unnamedLogStart })
   const journals = planJournals(names, checkpoints)
-  return { dataDir, incarnation, partitions: [...partitions.values()], unnamedLogStart, journals, notes, journalIsDamaged: false }
+  return {
+    dataDir,
+    incarnation,
+    partitions: [...partitions.values()],
+    unnamedLogStart,
+    journals,
+    notes,
+    journalIsDamaged: false,
+  }
 }
 
 function listState(files: FileSystem, folder: string): StateFileName[] {

@@ -95,7 +95,7 @@ function check(disk: MemoryFileSystem, bootId: string, expected: ReadonlyMap<num
       assert.equal(wanted.acked, 0, `partition ${partition} is gone, ${wanted.acked} records were acknowledged`)
       continue
     }
-    assert.equal(recovered.damaged, null, `partition ${partition}: ${JSON.stringify(result)} ${JSON.stringify(recovery.plan)}`)
+    assert.equal(recovered.damaged, null, `partition ${partition}: ${JSON.stringify(result)}`)
     if (result!.cutBytes > 0) totals.cutTails++
     if (result!.setAside !== null) totals.setAside++
     assert.ok(recovered.logEndOffset >= wanted.acked, `end ${recovered.logEndOffset}, acknowledged ${wanted.acked}`)

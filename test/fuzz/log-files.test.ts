@@ -98,7 +98,15 @@ test('every kind of file may hold anything', () => {
     const prng = new SeededPrng(seed)
     const disk = new MemoryFileSystem()
     const expected = new Map<number, Expected>()
-    const workload = new LogWorkload({ files: disk, prng, expected, partitions: 3, leaderEpoch: 1, bootId: 'boot', pid: 1 })
+    const workload = new LogWorkload({
+      files: disk,
+      prng,
+      expected,
+      partitions: 3,
+      leaderEpoch: 1,
+      bootId: 'boot',
+      pid: 1,
+    })
     for (let step = 0; step < 15; step++) workload.step()
     const paths = disk.filePaths()
     for (let index = 0; index < 60 && goesOn(); index++) {
@@ -123,7 +131,9 @@ test('every kind of file may hold anything', () => {
     seed = (seed + 1) >>> 0
   }
   const growth = process.memoryUsage().rss - rssBefore
-  console.log(`fuzzed files: seeds ${SEED}…${seed - 1}, ${JSON.stringify(totals)}, RSS +${Math.round(growth / 2 ** 20)} MiB`)
+  console.log(
+    `fuzzed files: seeds ${SEED}…${seed - 1}, ${JSON.stringify(totals)}, RSS +${Math.round(growth / 2 ** 20)} MiB`,
+  )
   assert.ok(totals.slowestMs < CASE_MS_MAX, `a case took ${totals.slowestMs} ms`)
   assert.ok(growth < GROWTH_BYTES_MAX, `RSS grew by ${growth} bytes`)
   assert.ok(totals.files < 200 || (totals.damaged > 0 && totals.served > 0))

@@ -66,7 +66,11 @@ function newJournal(): CommitJournal {
   return CommitJournal.create({ files, folder: '/d/state', incarnation: 1, shard: 0, bytes: 256 * 1024, key: KEY })
 }
 
-function journalBatch(journal: CommitJournal, offset: number, more: { fill?: number; syncedEndOffset?: number } = {}): void {
+function journalBatch(
+  journal: CommitJournal,
+  offset: number,
+  more: { fill?: number; syncedEndOffset?: number } = {},
+): void {
   const taken = journal.add({
     ...{ topicId: TOPIC, partition: 0, leaderEpoch: 1, segmentBaseOffset: 0, filePosition: (offset / 2) * BATCH },
     ...{ baseOffset: offset, nextOffset: offset + 2, syncedEndOffset: more.syncedEndOffset ?? 0 },
@@ -113,7 +117,10 @@ test('a missing segment in the middle is damage when records in it were acknowle
   fill(0, 6)
   fill(10, 16)
   acknowledge(12)
-  assert.match(recover('machine-died').recovered.damaged!, /ends at offset 6 .*the segment that holds offset 6 is missing/)
+  assert.match(
+    recover('machine-died').recovered.damaged!,
+    /ends at offset 6 .*the segment that holds offset 6 is missing/,
+  )
 })
 
 test('a missing segment below the recovery point is found though its neighbours have their indexes', () => {
@@ -125,6 +132,20 @@ test('a missing segment below the recovery point is found though its neighbours 
   files.remove(`${FOLDER}/${segmentFileName(6, '.log')}`)
   const again = recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'clean' })
   assert.match(again.results[0]!.recovered!.damaged!, /ends at offset 6/)
+})
+
+test('a log that is trimmed to its end may have an old segment left whose removal was lost', () => {
+  fill(0, 6)
+  acknowledge(9)
+  writeCheckpoint(files, '/d/state', {
+    ...{ incarnation: 1, shard: 0, journalSequence: 0 },
+    lines: [{ topicId: TOPIC, partition: 0, logStartOffset: 9, recoveryPoint: 9, producerSnapshotOffset: -1 }],
+  })
+  const { recovered } = recover('machine-died')
+  assert.deepEqual(
+    [recovered.damaged, recovered.logStartOffset, recovered.logEndOffset, recovered.segments],
+    [null, 9, 9, []],
+  )
 })
 
 test('a clean start reads next to nothing', () => {
