@@ -244,7 +244,8 @@ export class PartitionQueue {
     batch.inDoubt = wasInDoubt || fault.inDoubt
     batch.lastError = fault.error
     if (!ERRORS[fault.code].retriable || nowMs >= batch.deadlineMs) return this.#giveUp(batch)
-    this.#failures++
+    // Those that were in flight behind it fail with it: one failure, not five.
+    if (!this.#recovering) this.#failures++
     this.#requeue(batch)
     return 'again'
   }

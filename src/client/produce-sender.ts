@@ -72,6 +72,8 @@ export class ProduceSender {
   #metadataAtMs = 0
   #unknownSinceMs = -1
   #refreshing = false
+  /** A broker's answer, or a lost connection, said that leaders may have changed: nothing is sent before metadata is asked. */
+  #isStale = false
   #initialising = false
   #producer: { readonly id: number; readonly epoch: number } | undefined
   #pumpQueued = false
@@ -128,7 +130,7 @@ export class ProduceSender {
     const nowMs = this.#runtime.clock.monotonicMs()
     this.#expire(nowMs)
     const topic = this.#metadata.peek(this.#options.topic)
-    if (topic === undefined) this.#refresh()
+    if (topic === undefined || this.#isStale) this.#refresh()
     else {
       this.#noticeTopicId(topic)
       if (nowMs - this.#metadataAtMs > METADATA_AGE_MS_MAX) this.#refresh()
@@ -252,7 +254,7 @@ export class ProduceSender {
   #returned(parcel: Parcel, error: MillraceError): void {
     const { queue, batch } = parcel
     const nowMs = this.#runtime.clock.monotonicMs()
-    if (ERRORS[error.code].refresh || error.code === 'CONNECTION_FAILED') this.#refresh()
+    if (ERRORS[error.code].refresh || error.code === 'CONNECTION_FAILED') this.#isStale = true
     if (queue.returned(batch, faultOf(error), nowMs) === 'failed') {
       this.#outcomes.onFailed(
         batch,
@@ -331,6 +333,8 @@ export class ProduceSender {
       .then(
         () => {
           this.#metadataAtMs = this.#runtime.clock.monotonicMs()
+          this.#isStale = false
+          this.schedule()
         },
         (error: unknown) => this.#refreshFailed(asMillraceError(error)),
       )
