@@ -97,6 +97,16 @@ class UwsSocket<Context> implements EngineSocket<Context> {
   }
 }
 
+const LISTEN_EXCLUSIVE_PORT = 1
+/** The types have a host or options; the native build takes both. */
+type ListenExclusive = (
+  this: TemplatedApp,
+  host: string,
+  port: number,
+  options: number,
+  done: (listener: us_listen_socket | false) => void,
+) => void
+
 /** The types say boolean; the native build answers send()'s numbers. */
 function isStatusDropped(status: boolean | number): boolean {
   return status === DROPPED
@@ -118,7 +128,9 @@ class UwsEngine implements WebSocketEngine {
     this.#addWebSocketRoute(app, options, handler as EngineHandler<unknown>)
     app.any('/*', (response, request) => this.#onHttp(response, request, handler.onHttp.bind(handler)))
     const listener = await new Promise<us_listen_socket | false>((resolve) => {
-      app.listen(options.host, options.port, resolve)
+      // Exclusive: without it a second process on the same port gets every other connection, and neither is told.
+      const listen = app.listen as unknown as ListenExclusive
+      listen.call(app, options.host, options.port, LISTEN_EXCLUSIVE_PORT, resolve)
     })
     if (listener === false) {
       // uWebSockets.js does not say why.
