@@ -89,9 +89,6 @@ export class BrokerProcess {
   ): Promise<void> {
     const { dataDir, nodeArgs = [], env } = this.#options
     const args = changes.args ?? this.#options.args ?? []
-    // A port of its own from the first start on: what listened on 0 leaves connections in TIME_WAIT that uWebSockets.js, which
-    // sets SO_REUSEADDR for named ports only, cannot bind beside.
-    if (this.#port === 0) this.#port = await freePort()
     const listen = `127.0.0.1:${this.#port}`
     const flags = ['start', '--json', '--data-dir', dataDir, '--listen', listen, '--kafka', 'off', ...args]
     const startedMs = performance.now()
@@ -174,17 +171,6 @@ export class BrokerProcess {
   rssMib(): number {
     return rssMibOf(this.pid)
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo
-      probe.close(() => resolve(port))
-    })
-  })
 }
 
 /** A new folder on a real disk: /tmp may be memory, where nothing is ever synced. */
