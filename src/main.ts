@@ -13,6 +13,7 @@ import { nodeTimers } from './base/node/node-timers.ts'
 import { systemClock } from './base/node/system-clock.ts'
 import { Gateway } from './broker/gateway.ts'
 import { chooseEngine } from './broker/listeners/choose-engine.ts'
+import { PoolStorageTasks } from './broker/pool-storage-tasks.ts'
 import { shutdown } from './broker/shutdown.ts'
 import type { StorageTasks } from './broker/storage-tasks.ts'
 import { WorkerPool } from './broker/worker-pool.ts'
@@ -22,7 +23,6 @@ import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
 import { loadTopics, type TopicRecord } from './coordination/topics.ts'
 import { partitionFolder } from './model/ids.ts'
-import { PiscinaStorageTasks } from './piscina-storage-tasks.ts'
 import { createSignals } from './ring/ring-signal.ts'
 import { createShardChannel } from './ring/shard-channel.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
@@ -57,7 +57,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
   const startedMs = systemClock.monotonicMs()
   const { config } = options
   const logger = createLogger(config.logLevel)
-  const storage: StorageTasks = new PiscinaStorageTasks()
+  const storage: StorageTasks = new PoolStorageTasks(new URL('../workers/storage-task.js', import.meta.url))
   const undo: (() => Promise<unknown>)[] = [() => storage.destroy()]
   try {
     const path = resolve(config.dataDir)

@@ -15,7 +15,7 @@ import type { Timers } from './timers.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
 const DRAIN_MS_MAX = 5_000
-const SHARD_MS_MAX = 20_000
+const SHARD_MS_MAX = 60_000
 const THREADS_MS_MAX = 5_000
 
 export interface ShutdownOptions {

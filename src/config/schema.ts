@@ -136,7 +136,7 @@ export const CONFIG_KEYS = {
     'how long a commit group may wait for more; 0 = as long as the sync before it takes',
   ),
   'storage.journalThreshold': integer(4, 0, 10_000, 'a commit group of more partitions goes to the commit journal'),
-  'storage.checkpoint': duration(60_000, 1_000, 3_600_000, 'how often recovery points are written'),
+  'storage.checkpoint': duration(10_000, 1_000, 3_600_000, 'how often recovery points are written'),
   'storage.openFiles': integer(256, 16, 100_000, 'closed segments kept open, per shard'),
   'flush.ms': integer(1_000, 1, 3_600_000, 'period of `storage.fsync: interval`, milliseconds'),
   'topics.autoCreate': boolean(false, 'create a topic when metadata of it is asked for by name'),

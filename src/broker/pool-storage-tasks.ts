@@ -1,11 +1,32 @@
-/** StorageTasks in a Piscina pool: the main thread never waits for the device. */
+/**
+ * StorageTasks in a Piscina pool: the main thread never waits for the device.
+ *
+ * Thread    main; the tasks run in pool threads (workers/storage-task.ts), plain data in and out
+ * Not here  what the tasks do: the data dir is opaque here, it only travels from one task to the next
+ */
 import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
-import type { prepareRecovery } from '../workers/storage-task.ts'
-import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from './broker/storage-tasks.ts'
-import type { DataDir } from './log/data-dir.ts'
-import type { PartitionRecovery } from './log/log-recovery.ts'
-import { partitionFolder } from './model/ids.ts'
+import { type Incarnation, partitionFolder } from '../model/ids.ts'
+import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from './storage-tasks.ts'
+
+/** What workers/storage-task.ts answers, as far as it is looked at here. */
+interface DataDir {
+  readonly path: string
+  readonly identity: { readonly clusterId: string; readonly incarnation: Incarnation }
+  readonly created: boolean
+  readonly previousRun: string
+}
+
+interface RecoveryPlan {
+  readonly partitions: readonly unknown[]
+  readonly notes: readonly string[]
+}
+
+interface PartitionRecovery {
+  readonly folder: string
+  readonly recovered: unknown
+  readonly notes: readonly string[]
+}
 
 /** Partitions recovered by one task: enough tasks for all threads, few enough for small messages. */
 const PARTITIONS_PER_TASK = 64
@@ -15,13 +36,14 @@ interface Opened extends OpenedDataDir {
   readonly dataDir: DataDir
 }
 
-export class PiscinaStorageTasks implements StorageTasks {
-  readonly #pool = new Piscina({
-    filename: new URL('../workers/storage-task.js', import.meta.url).href,
-    minThreads: 0,
-    maxThreads: Math.max(1, Math.min(8, availableParallelism())),
-    idleTimeout: IDLE_MS,
-  })
+export class PoolStorageTasks implements StorageTasks {
+  readonly #pool: Piscina
+
+  /** `entry`: the module whose exports are the tasks. */
+  constructor(entry: URL) {
+    const maxThreads = Math.max(1, Math.min(8, availableParallelism()))
+    this.#pool = new Piscina({ filename: entry.href, minThreads: 0, maxThreads, idleTimeout: IDLE_MS })
+  }
 
   async open(options: Parameters<StorageTasks['open']>[0]): Promise<Opened> {
     const dataDir = await this.#run<DataDir>('openDataDir', options)
@@ -33,7 +55,7 @@ export class PiscinaStorageTasks implements StorageTasks {
   async recover(opened: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery> {
     const { dataDir } = opened as Opened
     const knownFolders = new Set(known.map(({ topicId, partition }) => partitionFolder(topicId, partition)))
-    const plan = await this.#run<ReturnType<typeof prepareRecovery>>('prepareRecovery', { dataDir, knownFolders })
+    const plan = await this.#run<RecoveryPlan>('prepareRecovery', { dataDir, knownFolders })
     const { identity, path, previousRun } = dataDir
     const chunks: Promise<PartitionRecovery[]>[] = []
     for (let from = 0; from < plan.partitions.length; from += PARTITIONS_PER_TASK)
