@@ -57,6 +57,8 @@ export interface GatewayOptions {
   readonly channels: readonly ShardChannel[]
   /** The memory of the one doorbell of all channels. */
   readonly doorbell: SharedArrayBuffer
+  /** What hears it; a Doorbell when left out. A simulator steps one of its own. */
+  readonly makeBell?: (memory: SharedArrayBuffer, onRing: () => void) => Bell
   readonly engine: WebSocketEngine
   readonly clock: Clock
   readonly timers: Timers
@@ -65,6 +67,9 @@ export interface GatewayOptions {
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
 }
+
+/** The listening end of the doorbell: one onRing for each arm(), after a ring since the last onRing began. */
+export type Bell = Pick<Doorbell, 'arm' | 'close'>
 
 class Pool implements ConnectionPool {
   pendingReceiveBytes = 0
@@ -131,7 +136,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly #timers: Timers
   readonly #dispatcher: Dispatcher
   readonly #http: HttpApi
-  readonly #doorbell: Doorbell
+  readonly #doorbell: Bell
   readonly #producerIds: ProducerIds
   readonly #stopTimers: (() => void)[] = []
   readonly #stats = new Map<number, ShardStats>()
@@ -165,7 +170,8 @@ export class Gateway implements EngineHandler<Connection> {
     this.#dispatcher = new Dispatcher(this)
     this.#http = new HttpApi(this)
     this.#producerIds = new ProducerIds(options.store)
-    this.#doorbell = new Doorbell(options.doorbell, () => this.#turn())
+    const makeBell = options.makeBell ?? ((memory, onRing) => new Doorbell(memory, onRing))
+    this.#doorbell = makeBell(options.doorbell, () => this.#turn())
     this.#doorbell.arm()
     this.#stopTimers.push(
       this.#timers.every(SWEEP_MS, () => this.deadlines.sweep(this.clock.monotonicMs())),

@@ -75,11 +75,20 @@ interface Listener {
   accept(link: Link, request: { url: string; options: TransportOptions; handlers: TransportHandlers }): void
 }
 
+/** A broker's end of the network. */
+export interface SimulatedEngine extends WebSocketEngine {
+  port: number
+  /** The broker's process is gone: nobody listens, its connections break, and it hears nothing any more. */
+  die(): void
+}
+
 export class SimulatedNetwork {
   readonly faults: NetworkFaults = { delayMsMin: 0.05, delayMsMax: 0.5, cutChance: 0 }
   readonly #time: VirtualTime
   readonly #listeners = new Map<number, Listener>()
   readonly #links = new Set<Link>()
+  /** Links that a living broker has accepted. */
+  readonly #servers = new WeakSet<Link>()
   #nextPort = 40_000
   /** Connections that were cut while open. */
   cuts = 0
@@ -114,12 +123,21 @@ export class SimulatedNetwork {
   }
 
   /** The broker's end. */
-  engine(): WebSocketEngine & { port: number } {
+  engine(): SimulatedEngine {
     const network = this
     const links = new Set<Link>()
     return {
       name: 'ws',
       port: 0,
+      die() {
+        network.#listeners.delete(this.port)
+        for (const link of links) {
+          network.#servers.delete(link)
+          network.#links.delete(link)
+          link.cut(1006, 'the broker died')
+        }
+        links.clear()
+      },
       async listen<Context>(options: ListenOptions, handler: EngineHandler<Context>): Promise<number> {
         const port = options.port === 0 ? network.#nextPort++ : options.port
         this.port = port
@@ -170,14 +188,12 @@ export class SimulatedNetwork {
       return
     }
     const socket = this.#socket(link, request.handlers, answer.context)
-    let serverHeard = false
+    this.#servers.add(link)
     link.onCut = (code, text) => {
       onGone()
       this.#links.delete(link)
-      if (!serverHeard) {
-        serverHeard = true
-        this.#time.after(0, 'server-close', () => handler.onClose(socket))
-      }
+      // A dead broker hears nothing.
+      if (this.#servers.has(link)) this.#time.after(0, 'server-close', () => handler.onClose(socket))
       this.#time.after(0, 'client-close', () => request.handlers.onClose({ code, text }))
     }
     handler.onOpen(socket)

@@ -1,0 +1,122 @@
+/**
+ * BatchLedger: every record batch that somebody has read, by its place: the same place must hold the same bytes for ever, for every
+ * later reader and on the disk at the end (invariant I3, and I10 on the final log).
+ */
+import { crc32c } from '../../../src/base/crc32c.ts'
+import type { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import { BATCH_HEADER_BYTES } from '../../../src/record/batch-layout.ts'
+import { BatchView } from '../../../src/record/batch-view.ts'
+
+interface KnownPartition {
+  readonly hashes: Map<number, number>
+  /** Offset after the last record that was read or acknowledged. */
+  safeEnd: number
+}
+
+/** What the log files of a partition hold. */
+export interface LogContent {
+  readonly segments: number
+  readonly startOffset: number
+  readonly endOffset: number
+  readonly hashes: ReadonlyMap<number, number>
+}
+
+const LOG_NAME = /^(\d{20})\.log$/
+
+export class BatchLedger {
+  readonly #partitions = new Map<string, KnownPartition>()
+  readonly #view = new BatchView()
+
+  of(topic: string, partition: number): KnownPartition {
+    const key = `${topic}/${partition}`
+    let known = this.#partitions.get(key)
+    if (known === undefined) {
+      known = { hashes: new Map(), safeEnd: 0 }
+      this.#partitions.set(key, known)
+    }
+    return known
+  }
+
+  /** Whole batches as a fetch brought them. Throws when one is not what was read there before. */
+  read(topic: string, partition: number, bytes: Uint8Array): void {
+    const known = this.of(topic, partition)
+    const view = this.#view
+    let at = 0
+    while (at + BATCH_HEADER_BYTES <= bytes.length) {
+      view.reset(bytes, at)
+      const { end, baseOffset, nextOffset } = view
+      if (end > bytes.length) break
+      const hash = crc32c(bytes.subarray(at, end))
+      const before = known.hashes.get(baseOffset)
+      if (before !== undefined && before !== hash)
+        throw new Error(
+          `${topic}-${partition}: the batch at offset ${baseOffset} is not the one that was read there before`,
+        )
+      known.hashes.set(baseOffset, hash)
+      known.safeEnd = Math.max(known.safeEnd, nextOffset)
+      at = end
+    }
+  }
+
+  acknowledged(topic: string, partition: number, offset: number): void {
+    const known = this.of(topic, partition)
+    known.safeEnd = Math.max(known.safeEnd, offset + 1)
+  }
+
+  /** What was read must be in the log as it lies on the disk; the log start may have passed it. */
+  compare(topic: string, partition: number, content: LogContent, logStartOffset: number): void {
+    const known = this.of(topic, partition)
+    if (content.endOffset < known.safeEnd)
+      throw new Error(
+        `${topic}-${partition}: the log ends at ${content.endOffset}, records up to ${known.safeEnd} were acknowledged or read`,
+      )
+    for (const [baseOffset, hash] of known.hashes) {
+      if (baseOffset < Math.max(logStartOffset, content.startOffset)) continue
+      if (content.hashes.get(baseOffset) !== hash)
+        throw new Error(`${topic}-${partition}: the log holds at offset ${baseOffset} not what was read there`)
+    }
+  }
+}
+
+/** Reads a partition's segment files with plain code of its own. Throws on whatever a log must not be. */
+export function readLog(disk: MemoryFileSystem, folder: string): LogContent {
+  const hashes = new Map<number, number>()
+  const sequences = new Set<string>()
+  const names = disk.stat(folder).kind === 'folder' ? disk.list(folder).filter((name) => LOG_NAME.test(name)) : []
+  const view = new BatchView()
+  let startOffset = -1
+  let nextOffset = -1
+  let leaderEpoch = -1
+  for (const name of names) {
+    const bytes = disk.contentOf(`${folder}/${name}`)
+    const baseOffset = Number(LOG_NAME.exec(name)![1])
+    const where = () => `${folder}/${name}`
+    if (nextOffset !== -1 && baseOffset !== nextOffset)
+      throw new Error(`${where()} does not begin where the segment before it ends, ${nextOffset}`)
+    if (startOffset === -1) startOffset = baseOffset
+    nextOffset = baseOffset
+    let at = 0
+    while (at < bytes.length) {
+      view.reset(bytes, at)
+      if (at + BATCH_HEADER_BYTES > bytes.length || view.end > bytes.length)
+        throw new Error(`${where()}: a torn batch at byte ${at}`)
+      if (view.baseOffset !== nextOffset)
+        throw new Error(`${where()}: offset ${view.baseOffset} at byte ${at}, expected ${nextOffset}`)
+      if (view.crc !== view.computeCrc()) throw new Error(`${where()}: the batch at ${nextOffset} fails its checksum`)
+      if (view.leaderEpoch < leaderEpoch) throw new Error(`${where()}: the leader epoch falls at offset ${nextOffset}`)
+      leaderEpoch = view.leaderEpoch
+      if (view.producerId >= 0) {
+        const sequence = `${view.producerId}/${view.producerEpoch}/${view.baseSequence}`
+        if (sequences.has(sequence))
+          throw new Error(
+            `${where()}: producer/epoch/sequence ${sequence} stands in the log twice, again at ${nextOffset}`,
+          )
+        sequences.add(sequence)
+      }
+      hashes.set(nextOffset, crc32c(bytes.subarray(at, view.end)))
+      nextOffset = view.nextOffset
+      at = view.end
+    }
+  }
+  return { segments: names.length, startOffset: Math.max(0, startOffset), endOffset: Math.max(0, nextOffset), hashes }
+}

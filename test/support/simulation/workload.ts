@@ -1,0 +1,278 @@
+/**
+ * Workload: the clients of a simulated run: producers, consumers, an administrator. Each writes down what it did and saw.
+ *
+ * History    JSON-lines operations for check-history; process numbers are the clients'
+ * Failure    what a client may meet (a broken connection, a broker that is away) is part of the run; what it may never meet is told to onBug
+ */
+import type { Client } from '../../../src/client/client.ts'
+import type { Consumer } from '../../../src/client/consumer.ts'
+import type { Producer } from '../../../src/client/producer.ts'
+import type { ProducerOptions } from '../../../src/client/producer-options.ts'
+import type { Position } from '../../../src/client/record-types.ts'
+import { isMillraceError } from '../../../src/model/errors.ts'
+import type { HistoryOperation, HistoryRecord } from '../../../src/tools/history.ts'
+import type { BatchLedger } from './batch-ledger.ts'
+import type { Reach } from './reach.ts'
+import { between, type PlannedTopic, pick } from './seed-plan.ts'
+import type { VirtualTime } from './virtual-time.ts'
+
+/** Errors that no client may see, whatever fails beneath. */
+const NEVER = new Set(['CORRUPT_MESSAGE', 'UNKNOWN_SERVER_ERROR', 'INVALID_REQUEST', 'INVALID_RECORD', 'UNKNOWN_API'])
+const DECODER = new TextDecoder()
+
+export interface WorkloadContext {
+  readonly time: VirtualTime
+  readonly ledger: BatchLedger
+  readonly reach: Reach
+  readonly history: HistoryOperation[]
+  readonly connect: () => Promise<Client>
+  readonly onBug: (error: unknown) => void
+  /** Whether acknowledged records of the topic must survive everything this run does. */
+  readonly isKept: (topic: PlannedTopic) => boolean
+  readonly isOver: () => boolean
+}
+
+type Outcome = Pick<HistoryOperation, 'process' | 'type'> &
+  (
+    | { readonly f: 'send' | 'poll'; readonly records: readonly HistoryRecord[]; readonly final?: boolean }
+    | { readonly f: 'assign'; readonly positions: readonly { topic: string; partition: number; offset: number }[] }
+  )
+
+export function sleep(time: VirtualTime, delayMs: number): Promise<void> {
+  return new Promise((resolve) => time.after(delayMs, 'sleep', resolve))
+}
+
+export function note(context: WorkloadContext, topic: PlannedTopic, outcome: Outcome): void {
+  if (!context.isKept(topic)) return
+  const line = context.history.length + 1
+  context.history.push({ final: false, ...outcome, line } as unknown as HistoryOperation)
+}
+
+export function checkAllowed(context: WorkloadContext, error: unknown): void {
+  if (!isMillraceError(error) || NEVER.has(error.code)) context.onBug(error)
+  else context.time.trace(error.code)
+}
+
+// --- producers
+
+export interface ProducerWish {
+  readonly process: number
+  readonly topic: PlannedTopic
+  readonly records: number
+}
+
+/** Sends its records, some one by one, some in bursts; resolves when every one of them has an answer. */
+export async function produce(context: WorkloadContext, wish: ProducerWish): Promise<void> {
+  const { time, reach } = context
+  const { prng } = time
+  const client = await context.connect()
+  const options: ProducerOptions = {
+    acks: pick(prng, ['leader', 'all'] as const),
+    lingerMs: pick(prng, [0, 0, 5]),
+    batchBytesMax: pick(prng, [1024, 4096, 16 * 1024]),
+    inFlightMax: 1 + prng.below(5),
+    requestTimeoutMs: pick(prng, [500, 3000, 30_000]),
+    deliveryTimeoutMs: prng.below(6) === 0 ? 1500 : 600_000,
+  }
+  const recorder = new SendRecorder(context, wish)
+  const producer = client.producer(wish.topic.name, {
+    ...options,
+    onStored: (batch) => recorder.onStored(batch.partition, batch.baseOffset, batch.recordsCount),
+    onFailed: () => recorder.onFailed(),
+  })
+  const usesSend = options.deliveryTimeoutMs! < 600_000 || prng.below(2) === 0
+  const open: Promise<void>[] = []
+  try {
+    for (let count = 0; count < wish.records; count++) {
+      const partition = prng.below(wish.topic.partitions)
+      const name = `${wish.process}.${count}`
+      const value = name.padEnd(pick(prng, [10, 100, 700, 2500]), '.')
+      if (usesSend) open.push(recorder.send(producer, { partition, name, value }))
+      else {
+        while (!producer.enqueue({ partition, value })) await producer.ready()
+        recorder.enqueued(partition, name)
+      }
+      if (prng.below(4) === 0) await sleep(time, between(prng, 0, pick(prng, [2, 40, 200])))
+      if (context.isOver()) break
+    }
+    await Promise.all(open)
+    await producer.drain().catch((error: unknown) => checkAllowed(context, error))
+  } catch (error) {
+    checkAllowed(context, error)
+  }
+  reach.add('batch retried', producer.stats().batchesRetried)
+  await client.close().catch((error: unknown) => checkAllowed(context, error))
+}
+
+class SendRecorder {
+  readonly #context: WorkloadContext
+  readonly #wish: ProducerWish
+  /** By partition: what was enqueued and not answered, oldest first. */
+  readonly #enqueued: string[][] = []
+  #isOrderKnown = true
+
+  constructor(context: WorkloadContext, wish: ProducerWish) {
+    this.#context = context
+    this.#wish = wish
+  }
+
+  async send(producer: Producer, record: { partition: number; name: string; value: string }): Promise<void> {
+    const { partition, name, value } = record
+    this.#note('invoke', [{ partition, value: name }])
+    try {
+      const receipt = await producer.send({ partition, value })
+      this.#stored(partition, receipt.offset, name)
+    } catch (error) {
+      checkAllowed(this.#context, error)
+      this.#context.reach.add('send in doubt')
+      this.#note('info', [{ partition, value: name }])
+    }
+  }
+
+  enqueued(partition: number, name: string): void {
+    this.#note('invoke', [{ partition, value: name }])
+    this.#enqueued[partition] ??= []
+    this.#enqueued[partition].push(name)
+  }
+
+  onStored(partition: number, baseOffset: number, recordsCount: number): void {
+    const names = this.#enqueued[partition]
+    if (names === undefined || !this.#isOrderKnown) return
+    for (let index = 0; index < recordsCount; index++) this.#stored(partition, baseOffset + index, names.shift()!)
+  }
+
+  /** Which records a failed batch had is not told: from here on outcomes are unknown. */
+  onFailed(): void {
+    this.#isOrderKnown = false
+  }
+
+  #stored(partition: number, offset: number, name: string): void {
+    const { topic } = this.#wish
+    this.#context.reach.add('records acknowledged')
+    if (this.#context.isKept(topic)) this.#context.ledger.acknowledged(topic.name, partition, offset)
+    this.#note('ok', [{ partition, offset, value: name }])
+  }
+
+  #note(type: 'invoke' | 'ok' | 'info', records: readonly Omit<HistoryRecord, 'topic'>[]): void {
+    const { topic, process } = this.#wish
+    const named = records.map((record) => ({ topic: topic.name, ...record }))
+    note(this.#context, topic, { process, type, f: 'send', records: named })
+  }
+}
+
+// --- consumers
+
+/** Reads a topic again and again, from changing positions, until the run is over. */
+export async function consume(context: WorkloadContext, process: number, topic: PlannedTopic): Promise<void> {
+  const { time, reach } = context
+  const client = await context.connect()
+  while (!context.isOver()) {
+    const consumer = client.consume(topic.name, {
+      from: drawPosition(context),
+      waitMs: pick(time.prng, [10, 100, 500]),
+      fetchBytesMax: pick(time.prng, [4 * 1024, 64 * 1024, 1024 * 1024]),
+      partitionBytesMax: pick(time.prng, [2 * 1024, 64 * 1024]),
+    })
+    const closeTimer = time.after(between(time.prng, 20, 2500), 'consumer-close', () => void consumer.close())
+    try {
+      await consumer.start()
+      noteAssign(context, process, topic, consumer)
+      for await (const batch of consumer.batches()) notePoll(context, process, topic, batch)
+    } catch (error) {
+      if (isMillraceError(error) && error.code === 'OFFSET_OUT_OF_RANGE') reach.add('offset out of range')
+      if (!isMillraceError(error) || error.code !== 'CLOSED') checkAllowed(context, error)
+      await sleep(time, 20)
+    }
+    time.cancel(closeTimer)
+    reach.add('consumer restarted')
+    await consumer.close()
+  }
+  await client.close()
+}
+
+function drawPosition(context: WorkloadContext): Position {
+  const { prng } = context.time
+  return pick<Position>(prng, ['start', 'end', { last: prng.below(30) }, { skip: prng.below(30) }])
+}
+
+function noteAssign(context: WorkloadContext, process: number, topic: PlannedTopic, consumer: Consumer): void {
+  const positions = consumer.positions().map(({ partition, offset }) => ({ topic: topic.name, partition, offset }))
+  note(context, topic, { process, type: 'ok', f: 'assign', positions })
+}
+
+type Batch = Parameters<Consumer['batches']> extends [] ? AsyncItem<ReturnType<Consumer['batches']>> : never
+type AsyncItem<T> = T extends AsyncIterable<infer Item> ? Item : never
+
+function notePoll(context: WorkloadContext, process: number, topic: PlannedTopic, batch: Batch, final = false): number {
+  const { partition } = batch
+  const records: HistoryRecord[] = []
+  const reader = batch.reader()
+  while (reader.next()) {
+    const text = DECODER.decode(reader.value!)
+    const end = /\.*$/.exec(text)!.index
+    records.push({ topic: topic.name, partition, offset: reader.offset, value: text.slice(0, end) })
+  }
+  if (context.isKept(topic)) context.ledger.read(topic.name, partition, batch.bytes)
+  context.reach.add('records polled', records.length)
+  if (batch.highWatermark < batch.nextOffset)
+    context.onBug(
+      new Error(`${topic.name}-${partition}: read to ${batch.nextOffset}, past its HW ${batch.highWatermark}`),
+    )
+  note(context, topic, { process, type: 'ok', f: 'poll', records, final })
+  return records.length
+}
+
+/** Reads a topic from its start to its end, after everything was healed. */
+export async function readAll(context: WorkloadContext, process: number, topic: PlannedTopic): Promise<number> {
+  const client = await context.connect()
+  const consumer = client.consume(topic.name, { from: 'start', to: 'end' })
+  await consumer.start()
+  noteAssign(context, process, topic, consumer)
+  let records = 0
+  for await (const batch of consumer.batches()) records += notePoll(context, process, topic, batch, true)
+  note(context, topic, { process, type: 'ok', f: 'poll', records: [], final: true })
+  await client.close()
+  return records
+}
+
+// --- the administrator
+
+/** Trims the topics that may be trimmed; what it asked for is in `asked`, by topic and partition. */
+export async function trimNow(
+  context: WorkloadContext,
+  topic: PlannedTopic,
+  asked: Map<string, number>,
+): Promise<void> {
+  const { time, reach } = context
+  const client = await context.connect()
+  try {
+    const partition = time.prng.below(topic.partitions)
+    const end = (await client.admin.topics.offsets(topic.name, 'end')).find((each) => each.partition === partition)
+    const before = time.prng.below((end?.offset ?? 0) + 1)
+    const key = `${topic.name}/${partition}`
+    asked.set(key, Math.max(asked.get(key) ?? 0, before))
+    await client.admin.topics.trim(topic.name, { before, partitions: [partition] })
+    reach.add('trim')
+  } catch (error) {
+    checkAllowed(context, error)
+  }
+  await client.close()
+}
+
+/** Makes a topic, writes a little into it, and deletes it: always under the same name. */
+export async function churnOnce(context: WorkloadContext): Promise<void> {
+  const { time, reach } = context
+  const client = await context.connect()
+  try {
+    const partitions = 1 + time.prng.below(4)
+    await client.admin.topics.create('churn', { partitions, ifNotExists: true })
+    reach.add('topic created')
+    const producer = client.producer('churn', { deliveryTimeoutMs: 2000 })
+    await Promise.all([1, 2, 3].map((count) => producer.send({ value: `churn ${count}` })))
+    await client.admin.topics.delete('churn')
+    reach.add('topic deleted')
+  } catch (error) {
+    checkAllowed(context, error)
+  }
+  await client.close().catch((error: unknown) => checkAllowed(context, error))
+}
