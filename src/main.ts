@@ -29,6 +29,7 @@ import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
 
 const DISK_RING_BYTES = 256 * 1024
+const SPACE_PROBE_BYTES = 64 * 1024 * 1024
 
 export interface StartBrokerOptions {
   /** From resolveConfig(). */
@@ -154,6 +155,8 @@ function startWorkers(context: WorkerContext): WorkerPool {
       options: {
         ...{ shard, incarnation, dataDir },
         journalThresholdPartitions: config.storage.journalThresholdPartitions,
+        journalBytes: config.storage.journalBytes,
+        ...spaceOptions(config),
         checkpointMs: config.storage.checkpointMs,
       },
       spinMicroseconds: config.shard.spinMicroseconds,
@@ -161,6 +164,12 @@ function startWorkers(context: WorkerContext): WorkerPool {
     }),
     onFailed: (shard, reason) => gateway.onShardFailed(shard, reason, false),
   })
+}
+
+/** Free space is asked for often enough that what is written in between cannot use up the reserve. */
+function spaceOptions(config: BrokerConfig) {
+  const { reserveBytes } = config.storage
+  return { spaceLowBytes: reserveBytes, spaceProbeBytes: Math.min(SPACE_PROBE_BYTES, reserveBytes / 4) }
 }
 
 function channelOptions(config: BrokerConfig, doorbell: SharedArrayBuffer) {

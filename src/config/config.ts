@@ -34,6 +34,8 @@ export interface BrokerConfig {
     readonly fsync: 'group' | 'interval'
     readonly groupWindowMs: number
     readonly journalThresholdPartitions: number
+    readonly journalBytes: number
+    readonly reserveBytes: number
     readonly checkpointMs: number
     readonly openFilesMax: number
   }
@@ -216,6 +218,8 @@ function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): 
       fsync,
       groupWindowMs: value('storage.groupWindow'),
       journalThresholdPartitions: value('storage.journalThreshold'),
+      journalBytes: value('storage.journal'),
+      reserveBytes: value('storage.reserve'),
       checkpointMs: value('storage.checkpoint'),
       openFilesMax: value('storage.openFiles'),
     },

@@ -136,6 +136,13 @@ export const CONFIG_KEYS = {
     'how long a commit group may wait for more; 0 = as long as the sync before it takes',
   ),
   'storage.journalThreshold': integer(4, 0, 10_000, 'a commit group of more partitions goes to the commit journal'),
+  'storage.journal': size(64 * MIB, 2 * MIB, 1024 * MIB, 'commit journal of a shard, preallocated at each start'),
+  'storage.reserve': size(
+    256 * MIB,
+    1 * MIB,
+    1024 * 1024 * MIB,
+    'free bytes of the disk below which produce is refused with DISK_FULL, and reads and deletes go on',
+  ),
   'storage.checkpoint': duration(10_000, 1_000, 3_600_000, 'how often recovery points are written'),
   'storage.openFiles': integer(256, 16, 100_000, 'closed segments kept open, per shard'),
   'flush.ms': integer(1_000, 1, 3_600_000, 'period of `storage.fsync: interval`, milliseconds'),
