@@ -2,7 +2,7 @@
  * One shard on real threads, without the gateway's sockets: bytes per second through request ring → check → segment file → device,
  * beside the raw write rate of the same disk in the same run; then a tail reader's latency beside a cold reader.
  *
- *   node dist/native-free-bench/micro/shard.js [--mib 512] [--batch-kib 64] [--partitions 1] [--fsync group|interval] [--cold-mib 0]
+ *   node dist/native-free-bench/micro/shard.js [--mib 512] [--batch-kib 64] [--partitions 1] [--fsync group|interval] [--cold-mib 0] [--in-flight-kib 4096]
  */
 import '../../src/base/node/native-crc32c.ts'
 import { closeSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writevSync } from 'node:fs'
@@ -33,6 +33,8 @@ const { values } = parseArgs({
     'batch-kib': { type: 'string', default: '64' },
     partitions: { type: 'string', default: '1' },
     fsync: { type: 'string', default: 'group' },
+    'in-flight-kib': { type: 'string', default: '4096' },
+    'drain-kib': { type: 'string', default: '1024' },
     'cold-mib': { type: 'string', default: '0' },
     dir: { type: 'string', default: tmpdir() },
   },
@@ -42,7 +44,7 @@ const batchBytes = Number(values['batch-kib']) * 1024
 const partitions = Number(values.partitions)
 const coldBytes = Number(values['cold-mib']) * MIB
 const fsync = values.fsync === 'interval' ? 'interval' : 'group'
-const IN_FLIGHT_BYTES_MAX = 4 * MIB
+const inFlightBytesMax = Number(values['in-flight-kib']) * 1024
 
 const folder = mkdtempSync(join(values.dir, 'millrace-shard-'))
 mkdirSync(join(folder, 'state'))
@@ -83,7 +85,16 @@ const channel = createShardChannel({
   doorbell: doorbellMemory,
 })
 const gateway = openGatewaySide(channel)
-const workerData = { channel, options: { shard: 0, incarnation: 1, dataDir: folder, statsMs: 60_000 } }
+const workerData = {
+  channel,
+  options: {
+    shard: 0,
+    incarnation: 1,
+    dataDir: folder,
+    statsMs: 60_000,
+    drainBytesMax: Number(values['drain-kib']) * 1024,
+  },
+}
 const threads = ['shard-worker', 'disk-worker'].map(
   (name) => new Worker(new URL(`../../workers/${name}.js`, import.meta.url), { workerData }),
 )
@@ -124,7 +135,7 @@ function control(operation: ControlOperation, body: unknown): Promise<unknown> {
   })
 }
 
-/** Keeps IN_FLIGHT_BYTES_MAX under way until `bytes` are acknowledged. */
+/** Keeps inFlightBytesMax under way until `bytes` are acknowledged. */
 function produce(batch: Uint8Array, bytes: number, onAcknowledged?: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
     let sent = 0
@@ -141,7 +152,7 @@ function produce(batch: Uint8Array, bytes: number, onAcknowledged?: () => void):
     }
     pump = () => {
       let claimed = false
-      while (sent < bytes && sent - acknowledged < IN_FLIGHT_BYTES_MAX) {
+      while (sent < bytes && sent - acknowledged < inFlightBytesMax) {
         fields.requestId = nextRequestId
         fields.partitionRef = nextRequestId % partitions
         fields.acks = M.ACKS_ALL

@@ -25,6 +25,7 @@ import { advanceSyncedEnd } from '../partition/partition-state.ts'
 import type { PartitionAgent } from './partition-agent.ts'
 import type { PartitionTable } from './partition-table.ts'
 import type { SyncJob } from './sync-scheduler.ts'
+import { writeBounds } from './synced-bounds.ts'
 
 const PARTITIONS_PER_STEP = 4
 
@@ -97,7 +98,7 @@ export class Checkpointer implements SyncJob {
 
   begin(fds: Fd[]): void {
     try {
-      if (this.#phase === 'idle') this.#start()
+      if (this.#phase === 'idle' && !this.#start()) return
       if (this.#phase === 'partitions') this.#beginPartitions(fds)
       else if (this.#phase === 'file') this.#beginFile(fds)
       else this.#beginFolder(fds)
@@ -119,8 +120,15 @@ export class Checkpointer implements SyncJob {
     this.#lines = this.#lines.filter((entry) => entry.partition !== partition)
   }
 
-  #start(): void {
-    const { partitions, journal } = this.#options
+  /** False when there is nothing that a checkpoint would say anew, and nobody asks for one. */
+  #start(): boolean {
+    const { partitions, journal, onCheckpointed } = this.#options
+    const dirty = [...partitions].filter((partition) => partition.state.role !== 'offline' && partition.log.isDirty)
+    if (dirty.length === 0 && !this.#isAsked && this.#bytesSince === 0) {
+      this.#end()
+      onCheckpointed([...partitions])
+      return false
+    }
     this.#isAsked = false
     this.#waiting = this.#nextWaiting
     this.#nextWaiting = []
@@ -131,8 +139,9 @@ export class Checkpointer implements SyncJob {
       this.#hasJournalTurn = true
       this.#journalSequence = sequence
     }
-    this.#dirty = [...partitions].filter((partition) => partition.state.role !== 'offline' && partition.log.isDirty)
+    this.#dirty = dirty
     this.#phase = 'partitions'
+    return true
   }
 
   #beginPartitions(fds: Fd[]): void {
@@ -156,7 +165,7 @@ export class Checkpointer implements SyncJob {
       advanceSyncedEnd(partition.state, endOffset, appendedBytes)
       syncedEnds.set(partition.syncedSlot, endOffset)
     }
-    syncedEnds.write()
+    writeBounds(syncedEnds)
     for (const { partition } of members) onSynced(partition)
     if (this.#dirty.length === 0) this.#phase = 'file'
   }

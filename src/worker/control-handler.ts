@@ -60,7 +60,8 @@ export interface ShardEffects {
   /** A delete or an advanced log start must not be undone by older journal entries. */
   journalDelete(partition: PartitionAgent): void
   stats(): ShardStats
-  beginShutdown(done: () => void): void
+  /** `fault`: why the stop was not a clean one. */
+  beginShutdown(done: (fault: string | undefined) => void): void
 }
 
 export interface ControlHandlerOptions {
@@ -144,7 +145,10 @@ export class ControlHandler {
         this.#answer(requestId, this.#options.effects.stats())
         break
       case ControlOperation.SHUTDOWN:
-        this.#options.effects.beginShutdown(() => this.#answer(requestId, {}))
+        this.#options.effects.beginShutdown((fault) => {
+          if (fault === undefined) this.#answer(requestId, {})
+          else this.#fail(requestId, 'KAFKA_STORAGE_ERROR', fault)
+        })
         break
       default:
         this.#fail(requestId, 'UNKNOWN_API', `control operation ${operation} is not known to the shard`)
@@ -199,6 +203,8 @@ export class ControlHandler {
   }
 
   #endClose(requestId: number, partition: PartitionAgent): void {
+    partition.isClosed = true
+    this.#options.effects.retire(partition)
     partition.log.close()
     this.#forget(partition)
     this.#answer(requestId, {})

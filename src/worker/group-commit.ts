@@ -19,6 +19,7 @@ import type { Offset } from '../model/ids.ts'
 import { advanceSyncedEnd } from '../partition/partition-state.ts'
 import type { PartitionAgent } from './partition-agent.ts'
 import type { SyncJob } from './sync-scheduler.ts'
+import { writeBounds } from './synced-bounds.ts'
 
 /** A partition's share of a turn beyond which it is not copied to the journal. */
 const JOURNALED_BYTES_MAX = 64 * 1024
@@ -99,7 +100,7 @@ export class GroupCommit implements SyncJob {
       advanceSyncedEnd(partition.state, endOffset, appendedBytes)
       this.#options.syncedEnds.set(partition.syncedSlot, endOffset)
     }
-    this.#options.syncedEnds.write()
+    writeBounds(this.#options.syncedEnds)
     for (const { partition } of members) this.#options.onSynced(partition)
   }
 

@@ -11,6 +11,7 @@ import { DeadlineHeap } from '../partition/deadline-heap.ts'
 import { advanceSyncedEnd } from '../partition/partition-state.ts'
 import type { FlushTimer, PartitionAgent } from './partition-agent.ts'
 import type { SyncJob } from './sync-scheduler.ts'
+import { writeBounds } from './synced-bounds.ts'
 
 const PARTITIONS_PER_STEP = 4
 
@@ -75,7 +76,7 @@ export class IntervalFlush implements SyncJob {
       advanceSyncedEnd(partition.state, endOffset, appendedBytes)
       this.#options.syncedEnds.set(partition.syncedSlot, endOffset)
     }
-    this.#options.syncedEnds.write()
+    writeBounds(this.#options.syncedEnds)
     for (const { partition } of members) this.#options.onSynced(partition)
   }
 }

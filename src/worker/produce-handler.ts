@@ -182,6 +182,12 @@ export class ProduceHandler {
   /** False when it failed; then everything staged has been refused. */
   #write(partition: PartitionAgent, listener: WriteListener): boolean {
     const { log, state } = partition
+    if (state.role === 'offline') {
+      // A write before this one failed in the same turn, and ended the shard.
+      log.dropStaged()
+      this.#refuseStaged(partition, 'KAFKA_STORAGE_ERROR', state.offlineReason ?? '')
+      return false
+    }
     this.#options.resident.onWrite(partition.resident, log.logEndOffset, partition.stagedBytes)
     try {
       log.writeStaged()

@@ -84,8 +84,13 @@ export class ProduceReplies {
 
   /** The batches of `staged` are in the log: answers now, or when its acknowledgement is due. */
   settle(partition: PartitionAgent, staged: StagedProduce): void {
-    if (staged.acks === ACKS_NONE) return
     const { state } = partition
+    if (state.role === 'offline') {
+      const text = state.offlineReason ?? ''
+      this.refuse({ ...staged, partitionRef: state.partitionRef, state, error: 'KAFKA_STORAGE_ERROR', text })
+      return
+    }
+    if (staged.acks === ACKS_NONE) return
     const acks = staged.acks as Acks
     if (isAcknowledged(state, acks, staged.nextOffset)) {
       this.acknowledge(state, staged)

@@ -218,7 +218,7 @@ export class SegmentReader {
 
   /** Resident bytes: read here and now, up to the known end, not only what is needed: the next reader finds them. */
   #readNow(cached: CachedPage, blockAt: number): boolean {
-    if (cached.load !== undefined) return this.#await(cached)
+    if (cached.load !== undefined) return this.#joinWaiting(cached)
     const end = Math.min(this.#pageBytes, this.#fileEnd - blockAt)
     const { log } = this.#partition!
     const fd = log.acquireFd(this.#segment!)
@@ -236,7 +236,7 @@ export class SegmentReader {
   }
 
   #ask(cached: CachedPage, blockAt: number): boolean {
-    if (cached.load !== undefined) return this.#await(cached)
+    if (cached.load !== undefined) return this.#joinWaiting(cached)
     const partition = this.#partition!
     const from = cached.filledBytes
     const to = Math.min(this.#pageBytes, this.#fileEnd - blockAt)
@@ -248,10 +248,10 @@ export class SegmentReader {
     this.#disk.read({ page: cached.page, fd, filePosition: blockAt + from, from, to })
     cached.load = { partition, fd, bytes: to - from }
     partition.readsInFlight++
-    return this.#await(cached)
+    return this.#joinWaiting(cached)
   }
 
-  #await(cached: CachedPage): false {
+  #joinWaiting(cached: CachedPage): false {
     this.#listener?.onLoading(cached)
     return false
   }

@@ -86,7 +86,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #groupWritten: PartitionAgent[] = []
   #failure: string | undefined
   #shutdown: 'none' | 'draining' | 'checkpoint' | 'answered' = 'none'
-  #shutdownDone: (() => void) | undefined
+  #shutdownDone: ((fault: string | undefined) => void) | undefined
   #nextStatsMs: number
   #turns = 0
   #busyMs = 0
@@ -166,12 +166,14 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
 
   doWork(): number {
     const startMs = this.#clock.monotonicMs()
-    let work = this.#outbox.drain() + this.#disk.drain()
-    work += this.#replies.expire(startMs) + this.#fetches.step(startMs)
-    work += this.#drainRequests()
-    work += this.#control.step() + this.#housekeep(startMs)
-    if (this.#failure === undefined) work += this.#syncStep(startMs)
-    work += this.#stepShutdown()
+    let work = 1
+    try {
+      work = this.#turn(startMs)
+    } catch (error) {
+      // Whatever may fail and be lived with is handled where it happens: what comes here is not.
+      if (!(error instanceof StorageError)) throw error
+      this.#fail(`${error.code}: ${error.message}`)
+    }
     this.#disk.publish()
     this.#outbox.publish()
     if (work > 0) {
@@ -179,6 +181,15 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       this.#busyMs += this.#clock.monotonicMs() - startMs
     }
     return work
+  }
+
+  #turn(nowMs: number): number {
+    let work = this.#outbox.drain() + this.#disk.drain()
+    work += this.#replies.expire(nowMs) + this.#fetches.step(nowMs)
+    work += this.#drainRequests()
+    work += this.#control.step() + this.#housekeep(nowMs)
+    if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
+    return work + this.#stepShutdown()
   }
 
   deadlineMs(): number {
@@ -242,16 +253,6 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     }
   }
 
-  #syncStep(nowMs: number): number {
-    try {
-      return this.#scheduler.step(nowMs)
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error
-      this.#fail(`a write failed: ${error.code}: ${error.message}`)
-      return 1
-    }
-  }
-
   #housekeep(nowMs: number): number {
     if (nowMs >= this.#nextStatsMs) {
       this.#nextStatsMs = nowMs + this.#options.statsMs
@@ -279,6 +280,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     try {
       this.#group.onWritten(this.#groupWritten)
     } catch (error) {
+      // Caught here, so that the produces of this turn are refused like all others.
       if (!(error instanceof StorageError)) throw error
       this.#fail(`the journal could not be written: ${error.code}: ${error.message}`)
     }
@@ -354,7 +356,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     }
   }
 
-  beginShutdown(done: () => void): void {
+  beginShutdown(done: (fault: string | undefined) => void): void {
     this.#shutdown = 'draining'
     this.#shutdownDone = done
   }
@@ -400,11 +402,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         if (this.#failure === undefined && (this.#group.hasWork() || this.#replies.waiting > 0)) return 0
         this.#shutdown = 'checkpoint'
         if (this.#failure !== undefined) this.#endShutdown()
-        else {
-          for (const partition of this.#partitions)
-            if (!partition.isDamaged && partition.state.role === 'leader') partition.log.writeSnapshot()
-          this.#checkpointer.ask(() => this.#endShutdown())
-        }
+        else this.#lastCheckpoint()
         return 1
       case 'checkpoint':
         return 0
@@ -416,8 +414,21 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     }
   }
 
+  /** Nothing is appended from here on: the checkpoint says where every log ends. */
+  #lastCheckpoint(): void {
+    for (const { state, log, isDamaged } of this.#partitions) {
+      if (isDamaged || state.role !== 'leader') continue
+      state.role = 'follower'
+      log.writeSnapshot()
+    }
+    this.#checkpointer.ask(() => this.#endShutdown())
+  }
+
   #endShutdown(): void {
     this.#shutdown = 'answered'
-    this.#shutdownDone?.()
+    let fault = this.#failure
+    for (const { state, isDamaged } of this.#partitions)
+      if (state.role === 'offline' && !isDamaged) fault ??= state.offlineReason ?? 'a partition is offline'
+    this.#shutdownDone?.(fault)
   }
 }

@@ -109,6 +109,52 @@ describe('durability', () => {
     assert.ok(shard.notices.some((notice) => notice.kind === 'shard-failed'))
   })
 
+  test('a write that fails in the middle of a turn: every produce of the turn is refused, the stop says that it is not clean', () => {
+    const files = new FaultyFileSystem(new MemoryFileSystem())
+    const shard = new ShardFixture({ files })
+    shard.open(3, { fsync: 'interval' })
+    for (const partitionRef of [0, 1, 2]) shard.produce(makeBatch(), { partitionRef })
+    files.inject({ on: 'write', path: `${TOPIC}-1`, effect: { kind: 'fail', code: 'EIO' } })
+    const ids = [0, 1, 2].map((partitionRef) => shard.sendProduce(makeBatch(), { partitionRef, acks: 1 }))
+    shard.settle()
+    assert.deepEqual(
+      ids.map((id) => (shard.answer(id) as { error: string }).error),
+      ['KAFKA_STORAGE_ERROR', 'KAFKA_STORAGE_ERROR', 'KAFKA_STORAGE_ERROR'],
+    )
+    assert.equal(shard.control(ControlOperation.SHUTDOWN, {}).error, 'KAFKA_STORAGE_ERROR')
+    assert.ok(shard.shard.isDone)
+  })
+
+  test('produce after the last checkpoint is refused, not lost', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open()
+    shard.produce(makeBatch())
+    const stop = shard.sendControl(ControlOperation.SHUTDOWN, {})
+    const late: number[] = []
+    for (let turn = 0; turn < 10 && !shard.shard.isDone; turn++) {
+      late.push(shard.sendProduce(makeBatch()))
+      shard.agents.turn()
+      shard.drain()
+    }
+    shard.settle()
+    assert.equal((shard.answer(stop) as { error: string }).error, 'NONE')
+    const taken = late.filter((id) => (shard.peek(id) as { error: string } | undefined)?.error === 'NONE').length
+    const after = restart(files.crash(new SeededPrng(4)), 'clean', 1)
+    assert.equal(describePartition(after).logEndOffset, 1 + taken)
+  })
+
+  test('an idle shard writes no checkpoints', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open()
+    shard.produce(makeBatch())
+    for (let round = 0; round < 2; round++) shard.pass(10_000)
+    const { syncs } = shard.control(ControlOperation.STATS, {}).body as ShardStats
+    for (let round = 0; round < 5; round++) shard.pass(10_000)
+    assert.equal((shard.control(ControlOperation.STATS, {}).body as ShardStats).syncs, syncs)
+  })
+
   test('a full disk refuses produce, not fetch, and takes produce again by itself', () => {
     const files = new FaultyFileSystem(new MemoryFileSystem({ capacityBytes: 2 ** 40 }))
     const shard = new ShardFixture({ files })
