@@ -148,8 +148,8 @@ describe('durability', () => {
     const files = new MemoryFileSystem()
     const shard = new ShardFixture({ files })
     shard.open()
-    shard.produce(makeBatch())
-    for (let round = 0; round < 2; round++) shard.pass(10_000)
+    shard.produce(makeBatch({ timestampMs: shard.clock.ms }))
+    shard.pass(10_000)
     const { syncs } = shard.control(ControlOperation.STATS, {}).body as ShardStats
     for (let round = 0; round < 5; round++) shard.pass(10_000)
     assert.equal((shard.control(ControlOperation.STATS, {}).body as ShardStats).syncs, syncs)
