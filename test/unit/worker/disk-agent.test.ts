@@ -1,0 +1,89 @@
+/** disk-agent and disk-proxy over real rings: order, faults, bounds. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
+import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import { createSignals } from '../../../src/ring/ring-signal.ts'
+import { createShardChannel, openDiskSide, openShardSide } from '../../../src/ring/shard-channel.ts'
+import { DiskAgent } from '../../../src/worker/disk-agent.ts'
+import { DiskProxy } from '../../../src/worker/disk-proxy.ts'
+import { ManualClock } from '../../support/log-fixture.ts'
+
+function setUp(readsInFlightMax = 64) {
+  const files = new FaultyFileSystem(new MemoryFileSystem())
+  const fd = files.open('/file', 'create')
+  files.write(fd, [new Uint8Array(100).fill(5)], 0)
+  const channel = createShardChannel({
+    ...{ requestRingBytes: 4096, replyRingBytes: 4096, diskRequestRingBytes: 16_384, diskReplyRingBytes: 16_384 },
+    ...{ pageBytes: 64, pageCount: 64, doorbell: createSignals() },
+  })
+  const events: string[] = []
+  const side = openShardSide(channel)
+  const proxy = new DiskProxy(
+    side,
+    { onRead: (_page, bytes, code) => void events.push(`read ${bytes}${code}`) },
+    readsInFlightMax,
+  )
+  const agent = new DiskAgent({ name: 'disk', side: openDiskSide(channel), files, clock: new ManualClock() })
+  const sync = (fds: number[]) =>
+    proxy.sync(fds, {
+      onSynced: () => void events.push('sync'),
+      onSyncFailed: (reason) => void events.push(`failed ${/E[A-Z]+/.exec(reason)?.[0]}`),
+    })
+  const read = (page: number, position = 0) => proxy.read({ page, fd, filePosition: position, from: 0, to: 64 })
+  const run = () => {
+    do proxy.publish()
+    while (agent.doWork() + proxy.drain() > 0)
+  }
+  return { files, fd, proxy, agent, events, sync, read, run, side }
+}
+
+test('a sync goes first, but after it some waiting reads', () => {
+  const { events, sync, read, run, fd } = setUp()
+  for (let page = 0; page < 12; page++) assert.ok(read(page))
+  sync([fd])
+  sync([fd])
+  run()
+  assert.deepEqual(
+    events.map((event) => event.split(' ')[0]),
+    ['sync', ...new Array<string>(8).fill('read'), 'sync', ...new Array<string>(4).fill('read')],
+  )
+})
+
+test('a sync of more descriptors than one message holds is told once, also when it fails', () => {
+  const { events, sync, run, fd, files } = setUp()
+  sync(new Array<number>(200).fill(fd))
+  run()
+  assert.deepEqual(events, ['sync'])
+  files.inject({ on: 'fdatasync', times: 3, effect: { kind: 'fail', code: 'EIO' } })
+  sync(new Array<number>(200).fill(fd))
+  run()
+  assert.deepEqual(events, ['sync', 'failed EIO'])
+})
+
+test('a read past the end answers fewer bytes, one that fails its code', () => {
+  const { events, read, run, files, side } = setUp()
+  read(0, 64)
+  run()
+  assert.equal(side.pages.bytes(0)[35], 5)
+  files.inject({ on: 'read', effect: { kind: 'fail', code: 'EIO' } })
+  read(1)
+  run()
+  assert.deepEqual(events, ['read 36', 'read -1EIO'])
+})
+
+test('reads in flight are bounded', () => {
+  const { read, run } = setUp(2)
+  assert.deepEqual([read(0), read(1), read(2)], [true, true, false])
+  run()
+  assert.ok(read(2))
+})
+
+test('it stops when it is told to and nothing is left', () => {
+  const { proxy, agent, run, sync, fd, events } = setUp()
+  sync([fd])
+  proxy.stop()
+  run()
+  assert.deepEqual(events, ['sync'])
+  assert.ok(agent.isDone)
+})
