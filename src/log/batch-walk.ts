@@ -45,7 +45,8 @@ export class BatchWalk {
   bytesRead = 0
   readonly #files: FileSystem
   #fd: Fd = -1
-  #buffer: Uint8Array
+  readonly #readBytes: number
+  #buffer = new Uint8Array(0)
   #bufferAt = 0
   #bufferEnd = 0
   #next = 0
@@ -54,10 +55,13 @@ export class BatchWalk {
 
   constructor(files: FileSystem, readBytes = READ_BYTES_DEFAULT) {
     this.#files = files
-    this.#buffer = new Uint8Array(Math.max(readBytes, BATCH_HEADER_BYTES))
+    this.#readBytes = Math.max(readBytes, BATCH_HEADER_BYTES)
   }
 
   begin(fd: Fd, options: WalkOptions): void {
+    // Most partitions of many are small: they do not pay for a large buffer.
+    const wanted = Math.min(this.#readBytes, options.fileEnd - options.filePosition)
+    if (this.#buffer.length < wanted) this.#buffer = new Uint8Array(wanted)
     this.#fd = fd
     this.#bufferAt = options.filePosition
     this.#bufferEnd = options.filePosition

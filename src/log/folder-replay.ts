@@ -55,13 +55,15 @@ export class FolderReplay {
   readonly #snapshots: number[] = []
   readonly #leftovers: string[] = []
   /** Segments whose indexes were rebuilt and must be written. */
-  readonly #indexed: { readonly segment: Segment; readonly indexes: SegmentIndexes }[] = []
+  readonly #indexed: { readonly segment: Segment; readonly indexes: SegmentIndexes; readonly coveredBytes: number }[] =
+    []
   readonly #dropped: number[] = []
   /** Size of the file of the last segment in `segments`, before any cut. */
   #lastFileBytes = 0
   #epochsAreWhole = true
   /** Walk from here at the latest; producers are replayed from there. */
   #replayFrom = 0
+  #hasNewNames = false
   #producersFrom = 0
 
   constructor(files: FileSystem, options: FolderReplayOptions) {
@@ -152,19 +154,19 @@ export class FolderReplay {
     return bytes
   }
 
-  /** Writes what was rebuilt and makes the folder durable as it is. */
+  /** Writes what was rebuilt and makes the log durable as it is; does nothing to a folder that a checkpoint covers whole. */
   settle(): void {
     for (const baseOffset of this.#dropped) this.#removeSegment(baseOffset)
     for (const name of this.#leftovers) this.#removeQuietly(name)
-    for (const { segment, indexes } of this.#indexed) {
-      this.#syncFile(segmentFileName(segment.baseOffset, '.log'))
-      if (writeIndexes(this.#files, this.path, segment, indexes))
-        for (const suffix of ['.index', '.timeindex'] as const)
-          this.#syncFile(segmentFileName(segment.baseOffset, suffix))
+    const isPastCheckpoint = this.nextOffset > this.#bounds.recoveryPoint
+    for (const { segment, indexes, coveredBytes } of this.#indexed) {
+      if (isPastCheckpoint) this.#syncFile(segmentFileName(segment.baseOffset, '.log'))
+      // Indexes are not synced: a torn one is rebuilt. One that covers the whole log already says all.
+      if (coveredBytes !== segment.bytes) writeIndexes(this.#files, this.path, segment, indexes)
     }
-    this.#settleEpochs()
-    this.#settleProducers()
-    this.#files.syncFolder(this.path)
+    this.#settleEpochs(isPastCheckpoint)
+    this.#settleProducers(isPastCheckpoint)
+    if (isPastCheckpoint || this.#hasNewNames) this.#files.syncFolder(this.path)
   }
 
   // -- what lies in the folder
@@ -302,7 +304,11 @@ export class FolderReplay {
     segment.bytes = start.filePosition
     segment.nextOffset = start.offset
     this.segments.push(segment)
-    this.#indexed.push({ segment, indexes: start.indexes })
+    this.#indexed.push({
+      segment,
+      indexes: start.indexes,
+      coveredBytes: start.filePosition === 0 ? -1 : opened.coveredBytes,
+    })
     this.#lastFileBytes = entry.bytes
     this.nextOffset = start.offset
     const fd = this.#files.open(this.#pathOf(entry.baseOffset), 'read')
@@ -322,7 +328,7 @@ export class FolderReplay {
 
   #replayWithoutIndex(fd: Fd, entry: { baseOffset: number; bytes: number }, segment: Segment): boolean {
     const indexes = new SegmentIndexes()
-    this.#indexed[this.#indexed.length - 1] = { segment, indexes }
+    this.#indexed[this.#indexed.length - 1] = { segment, indexes, coveredBytes: -1 }
     segment.indexes = indexes
     segment.bytes = 0
     segment.nextOffset = entry.baseOffset
@@ -385,17 +391,17 @@ export class FolderReplay {
 
   // -- writing
 
-  #settleEpochs(): void {
+  #settleEpochs(isPastCheckpoint: boolean): void {
     this.epochs.truncateTo(this.nextOffset)
     const wanted = encodeLeaderEpochs(this.epochs.toEntries())
     const path = `${this.path}/${LEADER_EPOCHS_FILE}`
     const found = readSmallFile(this.#files, path)
     if (this.epochs.count === 0 && found === undefined) return
-    if (found !== undefined && sameBytes(found, wanted)) this.#syncFile(LEADER_EPOCHS_FILE)
-    else replaceFile(this.#files, path, [wanted])
+    if (found === undefined || !sameBytes(found, wanted)) replaceFile(this.#files, path, [wanted])
+    else if (isPastCheckpoint) this.#syncFile(LEADER_EPOCHS_FILE)
   }
 
-  #settleProducers(): void {
+  #settleProducers(isPastCheckpoint: boolean): void {
     const end = this.nextOffset
     if (this.producers.count === 0) this.snapshotOffset = -1
     else if (this.snapshotOffset !== end) {
@@ -403,7 +409,8 @@ export class FolderReplay {
       this.#files.close(writeWholeFile(this.#files, `${this.path}/${name}`, this.producers.encode(end)))
       this.#syncFile(name)
       this.snapshotOffset = end
-    } else this.#syncFile(producerSnapshotName(end))
+      this.#hasNewNames = true
+    } else if (isPastCheckpoint) this.#syncFile(producerSnapshotName(end))
     // Older ones stay until the recovery's checkpoint is durable; those past the end belong to a future that is gone.
     for (const offset of this.#snapshots)
       if (offset > end || offset < this.#bounds.producerSnapshotOffset || (offset === end && this.snapshotOffset < 0))
@@ -428,7 +435,9 @@ export class FolderReplay {
   }
 
   #removeQuietly(name: string): void {
-    if (this.#files.stat(`${this.path}/${name}`).kind === 'file') this.#files.remove(`${this.path}/${name}`)
+    if (this.#files.stat(`${this.path}/${name}`).kind !== 'file') return
+    this.#files.remove(`${this.path}/${name}`)
+    this.#hasNewNames = true
   }
 }
 
