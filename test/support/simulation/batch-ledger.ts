@@ -63,12 +63,20 @@ export class BatchLedger {
     known.safeEnd = Math.max(known.safeEnd, offset + 1)
   }
 
-  /** What was read must be in the log as it lies on the disk; the log start may have passed it. */
-  compare(topic: string, partition: number, content: LogContent, logStartOffset: number): void {
+  /** What was read must be in the log as it lies on the disk; the log start may have passed it, even with all segments gone. */
+  compare(
+    topic: string,
+    partition: number,
+    content: LogContent,
+    recovered: { readonly logStartOffset: number; readonly logEndOffset: number } | null | undefined,
+  ): void {
     const known = this.of(topic, partition)
-    if (content.endOffset < known.safeEnd)
+    const { logStartOffset = 0, logEndOffset = 0 } = recovered ?? {}
+    if (content.segments > 0 && content.endOffset !== logEndOffset)
+      throw new Error(`${topic}-${partition}: recovery says that the log ends at ${logEndOffset}, it does at ${content.endOffset}`)
+    if (logEndOffset < known.safeEnd)
       throw new Error(
-        `${topic}-${partition}: the log ends at ${content.endOffset}, records up to ${known.safeEnd} were acknowledged or read`,
+        `${topic}-${partition}: the log ends at ${logEndOffset}, records up to ${known.safeEnd} were acknowledged or read`,
       )
     for (const [baseOffset, hash] of known.hashes) {
       if (baseOffset < Math.max(logStartOffset, content.startOffset)) continue

@@ -350,14 +350,19 @@ class OneBrokerRun {
 
   async #restart(broker: SimulatedBroker): Promise<void> {
     if (!broker.isAlive || broker.gateway?.notReady.size !== 0 || broker.failedShard !== undefined) return
-    const stopped = broker.stop().then(
-      () => this.#reach.add('clean restart'),
+    let isStopped = false
+    broker.stop().then(
+      () => {
+        isStopped = true
+        this.#reach.add('clean restart')
+      },
       (error: unknown) => {
         if (broker.isAlive && !isStorageTrouble(error)) this.#fail(error)
         if (broker.isAlive) broker.die('kill')
       },
     )
-    await stopped
+    // A broker that dies meanwhile never ends its stop.
+    while (!isStopped && broker.isAlive) await sleep(this.#time, 5)
   }
 
   // --- judgement
@@ -377,7 +382,7 @@ class OneBrokerRun {
       const recovered = byFolder.get(folder)
       if (recovered?.damaged != null) throw new Error(`shadow recovery: ${folder} is damaged: ${recovered.damaged}`)
       const content = readLog(disk, `${DATA_DIR}/${folder}`)
-      this.#ledger.compare(topic.name, partition, content, recovered?.logStartOffset ?? 0)
+      this.#ledger.compare(topic.name, partition, content, recovered)
     })
   }
 
@@ -429,7 +434,7 @@ class OneBrokerRun {
       const content: LogContent = readLog(disk, `${DATA_DIR}/${folder}`)
       if (content.segments > 1) this.#reach.add('segment roll', content.segments - 1)
       if (this.#context.isKept(topic))
-        this.#ledger.compare(topic.name, partition, content, recovered?.logStartOffset ?? 0)
+        this.#ledger.compare(topic.name, partition, content, recovered)
     })
   }
 }

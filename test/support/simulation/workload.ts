@@ -110,6 +110,8 @@ class SendRecorder {
   /** By partition: what was enqueued and not answered, oldest first. */
   readonly #enqueued: string[][] = []
   #isOrderKnown = true
+  /** By partition: sends in their order, with what is written down once those before them have an answer too. */
+  readonly #open: { name: string; settle: (() => void) | undefined }[][] = []
 
   constructor(context: WorkloadContext, wish: ProducerWish) {
     this.#context = context
@@ -118,19 +120,19 @@ class SendRecorder {
 
   async send(producer: Producer, record: { partition: number; name: string; value: string }): Promise<void> {
     const { partition, name, value } = record
-    this.#note('invoke', [{ partition, value: name }])
+    this.#invoke(partition, name)
     try {
       const receipt = await producer.send({ partition, value })
       this.#stored(partition, receipt.offset, name)
     } catch (error) {
       checkAllowed(this.#context, error)
       this.#context.reach.add('send in doubt')
-      this.#note('info', [{ partition, value: name }])
+      this.#settle(partition, name, () => this.#note('info', [{ partition, value: name }]))
     }
   }
 
   enqueued(partition: number, name: string): void {
-    this.#note('invoke', [{ partition, value: name }])
+    this.#invoke(partition, name)
     this.#enqueued[partition] ??= []
     this.#enqueued[partition].push(name)
   }
@@ -150,7 +152,20 @@ class SendRecorder {
     const { topic } = this.#wish
     this.#context.reach.add('records acknowledged')
     if (this.#context.isKept(topic)) this.#context.ledger.acknowledged(topic.name, partition, offset)
-    this.#note('ok', [{ partition, offset, value: name }])
+    this.#settle(partition, name, () => this.#note('ok', [{ partition, offset, value: name }]))
+  }
+
+  #invoke(partition: number, name: string): void {
+    this.#note('invoke', [{ partition, value: name }])
+    this.#open[partition] ??= []
+    this.#open[partition].push({ name, settle: undefined })
+  }
+
+  /** The checker takes answers in the order of the sends; a batch that was sent again may be answered after those behind it. */
+  #settle(partition: number, name: string, settle: () => void): void {
+    const open = this.#open[partition]!
+    open.find((each) => each.name === name)!.settle = settle
+    while (open[0]?.settle !== undefined) open.shift()!.settle!()
   }
 
   #note(type: 'invoke' | 'ok' | 'info', records: readonly Omit<HistoryRecord, 'topic'>[]): void {
