@@ -97,6 +97,7 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
     }
     await Promise.all(open)
     await producer.drain().catch((error: unknown) => checkAllowed(context, error))
+    if (!usesSend) recorder.settleEnqueued()
   } catch (error) {
     checkAllowed(context, error)
   }
@@ -110,6 +111,7 @@ class SendRecorder {
   /** By partition: what was enqueued and not answered, oldest first. */
   readonly #enqueued: string[][] = []
   #isOrderKnown = true
+  readonly #storedBatches: { baseOffset: number; recordsCount: number }[][] = []
   /** By partition: sends in their order, with what is written down once those before them have an answer too. */
   readonly #open: { name: string; settle: (() => void) | undefined }[][] = []
 
@@ -138,9 +140,20 @@ class SendRecorder {
   }
 
   onStored(partition: number, baseOffset: number, recordsCount: number): void {
-    const names = this.#enqueued[partition]
-    if (names === undefined || !this.#isOrderKnown) return
-    for (let index = 0; index < recordsCount; index++) this.#stored(partition, baseOffset + index, names.shift()!)
+    this.#storedBatches[partition] ??= []
+    this.#storedBatches[partition].push({ baseOffset, recordsCount })
+    if (baseOffset >= 0 && this.#context.isKept(this.#wish.topic))
+      this.#context.ledger.acknowledged(this.#wish.topic.name, partition, baseOffset + recordsCount - 1)
+  }
+
+  /** All is answered: what was enqueued first stands first. Answers alone come in any order, when batches were sent again. */
+  settleEnqueued(): void {
+    if (!this.#isOrderKnown) return
+    for (const [partition, names = []] of this.#enqueued.entries()) {
+      const batches = (this.#storedBatches[partition] ?? []).sort((left, right) => left.baseOffset - right.baseOffset)
+      for (const { baseOffset, recordsCount } of batches)
+        for (let index = 0; index < recordsCount; index++) this.#stored(partition, baseOffset + index, names.shift()!)
+    }
   }
 
   /** Which records a failed batch had is not told: from here on outcomes are unknown. */
