@@ -10,7 +10,7 @@
 import type { Fd, FileSystem } from '../io/file-system.ts'
 import { BatchWalk, type WalkStep } from './batch-walk.ts'
 import { readChecked, readWholeFile as readSmallFile, writeWholeFile } from './checked-file.ts'
-import { replaceFile, TEMPORARY_SUFFIX } from './durable-file.ts'
+import { readFully, replaceFile, TEMPORARY_SUFFIX, writeFully } from './durable-file.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { OffsetIndex } from './offset-index.ts'
@@ -25,6 +25,8 @@ import {
   writeIndexes,
 } from './segment.ts'
 import { TimeIndex } from './time-index.ts'
+
+const REWRITE_BYTES = 64 * 1024
 
 export interface FolderReplayOptions {
   readonly path: string
@@ -61,6 +63,8 @@ export class FolderReplay {
   /** Size of the file of the last segment in `segments`, before any cut. */
   #lastFileBytes = 0
   #epochsAreWhole = true
+  /** The first batch that no sync is known to have reached. */
+  #unsyncedFrom: { readonly baseOffset: number; readonly filePosition: number } | undefined
   /** Walk from here at the latest; producers are replayed from there. */
   #replayFrom = 0
   #hasNewNames = false
@@ -156,6 +160,7 @@ export class FolderReplay {
 
   /** Writes what was rebuilt and makes the log durable as it is; does nothing to a folder that a checkpoint covers whole. */
   settle(): void {
+    this.#rewriteUnsynced()
     for (const baseOffset of this.#dropped) this.#removeSegment(baseOffset)
     for (const name of this.#leftovers) this.#removeQuietly(name)
     const isPastCheckpoint = this.nextOffset > this.#bounds.recoveryPoint
@@ -167,6 +172,32 @@ export class FolderReplay {
     this.#settleEpochs(isPastCheckpoint)
     this.#settleProducers(isPastCheckpoint)
     if (isPastCheckpoint || this.#hasNewNames) this.#files.syncFolder(this.path)
+  }
+
+  /**
+   * Writes again what no sync is known to have reached. Where one has failed, the system shows the bytes and counts them as written
+   * although the device never got them: another sync would succeed and bring nothing there (RELIABILITY R3).
+   */
+  #rewriteUnsynced(): void {
+    const from = this.#unsyncedFrom
+    if (from === undefined || this.nextOffset <= this.#bounds.recoveryPoint) return
+    const buffer = new Uint8Array(REWRITE_BYTES)
+    for (const { baseOffset, bytes } of this.segments) {
+      if (baseOffset < from.baseOffset) continue
+      const fd = this.#files.open(this.#pathOf(baseOffset), 'write')
+      try {
+        let at = baseOffset === from.baseOffset ? from.filePosition : 0
+        while (at < bytes) {
+          const piece = buffer.subarray(0, Math.min(buffer.length, bytes - at))
+          const count = readFully(this.#files, fd, piece, at)
+          if (count === 0) break
+          writeFully(this.#files, fd, [piece.subarray(0, count)], at)
+          at += count
+        }
+      } finally {
+        this.#files.close(fd)
+      }
+    }
   }
 
   // -- what lies in the folder
@@ -355,6 +386,8 @@ export class FolderReplay {
       const { nextOffset, batchBytes } = walk
       segment.note({ baseOffset: batch.baseOffset, nextOffset, batchBytes, maxTimestampMs: batch.maxTimestamp })
       this.nextOffset = walk.nextOffset
+      if (walk.nextOffset > this.#bounds.syncedEnd)
+        this.#unsyncedFrom ??= { baseOffset: segment.baseOffset, filePosition: segment.bytes - batchBytes }
       if (batch.leaderEpoch > this.epochs.latestEpoch) this.epochs.add(batch.leaderEpoch, batch.baseOffset)
       if (batch.baseOffset >= this.#producersFrom) this.producers.replay(batch, batch.maxTimestamp)
     }

@@ -73,7 +73,9 @@ export class BatchLedger {
     const known = this.of(topic, partition)
     const { logStartOffset = 0, logEndOffset = 0 } = recovered ?? {}
     if (content.segments > 0 && content.endOffset !== logEndOffset)
-      throw new Error(`${topic}-${partition}: recovery says that the log ends at ${logEndOffset}, it does at ${content.endOffset}`)
+      throw new Error(
+        `${topic}-${partition}: recovery says that the log ends at ${logEndOffset}, it does at ${content.endOffset}`,
+      )
     if (logEndOffset < known.safeEnd)
       throw new Error(
         `${topic}-${partition}: the log ends at ${logEndOffset}, records up to ${known.safeEnd} were acknowledged or read`,

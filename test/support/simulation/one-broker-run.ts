@@ -439,8 +439,7 @@ class OneBrokerRun {
       if (recovered?.damaged != null) throw new Error(`at the end ${folder} is damaged: ${recovered.damaged}`)
       const content: LogContent = readLog(disk, `${DATA_DIR}/${folder}`)
       if (content.segments > 1) this.#reach.add('segment roll', content.segments - 1)
-      if (this.#context.isKept(topic))
-        this.#ledger.compare(topic.name, partition, content, recovered)
+      if (this.#context.isKept(topic)) this.#ledger.compare(topic.name, partition, content, recovered)
     })
   }
 }
