@@ -42,8 +42,8 @@ test('a thread that throws, or ends, fails its shard once, with the reason; the 
 
 test('threads that end when they were asked to are no failure', async () => {
   const { workers, failed } = pool(entry('setTimeout(() => {}, 100)'), entry('setTimeout(() => {}, 100)'))
-  await workers.online()
   workers.expectExit()
+  await workers.online()
   await workers.close(new Promise((resolve) => setTimeout(resolve, 5_000)))
   assert.deepEqual(failed, [])
 })
