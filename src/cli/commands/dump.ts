@@ -1,21 +1,43 @@
-/** `millrace dump SEGMENT`: batches and records of a segment file, as JSON lines. Exit code 1 when it is damaged. */
+/**
+ * `millrace dump SEGMENT`: batches and records of a segment file, as JSON lines. Exit code 1 when it is damaged.
+ * The walk is synchronous, so lines go to stdout by synchronous writes: nothing piles up, and a closed pipe ends the walk.
+ */
 import '../../base/node/native-crc32c.ts'
-import { existsSync } from 'node:fs'
+import { existsSync, writeSync } from 'node:fs'
 import { NodeFileSystem } from '../../io/node-file-system.ts'
 import { MillraceError } from '../../model/errors.ts'
 import { nodeCodecs } from '../../record/node-codecs.ts'
 import { dumpSegment } from '../../tools/dump-segment.ts'
+import { OutputBuffer } from '../record-format.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
+
+const STDOUT = 1
 
 export async function dump(terminal: Terminal, _flags: GlobalOptions, path: string): Promise<void> {
   if (!existsSync(path)) throw new MillraceError('RESOURCE_NOT_FOUND', `there is no file '${path}'`)
-  const summary = dumpSegment({
-    files: new NodeFileSystem(),
-    path,
-    codecs: nodeCodecs(),
-    write: (line) => terminal.writeLine(line),
-  })
-  terminal.say(`${summary.batches} batches, ${summary.records} records, ${summary.tailBytes} bytes of a torn tail`)
-  if (summary.damages > 0)
-    throw new MillraceError('CORRUPT_MESSAGE', `${path}: ${summary.damages} damaged places; see the lines above`)
+  const output = new OutputBuffer()
+  const write = (line: string): void => {
+    output.addText(`${line}\n`)
+    if (output.isFull) writeAll(output.take())
+  }
+  try {
+    const summary = dumpSegment({ files: new NodeFileSystem(), path, codecs: nodeCodecs(), write })
+    writeAll(output.take())
+    terminal.say(`${summary.batches} batches, ${summary.records} records, ${summary.tailBytes} bytes of a torn tail`)
+    if (summary.damages > 0)
+      throw new MillraceError('CORRUPT_MESSAGE', `${path}: ${summary.damages} damaged places; see the lines above`)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error // the reader has had enough
+  }
+}
+
+function writeAll(bytes: Uint8Array | undefined): void {
+  let at = 0
+  while (bytes !== undefined && at < bytes.length) {
+    try {
+      at += writeSync(STDOUT, bytes, at)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error // a full pipe that does not block: try again
+    }
+  }
 }
