@@ -23,6 +23,8 @@ export class Ledger {
   /** Next offset to read, by partition. */
   readonly nextOffsets: number[]
   acknowledged = 0
+  /** By partition. */
+  readonly acknowledgedOf: number[] = []
   unknown = 0
   /** Unknown ones, by process. */
   readonly unknownOf = new Map<number, number>()
@@ -42,6 +44,7 @@ export class Ledger {
 
   acknowledge(process: number, at: { partition: number; offset: number; serial: number }): void {
     this.acknowledged++
+    this.acknowledgedOf[at.partition] = (this.acknowledgedOf[at.partition] ?? 0) + 1
     this.#send('ok', process, { partition: at.partition, offset: at.offset, value: `${process}:${at.serial}` })
   }
 
