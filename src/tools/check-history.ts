@@ -10,12 +10,13 @@
  *   failed-visible        a value read whose send answered that it did not happen
  *   nonmonotonic-poll     a reader's next poll goes back (int-: within one poll)
  *   poll-skip             a reader's next poll jumps over an offset that is known to hold a record (int-: within one poll)
- *   nonmonotonic-send     a producer's later send stands before its earlier one (int-: within one send)
+ *   nonmonotonic-send     a producer's later send stands before its earlier one (int-: within one send). Later is what was begun
+ *                         later: answers may come in another order
  *
  * Not here    aborted-read, precommitted-read: with transactions
  * Limits      memory grows with the history: about 200 bytes a record
  */
-import type { AssignOperation, HistoryOperation, HistoryRecord, PollOperation, SendOperation } from './history.ts'
+import type { AssignOperation, HistoryOperation, PollOperation, SendOperation } from './history.ts'
 
 export type AnomalyKind =
   | 'lost-write'
@@ -57,10 +58,13 @@ type SendOutcome = 'open' | 'ok' | 'fail' | 'info'
 
 interface SentValue {
   outcome: SendOutcome
+  readonly process: number
   readonly topic: string
   partition: number
   offset: number
   line: number
+  /** Line at which the send began. */
+  readonly beganAt: number
 }
 
 interface Place {
@@ -96,10 +100,9 @@ export function checkHistory(operations: Iterable<HistoryOperation>): HistoryVer
 
 /** The same, fed one operation at a time. */
 export class HistoryChecker {
+  /** In the order in which the sends began. */
   readonly #sent = new Map<string, SentValue>()
   readonly #partitions = new Map<string, PartitionEvidence>()
-  /** process and partition -> the last acknowledged offset of its sends */
-  readonly #lastSent = new Map<string, number>()
   /** process and partition -> the next offset its reader expects */
   readonly #positions = new Map<string, number>()
   /** polls and where each stood before, for skips that only later evidence shows */
@@ -118,6 +121,7 @@ export class HistoryChecker {
     this.#checkSkips()
     this.#checkDuplicates()
     this.#checkAcknowledged()
+    this.#checkSendOrder()
     const outcomes = { open: 0, ok: 0, fail: 0, info: 0 }
     for (const sent of this.#sent.values()) outcomes[sent.outcome]++
     return {
@@ -132,61 +136,37 @@ export class HistoryChecker {
   }
 
   #addSend(operation: SendOperation): void {
-    if (operation.type === 'invoke') {
-      for (const record of operation.records) {
-        this.#sent.set(record.value, {
-          outcome: 'open',
-          topic: record.topic,
-          partition: record.partition,
-          offset: -1,
-          line: operation.line,
-        })
+    const { process, line, type } = operation
+    for (const { topic, partition, value, offset } of operation.records) {
+      let sent = this.#sent.get(value)
+      if (sent === undefined || type === 'invoke') {
+        sent = { outcome: 'open', process, topic, partition, offset: -1, line, beganAt: line }
+        this.#sent.set(value, sent)
       }
-      return
-    }
-    let previous: HistoryRecord | undefined
-    for (const record of operation.records) {
-      const sent = this.#sent.get(record.value)
-      const known = sent ?? {
-        outcome: 'open',
-        topic: record.topic,
-        partition: record.partition,
-        offset: -1,
-        line: operation.line,
-      }
-      known.outcome = operation.type === 'ok' ? 'ok' : operation.type === 'fail' ? 'fail' : 'info'
-      known.line = operation.line
-      known.partition = record.partition
-      if (sent === undefined) this.#sent.set(record.value, known)
-      if (operation.type !== 'ok' || record.offset === undefined) continue
-      known.offset = record.offset
-      const place = this.#partition(record)
-      this.#note(place, record.offset, record.value, operation.line)
-      this.#checkSendOrder(operation, record, record.offset, previous)
-      previous = record
+      if (type === 'invoke') continue
+      sent.outcome = type
+      sent.line = line
+      sent.partition = partition
+      if (type !== 'ok' || offset === undefined) continue
+      sent.offset = offset
+      this.#note(this.#partition({ topic, partition }), offset, value, line)
     }
   }
 
-  #checkSendOrder(
-    operation: SendOperation,
-    record: HistoryRecord,
-    offset: number,
-    previous: HistoryRecord | undefined,
-  ): void {
-    const key = `${operation.process} ${record.topic} ${record.partition}`
-    const last = this.#lastSent.get(key)
-    if (last !== undefined && offset <= last) {
-      const inside =
-        previous !== undefined && previous.topic === record.topic && previous.partition === record.partition
-      this.#report(
-        inside ? 'int-nonmonotonic-send' : 'nonmonotonic-send',
-        this.#partition(record),
-        offset,
-        operation.line,
-        `process ${operation.process} sent '${record.value}' after what stands at ${last}`,
-      )
+  /** At the end only: of sends that were open at the same time the later may be answered first. */
+  #checkSendOrder(): void {
+    /** process and partition -> its last acknowledged send */
+    const last = new Map<string, SentValue>()
+    for (const [value, sent] of this.#sent) {
+      if (sent.outcome !== 'ok' || sent.offset < 0) continue
+      const key = `${sent.process} ${sent.topic} ${sent.partition}`
+      const before = last.get(key)
+      last.set(key, sent)
+      if (before === undefined || sent.offset > before.offset) continue
+      const kind = before.beganAt === sent.beganAt ? 'int-nonmonotonic-send' : 'nonmonotonic-send'
+      const text = `process ${sent.process} sent '${value}' after what stands at ${before.offset}`
+      this.#report(kind, this.#partition(sent), sent.offset, sent.line, text)
     }
-    this.#lastSent.set(key, offset)
   }
 
   #addAssign(operation: AssignOperation): void {

@@ -60,6 +60,12 @@ for (const [kind, lines] of Object.entries(CASES)) {
   test(`finds ${kind}, and nothing else`, () => assert.deepEqual([...new Set(kinds(...lines))], [kind]))
 }
 
+test('overlapping sends may be answered in another order, but not stored in another', () => {
+  const began = ['1 invoke send a', '1 invoke send b']
+  assert.deepEqual(kinds(...began, '1 ok send b@1', '1 ok send a@0', '2 ok final a@0 b@1'), [])
+  assert.deepEqual(kinds(...began, '1 ok send b@0', '1 ok send a@1', '2 ok final b@0 a@1'), ['nonmonotonic-send'])
+})
+
 test('a skip shown only by later evidence is found', () => {
   assert.deepEqual(
     kinds('2 ok assign @0', '2 ok poll c@2', '1 invoke send a b c', '1 ok send a@0 b@1 c@2', '3 ok final a@0 b@1 c@2'),
