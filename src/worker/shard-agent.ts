@@ -331,7 +331,14 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const { topicId } = partition
     // Without room it comes with the next checkpoint's sequence instead: until then a crash brings back a folder that nobody
     // knows, which recovery sets aside.
-    if (this.#journal?.addDelete({ topicId, partition: partition.partition })) this.#journal.writeStaged()
+    if (!this.#journal?.addDelete({ topicId, partition: partition.partition })) return
+    try {
+      this.#journal.writeStaged()
+    } catch (error) {
+      // More than this operation's failure: the journal has a gap from here on.
+      if (!(error instanceof StorageError)) throw error
+      this.#fail(`the journal could not be written: ${error.code}: ${error.message}`)
+    }
   }
 
   stats(): ShardStats {

@@ -225,15 +225,26 @@ class OneBrokerRun {
     if (this.#diesInRecovery && prng.below(2) === 0)
       this.#machine.dieAtOperation(prng.below(80), pick(prng, ['kill', 'power']))
     this.#say(`start ${this.#restarts} with ${shards} shards`)
-    try {
-      await broker.start()
-    } catch (error) {
-      if (!broker.isAlive || error instanceof SimulatedCrash) return
-      if (!isStorageTrouble(error)) return this.#fail(error)
-      this.#reach.add('start failed')
-      this.#say(`start failed: ${String(error)}`)
-      broker.die('kill')
-    }
+    let isSettled = false
+    broker.start().then(
+      () => {
+        isSettled = true
+      },
+      (error: unknown) => {
+        isSettled = true
+        this.#onStartFailed(broker, error)
+      },
+    )
+    // One that dies meanwhile never ends its start.
+    while (!isSettled && broker.isAlive) await sleep(this.#time, 1)
+  }
+
+  #onStartFailed(broker: SimulatedBroker, error: unknown): void {
+    if (!broker.isAlive || error instanceof SimulatedCrash) return
+    if (!isStorageTrouble(error)) return this.#fail(error)
+    this.#reach.add('start failed')
+    this.#say(`start failed: ${String(error)}`)
+    broker.die('kill')
   }
 
   #onRecovered(recovery: DataDirRecovery): void {
