@@ -91,6 +91,8 @@ export interface ShardStats {
   readonly offlinePartitions: number
   readonly appendedRecords: number
   readonly appendedBytes: number
+  /** Batches that came again and were answered as the first time. */
+  readonly duplicateBatches: number
   readonly fetchedBytes: number
   readonly syncs: number
   readonly syncMicroseconds: number

@@ -11,6 +11,7 @@ export interface ShardGauges {
   readonly offlinePartitions: number
   readonly appendedRecords: number
   readonly appendedBytes: number
+  readonly duplicateBatches: number
   readonly fetchedBytes: number
   readonly syncs: number
   readonly syncMicroseconds: number
@@ -32,6 +33,7 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
   partitions: ['millrace_shard_partitions', 'partitions the shard owns'],
   offlinePartitions: ['millrace_shard_partitions_offline', 'partitions that do not serve'],
   appendedRecords: ['millrace_shard_appended_records_total', 'records appended since the start'],
+  duplicateBatches: ['millrace_shard_duplicate_batches_total', 'batches sent again that were stored already'],
   appendedBytes: ['millrace_shard_appended_bytes_total', 'bytes appended since the start'],
   fetchedBytes: ['millrace_shard_fetched_bytes_total', 'bytes handed out to fetches since the start'],
   syncs: ['millrace_shard_syncs_total', 'device flushes since the start'],

@@ -50,6 +50,7 @@ export class ProduceHandler {
   readonly #touched: PartitionAgent[] = []
   readonly #written: PartitionAgent[] = []
   appendedRecords = 0
+  duplicateBatches = 0
   appendedBytes = 0
 
   constructor(options: ProduceHandlerOptions) {
@@ -156,6 +157,7 @@ export class ProduceHandler {
         if (baseOffset === -1) baseOffset = batch.baseOffset
         nextOffset = batch.nextOffset
       } else {
+        this.duplicateBatches++
         if (baseOffset === -1) baseOffset = objection.baseOffset
         if (appendTimeMs !== -1) logAppendTimeMs = objection.timestampMs
         nextOffset = Math.max(nextOffset, objection.nextOffset)

@@ -348,6 +348,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       partitions: this.#partitions.count,
       offlinePartitions: offline,
       appendedRecords: this.#produces.appendedRecords,
+      duplicateBatches: this.#produces.duplicateBatches,
       appendedBytes: this.#produces.appendedBytes,
       fetchedBytes: this.#fetches.fetchedBytes,
       syncs: this.#scheduler.syncs,

@@ -14,6 +14,7 @@ import { type DataDirRecovery, recoverDataDir } from '../../../src/log/data-dir-
 import { isMillraceError } from '../../../src/model/errors.ts'
 import { partitionFolder, type TopicId } from '../../../src/model/ids.ts'
 import { NO_CODECS } from '../../../src/record/compression.ts'
+import type { ShardGauges } from '../../../src/telemetry/metrics.ts'
 import { checkHistory } from '../../../src/tools/check-history.ts'
 import type { HistoryOperation } from '../../../src/tools/history.ts'
 import { BatchLedger, type LogContent, readLog } from './batch-ledger.ts'
@@ -128,7 +129,7 @@ class OneBrokerRun {
   // --- phases
 
   async #scenario(): Promise<void> {
-    const { plan } = { plan: this.#plan }
+    const plan = this.#plan
     void this.#supervise()
     await this.#makeTopics()
     this.#phase = 'workload'
@@ -219,6 +220,7 @@ class OneBrokerRun {
       deviceMs: () => between(prng, 0.02, this.#deviceMsMax),
       onRecovered: (recovery) => this.#onRecovered(recovery),
       onBug: (error) => this.#fail(error),
+      onStats: (_shard, gauges) => this.#onStats(gauges),
       onLog: (level, text) => this.#say(`${level} ${text}`),
     })
     this.#broker = broker
@@ -241,14 +243,17 @@ class OneBrokerRun {
 
   #onStartFailed(broker: SimulatedBroker, error: unknown): void {
     if (!broker.isAlive || error instanceof SimulatedCrash) return
-    if (!isStorageTrouble(error)) return this.#fail(error)
+    if (!isStorageTrouble(error)) {
+      this.#fail(error)
+      return
+    }
     this.#reach.add('start failed')
     this.#say(`start failed: ${String(error)}`)
     broker.die('kill')
   }
 
   #onRecovered(recovery: DataDirRecovery): void {
-    const { reach } = { reach: this.#reach }
+    const reach = this.#reach
     reach.add('journal entries replayed', recovery.journals.entries)
     for (const { folder, recovered, cutBytes, setAside, notes } of recovery.results) {
       for (const text of notes) this.#say(`recovery of ${folder}: ${text}`)
@@ -259,6 +264,15 @@ class OneBrokerRun {
       if (recovered?.damaged == null || !this.#isServed(folder)) continue
       this.#fail(new Error(`recovery: ${folder} is damaged: ${recovered.damaged}`))
     }
+  }
+
+  #onStats(gauges: Partial<ShardGauges>): void {
+    const reach = this.#reach
+    // Counts of a shard's life so far: what matters is that there are any.
+    if ((gauges.duplicateBatches ?? 0) > 0) reach.add('dedup hit')
+    if ((gauges.waitingFetches ?? 0) > 0) reach.add('long poll')
+    if ((gauges.requestRingStalls ?? 0) > 0) reach.add('request ring full')
+    if (gauges.pagesInUse !== undefined && gauges.pagesInUse === gauges.pages) reach.add('pages all in use')
   }
 
   #isServed(folder: string): boolean {

@@ -13,7 +13,14 @@ export const REACH_NAMES = [
     'send in doubt',
   ] as const),
   ...(['segment roll', 'trim', 'topic created', 'topic deleted', 'long poll', 'consumer restarted'] as const),
-  ...(['offset out of range', 'shadow recovery', 'records acknowledged', 'records polled'] as const),
+  ...([
+    'offset out of range',
+    'shadow recovery',
+    'records acknowledged',
+    'records polled',
+    'request ring full',
+    'pages all in use',
+  ] as const),
 ] as const
 export type ReachName = (typeof REACH_NAMES)[number]
 

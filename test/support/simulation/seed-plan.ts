@@ -86,6 +86,7 @@ function drawSizes(prng: Prng): BrokerSizes {
       spaceProbeBytes: 16 * KIB,
       spaceProbeMs: 100,
       retentionCheckMs: 300,
+      statsMs: 50,
     },
   }
 }

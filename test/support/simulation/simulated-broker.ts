@@ -19,7 +19,7 @@ import { partitionFolder } from '../../../src/model/ids.ts'
 import { createSignals, RingSignal } from '../../../src/ring/ring-signal.ts'
 import { createShardChannel, openDiskSide, openShardSide, type ShardChannel } from '../../../src/ring/shard-channel.ts'
 import type { Logger } from '../../../src/telemetry/logger.ts'
-import type { Metrics } from '../../../src/telemetry/metrics.ts'
+import type { Metrics, ShardGauges } from '../../../src/telemetry/metrics.ts'
 import { DiskAgent } from '../../../src/worker/disk-agent.ts'
 import { ShardAgent } from '../../../src/worker/shard-agent.ts'
 import { SHARD_DEFAULTS, type ShardOptions } from '../../../src/worker/shard-options.ts'
@@ -57,6 +57,8 @@ export interface SimulatedBrokerOptions {
   readonly onRecovered: (recovery: DataDirRecovery) => void
   /** The broker broke a promise of its own. */
   readonly onBug: (error: unknown) => void
+  /** What a shard says of itself from time to time. */
+  readonly onStats: (shard: number, gauges: Partial<ShardGauges>) => void
   readonly onLog: (level: string, text: string) => void
 }
 
@@ -213,7 +215,7 @@ export class SimulatedBroker {
     return new Gateway({
       ...parts,
       ...{ version: '0.0.0-sim', config: resolveConfig({ flags }), engine: this.#engine, clock: this.#time },
-      ...{ timers: this.#brokerTimers(), logger: this.#logger(), metrics: NO_METRICS, newId: () => this.#newId() },
+      ...{ timers: this.#brokerTimers(), logger: this.#logger(), metrics: this.#metrics(), newId: () => this.#newId() },
       makeBell: (memory, onRing) => {
         const bell = new SteppedBell(memory, onRing)
         this.#addAgent(bell)
@@ -286,6 +288,22 @@ export class SimulatedBroker {
     }
   }
 
+  /** Prometheus counts for a process; a simulated broker is none. */
+  #metrics(): Metrics {
+    const nothing = () => {}
+    return {
+      ...{
+        observeRequest: nothing,
+        observeFetchedBytes: nothing,
+        countError: nothing,
+        setGateway: nothing,
+        close: nothing,
+      },
+      ...{ contentType: 'text/plain', text: async () => '' },
+      setShard: (shard: number, gauges: Partial<ShardGauges>) => this.#options.onStats(shard, gauges),
+    } as unknown as Metrics
+  }
+
   #logger(): Logger {
     const { onLog } = this.#options
     const at = (level: string) => (fields: unknown, text?: unknown) => {
@@ -308,15 +326,3 @@ function describe(fields: unknown): string {
   const entries = Object.entries(fields)
   return entries.map(([key, value]) => `${key}=${value instanceof Error ? value.stack : String(value)}`).join(' ')
 }
-
-/** Prometheus counts for a process; a simulated broker is none. */
-const NO_METRICS = {
-  observeRequest() {},
-  observeFetchedBytes() {},
-  countError() {},
-  setShard() {},
-  setGateway() {},
-  contentType: 'text/plain',
-  text: async () => '',
-  close() {},
-} as unknown as Metrics
