@@ -195,15 +195,17 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   deadlineMs(): number {
     const nowMs = this.#clock.monotonicMs()
     if (!this.#outbox.isClear || this.#control.pending > 0) return nowMs + 1
-    return Math.min(
-      this.#fetches.deadlineMs(nowMs),
-      this.#replies.nextDeadlineMs,
-      this.#interval.nextDeadlineMs,
-      this.#checkpointer.nextDeadlineMs,
-      this.#housekeeper.nextDeadlineMs,
-      this.#nextStatsMs,
-      this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY,
-    )
+    const nextMs = Math.min(this.#fetches.deadlineMs(nowMs), this.#replies.nextDeadlineMs, this.#nextStatsMs)
+    // A timer that no turn would serve must not keep the loop from sleeping.
+    if (this.#failure !== undefined) return nextMs
+    const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
+    return Math.min(nextMs, this.#syncDeadlineMs(), this.#housekeeper.nextDeadlineMs, spaceMs)
+  }
+
+  /** While a sync is under way its answer wakes the shard; what is due meanwhile waits for it. */
+  #syncDeadlineMs(): number {
+    if (!this.#scheduler.isIdle) return Number.POSITIVE_INFINITY
+    return Math.min(this.#interval.nextDeadlineMs, this.#checkpointer.nextDeadlineMs)
   }
 
   close(): void {

@@ -97,6 +97,7 @@ describe('durability', () => {
     const { syncs } = shard.control(ControlOperation.STATS, {}).body as ShardStats
     shard.pass(60_000)
     assert.equal((shard.control(ControlOperation.STATS, {}).body as ShardStats).syncs, syncs)
+    assert.ok(shard.shard.deadlineMs() > shard.clock.monotonicMs(), 'a failed shard sleeps')
   })
 
   test('a failed write ends the shard', () => {
