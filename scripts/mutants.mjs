@@ -2,18 +2,30 @@
 /**
  * Plants known bugs one by one in a copy of the checkout and expects a suite to fail for each: the proofs, proved.
  *
- *   npm run test:mutants [-- --only NAME] [--list]
+ *   npm run test:mutants [-- --only NAME] [-- --list]
  *
- * A mutant is a row of scripts/mutants.json: name, what it does, file, `find` (must occur exactly once), `replace`, and the
- * suites (test files under dist/test, with options) of which at least one must fail. The unmutated copy must pass them first.
+ * A mutant is a row of scripts/mutants.json:
+ *
+ *   name      of the bug, in words with hyphens; --only takes any part of it
+ *   what      goes wrong, in one line
+ *   file      from the root, below src/ or workers/
+ *   find      text that occurs exactly once in it: short, so that other edits leave it alone
+ *   replace   what stands there instead. It need not type-check, but it must be a program: a bug somebody could have written
+ *   suites    files below dist/test, each with NAME=VALUE words for its environment if it needs some; one of them must fail.
+ *             The fastest that should see the bug stands first, and the next ones run only if it does not
+ *
+ * Ordering  every suite named must pass on the unmutated copy first -> for each mutant: plant, build, run, restore
+ * Failure   exit 1: a mutant that survived, a row that is stale (its text is gone, or is there twice) or breaks the program,
+ *           a suite that fails by itself. test/tidy/mutants.test.ts finds stale rows without running anything
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const SUITE_TIMEOUT_MS = 300_000
+/** A bug may well make a suite wait for ever: that is caught, too. */
+const SUITE_TIMEOUT_MS = 90_000
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const options = process.argv.slice(2)
 const only = options.includes('--only') ? options[options.indexOf('--only') + 1] : undefined
@@ -21,7 +33,7 @@ const mutants = JSON.parse(readFileSync(join(root, 'scripts/mutants.json'), 'utf
   (mutant) => only === undefined || mutant.name.includes(only),
 )
 if (options.includes('--list')) {
-  for (const mutant of mutants) console.log(`${mutant.name.padEnd(36)} ${mutant.what}`)
+  for (const mutant of mutants) console.log(`${mutant.name.padEnd(44)} ${mutant.what}`)
   process.exit(0)
 }
 if (mutants.length === 0) {
@@ -30,83 +42,87 @@ if (mutants.length === 0) {
 }
 
 const copy = mkdtempSync(join(tmpdir(), 'millrace-mutants-'))
-let exitCode = 1
-try {
-  exitCode = plantAll()
-} finally {
-  rmSync(copy, { recursive: true, force: true })
-}
-process.exit(exitCode)
+// Ctrl-C must not leave the copy behind; the child of the moment ends by the same signal.
+process.on('SIGINT', () => process.exit(130))
+process.on('exit', () => rmSync(copy, { recursive: true, force: true }))
+process.exit(plantAll())
 
 function plantAll() {
-  for (const part of [
-    'src',
-    'workers',
-    'test',
-    'native-free-bench',
-    'demo',
-    'config',
-    'scripts',
-    'package.json',
-    'package-lock.json',
-    'tsconfig.json',
-  ]) {
-    cpSync(join(root, part), join(copy, part), { recursive: true })
-  }
-  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+  const startedMs = Date.now()
+  copyCheckout()
   build()
-  for (const suite of new Set(mutants.flatMap((mutant) => mutant.suites))) {
+  if (!suitesPass()) return 1
+  const failures = []
+  for (const mutant of mutants) {
+    const outcome = plant(mutant)
+    console.log(`${outcome.kind.padEnd(8)} ${mutant.name.padEnd(44)} ${outcome.text}`)
+    if (outcome.kind !== 'caught') failures.push(`${outcome.kind} ${mutant.name}: ${mutant.what}; ${outcome.text}`)
+  }
+  console.log(`${mutants.length - failures.length} of ${mutants.length} mutants caught in ${seconds(startedMs)}`)
+  for (const failure of failures) console.log(failure)
+  return failures.length === 0 ? 0 : 1
+}
+
+function copyCheckout() {
+  for (const part of ['src', 'workers', 'test', 'native-free-bench', 'demo', 'config', 'scripts']) {
+    if (existsSync(join(root, part))) cpSync(join(root, part), join(copy, part), { recursive: true })
+  }
+  for (const file of ['package.json', 'package-lock.json', 'tsconfig.json']) cpSync(join(root, file), join(copy, file))
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+}
+
+function suitesPass() {
+  const suites = [...new Set(mutants.flatMap((mutant) => mutant.suites))]
+  for (const suite of suites) {
+    const startedMs = Date.now()
     const clean = runSuite(suite)
     if (clean.failed) {
       console.error(`${suite} fails without any mutant:\n${clean.output.slice(-4000)}`)
-      return 1
+      return false
     }
+    console.log(`sound    ${suite} ${seconds(startedMs)}`)
   }
-  const survivors = mutants.filter((mutant) => !isCaught(mutant))
-  console.log(`${mutants.length - survivors.length} of ${mutants.length} mutants caught`)
-  for (const survivor of survivors) console.log(`SURVIVED ${survivor.name}: ${survivor.what}`)
-  return survivors.length === 0 ? 0 : 1
+  return true
 }
 
-function isCaught(mutant) {
+/** caught | SURVIVED | STALE (the row no longer fits its file) | BROKEN (what was planted is no program, or changes nothing). */
+function plant(mutant) {
+  const startedMs = Date.now()
   const path = join(copy, mutant.file)
   const original = readFileSync(path, 'utf8')
   const occurrences = original.split(mutant.find).length - 1
-  if (occurrences !== 1) {
-    console.log(`STALE    ${mutant.name}: the text to replace occurs ${occurrences} times in ${mutant.file}`)
-    return false
-  }
-  const startedMs = Date.now()
+  if (occurrences !== 1) return { kind: 'STALE', text: `its text occurs ${occurrences} times in ${mutant.file}` }
+  const built = join(copy, 'dist', mutant.file.replace(/\.ts$/, '.js'))
+  const builtBefore = readFileSync(built, 'utf8')
   try {
     writeFileSync(
       path,
       original.replace(mutant.find, () => mutant.replace),
     )
     build()
+    if (readFileSync(built, 'utf8') === builtBefore) return { kind: 'BROKEN', text: 'the built file is as it was' }
+    const syntax = spawnSync(process.execPath, ['--check', built], { encoding: 'utf8' })
+    if (syntax.status !== 0) return { kind: 'BROKEN', text: syntax.stderr.trim().split('\n').at(-1) }
     for (const suite of mutant.suites) {
       const result = runSuite(suite)
-      if (!result.failed) continue
-      console.log(
-        `caught   ${mutant.name.padEnd(36)} by ${suite} in ${((Date.now() - startedMs) / 1000).toFixed(1)} s: ${firstFailure(result.output)}`,
-      )
-      return true
+      if (result.failed) return { kind: 'caught', text: `${seconds(startedMs)} ${suite}: ${reasonOf(result)}` }
     }
-    return false
+    return { kind: 'SURVIVED', text: mutant.suites.join(', ') }
   } finally {
+    // What was built stays mutated until the next build: it always comes before the next suite.
     writeFileSync(path, original)
+    writeFileSync(built, builtBefore)
   }
-}
-
-function firstFailure(output) {
-  return /^not ok \d+ - (.*)$/m.exec(output)?.[1] ?? 'timeout'
 }
 
 /** A mutant may not type-check (a value left unused): only what is emitted counts. */
 function build() {
-  spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], { cwd: copy, stdio: 'ignore' })
+  const arguments_ = ['node_modules/typescript/bin/tsc', '-p', '.', '--noCheck', '--incremental', 'false']
+  const options = ['--tsBuildInfoFile', 'null', '--declaration', 'false', '--sourceMap', 'false']
+  spawnSync(process.execPath, [...arguments_, ...options], { cwd: copy, stdio: 'ignore' })
 }
 
-/** `suite` is a test file below dist/test, optionally followed by NAME=VALUE words for its environment. */
+/** Runs a row's suite in one process, so that a timeout leaves nothing behind. */
 function runSuite(suite) {
   const [file, ...variables] = suite.split(' ')
   const environment = {
@@ -114,12 +130,24 @@ function runSuite(suite) {
     MILLRACE_BUDGET_MS: '20000',
     ...Object.fromEntries(variables.map((variable) => variable.split('='))),
   }
-  const result = spawnSync(process.execPath, ['--test', '--test-reporter=tap', join('dist/test', file)], {
+  const result = spawnSync(process.execPath, ['--test-force-exit', '--test-reporter=tap', join('dist/test', file)], {
     cwd: copy,
     env: environment,
     encoding: 'utf8',
     timeout: SUITE_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
     maxBuffer: 1 << 28,
   })
-  return { failed: result.status !== 0, output: `${result.stdout}${result.stderr}` }
+  const isLate = result.signal === 'SIGKILL'
+  return { failed: result.status !== 0, isLate, output: `${result.stdout}${result.stderr}` }
+}
+
+/** The innermost test that failed, as its author named it. */
+function reasonOf(result) {
+  if (result.isLate) return `no end within ${SUITE_TIMEOUT_MS / 1000} s`
+  return /^\s*not ok \d+ - (.*)$/m.exec(result.output)?.[1] ?? result.output.trim().split('\n').at(-1) ?? ''
+}
+
+function seconds(sinceMs) {
+  return `${((Date.now() - sinceMs) / 1000).toFixed(1)} s`
 }

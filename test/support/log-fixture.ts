@@ -18,14 +18,23 @@ export const TOPIC = '0123456789abcdef0123456789abcdef' as TopicId
 export const DATA_DIR = '/data'
 
 export class ManualClock implements Clock {
+  /** Wall time; both clocks move with it. */
   ms = 1_700_000_000_000
+  /** Far from the wall clock, as on a real machine: a deadline made with the wrong one never comes. */
+  #monotonicBehindMs = 1_699_999_000_000
 
   nowMs(): number {
     return this.ms
   }
 
   monotonicMs(): number {
-    return this.ms
+    return this.ms - this.#monotonicBehindMs
+  }
+
+  /** Sets the wall clock back or forth by `ms`; the monotonic one stands. */
+  jump(ms: number): void {
+    this.ms += ms
+    this.#monotonicBehindMs += ms
   }
 }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import '../../../src/base/node/native-crc32c.ts'
+import { SeededPrng } from '../../../src/base/prng.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { writeCheckpoint } from '../../../src/log/checkpoint-file.ts'
 import { CommitJournal } from '../../../src/log/commit-journal.ts'
@@ -51,6 +52,11 @@ function acknowledge(end: number): void {
   synced.write()
 }
 
+function acknowledgeAgain(end: number): void {
+  files.remove('/d/state/1-0.synced')
+  acknowledge(end)
+}
+
 function recover(previousRun: 'process-died' | 'machine-died' | 'clean' = 'process-died') {
   writeIfMissing()
   const recovery = recoverDataDir(files, { dataDir: '/d', incarnation: 2, previousRun })
@@ -98,6 +104,22 @@ test('an end below what was acknowledged is damage, and nothing is touched', () 
   assert.equal(recovery.results.length, 1)
   const again = recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'clean' })
   assert.notEqual(again.results[0]!.recovered!.damaged, null, 'the next start judges it the same')
+})
+
+test('a batch whose checksum does not fit is never believed: cut past the acknowledged end, damage below it', () => {
+  fill(0, 6)
+  acknowledge(4)
+  // Its header says everything that is right; one bit of its last record does not.
+  files.damage(`${FOLDER}/${segmentFileName(0, '.log')}`, 3 * BATCH - 10, new Uint8Array([0xff]))
+  const saved = files.clone()
+  const { recovered, result } = recover()
+  assert.deepEqual([recovered.damaged, recovered.logEndOffset, result.cutBytes], [null, 4, BATCH])
+  files = saved
+  acknowledgeAgain(6)
+  assert.match(
+    recover().recovered.damaged!,
+    /records up to 6 were acknowledged: the checksum of the batch does not fit/,
+  )
 })
 
 test('sound batches behind a bad one: damage after a kill, set aside and cut after a power cut', () => {
@@ -178,6 +200,23 @@ test('a journal brings back what only it holds, folder and all', () => {
   acknowledge(6)
   const { recovered, recovery } = recover('machine-died')
   assert.deepEqual([recovered.damaged, recovered.logEndOffset, recovery.journals.entries], [null, 6, 3])
+})
+
+test('what a journal brings back is durable before the journal goes, for a partition that is damaged, too', () => {
+  files.syncFolder('/')
+  fill(0, 2)
+  const journal = newJournal()
+  for (const offset of [2, 4]) journalBatch(journal, offset)
+  journal.writeStaged()
+  acknowledge(8)
+  assert.match(
+    recover('machine-died').recovered.damaged!,
+    /the log ends at offset 6 .* records up to 8 were acknowledged/,
+  )
+  assert.deepEqual(files.list('/d/state'), ['2.recovered'])
+  const cut = files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' })
+  const kept = cut.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`).subarray(BATCH)
+  assert.deepEqual(kept, new Uint8Array(Buffer.concat([batchAt(2), batchAt(4)])))
 })
 
 test('what was truncated does not come back over what was written since', () => {

@@ -9,12 +9,12 @@ import { DiskAgent } from '../../../src/worker/disk-agent.ts'
 import { DiskProxy } from '../../../src/worker/disk-proxy.ts'
 import { ManualClock } from '../../support/log-fixture.ts'
 
-function setUp(readsInFlightMax = 64) {
+function setUp({ readsInFlightMax = 64, diskReplyRingBytes = 16_384 } = {}) {
   const files = new FaultyFileSystem(new MemoryFileSystem())
   const fd = files.open('/file', 'create')
   files.write(fd, [new Uint8Array(100).fill(5)], 0)
   const channel = createShardChannel({
-    ...{ requestRingBytes: 4096, replyRingBytes: 4096, diskRequestRingBytes: 16_384, diskReplyRingBytes: 16_384 },
+    ...{ requestRingBytes: 4096, replyRingBytes: 4096, diskRequestRingBytes: 16_384, diskReplyRingBytes },
     ...{ pageBytes: 64, pageCount: 64, doorbell: createSignals() },
   })
   const events: string[] = []
@@ -73,7 +73,7 @@ test('a read past the end answers fewer bytes, one that fails its code', () => {
 })
 
 test('reads in flight are bounded', () => {
-  const { read, run } = setUp(2)
+  const { read, run } = setUp({ readsInFlightMax: 2 })
   assert.deepEqual([read(0), read(1), read(2)], [true, true, false])
   run()
   assert.ok(read(2))
@@ -86,4 +86,21 @@ test('it stops when it is told to and nothing is left', () => {
   run()
   assert.deepEqual(events, ['sync'])
   assert.ok(agent.isDone)
+})
+
+test('nobody reads its answers: it waits before the device is asked, and every answer comes once', () => {
+  const { proxy, agent, events, sync, fd } = setUp({ diskReplyRingBytes: 1024 })
+  for (let count = 0; count < 100; count++) sync([fd])
+  const workUndrained = () => {
+    proxy.publish()
+    for (let turn = 0; turn < 200; turn++) agent.doWork()
+  }
+  workUndrained()
+  proxy.drain()
+  assert.ok(events.length > 0 && events.length < 100, `${events.length} answers fit the ring`)
+  for (let round = 0; round < 50 && events.length < 100; round++) {
+    workUndrained()
+    proxy.drain()
+  }
+  assert.deepEqual(events, new Array<string>(100).fill('sync'))
 })

@@ -1,0 +1,121 @@
+/** One connection over a socket that is played by hand: who frees a message's memory and when, and what is lent. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Connection, type ConnectionPool, type Outgoing } from '../../../src/broker/connection.ts'
+import type { EngineSocket, SendAnswer } from '../../../src/broker/listeners/web-socket-engine.ts'
+import { credit, decodeFrame } from '../../../src/protocol/index.ts'
+
+const WINDOW_BYTES = 1_000
+
+class PlayedSocket implements EngineSocket<Connection> {
+  readonly remoteAddress = '127.0.0.1'
+  isOpen = true
+  bufferedBytes = 0
+  answer: SendAnswer = 'kept'
+  readonly sent: Uint8Array[] = []
+  readonly written: (() => void)[] = []
+  readonly context: Connection
+
+  constructor(context: Connection) {
+    this.context = context
+  }
+
+  send(fragments: readonly Uint8Array[], onWritten: () => void): SendAnswer {
+    this.sent.push(new Uint8Array(Buffer.concat(fragments)))
+    if (this.answer === 'kept') this.written.push(onWritten)
+    return this.answer
+  }
+
+  cork(work: () => void): void {
+    work()
+  }
+
+  close(): void {
+    this.isOpen = false
+  }
+}
+
+function open() {
+  const pool: ConnectionPool = {
+    ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, receiveBytesMax: 10 * WINDOW_BYTES },
+    ...{ connectionSendBytesMax: 100, windowBytes: WINDOW_BYTES, markDirty: () => {}, markStarved: () => {} },
+  }
+  const connection = new Connection(pool, undefined)
+  const socket = new PlayedSocket(connection)
+  connection.socket = socket
+  connection.isReady = true
+  connection.beginCredit()
+  return { pool, connection, socket }
+}
+
+/** A message that counts how it ended. */
+function message(): Outgoing & { ends: string[] } {
+  const ends: string[] = []
+  return { fragments: [new Uint8Array(8)], onDone: () => ends.push('done'), onNoRoom: () => ends.push('no room'), ends }
+}
+
+describe('what becomes of a message', () => {
+  test('memory that the engine keeps is freed by its word alone, once', () => {
+    const { connection, socket } = open()
+    const one = message()
+    connection.sendOutgoing(one)
+    connection.flush()
+    assert.deepEqual(one.ends, [], 'the socket has not written it yet')
+    socket.written[0]!()
+    assert.deepEqual(one.ends, ['done'])
+    connection.onClosed()
+    assert.deepEqual(one.ends, ['done'])
+  })
+
+  test('memory that the engine copied, or that a closed socket never takes, is freed at once, once', () => {
+    const answers: readonly SendAnswer[] = ['copied', 'closed']
+    for (const answer of answers) {
+      const { connection, socket } = open()
+      socket.answer = answer
+      const one = message()
+      connection.sendOutgoing(one)
+      connection.flush()
+      assert.deepEqual(one.ends, ['done'], answer)
+    }
+  })
+
+  test('what waits when the connection ends, and what comes after, is freed', () => {
+    const { connection } = open()
+    const waiting = message()
+    const late = message()
+    connection.sendOutgoing(waiting)
+    connection.onClosed()
+    connection.sendOutgoing(late)
+    assert.deepEqual([waiting.ends, late.ends], [['done'], ['done']])
+  })
+
+  test('a reader that stalls: what can be read again is dropped, the rest leaves in order', () => {
+    const { connection, socket } = open()
+    const dropped = message()
+    socket.bufferedBytes = 101
+    connection.sendOutgoing(dropped)
+    connection.send(new Uint8Array([9]))
+    connection.flush()
+    assert.deepEqual(dropped.ends, ['no room'])
+    assert.deepEqual(socket.sent, [new Uint8Array([9])])
+  })
+})
+
+describe('credit', () => {
+  test('follows what is completed, in steps; what is not lent may not be sent', () => {
+    const { pool, connection, socket } = open()
+    assert.equal(connection.receive(WINDOW_BYTES), true)
+    assert.equal(connection.receive(1), false, 'nothing is completed yet')
+    connection.complete(WINDOW_BYTES / 4 - 1)
+    connection.flush()
+    assert.equal(socket.sent.length, 0, 'no message for a few bytes')
+    connection.complete(1)
+    connection.flush()
+    const decoded = decodeFrame(socket.sent[0]!)
+    assert.ok(decoded.kind === 'frame')
+    assert.equal(decoded.frame.api, credit.api)
+    assert.deepEqual(credit.decode(decoded.frame.header), { grantedBytes: WINDOW_BYTES + WINDOW_BYTES / 4 })
+    connection.onClosed()
+    assert.equal(pool.pendingReceiveBytes, 0, 'what a dead connection had under way is given back')
+  })
+})

@@ -1,0 +1,152 @@
+/** The pages of a fetch over two shards that are played by hand: each comes back once, however the fetch ends. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Connection, type ConnectionPool } from '../../../../src/broker/connection.ts'
+import type { Gateway } from '../../../../src/broker/gateway.ts'
+import { fetchHandler } from '../../../../src/broker/handlers/01-fetch.ts'
+import type { Call } from '../../../../src/broker/handlers/handler.ts'
+import type { EngineSocket } from '../../../../src/broker/listeners/web-socket-engine.ts'
+import type { FetchWaiter, ShardLink } from '../../../../src/broker/shard-link.ts'
+import type { TopicId } from '../../../../src/model/ids.ts'
+import type { FetchRequest } from '../../../../src/protocol/index.ts'
+import * as M from '../../../../src/ring/messages.ts'
+import type { RingReader } from '../../../../src/ring/ring-reader.ts'
+
+const PAGE_BYTES = 64
+const TOPIC = 'a'.repeat(32) as TopicId
+
+/** A shard's link: keeps the waiter, lends pages in its replies, counts what comes back. */
+class PlayedLink {
+  state = 'serving'
+  reason = null
+  readonly lent: number[] = []
+  readonly cancelled: number[] = []
+  readonly shard: number
+  #waiter: FetchWaiter | undefined
+  #tag = 0
+
+  constructor(shard: number) {
+    this.shard = shard
+  }
+
+  readonly side = {
+    pages: {
+      view: (_page: number, from: number, to: number) => new Uint8Array(to - from).fill(this.shard),
+      release: (page: number) => {
+        const at = this.lent.indexOf(page)
+        assert.notEqual(at, -1, `page ${page} is given back though it is not lent`)
+        this.lent.splice(at, 1)
+      },
+    },
+  }
+
+  fetch(_request: unknown, waiter: FetchWaiter, tag: number): number {
+    this.#waiter = waiter
+    this.#tag = tag
+    return 100 + this.shard
+  }
+
+  cancel(requestId: number): void {
+    this.cancelled.push(requestId)
+  }
+
+  finish(): void {}
+
+  /** Answers with one partition of one page. */
+  reply(page: number): void {
+    this.lent.push(page)
+    const bytes = M.FETCH_REPLY_PARTITIONS_AT + M.FETCH_REPLY_PARTITION_BYTES + M.FRAGMENT_BYTES
+    const view = new DataView(new ArrayBuffer(bytes))
+    const partAt = M.FETCH_REPLY_PARTITIONS_AT
+    view.setUint32(M.FETCH_REPLY_PARTITION_COUNT_AT, 1, true)
+    view.setUint32(partAt + M.FETCH_REPLY_PARTITION_REF_AT, this.shard, true)
+    view.setUint32(partAt + M.FETCH_REPLY_PARTITION_FRAGMENTS_AT, 1, true)
+    view.setUint32(partAt + M.FETCH_REPLY_PARTITION_BATCH_BYTES_AT, PAGE_BYTES, true)
+    const fragmentAt = partAt + M.FETCH_REPLY_PARTITION_BYTES
+    view.setUint32(fragmentAt + M.FRAGMENT_PAGE_AT, page, true)
+    view.setUint32(fragmentAt + M.FRAGMENT_TO_AT, PAGE_BYTES, true)
+    this.#waiter!.onFetched(this as unknown as ShardLink, this.#tag, { view, at: 0 } as RingReader)
+  }
+}
+
+function open() {
+  const links = [new PlayedLink(0), new PlayedLink(1)]
+  const pool: ConnectionPool = {
+    ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, receiveBytesMax: 1e9 },
+    ...{ connectionSendBytesMax: 100, windowBytes: 1e6, markDirty: () => {}, markStarved: () => {} },
+  }
+  const connection = new Connection(pool, undefined)
+  const sends: { bytes: number; onWritten: () => void }[] = []
+  const socket = {
+    ...{ bufferedBytes: 0, isOpen: true, context: connection, remoteAddress: '' },
+    cork: (work: () => void) => work(),
+    send(fragments: readonly Uint8Array[], onWritten: () => void) {
+      sends.push({ bytes: fragments.reduce((sum, { length }) => sum + length, 0), onWritten })
+      return 'kept' as const
+    },
+    close: () => {},
+  }
+  connection.socket = socket as EngineSocket<Connection>
+  const partitions = links.map(({ shard }) => ({ ref: shard, shard, state: 'serving', reason: null }))
+  const gateway = {
+    router: { byId: () => ({ partitions }) },
+    links,
+    pool: { sendBytesMax: 1e9, pendingSendBytes: 0 },
+    clock: { nowMs: () => 0, monotonicMs: () => 0 },
+    metrics: { observeFetchedBytes() {}, observeRequest() {} },
+  }
+  const part = (partition: number) => ({ topicId: TOPIC, partition, leaderEpoch: -1, fetchOffset: 0, maxBytes: 1000 })
+  const request: FetchRequest = { waitMs: 500, minBytes: 1000, maxBytes: 1000, isolation: 0, parts: [part(0), part(1)] }
+  const start = () =>
+    fetchHandler.start({
+      ...{ gateway: gateway as unknown as Gateway, connection, correlationId: 1 },
+      ...{ request, body: new Uint8Array(0), frameBytes: 10 },
+    } as Call<never>)
+  return { links: links as [PlayedLink, PlayedLink], connection, sends, socket, start }
+}
+
+describe('the pages of a fetch', () => {
+  test('are given back when the socket has written the reply, and not before', () => {
+    const { links, connection, sends, start } = open()
+    start()
+    links[0].reply(7)
+    links[1].reply(8)
+    connection.flush()
+    assert.equal(sends.length, 1)
+    assert.ok(sends[0]!.bytes > 2 * PAGE_BYTES)
+    assert.deepEqual([links[0].lent, links[1].lent, connection.openRequests], [[7], [8], 1])
+    sends[0]!.onWritten()
+    assert.deepEqual([links[0].lent, links[1].lent, connection.openRequests], [[], [], 0])
+  })
+
+  test('come back when the connection ends between the two replies, and from a reply that comes after it', () => {
+    const { links, connection, sends, start } = open()
+    start()
+    links[0].reply(7)
+    connection.onClosed()
+    assert.deepEqual(links[0].lent, [], 'what had come')
+    assert.deepEqual([links[0].cancelled, links[1].cancelled], [[], [101]])
+    links[1].reply(8)
+    assert.deepEqual(links[1].lent, [], 'what the shard had sent before it heard of it')
+    connection.flush()
+    assert.equal(sends.length, 0)
+  })
+
+  test('come back when the reply finds no room, and the fetch is asked again when there is', () => {
+    const { links, connection, sends, socket, start } = open()
+    start()
+    links[0].reply(7)
+    links[1].reply(8)
+    socket.bufferedBytes = 101
+    connection.flush()
+    assert.deepEqual([links[0].lent, links[1].lent, sends.length], [[], [], 0])
+    socket.bufferedBytes = 0
+    connection.onDrain()
+    links[0].reply(9)
+    links[1].reply(10)
+    connection.flush()
+    assert.equal(sends.length, 1)
+    sends[0]!.onWritten()
+    assert.deepEqual([links[0].lent, links[1].lent, connection.openRequests], [[], [], 0])
+  })
+})

@@ -1,0 +1,154 @@
+/** The order of a shard's turn, where a mistake loses records without a trace: ring space, duplicates, clocks, damage. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { FileSystem } from '../../../src/io/file-system.ts'
+import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import { readCheckpoint } from '../../../src/log/checkpoint-file.ts'
+import { readSyncedEnds } from '../../../src/log/synced-ends-file.ts'
+import { ControlOperation } from '../../../src/ring/control-messages.ts'
+import { SHARD_DEFAULTS } from '../../../src/worker/shard-options.ts'
+import { DATA_DIR, makeBatch } from '../../support/log-fixture.ts'
+import { batchesOf, type ProduceAnswer, ShardFixture } from '../../support/shard-fixture.ts'
+
+const CHECKPOINT = `${DATA_DIR}/state/1-0.checkpoint`
+const HOUR_MS = 3_600_000
+
+/** Calls `before` ahead of every write to a segment. */
+function watchingWrites(files: MemoryFileSystem, before: () => void): FileSystem {
+  const logs = new Set<number>()
+  return new Proxy(files, {
+    get(target, name) {
+      const member = Reflect.get(target, name, target) as unknown
+      if (typeof member !== 'function') return member
+      return (...args: unknown[]) => {
+        if (name === 'write' && logs.has(args[0] as number)) before()
+        const result = member.apply(target, args) as unknown
+        if (name === 'open' && String(args[0]).endsWith('.log')) logs.add(result as number)
+        return result
+      }
+    },
+  }) as FileSystem
+}
+
+/** Turns of the shard alone: the disk thread is busy elsewhere. */
+function turnsWithoutDisk(shard: ShardFixture): void {
+  for (let turn = 0; turn < 5; turn++) shard.shard.doWork()
+  shard.drain()
+}
+
+describe('shard agent', () => {
+  test('the ring keeps the bytes of a produce until they are in the file', () => {
+    let shard: ShardFixture | undefined
+    let writes = 0
+    const batch = makeBatch({ valueBytes: 5_000 })
+    const files = watchingWrites(new MemoryFileSystem(), () => {
+      writes++
+      const usedBytes = shard!.gateway.requests.usedBytes()
+      assert.ok(usedBytes >= 3 * batch.length, `${usedBytes} bytes of the ring are in use during the write`)
+    })
+    shard = new ShardFixture({ files })
+    shard.open()
+    for (let count = 0; count < 3; count++) shard.sendProduce(batch)
+    shard.settle()
+    assert.equal(writes, 1, 'one vectored write a turn')
+    assert.equal(shard.gateway.requests.usedBytes(), 0)
+    const [part] = shard.fetch([{ offset: 0 }]).partitions
+    assert.equal(batchesOf(part!.bytes).length, 3)
+  })
+
+  test('a duplicate is not answered before its first sending is synced', () => {
+    const shard = new ShardFixture()
+    shard.open()
+    const first = shard.sendProduce(makeBatch({ records: 2, producerId: 9, baseSequence: 0 }))
+    turnsWithoutDisk(shard)
+    for (const acks of [-1, 1]) {
+      const again = shard.sendProduce(makeBatch({ records: 2, producerId: 9, baseSequence: 0 }), { acks })
+      turnsWithoutDisk(shard)
+      assert.equal(shard.peek(first), undefined)
+      assert.equal(shard.peek(again), undefined, `acks ${acks}: nothing is synced yet`)
+    }
+    shard.settle()
+    for (const id of [first, first + 1, first + 2]) {
+      const { error, baseOffset } = shard.answer(id) as ProduceAnswer
+      assert.deepEqual([error, baseOffset], ['NONE', 0])
+    }
+  })
+
+  test('the lower bound of what was acknowledged is written after the sync and before the answer', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(20)
+    const synced = () => {
+      const answer = readSyncedEnds(files, `${DATA_DIR}/state/1-0.synced`)
+      assert.ok(answer.kind === 'present')
+      return answer.ends.reduce((sum, { syncedEnd }) => sum + syncedEnd, 0)
+    }
+    for (const [count, before] of [
+      [1, 0],
+      [20, 1],
+    ] as const) {
+      const ids = Array.from({ length: count }, (_, partitionRef) => shard.sendProduce(makeBatch(), { partitionRef }))
+      turnsWithoutDisk(shard)
+      assert.equal(synced(), before, 'a bound that is not true yet makes sound partitions look damaged')
+      for (let turn = 0; turn < 100 && ids.some((id) => shard.peek(id) === undefined); turn++) {
+        shard.agents.turn()
+        shard.drain()
+      }
+      for (const id of ids) assert.equal((shard.peek(id) as ProduceAnswer).error, 'NONE')
+      assert.equal(synced(), before + count, 'answered: the bound says so')
+    }
+  })
+
+  test('the wall clock may jump: no deadline moves', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(2)
+    const parked = shard.sendFetch([{ ref: 1, offset: 0 }], { waitMs: 900 })
+    shard.settle()
+    const late = shard.sendProduce(makeBatch(), { timeoutMs: 700 })
+    turnsWithoutDisk(shard)
+    for (const jumpMs of [HOUR_MS, -2 * HOUR_MS]) {
+      shard.clock.jump(jumpMs)
+      turnsWithoutDisk(shard)
+      assert.equal(shard.peek(late), undefined, 'the produce has 700 ms')
+      assert.equal(shard.peek(parked), undefined, 'the fetch has 900 ms')
+    }
+    shard.clock.ms += 700
+    turnsWithoutDisk(shard)
+    assert.equal((shard.peek(late) as ProduceAnswer | undefined)?.error, 'REQUEST_TIMED_OUT')
+    shard.pass(200)
+    assert.ok(shard.peek(parked) !== undefined)
+    assert.equal(files.stat(CHECKPOINT).kind, 'absent')
+    shard.pass(SHARD_DEFAULTS.checkpointMs)
+    assert.equal(files.stat(CHECKPOINT).kind, 'file')
+  })
+
+  test('a damaged partition serves nothing, says why, writes nothing, and no checkpoint names it', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    const damaged = 'at position 7: the checksum of the batch does not fit'
+    const facts = { logStartOffset: 0, logEndOffset: 0, recoveryPoint: 0, segments: [], leaderEpochs: [] }
+    const opened = shard.open(2, {}, (partition) =>
+      partition === 0 ? { ...facts, producerSnapshotOffset: -1, damaged } : null,
+    )
+    assert.deepEqual((opened as { body: unknown }).body, { failed: [{ partitionRef: 0, reason: damaged }] })
+    const before = files.filePaths()
+    const refused = shard.produce(makeBatch())
+    assert.equal(refused.error, 'KAFKA_STORAGE_ERROR')
+    assert.match(refused.text, /the checksum of the batch does not fit/)
+    assert.equal(shard.fetch([{ offset: 0 }]).partitions[0]!.error, 'KAFKA_STORAGE_ERROR')
+    assert.equal(
+      shard.control(ControlOperation.TRIM, { partitionRef: 0, beforeOffset: 0 }).error,
+      'KAFKA_STORAGE_ERROR',
+    )
+    assert.deepEqual(files.filePaths(), before)
+    assert.equal(shard.produce(makeBatch(), { partitionRef: 1 }).error, 'NONE')
+    assert.equal(shard.control(ControlOperation.CHECKPOINT, {}).error, 'NONE')
+    const answer = readCheckpoint(files, CHECKPOINT)
+    assert.ok(answer.kind === 'present')
+    assert.deepEqual(
+      answer.checkpoint.lines.map(({ partition }) => partition),
+      [1],
+    )
+  })
+})
