@@ -1,13 +1,16 @@
 /** The order of a shard's turn, where a mistake loses records without a trace: ring space, duplicates, clocks, damage. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { SeededPrng } from '../../../src/base/prng.ts'
 import type { FileSystem } from '../../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { readCheckpoint } from '../../../src/log/checkpoint-file.ts'
+import { recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
 import { readSyncedEnds } from '../../../src/log/synced-ends-file.ts'
+import { partitionFolder } from '../../../src/model/ids.ts'
 import { ControlOperation } from '../../../src/ring/control-messages.ts'
 import { SHARD_DEFAULTS } from '../../../src/worker/shard-options.ts'
-import { DATA_DIR, makeBatch } from '../../support/log-fixture.ts'
+import { DATA_DIR, makeBatch, TOPIC } from '../../support/log-fixture.ts'
 import { batchesOf, type ProduceAnswer, ShardFixture } from '../../support/shard-fixture.ts'
 
 const CHECKPOINT = `${DATA_DIR}/state/1-0.checkpoint`
@@ -121,6 +124,40 @@ describe('shard agent', () => {
     assert.equal(files.stat(CHECKPOINT).kind, 'absent')
     shard.pass(SHARD_DEFAULTS.checkpointMs)
     assert.equal(files.stat(CHECKPOINT).kind, 'file')
+  })
+
+  test('a trim is answered when no crash can undo it', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open()
+    shard.produce(makeBatch({ records: 8 }))
+    const id = shard.sendControl(ControlOperation.TRIM, { partitionRef: 0, beforeOffset: 5 })
+    for (let turn = 0; turn < 100 && shard.peek(id) === undefined; turn++) {
+      shard.agents.turn()
+      shard.drain()
+    }
+    assert.ok(shard.peek(id) !== undefined)
+    const cut = files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' })
+    const answer = readCheckpoint(cut, CHECKPOINT)
+    assert.deepEqual(answer.kind === 'present' && answer.checkpoint.lines.map((line) => line.logStartOffset), [5])
+  })
+
+  test('a deleted partition does not come back from the journal', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(20)
+    for (let partitionRef = 0; partitionRef < 20; partitionRef++) shard.sendProduce(makeBatch(), { partitionRef })
+    shard.settle()
+    assert.equal(shard.control(ControlOperation.DELETE_PARTITION, { partitionRef: 7 }).error, 'NONE')
+    shard.settle()
+    const after = files.crash(new SeededPrng(1), { kind: 'kill' })
+    const recovery = recoverDataDir(after, { dataDir: DATA_DIR, incarnation: 2, previousRun: 'process-died' })
+    assert.ok(recovery.journals.entries > 0, 'the group went through the journal')
+    const ends = new Map(
+      recovery.results.map(({ bounds, recovered }) => [bounds.partition, recovered?.logEndOffset ?? 0]),
+    )
+    assert.deepEqual([ends.get(6), ends.get(7) ?? 0, ends.get(8)], [1, 0, 1])
+    assert.equal(after.stat(`${DATA_DIR}/${partitionFolder(TOPIC, 7)}`).kind, 'absent')
   })
 
   test('a damaged partition serves nothing, says why, writes nothing, and no checkpoint names it', () => {
