@@ -49,6 +49,11 @@ installWhatIsMissing()
 buildWhatIsStale()
 const child = spawn(process.execPath, [...command, ...rest], { stdio: 'inherit' })
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+// npm ends at a SIGTERM without passing it on: whoever started us being gone means the same.
+const starter = process.ppid
+setInterval(() => {
+  if (process.ppid !== starter) child.kill('SIGTERM')
+}, 500).unref()
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))
 
 function installWhatIsMissing() {

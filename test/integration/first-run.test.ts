@@ -27,7 +27,7 @@ function waitFor(child: ChildProcess, wanted: RegExp): Promise<string> {
     }
     child.stdout?.on('data', onData)
     child.stderr?.on('data', onData)
-    child.once('exit', (code) => {
+    child.once('close', (code) => {
       clearTimeout(timer)
       reject(new Error(`ended with ${code} before ${wanted}:\n${output}`))
     })
@@ -35,7 +35,7 @@ function waitFor(child: ChildProcess, wanted: RegExp): Promise<string> {
 }
 
 function ended(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve) => child.once('exit', (code) => resolve(code)))
+  return new Promise((resolve) => child.once('close', (code) => resolve(code)))
 }
 
 before(() => {
