@@ -2,7 +2,8 @@
  * dumpSegment: what lies in a segment file, as JSON lines: `millrace dump SEGMENT`.
  *
  * One line a batch (`"type":"batch"`), then its records (`"record"`) or marker (`"marker"`); damage is a line of its own (`"damage"`)
- * that says where and what, and where the next sound batch was found; an end that nothing follows is a `"tail"`.
+ * that says where and what, and where the next sound batch was found; an end that nothing follows is a `"tail"`,
+ * unless it is a whole batch by its own length: that is damage too.
  * Keys, values and header values are text, or {"base64": …} when they are not UTF-8.
  *
  * Thread   a process of its own; reads the file once, never writes
@@ -86,6 +87,12 @@ class SegmentDump {
         continue
       }
       const next = this.#findBatch(at + 1)
+      if (next === undefined && this.#isWhole(at)) {
+        this.#damages++
+        this.#line({ type: 'damage', filePosition: at, ...fault, nextBatchAt: null, bytes: this.#fileBytes - at })
+        at = this.#fileBytes
+        break
+      }
       if (next === undefined) {
         this.#dumpTail(at, fault)
         break
@@ -202,6 +209,14 @@ class SegmentDump {
     if (bytes >= BATCH_PREFIX_BYTES && this.#isZero(at))
       this.#line({ type: 'tail', filePosition: at, bytes, text: 'zeros to the end: never written' })
     else this.#line({ type: 'tail', filePosition: at, bytes, ...fault })
+  }
+
+  /** A batch of the current format, all of whose declared bytes are there: what is wrong with it is no torn write's work. */
+  #isWhole(at: number): boolean {
+    const bytes = this.#load(at, BATCH_HEADER_BYTES)
+    if (bytes.length < BATCH_HEADER_BYTES || bytes[MAGIC_AT] !== MAGIC) return false
+    const total = batchBytesAt(bytes, 0, BATCH_PREFIX_BYTES)
+    return total >= BATCH_HEADER_BYTES && total <= this.#fileBytes - at
   }
 
   #isZero(from: number): boolean {

@@ -90,6 +90,14 @@ test('a destroyed length does not hide what follows', () => {
   assert.equal(summary.batches, 2)
 })
 
+test('a last batch that is whole and wrong is damage, not a tail', () => {
+  const one = batchOf({ baseOffset: 0, values: ['a', 'b'] }).slice()
+  one[one.length - 3]! ^= 0x10
+  const { summary, lines } = dump([one])
+  assert.deepEqual(summary, { batches: 0, records: 0, damages: 1, tailBytes: 0 })
+  assert.equal(lines.at(-1)!.type, 'damage')
+})
+
 test('a torn tail at any byte is a tail, not damage', () => {
   for (let bytes = 1; bytes < three[2].length; bytes++) {
     const { lines, summary } = dump([three[0], three[1], three[2].subarray(0, bytes)])
