@@ -11,8 +11,9 @@
  *                          a text of which a path must contain one, besides MILLRACE_SHIM_PATH
  *   MILLRACE_SHIM_LOG      a file; every fdatasync and fsync of a matching path made while the trigger exists, and every call
  *                          that fails, is appended to it: `call result path`
- *   MILLRACE_SHIM_RATE     bytes a second that the device behind the matching paths takes; 0 or nothing = as it is. Nothing
- *                          fails then: fdatasync and fsync last until the device has taken all that was written before, and
+ *   MILLRACE_SHIM_RATE     bytes a second that the device behind the matching paths takes, while the trigger exists; 0 or
+ *                          nothing = as it is. Nothing fails then: fdatasync and fsync last until the device has taken all that
+ *                          was written before, and
  *   MILLRACE_SHIM_DIRTY    writes wait while the device is more than so many bytes behind (default 16 MiB), as the kernel's do
  *
  * A failing call does nothing. The path of a descriptor is asked of /proc at each call, so that descriptors shared between
@@ -144,7 +145,8 @@ static void wait_for_device(int fd, long long bytes, long long behind_bytes) {
   if (rate <= 0) return;
   int saved = errno;
   char path[PATH_MAX];
-  if (path_of(fd, path, sizeof path) && path_matches(path)) {
+  int is_named = 0;
+  if (path_of(fd, path, sizeof path) && path_matches(path) && is_triggered(path, &is_named) && is_named) {
     pthread_mutex_lock(&device_lock);
     long long now = now_ns();
     if (device_free_ns < now) device_free_ns = now;

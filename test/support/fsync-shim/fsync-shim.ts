@@ -32,6 +32,8 @@ export interface ShimThrottle {
   readonly bytesPerSecond: number
   /** Bytes that may wait for the device before writes wait too; default 16 MiB. */
   readonly dirtyBytesMax?: number
+  /** Slow only while this file exists. */
+  readonly trigger?: string
 }
 
 export type FsyncShim =
@@ -83,6 +85,7 @@ function envOf(library: string, fault: ShimFault): Record<string, string> {
 function slowEnvOf(library: string, throttle: ShimThrottle): Record<string, string> {
   const env: Record<string, string> = { LD_PRELOAD: library, MILLRACE_SHIM_PATH: throttle.path }
   env.MILLRACE_SHIM_RATE = String(throttle.bytesPerSecond)
+  if (throttle.trigger !== undefined) env.MILLRACE_SHIM_TRIGGER = throttle.trigger
   if (throttle.dirtyBytesMax !== undefined) env.MILLRACE_SHIM_DIRTY = String(throttle.dirtyBytesMax)
   return env
 }
