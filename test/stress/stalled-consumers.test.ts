@@ -1,0 +1,120 @@
+/**
+ * A thousand consumers of a hot topic that stop reading their sockets: the broker's memory grows by at most RSS_GROWTH_MIB_MAX,
+ * and consumers that read see their records hardly later than before.
+ *
+ *   npm run test:stress -- --only stalled-consumers [--seconds 60]
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Client, connect } from '../../src/client/index.ts'
+import type { TopicId } from '../../src/model/ids.ts'
+import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
+import { budgetMs } from '../support/budget.ts'
+import { StalledReader } from '../support/stalled-reader.ts'
+import { sleep } from '../support/until.ts'
+
+const TOPIC = 'hot'
+const PARTITIONS = 2
+const STALLED = 1_000
+const FETCHES = 8
+const FETCH_BYTES_MAX = 1024 * 1024
+const CONNECTS_AT_ONCE = 50
+const FILL_BYTES = 32 * 1024 * 1024
+const RECORD_BYTES = 1024
+const RATE_PER_SECOND = 200
+const RSS_GROWTH_MIB_MAX = 128
+const P99_FACTOR_MAX = 2
+/** A machine that does other things as well has tails of its own. */
+const P99_SLACK_MS = 10
+
+/** send() to for await, at a steady rate; answers the sorted latencies, ms. */
+async function latencies(client: Client, durationMs: number): Promise<number[]> {
+  const stop = new AbortController()
+  const sentAtMs = new Map<string, number>()
+  const seen: number[] = []
+  const consumer = client.consume(TOPIC, { from: 'end', signal: stop.signal })
+  await consumer.start()
+  const reading = (async () => {
+    const decoder = new TextDecoder()
+    for await (const record of consumer) {
+      const key = decoder.decode(record.key ?? new Uint8Array(0))
+      const sentMs = sentAtMs.get(key)
+      if (sentMs !== undefined) seen.push(performance.now() - sentMs)
+    }
+  })().catch(() => {})
+  const producer = client.producer(TOPIC)
+  await producer.ready()
+  const startedMs = performance.now()
+  const count = Math.ceil((durationMs / 1000) * RATE_PER_SECOND)
+  for (let index = 0; index < count; index++) {
+    const dueMs = startedMs + (index * 1000) / RATE_PER_SECOND
+    if (dueMs > performance.now()) await sleep(dueMs - performance.now())
+    const key = `${startedMs}:${index}`
+    sentAtMs.set(key, performance.now())
+    producer.enqueue({ key, value: 'x'.repeat(100) })
+  }
+  await producer.close()
+  await sleep(300)
+  stop.abort()
+  await reading
+  assert.equal(seen.length, count, 'the healthy consumer has seen every record')
+  return seen.sort((left, right) => left - right)
+}
+
+function percentile(sorted: readonly number[], part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]!
+}
+
+async function fill(client: Client): Promise<void> {
+  const producer = client.producer(TOPIC)
+  await producer.ready()
+  const value = 'x'.repeat(RECORD_BYTES)
+  for (let index = 0; index * RECORD_BYTES < FILL_BYTES; index++)
+    while (!producer.enqueue({ value, partition: index % PARTITIONS })) await producer.ready()
+  await producer.close()
+}
+
+async function openStalled(url: string, topicId: TopicId): Promise<StalledReader[]> {
+  const readers: StalledReader[] = []
+  const options = { url, topicId, partitions: PARTITIONS, fetches: FETCHES, fetchBytesMax: FETCH_BYTES_MAX }
+  while (readers.length < STALLED)
+    readers.push(...(await Promise.all(Array.from({ length: CONNECTS_AT_ONCE }, () => StalledReader.open(options)))))
+  return readers
+}
+
+test('consumers that stop reading cost the others nothing', { timeout: 600_000 }, async () => {
+  const measureMs = Math.min(20_000, Math.max(2_000, budgetMs(8_000) / 3))
+  const dataDir = makeDataDir()
+  const broker = await BrokerProcess.start({ dataDir, args: ['--shards', '1'] })
+  const client = await connect(broker.url)
+  let readers: StalledReader[] = []
+  try {
+    const { topicId } = await client.admin.topics.create(TOPIC, { partitions: PARTITIONS })
+    await fill(client)
+    await latencies(client, 1_000)
+    const before = await latencies(client, measureMs)
+    const beforeMib = broker.rssMib()
+    readers = await openStalled(broker.url, topicId as TopicId)
+    await sleep(1_000)
+    const stalledMib = broker.rssMib()
+    const after = await latencies(client, measureMs)
+    const peakMib = Math.max(stalledMib, broker.rssMib())
+    const [p50Before, p50After] = [percentile(before, 0.5), percentile(after, 0.5)]
+    const [p99Before, p99After] = [percentile(before, 0.99), percentile(after, 0.99)]
+    console.log(
+      `stalled consumers: reached ${readers.length}, broker RSS ${beforeMib.toFixed(0)} -> ${peakMib.toFixed(0)} MiB; healthy ` +
+        `p50 ${p50Before.toFixed(2)} -> ${p50After.toFixed(2)} ms, p99 ${p99Before.toFixed(2)} -> ${p99After.toFixed(2)} ms`,
+    )
+    assert.ok(peakMib - beforeMib <= RSS_GROWTH_MIB_MAX, `RSS grew from ${beforeMib} to ${peakMib} MiB`)
+    assert.ok(p99After <= P99_FACTOR_MAX * p99Before + P99_SLACK_MS, `p99 ${p99Before} -> ${p99After} ms`)
+    // Who reads again gets all that was asked for.
+    const reader = readers[0]!
+    assert.ok(reader.isOpen)
+    assert.equal(await reader.resume(500), FETCHES)
+  } finally {
+    for (const reader of readers) reader.close()
+    await broker.kill()
+    await client.close({ signal: AbortSignal.timeout(2_000) }).catch(() => {})
+    removeDataDir(dataDir)
+  }
+})
