@@ -6,8 +6,9 @@
  * Invariants  C1 receivedBytes <= grantedBytes, else the connection is closed (CREDIT_EXCEEDED)
  *             C2 of onDone and onNoRoom exactly one is called for each message, exactly once: pages are given back there
  *             C3 replies leave in the order in which they were given to send()
- * Limits      CONNECTION_REQUESTS_MAX open requests; sendBytesMax unread bytes before fetches wait, and a fetch reply that comes then
- *             is dropped and read again when the client has caught up, so that a stalled reader holds no pages
+ * Limits      CONNECTION_REQUESTS_MAX open requests; unreadBytesMax before fetches wait, and a fetch reply that comes then is
+ *             dropped and read again when the client has caught up, so that a stalled reader holds no pages. While the
+ *             pool is pressed, nobody gets more before it has read what it got
  * Credit      the grant follows completedBytes: bytes count as completed when a shard's ring has taken them (or the request needed
  *             none), so acks=none gives credit back too, and a full ring withholds it
  */
@@ -36,6 +37,8 @@ export interface ConnectionPool {
   pendingReceiveBytes: number
   pendingSendBytes: number
   readonly receiveBytesMax: number
+  /** All clients together leave so much unread that nobody gets more before it has read what it got. */
+  readonly isSendPressed: boolean
   readonly connectionSendBytesMax: number
   /** The first credit, and how far the grant runs ahead. */
   readonly windowBytes: number
@@ -137,7 +140,12 @@ export class Connection {
   }
 
   get hasRoom(): boolean {
-    return this.#held.length === 0 && this.bufferedBytes <= this.#pool.connectionSendBytesMax
+    return this.#held.length === 0 && this.bufferedBytes <= this.#unreadBytesMax
+  }
+
+  /** Bytes this client may leave unread and still be sent records. */
+  get #unreadBytesMax(): number {
+    return this.#pool.isSendPressed ? 0 : this.#pool.connectionSendBytesMax
   }
 
   get bufferedBytes(): number {
@@ -163,18 +171,19 @@ export class Connection {
   }
 
   #sendNow(socket: EngineSocket<Connection>, outgoing: Outgoing): void {
-    if (outgoing.onNoRoom !== undefined && socket.bufferedBytes > this.#pool.connectionSendBytesMax) {
+    if (outgoing.onNoRoom !== undefined && socket.bufferedBytes > this.#unreadBytesMax) {
       outgoing.onNoRoom()
       return
     }
     const answer = socket.send(outgoing.fragments, outgoing.onDone ?? nothing)
+    this.#countBuffered()
     if (answer !== 'kept') outgoing.onDone?.()
   }
 
   /** The engine says that something has left. */
   onDrain(): void {
     this.#countBuffered()
-    if (this.#held.length === 0 || this.bufferedBytes > this.#pool.connectionSendBytesMax / 2) return
+    if (this.#held.length === 0 || this.bufferedBytes > this.#unreadBytesMax / 2) return
     const held = this.#held
     this.#held = []
     for (const fetch of held) fetch.start()

@@ -46,6 +46,8 @@ const DRAIN_BYTES = 256 * 1024
 const DRAIN_MS = 1
 const SWEEP_MS = 1_000
 const STATS_MS = 5_000
+/** Part of limits.sendBytes from which on the pool is pressed: what is on its way then, and what the engine allocates ahead, is the rest. */
+const SEND_PRESSURE = 1 / 4
 /** Above a connection's window there is one reply of any size, and what a turn adds to it. */
 const SEND_BUFFER_SLACK_BYTES = 256 * 1024 * 1024
 
@@ -75,17 +77,17 @@ class Pool implements ConnectionPool {
   pendingReceiveBytes = 0
   pendingSendBytes = 0
   readonly receiveBytesMax: number
-  readonly sendBytesMax: number
   readonly connectionSendBytesMax: number
   readonly windowBytes: number
   readonly all = new Set<Connection>()
   dirty: Connection[] = []
   starved: Connection[] = []
+  readonly #sendPressureBytes: number
   readonly #onDirty: () => void
 
   constructor(limits: BrokerConfig['limits'], onDirty: () => void) {
     this.receiveBytesMax = limits.receiveBytes
-    this.sendBytesMax = limits.sendBytes
+    this.#sendPressureBytes = limits.sendBytes * SEND_PRESSURE
     this.connectionSendBytesMax = limits.connectionSendBytes
     this.windowBytes = limits.frameBytes
     this.#onDirty = onDirty
@@ -98,6 +100,10 @@ class Pool implements ConnectionPool {
 
   markStarved(connection: Connection): void {
     this.starved.push(connection)
+  }
+
+  get isSendPressed(): boolean {
+    return this.pendingSendBytes > this.#sendPressureBytes
   }
 
   /** Lends to those that wait, oldest first, as far as there is room. */

@@ -185,7 +185,7 @@ export const CONFIG_KEYS = {
     64 * MIB,
     1 * MIB,
     64 * 1024 * MIB,
-    'bytes that clients have not read yet; beyond it fetches become small',
+    'bytes that clients have not read yet; near it fetches become small and wait until their client has read what it got',
   ),
   'limits.connectionSendBytes': size(
     1 * MIB,

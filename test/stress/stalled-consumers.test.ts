@@ -22,6 +22,7 @@ const CONNECTS_AT_ONCE = 50
 const FILL_BYTES = 32 * 1024 * 1024
 const RECORD_BYTES = 1024
 const RATE_PER_SECOND = 200
+const WINDOWS = 3
 const RSS_GROWTH_MIB_MAX = 128
 const P99_FACTOR_MAX = 2
 /** A machine that does other things as well has tails of its own. */
@@ -61,8 +62,20 @@ async function latencies(client: Client, durationMs: number): Promise<number[]> 
   return seen.sort((left, right) => left - right)
 }
 
-function percentile(sorted: readonly number[], part: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]!
+interface Tail {
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+/** Of WINDOWS measurements the one with the lowest p99: a pause of the machine is in one of them, one of the broker's in all. */
+async function tailOf(client: Client, durationMs: number): Promise<Tail> {
+  const tails: Tail[] = []
+  for (let window = 0; window < WINDOWS; window++) {
+    const sorted = await latencies(client, durationMs / WINDOWS)
+    const at = (part: number): number => sorted[Math.floor((sorted.length - 1) * part)]!
+    tails.push({ p50Ms: at(0.5), p99Ms: at(0.99) })
+  }
+  return tails.reduce((best, tail) => (tail.p99Ms < best.p99Ms ? tail : best))
 }
 
 async function fill(client: Client): Promise<void> {
@@ -72,6 +85,10 @@ async function fill(client: Client): Promise<void> {
   for (let index = 0; index * RECORD_BYTES < FILL_BYTES; index++)
     while (!producer.enqueue({ value, partition: index % PARTITIONS })) await producer.ready()
   await producer.close()
+  // Read once, so that the pages consumers are served from are in memory before anything is measured.
+  let records = 0
+  for await (const _ of client.consume(TOPIC, { from: 'start', to: 'end' })) records++
+  assert.equal(records * RECORD_BYTES, FILL_BYTES)
 }
 
 async function openStalled(url: string, topicId: TopicId): Promise<StalledReader[]> {
@@ -83,7 +100,7 @@ async function openStalled(url: string, topicId: TopicId): Promise<StalledReader
 }
 
 test('consumers that stop reading cost the others nothing', { timeout: 600_000 }, async () => {
-  const measureMs = Math.min(20_000, Math.max(2_000, budgetMs(8_000) / 3))
+  const measureMs = Math.min(20_000, Math.max(2_000, budgetMs(9_000) / 2))
   const dataDir = makeDataDir()
   const broker = await BrokerProcess.start({ dataDir, args: ['--shards', '1'] })
   const client = await connect(broker.url)
@@ -92,21 +109,20 @@ test('consumers that stop reading cost the others nothing', { timeout: 600_000 }
     const { topicId } = await client.admin.topics.create(TOPIC, { partitions: PARTITIONS })
     await fill(client)
     await latencies(client, 1_000)
-    const before = await latencies(client, measureMs)
+    const before = await tailOf(client, measureMs)
     const beforeMib = broker.rssMib()
     readers = await openStalled(broker.url, topicId as TopicId)
     await sleep(1_000)
     const stalledMib = broker.rssMib()
-    const after = await latencies(client, measureMs)
+    const after = await tailOf(client, measureMs)
     const peakMib = Math.max(stalledMib, broker.rssMib())
-    const [p50Before, p50After] = [percentile(before, 0.5), percentile(after, 0.5)]
-    const [p99Before, p99After] = [percentile(before, 0.99), percentile(after, 0.99)]
     console.log(
       `stalled consumers: reached ${readers.length}, broker RSS ${beforeMib.toFixed(0)} -> ${peakMib.toFixed(0)} MiB; healthy ` +
-        `p50 ${p50Before.toFixed(2)} -> ${p50After.toFixed(2)} ms, p99 ${p99Before.toFixed(2)} -> ${p99After.toFixed(2)} ms`,
+        `p50 ${before.p50Ms.toFixed(2)} -> ${after.p50Ms.toFixed(2)} ms, p99 ${before.p99Ms.toFixed(2)} -> ${after.p99Ms.toFixed(2)} ms`,
     )
     assert.ok(peakMib - beforeMib <= RSS_GROWTH_MIB_MAX, `RSS grew from ${beforeMib} to ${peakMib} MiB`)
-    assert.ok(p99After <= P99_FACTOR_MAX * p99Before + P99_SLACK_MS, `p99 ${p99Before} -> ${p99After} ms`)
+    const p99MsMax = P99_FACTOR_MAX * before.p99Ms + P99_SLACK_MS
+    assert.ok(after.p99Ms <= p99MsMax, `p99 ${before.p99Ms} -> ${after.p99Ms} ms`)
     // Who reads again gets all that was asked for.
     const reader = readers[0]!
     assert.ok(reader.isOpen)

@@ -8,7 +8,7 @@
  * Pages     a reply's fragments are views of shared pages; each is given back when the engine has copied or written it
  * Room      a fetch reaches the shards only when its connection has room; a reply that finds none is dropped, its pages given
  *           back, and read again when the client has caught up
- * Limits    bytes unread by all clients beyond limits.sendBytes: grants shrink to SMALL_GRANT_BYTES
+ * Limits    while clients leave much unread (the pool is pressed), grants shrink to SMALL_GRANT_BYTES
  * Errors    a partition's own error is its part's; the others are served
  */
 import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
@@ -89,9 +89,7 @@ class FetchCall implements FetchWaiter {
     if (connection.isClosed) return
     this.#plan()
     connection.fetches.add(this)
-    const { sendBytesMax, pendingSendBytes } = gateway.pool
-    const maxBytes =
-      pendingSendBytes > sendBytesMax / 2 ? Math.min(request.maxBytes, SMALL_GRANT_BYTES) : request.maxBytes
+    const maxBytes = gateway.pool.isSendPressed ? Math.min(request.maxBytes, SMALL_GRANT_BYTES) : request.maxBytes
     const shareCount = this.#shares.length
     const elapsedMs = gateway.clock.monotonicMs() - this.#startedMs
     // With an answer in hand (an error) nobody waits.
