@@ -35,9 +35,9 @@ class PlayedSocket implements EngineSocket<Connection> {
   }
 }
 
-function open() {
+function open(isSendPressed = false) {
   const pool: ConnectionPool = {
-    ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, receiveBytesMax: 10 * WINDOW_BYTES },
+    ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, isSendPressed, receiveBytesMax: 10 * WINDOW_BYTES },
     ...{ connectionSendBytesMax: 100, windowBytes: WINDOW_BYTES, markDirty: () => {}, markStarved: () => {} },
   }
   const connection = new Connection(pool, undefined)
@@ -98,6 +98,29 @@ describe('what becomes of a message', () => {
     connection.flush()
     assert.deepEqual(dropped.ends, ['no room'])
     assert.deepEqual(socket.sent, [new Uint8Array([9])])
+  })
+})
+
+describe('while all clients together leave much unread', () => {
+  test('who has read everything is sent more, who has not waits until it has', () => {
+    const { connection, socket } = open(true)
+    const [sent, dropped] = [message(), message()]
+    let starts = 0
+    assert.equal(connection.hasRoom, true)
+    connection.sendOutgoing(sent)
+    connection.flush()
+    assert.equal(socket.sent.length, 1)
+    socket.bufferedBytes = 1
+    assert.equal(connection.hasRoom, false)
+    connection.sendOutgoing(dropped)
+    connection.flush()
+    assert.deepEqual(dropped.ends, ['no room'])
+    connection.hold({ start: () => starts++ })
+    connection.onDrain()
+    assert.equal(starts, 0)
+    socket.bufferedBytes = 0
+    connection.onDrain()
+    assert.equal(starts, 1)
   })
 })
 

@@ -72,7 +72,7 @@ class PlayedLink {
 function open() {
   const links = [new PlayedLink(0), new PlayedLink(1)]
   const pool: ConnectionPool = {
-    ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, receiveBytesMax: 1e9 },
+    ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, isSendPressed: false, receiveBytesMax: 1e9 },
     ...{ connectionSendBytesMax: 100, windowBytes: 1e6, markDirty: () => {}, markStarved: () => {} },
   }
   const connection = new Connection(pool, undefined)
@@ -91,7 +91,7 @@ function open() {
   const gateway = {
     router: { byId: () => ({ partitions }) },
     links,
-    pool: { sendBytesMax: 1e9, pendingSendBytes: 0 },
+    pool,
     clock: { nowMs: () => 0, monotonicMs: () => 0 },
     metrics: { observeFetchedBytes() {}, observeRequest() {} },
   }
