@@ -219,9 +219,13 @@ export class FakeBroker {
       return { header: wire.produce.encodeReply({ parts: parts.map(() => ({ ...fault, ...none })) }), body: EMPTY }
     }
     if (frame.api === wire.Api.FETCH) {
-      const marks = { highWatermark: -1, lastStableOffset: -1, logStartOffset: -1, leaderEpoch: -1, batchBytes: 0 }
       const { parts } = wire.fetch.decodeRequest(frame.header)
-      const answers = parts.map((_, index) => ({ index, ...fault, ...marks }))
+      // With watermarks, as a shard tells them beside an error: a client must not go by them.
+      const answers = parts.map(({ topicId, partition }, index) => {
+        const { highWatermark = -1, logStartOffset = -1 } = this.#find(topicId, partition) ?? {}
+        const marks = { highWatermark, lastStableOffset: highWatermark, logStartOffset, leaderEpoch: -1, batchBytes: 0 }
+        return { index, ...fault, ...marks }
+      })
       return { header: wire.fetch.encodeReply({ parts: answers }), body: EMPTY }
     }
     return { header: wire.encodeErrorReply(errorNumber, fault.errorText), body: EMPTY }

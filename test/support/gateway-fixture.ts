@@ -7,6 +7,7 @@ import { nodeTimers } from '../../src/base/node/node-timers.ts'
 import { systemClock } from '../../src/base/node/system-clock.ts'
 import { Gateway } from '../../src/broker/gateway.ts'
 import { chooseEngine } from '../../src/broker/listeners/choose-engine.ts'
+import type { Timers } from '../../src/broker/timers.ts'
 import { type ConfigInput, resolveConfig } from '../../src/config/index.ts'
 import { beginIncarnation } from '../../src/coordination/cluster-identity.ts'
 import { MemoryMetadataStore } from '../../src/coordination/memory-metadata-store.ts'
@@ -40,6 +41,7 @@ export interface GatewayFixtureOptions {
   readonly settings?: Readonly<Record<string, unknown>>
   readonly pageCount?: number
   readonly requestRingBytes?: number
+  readonly timers?: Timers
 }
 
 export async function startGateway(options: GatewayFixtureOptions): Promise<GatewayFixture> {
@@ -75,7 +77,7 @@ export async function startGateway(options: GatewayFixtureOptions): Promise<Gate
     doorbell,
     engine: await chooseEngine(engine, nodeTimers),
     clock: systemClock,
-    timers: nodeTimers,
+    timers: options.timers ?? nodeTimers,
     logger: createLogger('silent'),
     metrics: new Metrics(),
     newId,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { nodeTimers } from '../../../src/base/node/node-timers.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
 import * as protocol from '../../../src/protocol/index.ts'
 import { BareClient, fakeBatch, type GatewayFixture, startGateway, until } from '../../support/gateway-fixture.ts'
@@ -122,6 +123,32 @@ for (const engine of ['uws', 'ws'] as const) {
       )
       client.close()
     }))
+
+  test(`${engine}: a produce that its shard does not answer is timed out by the monotonic clock`, async () => {
+    const sweeps: (() => void)[] = []
+    const timers = {
+      ...nodeTimers,
+      every: (periodMs: number, task: () => void) => {
+        sweeps.push(task)
+        return nodeTimers.every(periodMs, task)
+      },
+    }
+    await withGateway({ shards: 1, timers }, async (fixture) => {
+      const client = await BareClient.hello(fixture.url)
+      const topicId = await makeTopic(client, 'late', 1)
+      fixture.shards[0]!.isPaused = true
+      const { request, body } = produceTo(topicId, [[0, fakeBatch(100)]])
+      const id = client.sendFrame(protocol.produce.api, protocol.produce.encodeRequest(request), body)
+      await until(() => fixture.gateway.deadlines.size === 1, 'the deadline is kept')
+      // The wall clock is past every deadline that the monotonic one gave.
+      for (const sweep of sweeps) sweep()
+      assert.equal(fixture.gateway.deadlines.size, 1, 'it has 10 s')
+      fixture.shards[0]!.isPaused = false
+      const reply = protocol.unwrapReply(protocol.produce.decodeReply((await client.reply(id)).header))
+      assert.equal(reply.parts[0]!.errorNumber, 0)
+      client.close()
+    })
+  })
 
   test(`${engine}: credit comes back for acks=none too, and a client that exceeds it is closed`, () =>
     withGateway({ shards: 1, settings: { 'limits.frameBytes': '1MiB' } }, async (fixture) => {

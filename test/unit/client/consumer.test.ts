@@ -98,7 +98,7 @@ for (const [name, schedule] of Object.entries(SCHEDULES)) {
     }))
 }
 
-test('an offset that is gone is told, with the range; a policy moves on', () =>
+test('an offset that is gone is told, with the range; a policy moves on', { timeout: 15_000 }, () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     await using mq = await connect(broker.url)
     await fill(mq, 't', 100)
@@ -109,7 +109,8 @@ test('an offset that is gone is told, with the range; a policy moves on', () =>
     )
     const all = await values(mq.consume('t', { from: { offset: 10 }, to: 'end', onOutOfRange: 'earliest' }))
     assert.equal(all.at(-1), '99')
-  }))
+  }),
+)
 
 test('damage is told where it is, after everything before it; the position stays', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {

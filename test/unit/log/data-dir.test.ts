@@ -148,7 +148,7 @@ test('the clean marker counts once, for the start that wrote it, and is gone dur
   open(files, 13)
   write(files, '/d/clean', new TextDecoder().decode(stale))
   assert.notEqual(open(files, 14).previousRun, 'clean', 'a marker of an older start')
-  write(files, '/d/clean', 'clean 3 00000000\n')
+  write(files, '/d/clean', 'clean 4 00000000\n')
   assert.notEqual(open(files, 15).previousRun, 'clean', 'a marker that was not written by us')
 })
 

@@ -25,11 +25,11 @@ beforeEach(() => {
 })
 
 /** A batch of two records at `offset`. */
-function batchAt(offset: number, fill = offset): Uint8Array {
+function batchAt(offset: number, fill = offset, leaderEpoch = 1): Uint8Array {
   const writer = new BatchWriter()
   for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(100).fill(fill), null, 1000)
   const bytes = writer.finish().slice()
-  new BatchView().reset(bytes).stamp(offset, 1)
+  new BatchView().reset(bytes).stamp(offset, leaderEpoch)
   return bytes
 }
 
@@ -120,6 +120,19 @@ test('a batch whose checksum does not fit is never believed: cut past the acknow
     recover().recovered.damaged!,
     /records up to 6 were acknowledged: the checksum of the batch does not fit/,
   )
+})
+
+test('a sound batch in the wrong place is no part of the log: another offset, or an older epoch', () => {
+  fill(0, 4)
+  put(0, 2 * BATCH, batchAt(6))
+  acknowledge(4)
+  const saved = files.clone()
+  assert.match(recover().recovered.damaged!, /the batch begins at offset 6, not 4/)
+  files = saved
+  put(0, 2 * BATCH, batchAt(4, 4, 0))
+  const { recovered, result } = recover()
+  assert.deepEqual([recovered.damaged, recovered.logEndOffset, result.cutBytes], [null, 4, BATCH])
+  assert.match(result.notes.join(), /the leader epoch falls from 1 to 0/)
 })
 
 test('sound batches behind a bad one: damage after a kill, set aside and cut after a power cut', () => {

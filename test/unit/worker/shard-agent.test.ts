@@ -77,6 +77,25 @@ describe('shard agent', () => {
     }
   })
 
+  test('a group that is written while another syncs is not acknowledged, nor seen, with it', () => {
+    const shard = new ShardFixture()
+    shard.open()
+    const first = shard.sendProduce(makeBatch())
+    turnsWithoutDisk(shard)
+    const second = shard.sendProduce(makeBatch())
+    turnsWithoutDisk(shard)
+    shard.disk.doWork()
+    const seen = shard.sendFetch([{ offset: 0 }])
+    turnsWithoutDisk(shard)
+    assert.equal((shard.peek(first) as ProduceAnswer | undefined)?.error, 'NONE')
+    assert.equal(shard.peek(second), undefined)
+    const fetched = shard.peek(seen)
+    assert.ok(fetched?.kind === 'fetch')
+    assert.equal(fetched.partitions[0]!.highWatermark, 1)
+    assert.deepEqual(batchesOf(fetched.partitions[0]!.bytes), [[0, 1]])
+    assert.equal((shard.answer(second) as ProduceAnswer).baseOffset, 1)
+  })
+
   test('the lower bound of what was acknowledged is written after the sync and before the answer', () => {
     const files = new MemoryFileSystem()
     const shard = new ShardFixture({ files })
