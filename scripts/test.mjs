@@ -2,14 +2,15 @@
 /**
  * Runs the test suites one after the other on node:test, each with its time budget, and ends with what was skipped.
  *
- *   node scripts/test.mjs all | full | SUITE [--seed N] [--cycles N] [--images N] [--count N] [--seeds N] [--seconds N] [--from-seed N]
+ *   node scripts/test.mjs all | full | SUITE [--only FILE] [--seconds S] [--seed N] [--COUNT N]…
  *
  * Randomised suites run for a budget (MILLRACE_BUDGET_MS), print their seed and the count they reached, and never fail
- * for being slow. `full` gives them the larger sizes of docs/proofs.md. Options become environment variables.
+ * for being slow. `full` gives them the larger sizes of docs/proofs.md. A count that is asked for (a row of COUNTS) is run to
+ * its end, in the files that know it and no others. Options reach the suites as environment variables.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { existsSync, readdirSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 
 /** folder, budget per test file in `all` (ms), in `full` (ms), most files at once */
@@ -25,42 +26,47 @@ const SUITES = {
   fuzz: { budgetMs: 12_000, fullMs: 120_000, parallel: 1 },
   integration: { budgetMs: 20_000, fullMs: 120_000, parallel: 1 },
 }
-const VARIABLES = {
-  seed: 'MILLRACE_SEED',
-  seeds: 'MILLRACE_SEEDS',
-  'from-seed': 'MILLRACE_FROM_SEED',
-  cycles: 'MILLRACE_CYCLES',
-  images: 'MILLRACE_CRASH_IMAGES',
-  count: 'MILLRACE_FUZZ_COUNT',
-  seconds: 'MILLRACE_SECONDS',
-  only: 'MILLRACE_ONLY',
+/** option -> its variable */
+const VARIABLES = { seed: 'MILLRACE_SEED', 'from-seed': 'MILLRACE_FROM_SEED' }
+/** option -> its variable, and the test files that run until the count is reached */
+const COUNTS = {
+  cycles: { variable: 'MILLRACE_CYCLES', files: 'kill-9' },
+  fills: { variable: 'MILLRACE_CYCLES', files: 'disk-full' },
+  images: { variable: 'MILLRACE_CRASH_IMAGES', files: 'power-cut' },
+  corruptions: { variable: 'MILLRACE_CORRUPTIONS', files: 'corruption' },
+  frames: { variable: 'MILLRACE_FUZZ_COUNT', files: 'frame-' },
+  batches: { variable: 'MILLRACE_FUZZ_COUNT', files: 'record-batch' },
+  files: { variable: 'MILLRACE_FUZZ_FILES', files: 'log-files' },
+  seeds: { variable: 'MILLRACE_SEEDS', files: 'one-broker' },
 }
+const UNBOUNDED_MS = 24 * 3_600_000
 
 const [which = 'all', ...rest] = process.argv.slice(2)
 const environment = { ...process.env }
 let only = ''
+let asked = false
 for (let index = 0; index < rest.length; index += 2) {
   const option = rest[index].replace(/^--/, '')
-  const variable = VARIABLES[option]
-  if (variable === undefined || rest[index + 1] === undefined) {
-    console.error(
-      `unknown or incomplete option '${rest[index]}'. Known: ${Object.keys(VARIABLES)
-        .map((name) => `--${name} VALUE`)
-        .join(' ')}`,
-    )
-    process.exit(2)
-  }
-  if (option === 'only') only = rest[index + 1]
-  else environment[variable] = rest[index + 1]
+  const value = rest[index + 1]
+  if (value === undefined) usage(`'${rest[index]}' needs a value`)
+  if (option === 'only') only = value
+  else if (option === 'seconds') environment.MILLRACE_BUDGET_MS = String(Number(value) * 1000)
+  else if (VARIABLES[option] !== undefined) environment[VARIABLES[option]] = value
+  else if (COUNTS[option] !== undefined) {
+    environment[COUNTS[option].variable] = value
+    only ||= COUNTS[option].files
+    asked = true
+  } else usage(`unknown option '${rest[index]}'`)
 }
-// A count asked for by name is run to its end, whatever the time it takes.
-const asked = Object.keys(environment).some((name) =>
-  ['MILLRACE_CYCLES', 'MILLRACE_CRASH_IMAGES', 'MILLRACE_FUZZ_COUNT', 'MILLRACE_SEEDS'].includes(name),
-)
+
+function usage(fault) {
+  const options = ['only', 'seconds', ...Object.keys(VARIABLES), ...Object.keys(COUNTS)]
+  console.error(`${fault}. Known: ${options.map((name) => `--${name} VALUE`).join(' ')}`)
+  process.exit(2)
+}
 
 const names = which === 'all' || which === 'full' ? Object.keys(SUITES) : [which]
-const skips = join(mkdtempSync(join(tmpdir(), 'millrace-test-')), 'skips')
-environment.MILLRACE_SKIPS_FILE = skips
+const skips = []
 const failures = []
 const totals = { pass: 0, fail: 0, skipped: 0 }
 for (const name of names) {
@@ -73,10 +79,7 @@ for (const name of names) {
   if (files.length === 0) continue
   const startedMs = Date.now()
   const budgetMs = which === 'full' ? suite.fullMs : suite.budgetMs
-  if (environment.MILLRACE_SECONDS !== undefined)
-    environment.MILLRACE_BUDGET_MS = String(Number(environment.MILLRACE_SECONDS) * 1000)
-  else if (asked) environment.MILLRACE_BUDGET_MS = String(24 * 3_600_000)
-  else environment.MILLRACE_BUDGET_MS = process.env.MILLRACE_BUDGET_MS ?? String(budgetMs)
+  const budget = environment.MILLRACE_BUDGET_MS ?? String(asked ? UNBOUNDED_MS : budgetMs)
   const result = spawnSync(
     process.execPath,
     [
@@ -86,12 +89,16 @@ for (const name of names) {
       '--test-reporter-destination=stdout',
       ...files,
     ],
-    { env: environment, stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28, encoding: 'utf8' },
+    {
+      env: { ...environment, MILLRACE_BUDGET_MS: budget },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      maxBuffer: 1 << 28,
+      encoding: 'utf8',
+    },
   )
   report(name, result, files.length, Date.now() - startedMs)
 }
-if (existsSync(skips)) console.log(`\nskipped, visibly:\n${readFileSync(skips, 'utf8')}`)
-rmSync(skips, { force: true })
+if (skips.length > 0) console.log(`\nskipped:\n${skips.join('\n')}\n`)
 for (const failure of failures) console.log(`FAILED ${failure}`)
 console.log(`${totals.pass} passed, ${totals.fail} failed, ${totals.skipped} skipped`)
 process.exit(failures.length === 0 && totals.pass > 0 ? 0 : 1)
@@ -104,13 +111,16 @@ function report(name, result, files, tookMs) {
     skipped: count('skipped') + count('todo'),
   }
   for (const key of Object.keys(totals)) totals[key] += numbers[key]
-  // Lines that suites print on purpose (seeds, counts reached) and, on failure, everything.
+  const lines = result.stdout.split('\n')
+  skips.push(...lines.filter((line) => /^\s*﹣/.test(line)).map((line) => `  ${name}: ${line.replace(/^\s*﹣ /, '')}`))
+  // On failure everything; else what suites print on purpose: their seeds, and the counts they reached.
   if (result.status !== 0) {
     failures.push(name)
     console.log(result.stdout)
   } else {
-    for (const line of result.stdout.split('\n'))
-      if (/(^|\s)(seed|reached|rate|skipp?ed?):? /i.test(line) && !line.startsWith('ℹ')) console.log(`  ${line.trim()}`)
+    for (const line of lines)
+      if (/seed|\breached\b|\binputs,/i.test(line) && !/^\s*▶/.test(line))
+        console.log(`  ${line.replace(/^\s*ℹ /, '').trim()}`)
   }
   console.log(
     `${result.status === 0 ? 'ok  ' : 'FAIL'} ${name}: ${numbers.pass} passed, ${numbers.fail} failed, ${numbers.skipped} skipped, ${files} files, ${(tookMs / 1000).toFixed(1)} s`,
