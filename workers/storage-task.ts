@@ -10,13 +10,16 @@ import * as recovery from '../src/log/data-dir-recovery.ts'
 import { replayJournals } from '../src/log/journal-replay.ts'
 import type { PartitionRecovery } from '../src/log/log-recovery.ts'
 import { planRecovery } from '../src/log/recovery-plan.ts'
+import { giveUpReserve, keepReserve } from '../src/log/space-reserve.ts'
 
 const files = new NodeFileSystem()
 
 type DataDir = dataDirModule.DataDir
 
 export function openDataDir(options: { path: string; nodeId: number; newClusterId: string }): DataDir {
-  return dataDirModule.openDataDir(files, { ...options, probe: systemProcessProbe() })
+  const probe = systemProcessProbe()
+  if (dataDirModule.lockHolder(files, options.path, probe) === undefined) giveUpReserve(files, options.path)
+  return dataDirModule.openDataDir(files, { ...options, probe })
 }
 
 /** Up to the partitions: sets unknown folders aside, replays journals. Answers what is to be recovered. */
@@ -46,9 +49,11 @@ export function finishRecovery(task: { dataDir: DataDir; results: PartitionRecov
   const { dataDir, results } = task
   const { incarnation } = dataDir.identity
   recovery.finishRecovery(files, { dataDir: dataDir.path, incarnation, results })
+  keepReserve(files, dataDir.path)
 }
 
 export function closeDataDir(task: { dataDir: DataDir; isClean: boolean }): void {
+  keepReserve(files, task.dataDir.path)
   if (task.isClean) dataDirModule.closeDataDirCleanly(files, task.dataDir)
   // Without a marker the next start scans; only the lock goes, so that it may be a start of this very process.
   else files.remove(`${task.dataDir.path}/${dataDirModule.LOCK_FILE}`)
