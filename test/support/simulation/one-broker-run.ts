@@ -66,7 +66,7 @@ class OneBrokerRun {
   #isOver = false
   #isFinished = false
   #diesInRecovery = false
-  #deviceMsMax = 0.4
+  #deviceMsMax: number
   #phase = 'start'
   #failure: unknown
   #restarts = 0
@@ -78,6 +78,7 @@ class OneBrokerRun {
     this.#machine = new SimulatedMachine(this.#time)
     this.#plan = drawPlan(this.#time.prng)
     this.#shards = this.#plan.shards
+    this.#deviceMsMax = this.#plan.deviceMsMax
     this.#machine.onDeath = (kind) => {
       this.#reach.add(this.#broker?.gateway === undefined ? 'death within recovery' : 'death within an operation')
       this.#say(`died (${kind}) within a disk operation`)
@@ -90,6 +91,7 @@ class OneBrokerRun {
       onBug: (error) => this.#fail(error),
       isKept: (topic) => topic.fsync === 'group' || !mayLosePower,
       isOver: () => this.#isOver,
+      isHealed: () => this.#isHealed,
     }
   }
 
@@ -142,7 +144,7 @@ class OneBrokerRun {
     for (let count = 0; count < plan.consumers; count++)
       readers.push(consume(this.#context, 200 + count, pick(this.#time.prng, plan.topics)))
     const administration = this.#administrate()
-    await this.#misfortunes()
+    await Promise.all(Array.from({ length: plan.faultLanes }, () => this.#misfortunes()))
     await this.#heal()
     this.#phase = 'liveness: producers'
     await Promise.all(work)
@@ -183,7 +185,7 @@ class OneBrokerRun {
   async #heal(): Promise<void> {
     this.#isHealed = true
     Object.assign(this.#network.faults, { delayMsMin: 0.05, delayMsMax: 0.5, cutChance: 0 })
-    this.#deviceMsMax = 0.4
+    this.#deviceMsMax = this.#plan.deviceMsMax
     this.#diesInRecovery = false
     this.#machine.files.heal()
     this.#say('healed')
@@ -337,8 +339,11 @@ class OneBrokerRun {
         this.#deviceMsMax = between(prng, 5, 150)
         this.#reach.add('slow disk')
         await sleep(this.#time, between(prng, 50, 1000))
-        this.#deviceMsMax = 0.4
+        this.#deviceMsMax = this.#plan.deviceMsMax
         return
+      case 'clock-jump':
+        this.#time.wallOffsetMs += Math.floor(between(prng, -5_000_000, 5_000_000))
+        return this.#reach.add('clock jump')
       case 'restart':
         return this.#restart(broker)
       case 'shadow':

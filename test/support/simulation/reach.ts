@@ -1,7 +1,14 @@
 /** Reach: what a run got to, counted; a simulation that never tears a tail proves nothing about torn tails. */
 
 export const REACH_NAMES = [
-  ...(['kill', 'power cut', 'death within an operation', 'death within recovery', 'clean restart'] as const),
+  ...([
+    'kill',
+    'power cut',
+    'death within an operation',
+    'death within recovery',
+    'clean restart',
+    'clock jump',
+  ] as const),
   ...(['shard count changed', 'shard failed', 'fsync failure', 'disk full', 'short write', 'slow disk'] as const),
   ...(['connections cut', 'message cut', 'slow network', 'torn tail cut', 'suffix set aside'] as const),
   ...([

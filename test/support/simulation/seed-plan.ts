@@ -7,7 +7,7 @@ import type { BrokerSizes } from './simulated-broker.ts'
 
 export const FAULT_KINDS = [
   ...(['cut', 'flaky-network', 'slow-network', 'kill', 'power', 'mid-operation', 'slow-disk'] as const),
-  ...(['disk-full', 'sync-failure', 'short-write', 'restart', 'shadow'] as const),
+  ...(['disk-full', 'sync-failure', 'short-write', 'restart', 'shadow', 'clock-jump'] as const),
 ] as const
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
@@ -27,7 +27,12 @@ export interface SeedPlan {
   readonly faultEvents: number
   readonly producers: number
   readonly consumers: number
+  /** At least, and as long as there are misfortunes, but at most RECORDS_MAX. */
   readonly recordsPerProducer: number
+  /** Misfortunes that come side by side. */
+  readonly faultLanes: number
+  /** The longest a device call takes when nothing is wrong, ms. */
+  readonly deviceMsMax: number
   readonly hasChurn: boolean
 }
 
@@ -51,7 +56,9 @@ export function drawPlan(prng: Prng): SeedPlan {
     sizes: drawSizes(prng),
     topics,
     faults,
-    faultEvents: faults.length === 0 ? 0 : 1 + prng.below(6),
+    faultEvents: faults.length === 0 ? 0 : 1 + prng.below(5),
+    faultLanes: 1 + prng.below(2),
+    deviceMsMax: pick(prng, [0.4, 0.4, 5, 30]),
     producers: 1 + prng.below(3),
     consumers: 1 + prng.below(2),
     recordsPerProducer: 20 + prng.below(100),

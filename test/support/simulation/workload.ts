@@ -18,6 +18,8 @@ import type { VirtualTime } from './virtual-time.ts'
 
 /** Errors that no client may see, whatever fails beneath. */
 const NEVER = new Set(['CORRUPT_MESSAGE', 'UNKNOWN_SERVER_ERROR', 'INVALID_REQUEST', 'INVALID_RECORD', 'UNKNOWN_API'])
+/** Of one producer. */
+const RECORDS_MAX = 300
 const DECODER = new TextDecoder()
 
 export interface WorkloadContext {
@@ -30,6 +32,8 @@ export interface WorkloadContext {
   /** Whether acknowledged records of the topic must survive everything this run does. */
   readonly isKept: (topic: PlannedTopic) => boolean
   readonly isOver: () => boolean
+  /** No more misfortunes come. */
+  readonly isHealed: () => boolean
 }
 
 type Outcome = Pick<HistoryOperation, 'process' | 'type'> &
@@ -83,7 +87,7 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
   const usesSend = options.deliveryTimeoutMs! < 600_000 || prng.below(2) === 0
   const open: Promise<void>[] = []
   try {
-    for (let count = 0; count < wish.records; count++) {
+    for (let count = 0; count < wish.records || (count < RECORDS_MAX && !context.isHealed()); count++) {
       const partition = prng.below(wish.topic.partitions)
       const name = `${wish.process}.${count}`
       const value = name.padEnd(pick(prng, [10, 100, 700, 2500]), '.')
