@@ -28,6 +28,8 @@ import { churnOnce, consume, produce, readAll, sleep, trimNow, type WorkloadCont
 
 const RUN_MS_MAX = 1_200_000
 const STEPS_MAX = 2_000_000
+/** Many times what rings, network and device take together: longer means that a thread slept over its work. */
+const CALM_SEND_MS_MAX = 250
 const LOG_LINES_MAX = 400
 
 export interface SeedOutcome {
@@ -57,6 +59,7 @@ class OneBrokerRun {
   readonly #ledger = new BatchLedger()
   readonly #history: HistoryOperation[] = []
   readonly #log: string[] = []
+  readonly #leaderEpochs = new Map<string, number>()
   readonly #trimmed = new Map<string, number>()
   readonly #topicIds = new Map<string, TopicId>()
   readonly #context: WorkloadContext
@@ -92,6 +95,7 @@ class OneBrokerRun {
       isKept: (topic) => topic.fsync === 'group' || !mayLosePower,
       isOver: () => this.#isOver,
       isHealed: () => this.#isHealed,
+      sendMsMax: this.#plan.faults.length === 0 ? CALM_SEND_MS_MAX : Number.POSITIVE_INFINITY,
     }
   }
 
@@ -233,6 +237,7 @@ class OneBrokerRun {
     broker.start().then(
       () => {
         isSettled = true
+        this.#checkEpochs(broker)
       },
       (error: unknown) => {
         isSettled = true
@@ -241,6 +246,18 @@ class OneBrokerRun {
     )
     // One that dies meanwhile never ends its start.
     while (!isSettled && broker.isAlive) await sleep(this.#time, 1)
+  }
+
+  /** No start leads under an epoch that an earlier start had. */
+  #checkEpochs(broker: SimulatedBroker): void {
+    for (const { name } of this.#plan.topics)
+      for (const { partition, leaderEpoch } of broker.gateway?.router.byName(name)?.partitions ?? []) {
+        const key = `${name}/${partition}`
+        const last = this.#leaderEpochs.get(key) ?? -1
+        if (leaderEpoch <= last)
+          this.#fail(new Error(`${key}: epoch ${leaderEpoch} after epoch ${last} of an earlier start`))
+        this.#leaderEpochs.set(key, leaderEpoch)
+      }
   }
 
   #onStartFailed(broker: SimulatedBroker, error: unknown): void {

@@ -32,6 +32,8 @@ export interface WorkloadContext {
   /** Whether acknowledged records of the topic must survive everything this run does. */
   readonly isKept: (topic: PlannedTopic) => boolean
   readonly isOver: () => boolean
+  /** Longest that a send may take, ms: only where nothing is wrong. */
+  readonly sendMsMax: number
   /** No more misfortunes come. */
   readonly isHealed: () => boolean
 }
@@ -126,9 +128,13 @@ class SendRecorder {
 
   async send(producer: Producer, record: { partition: number; name: string; value: string }): Promise<void> {
     const { partition, name, value } = record
+    const { time, sendMsMax, onBug } = this.#context
+    const startedMs = time.monotonicMs()
     this.#invoke(partition, name)
     try {
       const receipt = await producer.send({ partition, value })
+      const tookMs = time.monotonicMs() - startedMs
+      if (tookMs > sendMsMax) onBug(new Error(`a send took ${tookMs} ms although nothing was wrong`))
       this.#stored(partition, receipt.offset, name)
     } catch (error) {
       checkAllowed(this.#context, error)
