@@ -29,7 +29,7 @@ import { churnOnce, consume, produce, readAll, sleep, trimNow, type WorkloadCont
 const RUN_MS_MAX = 1_200_000
 const STEPS_MAX = 2_000_000
 /** Many times what rings, network and device take together: longer means that a thread slept over its work. */
-const CALM_SEND_MS_MAX = 250
+const CALM_SEND_MS_MAX = 50
 const LOG_LINES_MAX = 400
 
 export interface SeedOutcome {
@@ -95,7 +95,7 @@ class OneBrokerRun {
       isKept: (topic) => topic.fsync === 'group' || !mayLosePower,
       isOver: () => this.#isOver,
       isHealed: () => this.#isHealed,
-      sendMsMax: this.#plan.faults.length === 0 ? CALM_SEND_MS_MAX : Number.POSITIVE_INFINITY,
+      sendMsMax: this.#plan.isCalm ? CALM_SEND_MS_MAX : Number.POSITIVE_INFINITY,
     }
   }
 

@@ -23,6 +23,8 @@ export interface SeedPlan {
   readonly shards: number
   readonly sizes: BrokerSizes
   readonly topics: readonly PlannedTopic[]
+  /** Nothing goes wrong and everything is quick. */
+  readonly isCalm: boolean
   readonly faults: readonly FaultKind[]
   readonly faultEvents: number
   readonly producers: number
@@ -56,6 +58,7 @@ export function drawPlan(prng: Prng): SeedPlan {
     shards: pick(prng, [1, 3]),
     sizes: drawSizes(prng),
     topics,
+    isCalm,
     faults,
     faultEvents: faults.length === 0 ? 0 : 1 + prng.below(5),
     faultLanes: 1 + prng.below(2),

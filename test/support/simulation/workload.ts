@@ -75,7 +75,7 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
   const options: ProducerOptions = {
     acks: pick(prng, ['leader', 'all'] as const),
     lingerMs: pick(prng, [0, 0, 5]),
-    batchBytesMax: pick(prng, [1024, 4096, 16 * 1024]),
+    batchBytesMax: pick(prng, [3 * 1024, 6 * 1024, 16 * 1024]),
     inFlightMax: 1 + prng.below(5),
     requestTimeoutMs: pick(prng, [500, 3000, 30_000]),
     deliveryTimeoutMs: prng.below(6) === 0 ? 1500 : 600_000,
