@@ -1,0 +1,81 @@
+/** The queue of one partition: order and sequences through failures, whatever comes back first. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { faultOf, PartitionQueue } from '../../../src/client/partition-queue.ts'
+import { ProducerBatch } from '../../../src/client/producer-batch.ts'
+import { MillraceError } from '../../../src/model/errors.ts'
+import { BatchWriter } from '../../../src/record/batch-writer.ts'
+
+const NOW_MS = 1_000
+const retriable = faultOf(new MillraceError('NOT_LEADER_OR_FOLLOWER'))
+
+function newQueue(): PartitionQueue {
+  const queue = new PartitionQueue('t', 0, { idempotent: true, inFlightMax: 5, lingerMs: 0 })
+  queue.useProducerId(7, 0)
+  return queue
+}
+
+/** A sealed batch of two records at the end of the queue. */
+function add(queue: PartitionQueue): ProducerBatch {
+  const writer = new BatchWriter()
+  for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(10), null, NOW_MS)
+  const batch = new ProducerBatch(writer, { createdMs: NOW_MS, deadlineMs: NOW_MS + 60_000, codec: 0 })
+  queue.begin(batch)
+  queue.seal()
+  return batch
+}
+
+/** Everything that may be sent now, in the order it is taken. */
+function takeAll(queue: PartitionQueue): ProducerBatch[] {
+  const taken: ProducerBatch[] = []
+  while (queue.canTake(NOW_MS, true)) taken.push(queue.take(NOW_MS, true))
+  return taken
+}
+
+/** A queue that may pipeline, with `count` batches in flight. */
+function inFlight(count: number): { queue: PartitionQueue; batches: ProducerBatch[] } {
+  const queue = newQueue()
+  const first = add(queue)
+  assert.deepEqual(takeAll(queue), [first])
+  queue.succeeded(first)
+  const batches = Array.from({ length: count }, () => add(queue))
+  assert.deepEqual(takeAll(queue), batches)
+  return { queue, batches }
+}
+
+describe('batches that come back', () => {
+  test('are sent again in their first order, ahead of newer ones, with the sequences they had', () => {
+    const { queue, batches } = inFlight(3)
+    const sequences = batches.map((batch) => batch.baseSequence)
+    assert.deepEqual(sequences, [2, 4, 6])
+    const newer = add(queue)
+    for (const batch of [batches[1]!, batches[2]!, batches[0]!])
+      assert.equal(queue.returned(batch, retriable, NOW_MS), 'again')
+    const sent: ProducerBatch[] = []
+    for (let round = 0; round < 10 && sent.length < 4; round++)
+      for (const batch of takeAll(queue)) {
+        sent.push(batch)
+        queue.succeeded(batch)
+      }
+    assert.deepEqual(
+      sent.map((batch) => [batch.ordinal, batch.baseSequence]),
+      [...batches, newer].map((batch, index) => [batch.ordinal, 2 + 2 * index]),
+    )
+  })
+
+  test('go alone: nothing newer is in flight beside one that is sent again', () => {
+    const { queue, batches } = inFlight(2)
+    for (const batch of batches) queue.returned(batch, retriable, NOW_MS)
+    assert.deepEqual(takeAll(queue), [batches[0]])
+    assert.equal(queue.inFlightCount, 1)
+  })
+
+  test('and fail for good leave a gap: the next go under a new epoch, from sequence 0', () => {
+    const { queue, batches } = inFlight(2)
+    const [bad, good] = batches as [ProducerBatch, ProducerBatch]
+    assert.equal(queue.returned(bad, faultOf(new MillraceError('MESSAGE_TOO_LARGE')), NOW_MS), 'failed')
+    assert.equal(queue.returned(good, faultOf(new MillraceError('OUT_OF_ORDER_SEQUENCE_NUMBER')), NOW_MS), 'again')
+    assert.deepEqual(takeAll(queue), [good])
+    assert.equal(good.baseSequence, 0)
+  })
+})
