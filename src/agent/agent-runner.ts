@@ -39,3 +39,28 @@ export function runAgent(agent: Agent, options: AgentRunnerOptions): void {
     agent.close()
   }
 }
+
+/** An agent that waits for callbacks of this thread's event loop now and then; until they came a turn does nothing. */
+export interface WaitingAgent extends Agent {
+  readonly isWaiting: boolean
+  /** Called when it waits no more. */
+  onReady: (() => void) | undefined
+}
+
+/** As runAgent(), and lets the event loop run while the agent waits for its callbacks. Resolves at its end. */
+export async function runWaitingAgent(agent: WaitingAgent, options: AgentRunnerOptions): Promise<void> {
+  const { signal, clock, waitMsMax = AGENT_WAIT_MS_MAX } = options
+  try {
+    while (!agent.isDone) {
+      const sequence = signal.sequence()
+      if (agent.doWork() > 0 || agent.isDone) {
+        if (agent.isWaiting) await new Promise<void>((resolve) => (agent.onReady = resolve))
+        continue
+      }
+      const waitMs = Math.min(agent.deadlineMs() - clock.monotonicMs(), waitMsMax)
+      if (waitMs > 0) signal.wait(sequence, waitMs)
+    }
+  } finally {
+    agent.close()
+  }
+}

@@ -56,6 +56,20 @@ export interface FileSystem {
   freeBytes(path: string): number
 }
 
+/**
+ * Syncs many descriptors several at a time: concurrent flushes share the file system's transactions, so that many small files
+ * cost a fraction of one after the other. Each is synced as fdatasync() would.
+ */
+export interface ParallelSync {
+  /** Calls `done` on this thread, later, when nothing of it is under way any more; with the first failure, if there was one. */
+  begin(fds: readonly Fd[], done: (failure: SyncFailure | undefined) => void): void
+}
+
+export interface SyncFailure {
+  readonly fd: Fd
+  readonly error: StorageError
+}
+
 /** A storage fault with the system's code. */
 export class StorageError extends Error {
   override readonly name = 'StorageError'

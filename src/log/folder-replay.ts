@@ -13,7 +13,7 @@ import { readChecked, readWholeFile as readSmallFile, writeWholeFile } from './c
 import { readFully, replaceFile, TEMPORARY_SUFFIX, writeFully } from './durable-file.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
-import { OffsetIndex } from './offset-index.ts'
+import { INDEX_INTERVAL_BYTES, OffsetIndex } from './offset-index.ts'
 import { ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
 import type { PartitionBounds } from './recovery-plan.ts'
 import {
@@ -26,6 +26,7 @@ import {
 } from './segment.ts'
 import { TimeIndex } from './time-index.ts'
 
+const INDEX_SUFFIXES = ['.index', '.timeindex'] as const
 const REWRITE_BYTES = 64 * 1024
 
 export interface FolderReplayOptions {
@@ -56,6 +57,7 @@ export class FolderReplay {
   readonly #walk: BatchWalk
   readonly #snapshots: number[] = []
   readonly #leftovers: string[] = []
+  readonly #indexNames = new Set<string>()
   /** Segments whose indexes were rebuilt and must be written. */
   readonly #indexed: { readonly segment: Segment; readonly indexes: SegmentIndexes; readonly coveredBytes: number }[] =
     []
@@ -167,7 +169,7 @@ export class FolderReplay {
     for (const { segment, indexes, coveredBytes } of this.#indexed) {
       if (isPastCheckpoint) this.#syncFile(segmentFileName(segment.baseOffset, '.log'))
       // Indexes are not synced: a torn one is rebuilt. One that covers the whole log already says all.
-      if (coveredBytes !== segment.bytes) writeIndexes(this.#files, this.path, segment, indexes)
+      if (coveredBytes !== segment.bytes) this.#settleIndexes(segment, indexes)
     }
     this.#settleEpochs(isPastCheckpoint)
     this.#settleProducers(isPastCheckpoint)
@@ -210,7 +212,8 @@ export class FolderReplay {
       if (parsed?.suffix === '.log') {
         const stat = this.#files.stat(`${this.path}/${name}`)
         if (stat.kind === 'file') found.push({ baseOffset: parsed.baseOffset, bytes: stat.bytes })
-      } else if (snapshot !== undefined) this.#snapshots.push(snapshot)
+      } else if (parsed !== undefined) this.#indexNames.add(name)
+      else if (snapshot !== undefined) this.#snapshots.push(snapshot)
       else if (name.endsWith(DELETED_SUFFIX) || name.endsWith(TEMPORARY_SUFFIX)) this.#leftovers.push(name)
     }
     return found.sort((left, right) => left.baseOffset - right.baseOffset)
@@ -423,6 +426,19 @@ export class FolderReplay {
   }
 
   // -- writing
+
+  /** A last segment without one entry has no index files; older ones of a longer log must not outlive its cut. */
+  #settleIndexes(segment: Segment, indexes: SegmentIndexes): void {
+    const isLast = segment === this.segments[this.segments.length - 1]
+    if (!isLast || segment.bytes > INDEX_INTERVAL_BYTES) {
+      writeIndexes(this.#files, this.path, segment, indexes)
+      return
+    }
+    for (const suffix of INDEX_SUFFIXES) {
+      const name = segmentFileName(segment.baseOffset, suffix)
+      if (this.#indexNames.has(name)) this.#removeQuietly(name)
+    }
+  }
 
   #settleEpochs(isPastCheckpoint: boolean): void {
     this.epochs.truncateTo(this.nextOffset)

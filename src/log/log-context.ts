@@ -1,6 +1,6 @@
 /** LogContext: what the logs of one shard share. Made once a shard, by its composition root. */
 import type { Clock } from '../base/clock.ts'
-import type { FileSystem } from '../io/file-system.ts'
+import type { Fd, FileSystem } from '../io/file-system.ts'
 import { IndexCache } from './index-cache.ts'
 import { OpenFileCache } from './open-file-cache.ts'
 
@@ -13,6 +13,8 @@ export interface LogContext {
   readonly indexes: IndexCache
   /** Keys of segments, unique in the shard: a page cache names pages by them. */
   readonly segmentKeys: { next: number }
+  /** Folders made in the data dir, and how many of them its last sync made durable; the descriptor that a sync has listed. */
+  readonly dataDirEntries: { made: number; synced: number; listedFd: Fd }
 }
 
 export interface LogContextOptions {
@@ -36,5 +38,6 @@ export function createLogContext(options: LogContextOptions): LogContext {
     openFiles: new OpenFileCache(options.files, { filesOpenMax: options.filesOpenMax ?? FILES_OPEN_MAX }),
     indexes: new IndexCache({ bytesMax: options.indexBytesMax ?? INDEX_BYTES_MAX }),
     segmentKeys: { next: 1 },
+    dataDirEntries: { made: 0, synced: 0, listedFd: -1 },
   }
 }

@@ -10,6 +10,7 @@
 
 import { SegmentIndexes } from './index-cache.ts'
 import type { LogContext } from './log-context.ts'
+import { INDEX_INTERVAL_BYTES } from './offset-index.ts'
 import { RecentBatches } from './recent-batches.ts'
 import { readIndexes, Segment } from './segment.ts'
 import type { SegmentList } from './segment-list.ts'
@@ -118,6 +119,8 @@ export class LogLocator {
   indexesOf(folder: string, segment: Segment): SegmentIndexes {
     const held = segment.indexes ?? this.#context.indexes.get(segment.key)
     if (held !== undefined) return held
+    // Not one entry yet: there need not be a file.
+    if (segment.bytes <= INDEX_INTERVAL_BYTES) return new SegmentIndexes()
     const read = readIndexes(this.#context.files, folder, segment.baseOffset, segment.bytes)
     const indexes = read.kind === 'present' ? read.indexes : new SegmentIndexes()
     if (read.kind !== 'present') {

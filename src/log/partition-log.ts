@@ -25,6 +25,7 @@ import { appendLeaderEpochs, dropLeaderEpochs } from './leader-epochs-file.ts'
 import type { LogContext } from './log-context.ts'
 import { type Location, LogLocator, locationOf } from './log-locator.ts'
 import { findCut, replayProducers } from './log-truncation.ts'
+import { INDEX_INTERVAL_BYTES } from './offset-index.ts'
 import { ProducerSnapshots, removeIfThere } from './producer-snapshots.ts'
 import { ProducerState } from './producer-state.ts'
 import { checkRecovered, type PartitionCheckpoint, type RecoveredPartition } from './recovered-partition.ts'
@@ -44,6 +45,9 @@ import { StagedBatches } from './staged-batches.ts'
 import { UnsyncedFiles } from './unsynced-files.ts'
 
 export type { Location } from './log-locator.ts'
+
+/** Log bytes after which a checkpoint writes the active segment's indexes again: what recovery walks by headers to make them. */
+const INDEXES_DUE_BYTES = 8 * 1024 * 1024
 
 export interface PartitionLogOptions {
   readonly topicId: TopicId
@@ -266,19 +270,18 @@ export class PartitionLog {
 
   /** Writes what a checkpoint relies on, then does as beginSync(). After completeSync(), checkpoint() is true. */
   beginCheckpoint(fds: Fd[]): Offset {
-    const active = this.#active
-    if (active?.indexes !== undefined && this.#logEndOffset !== this.#recoveryPoint) {
-      writeIndexes(this.#context.files, this.folder, active, active.indexes)
-    }
+    this.#writeActiveIndexes(INDEXES_DUE_BYTES)
     if (this.#snapshots.isDue) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
     this.#checkpointSnapshot = this.#snapshots.newestOffset
     this.#checkpointEnd = this.beginSync(fds)
     return this.#checkpointEnd as Offset
   }
 
-  /** Before the last checkpoint of a clean stop: the producer state is written as of the log end, nothing will be replayed. */
-  writeSnapshot(): void {
-    if (this.#folderExists) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
+  /** Before the last checkpoint of a clean stop: what the next start would make again from the log is written as of its end. */
+  writeDerived(): void {
+    if (!this.#folderExists) return
+    this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
+    this.#writeActiveIndexes(1)
   }
 
   /** This partition's line of the checkpoint, after the sync that beginCheckpoint() began. */
@@ -308,6 +311,7 @@ export class PartitionLog {
   releaseIdle(): boolean {
     const isIdle = this.#recoveryPoint === this.#logEndOffset && !this.#hasStaged && !this.#unsynced.isSyncing
     if (!isIdle) return false
+    this.#writeActiveIndexes(1)
     const active = this.#active
     if (active !== undefined) active.indexes = undefined
     this.#appender?.close()
@@ -589,7 +593,7 @@ export class PartitionLog {
     this.epochs.settle()
     this.#snapshots.loaded?.settle()
     this.#snapshots.addBytes(bytes)
-    if (files > 0 && this.#segments.count > 1) this.writeSnapshot()
+    if (files > 0 && this.#segments.count > 1) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
   }
 
   #beginSegment(baseOffset: number, createdMs: number, appender: SegmentAppender): Segment {
@@ -599,6 +603,17 @@ export class PartitionLog {
     this.#appender = appender
     this.#isSealed = false
     return segment
+  }
+
+  /**
+   * Index files are never synced and can be made again, so they follow the log at a distance; the first entry comes after
+   * INDEX_INTERVAL_BYTES, until then there is no file.
+   */
+  #writeActiveIndexes(dueBytes: number): void {
+    const active = this.#active
+    if (active?.indexes === undefined || active.bytes <= INDEX_INTERVAL_BYTES) return
+    if (active.bytes - active.indexedBytes >= dueBytes)
+      writeIndexes(this.#context.files, this.folder, active, active.indexes)
   }
 
   /** The active segment takes no more writes: its indexes are written, its descriptor is kept until it is synced. */

@@ -42,6 +42,8 @@ export class Segment {
   bytes = 0
   maxTimestampMs = -1
   createdMs: number
+  /** Log bytes that the index files cover; 0 = not known, or there are none. */
+  indexedBytes = 0
   /** Held by the active segment only; those of closed ones come and go in the IndexCache. */
   indexes: SegmentIndexes | undefined
 
@@ -108,6 +110,7 @@ export function writeIndexes(files: FileSystem, folder: string, segment: Segment
   try {
     files.close(writeWholeFile(files, `${folder}/${segmentFileName(segment.baseOffset, '.index')}`, index))
     files.close(writeWholeFile(files, `${folder}/${segmentFileName(segment.baseOffset, '.timeindex')}`, times))
+    segment.indexedBytes = segment.bytes
     return true
   } catch (error) {
     if (error instanceof StorageError && error.isSpace) return false

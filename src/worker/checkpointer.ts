@@ -27,7 +27,8 @@ import type { PartitionTable } from './partition-table.ts'
 import type { SyncJob } from './sync-scheduler.ts'
 import { writeBounds } from './synced-bounds.ts'
 
-const PARTITIONS_PER_STEP = 4
+/** About as many files as one message to the disk thread holds: they are synced several at a time. */
+const PARTITIONS_PER_STEP = 16
 
 type Phase = 'idle' | 'partitions' | 'file' | 'folder'
 

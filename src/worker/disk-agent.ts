@@ -2,7 +2,8 @@
  * DiskAgent: the shard's second thread: fdatasync and reads that may wait for the device.
  *
  * Owns        nothing: descriptors are the shard's, pages are lent to it for the time of a read
- * Thread      one disk thread a shard; one device call a turn, so that a waiting sync is seen between reads
+ * Thread      one disk thread a shard; one device call a turn, so that a waiting sync is seen between reads. A piece of several
+ *             descriptors is one call where the files can be synced at the same time: isWaiting until its callback
  * Ordering    syncs among themselves and reads among themselves first in, first out. A sync goes before reads, but after each
  *             sync up to READS_AFTER_SYNC waiting reads go first: neither a cold reader delays acknowledgements by more than
  *             those, nor does a steady stream of commit groups starve cold readers
@@ -12,7 +13,7 @@
 import type { Agent } from '../agent/agent.ts'
 import { utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { type FileSystem, StorageError } from '../io/file-system.ts'
+import { type Fd, type FileSystem, type ParallelSync, StorageError } from '../io/file-system.ts'
 import { Fifo } from '../partition/fifo.ts'
 import {
   DISK_READ_DONE_CODE_AT,
@@ -58,27 +59,40 @@ export interface DiskAgentOptions {
   readonly side: DiskSide
   readonly files: FileSystem
   readonly clock: Clock
+  /** Syncs several descriptors at a time; without it they are synced one after the other. */
+  readonly parallel?: ParallelSync
 }
 
 export class DiskAgent implements Agent {
   readonly name: string
   isDone = false
+  /** Called when isWaiting ends. */
+  onReady: (() => void) | undefined
   readonly #side: DiskSide
   readonly #files: FileSystem
   readonly #clock: Clock
   readonly #syncs = new Fifo<SyncTask>()
   readonly #reads = new Fifo<ReadTask>()
+  readonly #parallel: ParallelSync | undefined
   #readsBeforeSync = 0
   #isStopping = false
+  #isWaiting = false
 
   constructor(options: DiskAgentOptions) {
     this.name = options.name
     this.#side = options.side
     this.#files = options.files
     this.#clock = options.clock
+    this.#parallel = options.parallel
+  }
+
+  /** A parallel sync is under way: turns do nothing until its callback, which needs the thread's event loop. */
+  get isWaiting(): boolean {
+    return this.#isWaiting
   }
 
   doWork(): number {
+    if (this.#isWaiting) return 0
     const taken = this.#takeRequests()
     if (!this.#side.replies.hasRoom(REPLY_BYTES_MAX, 'control')) return taken
     const sync = this.#syncs.peek()
@@ -135,19 +149,29 @@ export class DiskAgent implements Agent {
 
   #sync(task: SyncTask): void {
     const startMs = this.#clock.monotonicMs()
-    let failedFd = -1
-    let code = ''
+    if (this.#parallel !== undefined && task.fds.length > 1) {
+      this.#isWaiting = true
+      this.#parallel.begin(task.fds, (failure) => {
+        this.#isWaiting = false
+        this.#answerSync(task, startMs, failure?.fd ?? -1, failure?.error)
+        this.onReady?.()
+      })
+      return
+    }
     for (const fd of task.fds) {
       try {
         this.#files.fdatasync(fd)
       } catch (error) {
-        failedFd = fd
-        code = codeOf(error)
-        break
+        this.#answerSync(task, startMs, fd, error)
+        return
       }
     }
+    this.#answerSync(task, startMs, -1, undefined)
+  }
+
+  #answerSync(task: SyncTask, startMs: number, failedFd: Fd, error: unknown): void {
     const microseconds = (this.#clock.monotonicMs() - startMs) * 1000
-    const text = utf8Encode(code)
+    const text = utf8Encode(failedFd === -1 ? '' : codeOf(error))
     const { replies } = this.#side
     const at = replies.claim(MessageType.DISK_SYNC_DONE, DISK_SYNC_DONE_CODE_AT + text.length, 'control')
     const { view } = replies

@@ -13,7 +13,8 @@ import type { FlushTimer, PartitionAgent } from './partition-agent.ts'
 import type { SyncJob } from './sync-scheduler.ts'
 import { writeBounds } from './synced-bounds.ts'
 
-const PARTITIONS_PER_STEP = 4
+/** About as many files as one message to the disk thread holds: they are synced several at a time. */
+const PARTITIONS_PER_STEP = 16
 
 export interface IntervalFlushOptions {
   readonly partitionsMax: number

@@ -429,7 +429,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     for (const { state, log, isDamaged } of this.#partitions) {
       if (isDamaged || state.role !== 'leader') continue
       state.role = 'follower'
-      log.writeSnapshot()
+      log.writeDerived()
     }
     this.#checkpointer.ask(() => this.#endShutdown())
   }

@@ -182,7 +182,7 @@ class Harness {
 
   reopen(): void {
     if (this.files.stat(this.log.folder).kind === 'absent') return
-    this.log.writeSnapshot()
+    this.log.writeDerived()
     this.checkpoint()
     const line = this.log.checkpoint()
     this.log.close()
