@@ -407,8 +407,9 @@ export class Gateway implements EngineHandler<Connection> {
         this.#onStats(link, notice.stats)
         return
       case 'disk-low':
-        if (notice.low) this.notReady.add('disk nearly full')
-        else this.notReady.delete('disk nearly full')
+        // Each shard looks by itself: ready again when the last one has seen room.
+        if (notice.low) this.notReady.add(`shard ${link.shard}: disk nearly full`)
+        else this.notReady.delete(`shard ${link.shard}: disk nearly full`)
         this.logger.warn({ shard: link.shard, freeBytes: notice.freeBytes }, notice.low ? 'disk low' : 'disk has room')
         return
       default:

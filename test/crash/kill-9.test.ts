@@ -24,9 +24,11 @@ const PARTITIONS = [0, 1, 2, 3, 4, 5]
 const SHARDS_MAX = 3
 const WINDOW_CYCLES = 25
 const SURVIVOR = 0
+const IN_FLIGHT_MAX = 200
 const SURVIVOR_TIMEOUT_MS = 120_000
-/** Small, so that kills meet rolls. */
+/** Small, so that kills meet rolls and journals that change their half. */
 const SEGMENT_BYTES = 1024 * 1024
+const JOURNAL = 'storage.journal=4MiB'
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
@@ -58,7 +60,7 @@ class KillCycles {
     const producer = this.#client.producer(TOPIC, { deliveryTimeoutMs: SURVIVOR_TIMEOUT_MS })
     this.#survivor = new Load({
       ...{ producer, ledger: this.#ledger, process: SURVIVOR, partitions: PARTITIONS },
-      ...{ prng: new SeededPrng(this.#prng.uint32()), firstSerial: this.#survivorSerial },
+      ...{ prng: new SeededPrng(this.#prng.uint32()), firstSerial: this.#survivorSerial, inFlightMax: IN_FLIGHT_MAX },
     })
     this.#survivorRun = this.#survivor.run().then(() => producer.close())
   }
@@ -68,16 +70,18 @@ class KillCycles {
     const prng = this.#prng
     const client = await connect(this.#broker.url)
     await this.#ledger.readNew(client)
+    const producer = client.producer(TOPIC)
     const fresh = new Load({
-      producer: client.producer(TOPIC, { deliveryTimeoutMs: 5_000 }),
+      ...{ producer, inFlightMax: IN_FLIGHT_MAX },
       ...{ ledger: this.#ledger, process: this.cycles, partitions: PARTITIONS, prng: new SeededPrng(prng.uint32()) },
     })
     const freshRun = fresh.run()
     await sleep(20 + prng.below(300))
     await this.#broker.kill()
     fresh.stop()
-    await client.close().catch(() => {})
+    producer.abort()
     await freshRun
+    await client.close().catch(() => {})
     if (prng.below(6) === 0) await this.#killStart()
     await this.#broker.start({ args: shardArgs(prng) })
     this.startMsTotal += this.#broker.readyMs
@@ -112,7 +116,7 @@ class KillCycles {
 }
 
 function shardArgs(prng: SeededPrng): string[] {
-  return ['--shards', String(1 + prng.below(SHARDS_MAX))]
+  return ['--shards', String(1 + prng.below(SHARDS_MAX)), '--set', JOURNAL]
 }
 
 test('kill -9 under load: no acknowledged record is lost, doubled or moved', { timeout: 24 * 3_600_000 }, async () => {
