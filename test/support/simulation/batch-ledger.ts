@@ -4,6 +4,8 @@
  */
 import { crc32c } from '../../../src/base/crc32c.ts'
 import type { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import { type ProducerDescription, ProducerState, producerSnapshotName } from '../../../src/log/producer-state.ts'
+import type { RecoveredPartition } from '../../../src/log/recovered-partition.ts'
 import { BATCH_HEADER_BYTES } from '../../../src/record/batch-layout.ts'
 import { BatchView } from '../../../src/record/batch-view.ts'
 
@@ -19,6 +21,13 @@ export interface LogContent {
   readonly startOffset: number
   readonly endOffset: number
   readonly hashes: ReadonlyMap<number, number>
+  /** [epoch, its first offset], as the batches say. */
+  readonly leaderEpochs: readonly (readonly [number, number])[]
+  /** By producer id: its last batch. */
+  readonly producers: ReadonlyMap<
+    number,
+    { readonly epoch: number; readonly lastSequence: number; readonly lastOffset: number }
+  >
 }
 
 const LOG_NAME = /^(\d{20})\.log$/
@@ -92,6 +101,8 @@ export class BatchLedger {
 export function readLog(disk: MemoryFileSystem, folder: string): LogContent {
   const hashes = new Map<number, number>()
   const sequences = new Set<string>()
+  const leaderEpochs: [number, number][] = []
+  const producers = new Map<number, { epoch: number; lastSequence: number; lastOffset: number }>()
   const names = disk.stat(folder).kind === 'folder' ? disk.list(folder).filter((name) => LOG_NAME.test(name)) : []
   const view = new BatchView()
   let startOffset = -1
@@ -114,6 +125,7 @@ export function readLog(disk: MemoryFileSystem, folder: string): LogContent {
         throw new Error(`${where()}: offset ${view.baseOffset} at byte ${at}, expected ${nextOffset}`)
       if (view.crc !== view.computeCrc()) throw new Error(`${where()}: the batch at ${nextOffset} fails its checksum`)
       if (view.leaderEpoch < leaderEpoch) throw new Error(`${where()}: the leader epoch falls at offset ${nextOffset}`)
+      if (view.leaderEpoch > leaderEpoch) leaderEpochs.push([view.leaderEpoch, nextOffset])
       leaderEpoch = view.leaderEpoch
       if (view.producerId >= 0) {
         const sequence = `${view.producerId}/${view.producerEpoch}/${view.baseSequence}`
@@ -122,11 +134,48 @@ export function readLog(disk: MemoryFileSystem, folder: string): LogContent {
             `${where()}: producer/epoch/sequence ${sequence} stands in the log twice, again at ${nextOffset}`,
           )
         sequences.add(sequence)
+        const { producerEpoch: epoch, lastSequence, lastOffset } = view
+        producers.set(view.producerId, { epoch, lastSequence, lastOffset })
       }
       hashes.set(nextOffset, crc32c(bytes.subarray(at, view.end)))
       nextOffset = view.nextOffset
       at = view.end
     }
   }
-  return { segments: names.length, startOffset: Math.max(0, startOffset), endOffset: Math.max(0, nextOffset), hashes }
+  const [start, end] = [Math.max(0, startOffset), Math.max(0, nextOffset)]
+  return { segments: names.length, startOffset: start, endOffset: end, hashes, leaderEpochs, producers }
+}
+
+/** Invariant I14: what recovery says of a partition is what its batches say. Throws on a difference. */
+export function compareRecovered(
+  disk: MemoryFileSystem,
+  folder: string,
+  content: LogContent,
+  recovered: Pick<RecoveredPartition, 'leaderEpochs' | 'producerSnapshotOffset' | 'logEndOffset'>,
+): void {
+  if (content.segments === 0) return
+  const later = (entries: readonly (readonly [number, number])[]) =>
+    JSON.stringify(entries.filter(([, firstOffset]) => firstOffset > content.startOffset))
+  if (later(recovered.leaderEpochs) !== later(content.leaderEpochs))
+    throw new Error(
+      `${folder}: recovery says leader epochs ${JSON.stringify(recovered.leaderEpochs)}, the log ${JSON.stringify(content.leaderEpochs)}`,
+    )
+  const known = new Map<number, ProducerDescription>()
+  if (recovered.producerSnapshotOffset >= 0) {
+    const bytes = disk.contentOf(`${folder}/${producerSnapshotName(recovered.producerSnapshotOffset)}`)
+    const decoded = ProducerState.decode(bytes)
+    if (decoded.kind !== 'present') throw new Error(`${folder}: the producer snapshot cannot be read: ${decoded.kind}`)
+    for (const producer of decoded.value.state.describe()) known.set(producer.producerId, producer)
+  }
+  for (const [producerId, { epoch, lastSequence, lastOffset }] of content.producers) {
+    const producer = known.get(producerId)
+    const last = producer?.batches.at(-1)
+    if (producer?.epoch !== epoch || last?.lastSequence !== lastSequence || last.lastOffset !== lastOffset)
+      throw new Error(
+        `${folder}: producer ${producerId} is at epoch ${epoch}, sequence ${lastSequence}, offset ${lastOffset} in the log; recovery says ${JSON.stringify(producer)}`,
+      )
+  }
+  for (const producerId of known.keys())
+    if (content.startOffset === 0 && !content.producers.has(producerId))
+      throw new Error(`${folder}: recovery knows producer ${producerId}, the log has no batch of it`)
 }

@@ -9,6 +9,7 @@
 import { Client } from '../../../src/client/client.ts'
 import type { ClientRuntime } from '../../../src/client/client-runtime.ts'
 import { StorageError } from '../../../src/io/file-system.ts'
+import type { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { openDataDir } from '../../../src/log/data-dir.ts'
 import { type DataDirRecovery, recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
@@ -17,7 +18,7 @@ import { NO_CODECS } from '../../../src/record/compression.ts'
 import type { ShardGauges } from '../../../src/telemetry/metrics.ts'
 import { checkHistory } from '../../../src/tools/check-history.ts'
 import type { HistoryOperation } from '../../../src/tools/history.ts'
-import { BatchLedger, type LogContent, readLog } from './batch-ledger.ts'
+import { BatchLedger, compareRecovered, type LogContent, readLog } from './batch-ledger.ts'
 import { Reach } from './reach.ts'
 import { between, drawPlan, type FaultKind, type PlannedTopic, pick, type SeedPlan } from './seed-plan.ts'
 import { BROKER_URL, DATA_DIR, SimulatedBroker } from './simulated-broker.ts'
@@ -274,15 +275,13 @@ class OneBrokerRun {
   #onRecovered(recovery: DataDirRecovery): void {
     const reach = this.#reach
     reach.add('journal entries replayed', recovery.journals.entries)
-    for (const { folder, recovered, cutBytes, setAside, notes } of recovery.results) {
+    for (const { folder, cutBytes, setAside, notes } of recovery.results) {
       for (const text of notes) this.#say(`recovery of ${folder}: ${text}`)
       reach.add('log recovered')
       if (cutBytes > 0) reach.add('torn tail cut')
       if (setAside !== null) reach.add('suffix set aside')
-      // Folders of a topic whose delete was under way may be in any state: nobody serves them.
-      if (recovered?.damaged == null || !this.#isServed(folder)) continue
-      this.#fail(new Error(`recovery: ${folder} is damaged: ${recovered.damaged}`))
     }
+    this.#checkLogs(this.#machine.disk, recovery)
   }
 
   #onStats(gauges: Partial<ShardGauges>): void {
@@ -292,10 +291,6 @@ class OneBrokerRun {
     if ((gauges.waitingFetches ?? 0) > 0) reach.add('long poll')
     if ((gauges.requestRingStalls ?? 0) > 0) reach.add('request ring full')
     if (gauges.pagesInUse !== undefined && gauges.pagesInUse === gauges.pages) reach.add('pages all in use')
-  }
-
-  #isServed(folder: string): boolean {
-    return [...this.#topicIds.values()].some((topicId) => folder.startsWith(topicId))
   }
 
   #connect(): Promise<Client> {
@@ -440,9 +435,12 @@ class OneBrokerRun {
   }
 
   #forEachPartition(visit: (topic: PlannedTopic, partition: number, folder: string) => void): void {
-    for (const topic of this.#plan.topics)
+    for (const topic of this.#plan.topics) {
+      const topicId = this.#topicIds.get(topic.name)
+      if (topicId === undefined) continue
       for (let partition = 0; partition < topic.partitions; partition++)
-        visit(topic, partition, partitionFolder(this.#topicIds.get(topic.name)!, partition))
+        visit(topic, partition, partitionFolder(topicId, partition))
+    }
   }
 
   /** A log starts where somebody asked it to, at most. Acknowledged records before the start need not be read. */
@@ -480,12 +478,21 @@ class OneBrokerRun {
     const dataDir = openDataDir(disk, { path: DATA_DIR, nodeId: 1, newClusterId: '', probe: this.#machine.probe })
     const { incarnation } = dataDir.identity
     const recovery = recoverDataDir(disk, { dataDir: DATA_DIR, incarnation, previousRun: dataDir.previousRun })
+    this.#checkLogs(disk, recovery)
+    this.#forEachPartition((_topic, _partition, folder) => {
+      const { segments } = readLog(disk, `${DATA_DIR}/${folder}`)
+      if (segments > 1) this.#reach.add('segment roll', segments - 1)
+    })
+  }
+
+  /** The logs just recovered: sound, with all that was acknowledged or read, and as recovery says. */
+  #checkLogs(disk: MemoryFileSystem, recovery: DataDirRecovery): void {
     const byFolder = new Map(recovery.results.map((result) => [result.folder, result.recovered]))
     this.#forEachPartition((topic, partition, folder) => {
       const recovered = byFolder.get(folder)
-      if (recovered?.damaged != null) throw new Error(`at the end ${folder} is damaged: ${recovered.damaged}`)
+      if (recovered?.damaged != null) throw new Error(`${folder} is damaged: ${recovered.damaged}`)
       const content: LogContent = readLog(disk, `${DATA_DIR}/${folder}`)
-      if (content.segments > 1) this.#reach.add('segment roll', content.segments - 1)
+      if (recovered != null) compareRecovered(disk, `${DATA_DIR}/${folder}`, content, recovered)
       if (this.#context.isKept(topic)) this.#ledger.compare(topic.name, partition, content, recovered)
     })
   }
