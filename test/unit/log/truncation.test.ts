@@ -55,9 +55,9 @@ describe('truncation', () => {
   })
 
   it('an index file that covers more than the log has is stale, and is not used', () => {
-    const { files, context, log } = newLog()
+    const { files, log } = newLog()
     for (let index = 0; index < 40; index++) append(log, makeBatch({ valueBytes: 3_000 }))
-    checkpoint(context, log)
+    log.roll()
     assert.equal(readIndexes(files, log.folder, 0, log.bytes).kind, 'present')
     assert.equal(readIndexes(files, log.folder, 0, log.bytes + 1).kind, 'present', 'the log has grown since')
     assert.equal(readIndexes(files, log.folder, 0, log.bytes - 1).kind, 'unreadable')
@@ -100,6 +100,22 @@ describe('a sync under way', () => {
       bytes.reduce((sum, each) => sum + each),
       log.bytes,
     )
+  })
+})
+
+describe('folders of several partitions', () => {
+  it('one sync of the data dir covers those made before it, and none made after', () => {
+    const { files, context, log } = newLog()
+    const other = PartitionLog.create(context, { topicId: TOPIC, partition: 1, config: topicConfig() })
+    append(log, makeBatch())
+    const fds: number[] = []
+    const end = log.beginSync(fds)
+    append(other, makeBatch())
+    for (const fd of fds) context.files.fdatasync(fd)
+    log.completeSync(end)
+    sync(context, other)
+    const cut = files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' })
+    for (const { folder } of [log, other]) assert.equal(cut.stat(folder).kind, 'folder')
   })
 })
 

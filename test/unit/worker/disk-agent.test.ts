@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
+import { type ParallelSync, StorageError, type SyncFailure } from '../../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { createSignals } from '../../../src/ring/ring-signal.ts'
 import { createShardChannel, openDiskSide, openShardSide } from '../../../src/ring/shard-channel.ts'
@@ -103,4 +104,38 @@ test('nobody reads its answers: it waits before the device is asked, and every a
     proxy.drain()
   }
   assert.deepEqual(events, new Array<string>(100).fill('sync'))
+})
+
+test('a wide sync is answered when all of it is done, as it ended; nothing else is begun meanwhile', () => {
+  const channel = createShardChannel({
+    ...{ requestRingBytes: 4096, replyRingBytes: 4096, diskRequestRingBytes: 16_384, diskReplyRingBytes: 16_384 },
+    ...{ pageBytes: 64, pageCount: 4, doorbell: createSignals() },
+  })
+  const events: string[] = []
+  const proxy = new DiskProxy(openShardSide(channel), { onRead: () => {} }, 4)
+  const listener = {
+    onSynced: () => void events.push('sync'),
+    onSyncFailed: (reason: string) => void events.push(reason),
+  }
+  const begun: { fds: readonly number[]; done: (failure: SyncFailure | undefined) => void }[] = []
+  const files = new MemoryFileSystem()
+  const parallel: ParallelSync = { begin: (fds, done) => void begun.push({ fds: [...fds], done }) }
+  const agent = new DiskAgent({
+    ...{ name: 'disk', side: openDiskSide(channel), files, clock: new ManualClock(), parallel },
+  })
+  const run = () => {
+    do proxy.publish()
+    while (agent.doWork() + proxy.drain() > 0)
+  }
+  proxy.sync([4, 5, 6], listener)
+  proxy.sync([7, 8], listener)
+  run()
+  assert.deepEqual([begun.map(({ fds }) => fds), agent.isWaiting, events], [[[4, 5, 6]], true, []])
+  begun[0]!.done(undefined)
+  run()
+  assert.deepEqual([events, begun.length], [['sync'], 2])
+  begun[1]!.done({ fd: 8, error: new StorageError('EIO', 'no') })
+  run()
+  assert.equal(events.length, 2)
+  assert.match(events[1]!, /descriptor 8 failed: EIO/)
 })
