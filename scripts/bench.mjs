@@ -25,7 +25,7 @@ for (const bench of benches) {
   console.log(`\n== ${bench.replace(/\.js$/, '')} ${options.join(' ')}`)
   const result = spawnSync(process.execPath, [join(folder, bench), ...options], {
     stdio: 'inherit',
-    timeout: 1_800_000,
+    timeout: options.includes('--smoke') ? 120_000 : 3_600_000,
   })
   if (result.status !== 0) {
     console.log(`FAILED ${bench}`)

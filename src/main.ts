@@ -158,6 +158,7 @@ function startWorkers(context: WorkerContext): WorkerPool {
         journalBytes: config.storage.journalBytes,
         ...spaceOptions(config),
         checkpointMs: config.storage.checkpointMs,
+        checkpointBytes: config.storage.checkpointBytes,
       },
       spinMicroseconds: config.shard.spinMicroseconds,
       openFilesMax: config.storage.openFilesMax,

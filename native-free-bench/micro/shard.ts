@@ -2,13 +2,12 @@
  * One shard on real threads, without the gateway's sockets: bytes per second through request ring → check → segment file → device,
  * beside the raw write rate of the same disk in the same run; then a tail reader's latency beside a cold reader.
  *
- *   node dist/native-free-bench/micro/shard.js [--mib 512] [--batch-kib 64] [--partitions 1] [--fsync group|interval] [--cold-mib 0] [--in-flight-kib 4096]
+ *   node dist/native-free-bench/micro/shard.js [--smoke] [--mib 512] [--batch-kib 64] [--partitions 1] [--fsync group|interval] [--cold-mib 0] [--in-flight-kib 4096]
  */
 import '../../src/base/node/native-crc32c.ts'
 import { closeSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, rmSync, writevSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import type { LeaderEpoch, PartitionRef, TopicId } from '../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../src/model/topic-config.ts'
@@ -25,28 +24,18 @@ import {
 import * as M from '../../src/ring/messages.ts'
 import { createSignals, Doorbell } from '../../src/ring/ring-signal.ts'
 import { createShardChannel, openGatewaySide } from '../../src/ring/shard-channel.ts'
+import { benchOptions } from '../harness/options.ts'
 
 const MIB = 1024 * 1024
-const { values } = parseArgs({
-  options: {
-    mib: { type: 'string', default: '512' },
-    'batch-kib': { type: 'string', default: '64' },
-    partitions: { type: 'string', default: '1' },
-    fsync: { type: 'string', default: 'group' },
-    'in-flight-kib': { type: 'string', default: '4096' },
-    'drain-kib': { type: 'string', default: '1024' },
-    'cold-mib': { type: 'string', default: '0' },
-    dir: { type: 'string', default: tmpdir() },
-  },
-})
-const totalBytes = Number(values.mib) * MIB
-const batchBytes = Number(values['batch-kib']) * 1024
-const partitions = Number(values.partitions)
-const coldBytes = Number(values['cold-mib']) * MIB
-const fsync = values.fsync === 'interval' ? 'interval' : 'group'
-const inFlightBytesMax = Number(values['in-flight-kib']) * 1024
+const options = benchOptions()
+const totalBytes = options.number('mib', 512, 16) * MIB
+const batchBytes = options.number('batch-kib', 64, 64) * 1024
+const partitions = options.number('partitions', 1, 1)
+const coldBytes = options.number('cold-mib', 0, 0) * MIB
+const fsync = options.text('fsync', 'group') === 'interval' ? 'interval' : 'group'
+const inFlightBytesMax = options.number('in-flight-kib', 4096, 4096) * 1024
 
-const folder = mkdtempSync(join(values.dir, 'millrace-shard-'))
+const folder = mkdtempSync(join(options.text('dir', tmpdir()), 'millrace-shard-'))
 mkdirSync(join(folder, 'state'))
 
 function makeBatch(): Uint8Array {
@@ -92,7 +81,7 @@ const workerData = {
     incarnation: 1,
     dataDir: folder,
     statsMs: 60_000,
-    drainBytesMax: Number(values['drain-kib']) * 1024,
+    drainBytesMax: options.number('drain-kib', 1024, 1024) * 1024,
   },
 }
 const threads = ['shard-worker', 'disk-worker'].map(
@@ -222,7 +211,7 @@ const producedMs = performance.now() - startMs
 const rate = totalBytes / MIB / (producedMs / 1000)
 const rawAfter = rawMibPerSecond(batch)
 process.stdout.write(
-  `produce ${fsync}, ${partitions} partitions, batches of ${values['batch-kib']} KiB: ${rate.toFixed(0)} MiB/s; raw ${raw.toFixed(0)} and ${rawAfter.toFixed(0)} MiB/s; ratio ${(rate / ((raw + rawAfter) / 2)).toFixed(2)}\n` +
+  `produce ${fsync}, ${partitions} partitions, batches of ${batchBytes / 1024} KiB: ${rate.toFixed(0)} MiB/s; raw ${raw.toFixed(0)} and ${rawAfter.toFixed(0)} MiB/s; ratio ${(rate / ((raw + rawAfter) / 2)).toFixed(2)}\n` +
     `  ${producedMs.toFixed(0)} ms: shard busy ${busyMs.toFixed(0)}, ${syncs} syncs took ${syncMs.toFixed(0)}; ${stats.turns - before.turns} turns\n`,
 )
 

@@ -1,6 +1,6 @@
 /**
  * Micro-benchmark behind docs/wake-ups.md: what it costs to wake the other thread, and to bring bytes to it.
- * `node dist/native-free-bench/micro/wake-up.js [rounds]`; prints a Markdown table. Takes about 5 s.
+ * `node dist/native-free-bench/micro/wake-up.js [--smoke] [--rounds 3000]`; prints a Markdown table. Takes about 5 s.
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
@@ -8,10 +8,12 @@ import { systemClock } from '../../src/base/node/system-clock.ts'
 import { createRing } from '../../src/ring/ring-layout.ts'
 import { RingReader } from '../../src/ring/ring-reader.ts'
 import { createSignals, Doorbell, RingSignal } from '../../src/ring/ring-signal.ts'
+import { benchOptions } from '../harness/options.ts'
 
-const rounds = Math.min(Number(process.argv[2] ?? 3000), 100_000)
-const throughputMs = 400
-const peerUrl = new URL('./wake-up-peer.js', import.meta.url)
+const options = benchOptions()
+const rounds = Math.min(options.number('rounds', 3000, 200), 100_000)
+const throughputMs = options.number('milliseconds', 400, 20)
+const peerUrl = new URL('../harness/wake-up-peer.js', import.meta.url)
 
 function line(name: string, values: readonly string[]): void {
   console.log(`| ${[name, ...values].join(' | ')} |`)

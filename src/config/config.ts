@@ -37,6 +37,7 @@ export interface BrokerConfig {
     readonly journalBytes: number
     readonly reserveBytes: number
     readonly checkpointMs: number
+    readonly checkpointBytes: number
     readonly openFilesMax: number
   }
   readonly topics: {
@@ -221,6 +222,7 @@ function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): 
       journalBytes: value('storage.journal'),
       reserveBytes: value('storage.reserve'),
       checkpointMs: value('storage.checkpoint'),
+      checkpointBytes: value('storage.checkpointBytes'),
       openFilesMax: value('storage.openFiles'),
     },
     topics: {

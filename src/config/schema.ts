@@ -144,6 +144,12 @@ export const CONFIG_KEYS = {
     'free bytes of the disk below which produce is refused with DISK_FULL, and reads and deletes go on',
   ),
   'storage.checkpoint': duration(10_000, 1_000, 3_600_000, 'how often recovery points are written'),
+  'storage.checkpointBytes': size(
+    1024 * MIB,
+    16 * MIB,
+    1024 * 1024 * MIB,
+    'and after how many bytes written per shard: after a crash at most about so much is read again',
+  ),
   'storage.openFiles': integer(256, 16, 100_000, 'closed segments kept open, per shard'),
   'flush.ms': integer(1_000, 1, 3_600_000, 'period of `storage.fsync: interval`, milliseconds'),
   'topics.autoCreate': boolean(false, 'create a topic when metadata of it is asked for by name'),
