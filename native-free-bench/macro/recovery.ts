@@ -28,9 +28,9 @@ async function killed(): Promise<void> {
     '--set',
     'storage.fsync=interval',
     '--set',
-    'storage.checkpointBytes=16GiB',
+    'storage.checkpointBytes=64GiB',
     '--set',
-    'storage.checkpointMs=1h',
+    'storage.checkpoint=1h',
   ]
   try {
     const broker = await BrokerProcess.start({ dataDir, args })
