@@ -110,8 +110,8 @@ describe('folders of several partitions', () => {
     append(log, makeBatch())
     const fds: number[] = []
     const end = log.beginSync(fds)
-    append(other, makeBatch())
     for (const fd of fds) context.files.fdatasync(fd)
+    append(other, makeBatch())
     log.completeSync(end)
     sync(context, other)
     const cut = files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' })
