@@ -3,7 +3,8 @@
  * append. Asynchronous, because it is used on the main thread; metadata is written rarely.
  *
  * Makes       node-durable-files (real), memory-durable-files in tests (forgets what was not synced)
- * Failure     rejects with an Error that has the system's `code`; after a failed append the file is not used again
+ * Failure     rejects with an Error that has the system's `code`; after a failed append the file is not used again until open() has cut
+ *             it. ENOSPC and EDQUOT of append() mean that the write found no room; a sync that failed has another code, whatever its cause
  */
 
 export interface DurableFile {

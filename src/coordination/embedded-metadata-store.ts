@@ -9,7 +9,8 @@
  * Ordering    write group -> fdatasync -> apply -> resolve -> watches
  * Compaction  a file over COMPACT_BYTES_MIN and four times its snapshot is replaced by a new generation that begins with a
  *             snapshot; it appears whole by rename, then the old one goes
- * Failure     a failed write or sync ends the store: this and every later call rejects with BROKER_NOT_AVAILABLE (R3: a sync that
+ * Failure     a full disk: DISK_FULL for the group, the file is cut back, later transactions are tried. Any other failed write or sync ends
+ *             the store: this and every later call rejects with BROKER_NOT_AVAILABLE (R3: a sync that
  *             failed once is never believed again). A damaged file refuses to open and says where.
  * Format      store-log.ts
  */
@@ -163,7 +164,17 @@ export class EmbeddedMetadataStore implements MetadataStore {
     const transactions = holding.filter((queued) => queued.operations.length > 0).map(rowsOf)
     if (transactions.length > 0) {
       const bytes = encodeStoreFrame({ transactions })
-      await this.#file.append(this.#fileBytes, bytes)
+      try {
+        await this.#file.append(this.#fileBytes, bytes)
+      } catch (cause) {
+        if (!isSpace(cause)) throw cause
+        await this.#cutBack()
+        const full = new MillraceError('DISK_FULL', 'the disk is full: the metadata store takes no changes now', {
+          cause,
+        })
+        for (const queued of group) queued.reject(full)
+        return
+      }
       this.#fileBytes += bytes.length
     }
     const applied = new Set(holding)
@@ -171,6 +182,12 @@ export class EmbeddedMetadataStore implements MetadataStore {
       if (applied.has(queued)) this.#state.apply(queued.operations)
       queued.resolve({ applied: applied.has(queued), revision: this.#state.revision })
     }
+  }
+
+  /** A write found no room: the file ends where it did before it, durably, and takes the next group there. */
+  async #cutBack(): Promise<void> {
+    await this.#file.close()
+    this.#file = await this.#files.open(fileName(this.#generation), this.#fileBytes)
   }
 
   async #compact(): Promise<void> {
@@ -241,6 +258,12 @@ function rowsOf(queued: Queued): OperationRow[] {
     operation.key,
     operation.kind === 'put' && operation.leaseId === undefined ? toBase64(operation.value) : null,
   ])
+}
+
+/** DurableFile says so only of a write that found no room, never of a sync. */
+function isSpace(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOSPC' || code === 'EDQUOT'
 }
 
 function fileName(generation: number): string {

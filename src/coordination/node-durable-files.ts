@@ -14,7 +14,11 @@ class NodeDurableFile implements DurableFile {
 
   async append(position: number, bytes: Uint8Array): Promise<void> {
     await writeAll(this.#handle, bytes, position)
-    await this.#handle.datasync()
+    try {
+      await this.#handle.datasync()
+    } catch (cause) {
+      throw withCode('EIO', 'a sync failed', { cause })
+    }
   }
 
   async close(): Promise<void> {
@@ -76,10 +80,16 @@ export class NodeDurableFiles implements DurableFiles {
   }
 }
 
+/** A short count hides the error that cut the write: the rest is written once more to learn it. */
 async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  const { bytesWritten } = await handle.write(bytes, 0, bytes.length, position)
-  if (bytesWritten === bytes.length) return
-  const error: NodeJS.ErrnoException = new Error(`wrote ${bytesWritten} of ${bytes.length} bytes`)
-  error.code = 'EIO'
-  throw error
+  let done = 0
+  while (done < bytes.length) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
+    if (bytesWritten <= 0) throw withCode('EIO', `wrote ${done} of ${bytes.length} bytes`)
+    done += bytesWritten
+  }
+}
+
+function withCode(code: string, text: string, options?: ErrorOptions): Error {
+  return Object.assign(new Error(text, options), { code })
 }

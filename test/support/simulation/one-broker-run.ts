@@ -31,6 +31,7 @@ const RUN_MS_MAX = 1_200_000
 const STEPS_MAX = 2_000_000
 /** Many times what rings, network and device take together: longer means that a thread slept over its work. */
 const CALM_SEND_MS_MAX = 50
+const NEW_TOPIC_ATTEMPTS_MAX = 20
 const LOG_LINES_MAX = 400
 
 export interface SeedOutcome {
@@ -155,6 +156,8 @@ class OneBrokerRun {
     await Promise.all(work)
     this.#phase = 'liveness: administration'
     await administration
+    this.#phase = 'liveness: a new topic'
+    await this.#makeNewTopic()
     this.#isOver = true
     this.#phase = 'liveness: consumers'
     await Promise.all(readers)
@@ -174,6 +177,23 @@ class OneBrokerRun {
       const created = await client.admin.topics.create(name, { partitions, config, ifNotExists: true })
       this.#topicIds.set(name, created.topicId as TopicId)
     }
+    await client.close()
+  }
+
+  /** After everything healed a topic can be made and written to, without a restart. */
+  async #makeNewTopic(): Promise<void> {
+    const client = await this.#connect()
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await client.admin.topics.create('after-all', { partitions: 2, ifNotExists: true })
+        break
+      } catch (error) {
+        if (attempt === NEW_TOPIC_ATTEMPTS_MAX) throw error
+        await sleep(this.#time, 100)
+      }
+    }
+    const producer = client.producer('after-all')
+    await producer.send({ value: 'still here' })
     await client.close()
   }
 
@@ -370,7 +390,7 @@ class OneBrokerRun {
     const { files } = this.#machine
     const path = pick(prng, ['.log', '/state/', `${DATA_DIR}/`])
     if (kind === 'disk-full') {
-      files.limitSpace(prng.below(100_000))
+      files.limitSpace(prng.below(pick(prng, [1, 5_000, 100_000])))
       this.#reach.add('disk full')
       await sleep(this.#time, between(prng, 100, 1500))
       files.heal()

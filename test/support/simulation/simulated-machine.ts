@@ -131,7 +131,11 @@ export class SimulatedDurableFiles implements DurableFiles {
         await this.#pause()
         writeAll(files, fd, content, position)
         await this.#pause()
-        files.fdatasync(fd)
+        try {
+          files.fdatasync(fd)
+        } catch (cause) {
+          throw new StorageError('EIO', 'a sync failed', { cause })
+        }
       },
       close: async () => files.close(fd),
     }
@@ -160,6 +164,10 @@ export class SimulatedDurableFiles implements DurableFiles {
 }
 
 function writeAll(files: FileSystem, fd: number, bytes: Uint8Array, position: number): void {
-  const written = files.write(fd, [bytes], position)
-  if (written !== bytes.length) throw new StorageError('EIO', `wrote ${written} of ${bytes.length} bytes`)
+  let done = 0
+  while (done < bytes.length) {
+    const written = files.write(fd, [bytes.subarray(done)], position + done)
+    if (written <= 0) throw new StorageError('EIO', `wrote ${done} of ${bytes.length} bytes`)
+    done += written
+  }
 }
