@@ -64,6 +64,8 @@ export interface ProduceWorkload {
   readonly acks?: 'none' | 'leader' | 'all'
   readonly lingerMs?: number
   readonly batchBytesMax?: number
+  /** Gives up what is not acknowledged, and throws. */
+  readonly signal?: AbortSignal
 }
 
 export async function produceRecords(client: Client, workload: ProduceWorkload): Promise<BenchResult> {
@@ -74,6 +76,7 @@ export async function produceRecords(client: Client, workload: ProduceWorkload):
     ...(workload.lingerMs === undefined ? {} : { lingerMs: workload.lingerMs }),
     ...(workload.batchBytesMax === undefined ? {} : { batchBytesMax: workload.batchBytesMax }),
   })
+  workload.signal?.addEventListener('abort', () => producer.abort())
   await producer.ready()
   let checksum = 0
   const startedMs = performance.now()

@@ -37,11 +37,12 @@ async function killed(): Promise<void> {
     const client = await connect(broker.url)
     await client.admin.topics.create('log', { partitions: 6 })
     await produceRecords(client, { topic: 'log', records: logMib * 1024, recordBytes: RECORD_BYTES })
-    const flood = produceRecords(client, { topic: 'log', records: 1_000_000_000, recordBytes: RECORD_BYTES }).catch(
-      () => {},
-    )
+    const giveUp = new AbortController()
+    const endless = { topic: 'log', records: 1_000_000_000, recordBytes: RECORD_BYTES, signal: giveUp.signal }
+    const flood = produceRecords(client, endless).catch(() => {})
     await new Promise((resolve) => setTimeout(resolve, 500))
     await broker.kill()
+    giveUp.abort()
     await client.close().catch(() => {})
     await flood
     const again = await BrokerProcess.start({ dataDir, args })
