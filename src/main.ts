@@ -23,12 +23,16 @@ import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
 import { loadTopics, type TopicRecord } from './coordination/topics.ts'
 import { partitionFolder } from './model/ids.ts'
+import { REQUEST_PARTITIONS_MAX } from './model/limits.ts'
+import { fetchBytes } from './ring/message-codec.ts'
+import { ringCapacityFor } from './ring/ring-layout.ts'
 import { createSignals } from './ring/ring-signal.ts'
 import { createShardChannel } from './ring/shard-channel.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
 
 const DISK_RING_BYTES = 256 * 1024
+const READ_RING_BYTES = ringCapacityFor(fetchBytes(REQUEST_PARTITIONS_MAX))
 const SPACE_PROBE_BYTES = 64 * 1024 * 1024
 
 export interface StartBrokerOptions {
@@ -177,6 +181,7 @@ function channelOptions(config: BrokerConfig, doorbell: SharedArrayBuffer) {
   const { rings, pages } = config
   return {
     requestRingBytes: rings.requestBytes,
+    readRingBytes: READ_RING_BYTES,
     replyRingBytes: rings.replyBytes,
     diskRequestRingBytes: DISK_RING_BYTES,
     diskReplyRingBytes: DISK_RING_BYTES,

@@ -66,6 +66,7 @@ function rawMibPerSecond(batch: Uint8Array): number {
 const doorbellMemory = createSignals()
 const channel = createShardChannel({
   requestRingBytes: 16 * MIB,
+  readRingBytes: MIB,
   replyRingBytes: MIB,
   diskRequestRingBytes: 64 * 1024,
   diskReplyRingBytes: 64 * 1024,
@@ -168,10 +169,10 @@ function fetch(offset: number, maxBytes: number): Promise<{ nextOffset: number; 
     const fields = new FetchFields()
     const requestId = nextRequestId++
     Object.assign(fields, { requestId, waitMs: 1000, minBytes: 1, maxBytes, partitionCount: 1 })
-    const at = claimFetch(gateway.requests, fields)
-    setFetchPartition(gateway.requests.view, at, 0, { partitionRef: 0, leaderEpoch: -1, fetchOffset: offset, maxBytes })
+    const at = claimFetch(gateway.reads, fields)
+    setFetchPartition(gateway.reads.view, at, 0, { partitionRef: 0, leaderEpoch: -1, fetchOffset: offset, maxBytes })
     waiting.set(requestId, (_type, view, replyAt) => resolve(readReply(view, replyAt, offset)))
-    gateway.requests.publish()
+    gateway.reads.publish()
     gateway.shardSignal.ring()
   })
 }

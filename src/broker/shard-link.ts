@@ -1,13 +1,12 @@
 /**
- * ShardLink: the gateway's end of one shard: puts requests into its ring, gives its replies to whoever waits for them.
+ * ShardLink: the gateway's end of one shard: puts requests into its rings, gives its replies to whoever waits for them.
  *
- * Owns        the request slots (requestId -> who waits), the staging area for what the ring had no room for
+ * Owns        the request slots (requestId -> who waits), two lanes: requests, and reads that do not queue behind them
  * Thread      main
  * Invariants  SL1 a slot is open from its request until its one final reply, or until the shard has failed
- *             SL2 data requests enter the ring in the order they were given: once one is staged, all later ones are
- *             SL3 after fail() no ring of the shard is read again
+ *             SL2 after fail() no ring of the shard is read again
  * Ordering    claim -> fill -> (turn ends, or WAKE_BYTES are queued) publish -> ring the shard's signal, once for many
- * Limits      stagedBytesMax; a request beyond it is refused: 'full'
+ * Limits      what a ring has no room for is staged, within bounds, or refused: 'full' (request-lane.ts)
  * Failure     the shard's end: every open slot gets a KAFKA_STORAGE_ERROR with the reason
  * Not here    what is in a request (handlers/), when to drain (gateway.ts)
  */
@@ -30,6 +29,7 @@ import {
 import { FETCH_END_BYTES, FETCH_REPLY_REQUEST_ID_AT, MessageType, PRODUCE_BATCHES_AT } from '../ring/messages.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
 import type { GatewaySide } from '../ring/shard-channel.ts'
+import { RequestLane } from './request-lane.ts'
 
 /** Queued bytes that are worth waking the shard for before the turn ends. */
 const WAKE_BYTES = 64 * 1024
@@ -70,14 +70,6 @@ type Slot =
       readonly reject: (error: MillraceError) => void
     }
 
-interface Staged {
-  readonly requestId: number
-  readonly bytes: number
-  /** False = the ring is still full. */
-  readonly write: () => boolean
-  readonly onTaken: () => void
-}
-
 export interface ShardLinkOptions {
   readonly shard: ShardIndex
   readonly side: GatewaySide
@@ -95,13 +87,11 @@ export class ShardLink {
   readonly side: GatewaySide
   state: 'starting' | 'serving' | 'failed' | 'stopped' = 'starting'
   reason: string | null = null
-  /** Gauges. */
-  stagedBytes = 0
-  stagedTotal = 0
 
   readonly #options: ShardLinkOptions
   readonly #slots = new Map<number, Slot>()
-  #staged: Staged[] = []
+  readonly #requests: RequestLane
+  readonly #reads: RequestLane
   #stagedControls: { readonly requestId: number; readonly operation: ControlOperation; readonly body: Uint8Array }[] =
     []
   #nextRequestId = 1
@@ -117,6 +107,20 @@ export class ShardLink {
     this.#options = options
     this.shard = options.shard
     this.side = options.side
+    const { requests, reads } = options.side
+    const onQueued = (bytes: number) => this.#onQueued(bytes)
+    const onFull = () => this.flush()
+    const { stagedBytesMax } = options
+    this.#requests = new RequestLane({ ring: requests, stagedBytesMax, onQueued, onFull })
+    this.#reads = new RequestLane({ ring: reads, stagedBytesMax: reads.capacityBytes * 2, onQueued, onFull })
+  }
+
+  get stagedBytes(): number {
+    return this.#requests.stagedBytes + this.#reads.stagedBytes
+  }
+
+  get stagedTotal(): number {
+    return this.#requests.stagedTotal + this.#reads.stagedTotal
   }
 
   get openSlots(): number {
@@ -146,16 +150,16 @@ export class ShardLink {
     if (this.state === 'failed') return 'failed'
     const requestId = waiter === undefined ? 0 : this.#newRequestId()
     const { partitionRef, leaderEpoch, acks, timeoutMs, batches } = request
-    const answer = this.#submit(
+    const answer = this.#requests.submit({
       requestId,
-      batches.length,
-      () => {
+      bytes: batches.length,
+      write: () => this.#writeProduce({ requestId, partitionRef, leaderEpoch, acks, timeoutMs, batches }),
+      keep: () => {
         const kept = batches.slice()
         return () => this.#writeProduce({ requestId, partitionRef, leaderEpoch, acks, timeoutMs, batches: kept })
       },
-      () => this.#writeProduce({ requestId, partitionRef, leaderEpoch, acks, timeoutMs, batches }),
       onTaken,
-    )
+    })
     if (waiter !== undefined && (answer === 'sent' || answer === 'staged'))
       this.#slots.set(requestId, { kind: 'produce', waiter, tag })
     return answer
@@ -166,14 +170,9 @@ export class ShardLink {
     if (this.state === 'failed') return 'failed'
     const requestId = this.#newRequestId()
     const write = () => this.#writeFetch(requestId, request)
-    const answer = this.#submit(
-      requestId,
-      fetchBytes(request.parts.length),
-      () => write,
-      write,
-      () => {},
-    )
-    if (answer === 'full' || answer === 'failed') return answer
+    const bytes = fetchBytes(request.parts.length)
+    const answer = this.#reads.submit({ requestId, bytes, write, keep: () => write, onTaken: () => {} })
+    if (answer === 'full') return answer
     this.#slots.set(requestId, { kind: 'fetch', waiter, tag })
     return requestId
   }
@@ -205,6 +204,7 @@ export class ShardLink {
   flush(): void {
     if (this.#queuedBytes === 0 || this.state === 'failed') return
     this.#queuedBytes = 0
+    this.side.reads.publish()
     this.side.requests.publish()
     this.side.shardSignal.ring()
   }
@@ -230,11 +230,9 @@ export class ShardLink {
     if (this.state === 'failed') return
     this.state = 'failed'
     this.reason = reason
-    const staged = this.#staged
-    this.#staged = []
     this.#stagedControls = []
-    this.stagedBytes = 0
-    for (const entry of staged) entry.onTaken()
+    this.#requests.drop()
+    this.#reads.drop()
     const slots = [...this.#slots.values()]
     this.#slots.clear()
     const reply = this.#produceReply
@@ -259,28 +257,7 @@ export class ShardLink {
     return this.#nextRequestId
   }
 
-  #submit(
-    requestId: number,
-    bytes: number,
-    keep: () => () => boolean,
-    write: () => boolean,
-    onTaken: () => void,
-  ): LinkAnswer {
-    if (this.#staged.length === 0 && write()) {
-      this.#wakeIfMuch(bytes)
-      onTaken()
-      return 'sent'
-    }
-    if (this.stagedBytes + bytes > this.#options.stagedBytesMax) return 'full'
-    this.#staged.push({ requestId, bytes, write: keep(), onTaken })
-    this.stagedBytes += bytes
-    this.stagedTotal++
-    // What was claimed before must be taken for room to come.
-    this.flush()
-    return 'staged'
-  }
-
-  #wakeIfMuch(bytes: number): void {
+  #onQueued(bytes: number): void {
     if (this.#queuedBytes === 0) this.#options.onDirty()
     this.#queuedBytes += bytes + 1
     if (this.#queuedBytes >= WAKE_BYTES) this.flush()
@@ -288,15 +265,8 @@ export class ShardLink {
 
   #retryStaged(): void {
     this.#writeControls()
-    let taken = 0
-    for (const entry of this.#staged) {
-      if (!entry.write()) break
-      taken++
-      this.stagedBytes -= entry.bytes
-      this.#wakeIfMuch(entry.bytes)
-      entry.onTaken()
-    }
-    if (taken > 0) this.#staged = this.#staged.slice(taken)
+    this.#requests.retry()
+    this.#reads.retry()
   }
 
   #writeControls(): void {
@@ -304,7 +274,7 @@ export class ShardLink {
     for (const control of this.#stagedControls) {
       if (!writeControl(this.side.requests, control)) break
       written++
-      this.#wakeIfMuch(control.body.length)
+      this.#onQueued(control.body.length)
     }
     if (written > 0) this.#stagedControls = this.#stagedControls.slice(written)
   }
@@ -338,7 +308,7 @@ export class ShardLink {
     fields.maxBytes = request.maxBytes
     fields.isolation = request.isolation
     fields.partitionCount = request.parts.length
-    const at = claimFetch(this.side.requests, fields)
+    const at = claimFetch(this.side.reads, fields)
     if (at < 0) return false
     const part = this.#fetchPart
     for (let index = 0; index < request.parts.length; index++) {
@@ -347,7 +317,7 @@ export class ShardLink {
       part.leaderEpoch = from.leaderEpoch
       part.fetchOffset = from.fetchOffset
       part.maxBytes = from.maxBytes
-      setFetchPartition(this.side.requests.view, at, index, part)
+      setFetchPartition(this.side.reads.view, at, index, part)
     }
     return true
   }
@@ -355,20 +325,17 @@ export class ShardLink {
   #endFetch(requestId: number, type: number): void {
     const slot = this.#slots.get(requestId)
     if (slot?.kind !== 'fetch' || this.state === 'failed') return
-    const stagedAt = this.#staged.findIndex((entry) => entry.requestId === requestId)
-    if (stagedAt !== -1) {
+    if (this.#reads.withdraw(requestId)) {
       // It never reached the shard: answered here.
-      this.stagedBytes -= this.#staged[stagedAt]!.bytes
-      this.#staged.splice(stagedAt, 1)
       this.#slots.delete(requestId)
       slot.waiter.onFetchFailed(this, slot.tag, 'NONE', '')
       return
     }
-    const at = this.side.requests.claim(type, FETCH_END_BYTES, 'control')
+    const at = this.side.reads.claim(type, FETCH_END_BYTES, 'control')
     // Full even for control: the fetch ends by its own time, which is bounded.
     if (at < 0) return
-    this.side.requests.view.setUint32(at, requestId, true)
-    this.#wakeIfMuch(FETCH_END_BYTES)
+    this.side.reads.view.setUint32(at, requestId, true)
+    this.#onQueued(FETCH_END_BYTES)
   }
 
   #dispatch(reader: RingReader): void {

@@ -1,14 +1,15 @@
 /**
- * ShardChannel: everything that one shard shares with the gateway and with its disk thread: four rings, two signals, the pages.
+ * ShardChannel: everything that one shard shares with the gateway and with its disk thread: five rings, two signals, the pages.
  *
  * Owns        the memories, made in one call; who opens which end of each
  * Thread      made on the main thread, handed to shard and disk thread as workerData; each opens its side once
  * Invariants  SC1 every ring has exactly one writer and one reader: each open…Side is called once per channel
+ * Ordering    requests and reads are two queues: nothing is promised between them (messages.ts says why nothing need be)
  * Failure     a dead thread leaves everything as it was; main then drops the channel and makes a new one
  *
  *   gateway --requests--> shard --diskRequests--> disk thread      shardSignal: rung by gateway and disk thread
- *           <--replies---       <--diskReplies---                  diskSignal: rung by the shard
- *                                                                  doorbell: the main thread's, one for all shards
+ *           ---reads---->       <--diskReplies---                  diskSignal: rung by the shard
+ *           <--replies---                                          doorbell: the main thread's, one for all shards
  */
 import type { Clock } from '../base/clock.ts'
 import { createPagePool, PageOwner, PageUser } from './page-pool.ts'
@@ -20,6 +21,8 @@ import { RingWriter } from './ring-writer.ts'
 export interface ShardChannelOptions {
   /** Powers of two; a ring carries payloads of up to ⅜ of its capacity less 8 bytes (ring-layout: ringCapacityFor). */
   readonly requestRingBytes: number
+  /** At least ringCapacityFor(fetchBytes(REQUEST_PARTITIONS_MAX)) in a broker. */
+  readonly readRingBytes: number
   readonly replyRingBytes: number
   readonly diskRequestRingBytes: number
   readonly diskReplyRingBytes: number
@@ -32,6 +35,7 @@ export interface ShardChannelOptions {
 /** A plain object: goes through workerData and postMessage as it is. */
 export interface ShardChannel {
   readonly requestRing: SharedArrayBuffer
+  readonly readRing: SharedArrayBuffer
   readonly replyRing: SharedArrayBuffer
   readonly diskRequestRing: SharedArrayBuffer
   readonly diskReplyRing: SharedArrayBuffer
@@ -44,6 +48,7 @@ export interface ShardChannel {
 export function createShardChannel(options: ShardChannelOptions): ShardChannel {
   return {
     requestRing: createRing({ capacityBytes: options.requestRingBytes }),
+    readRing: createRing({ capacityBytes: options.readRingBytes }),
     replyRing: createRing({ capacityBytes: options.replyRingBytes }),
     diskRequestRing: createRing({ capacityBytes: options.diskRequestRingBytes }),
     diskReplyRing: createRing({ capacityBytes: options.diskReplyRingBytes }),
@@ -56,6 +61,7 @@ export function createShardChannel(options: ShardChannelOptions): ShardChannel {
 
 export interface GatewaySide {
   readonly requests: RingWriter
+  readonly reads: RingWriter
   readonly replies: RingReader
   /** Rings the shard: after publish(), and when replies.release() answers true. */
   readonly shardSignal: RingSignal
@@ -65,6 +71,7 @@ export interface GatewaySide {
 export function openGatewaySide(channel: ShardChannel): GatewaySide {
   return {
     requests: new RingWriter(channel.requestRing),
+    reads: new RingWriter(channel.readRing),
     replies: new RingReader(channel.replyRing),
     shardSignal: new RingSignal(channel.shardSignal),
     pages: new PageUser(channel.pages),
@@ -73,13 +80,14 @@ export function openGatewaySide(channel: ShardChannel): GatewaySide {
 
 export interface ShardSide {
   readonly requests: RingReader
+  readonly reads: RingReader
   readonly replies: RingWriter
   readonly diskRequests: RingWriter
   readonly diskReplies: RingReader
   /** The shard's own: waits on it. */
   readonly signal: RingSignal
   readonly diskSignal: RingSignal
-  /** Rings the main thread: after replies.publish(), and when requests.release() answers true. */
+  /** Rings the main thread: after replies.publish(), and when release() of requests or reads answers true. */
   readonly doorbell: RingSignal
   readonly pages: PageOwner
 }
@@ -93,6 +101,7 @@ export interface SpinOptions {
 export function openShardSide(channel: ShardChannel, options: SpinOptions = {}): ShardSide {
   return {
     requests: new RingReader(channel.requestRing),
+    reads: new RingReader(channel.readRing),
     replies: new RingWriter(channel.replyRing),
     diskRequests: new RingWriter(channel.diskRequestRing),
     diskReplies: new RingReader(channel.diskReplyRing),

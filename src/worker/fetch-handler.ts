@@ -1,5 +1,5 @@
 /**
- * FetchHandler: fetches of one shard, from the request ring to the reply ring, with whatever they wait for between.
+ * FetchHandler: fetches of one shard, from the read ring to the reply ring, with whatever they wait for between.
  *
  *   parked    too little to read: partition/delayed-fetch, until data, deadline or the gateway's word
  *   cold      blocks are on their way from the disk thread
@@ -83,7 +83,7 @@ interface ReplyPart {
 }
 
 export interface FetchHandlerOptions {
-  readonly requests: RingReader
+  readonly reads: RingReader
   readonly partitions: PartitionTable
   readonly reader: SegmentReader
   readonly cache: PageCache
@@ -133,12 +133,12 @@ export class FetchHandler implements LoadListener {
 
   /** Takes the FETCH the reader stands on. */
   onFetch(): void {
-    const { requests, partitions, clock } = this.#options
+    const { reads, partitions, clock } = this.#options
     const fields = this.#fields
-    readFetch(requests, fields)
+    readFetch(reads, fields)
     const parts: ShardFetchPart[] = []
     for (let index = 0; index < fields.partitionCount; index++) {
-      getFetchPartition(requests.view, fields.partitionsAt, index, this.#partFields)
+      getFetchPartition(reads.view, fields.partitionsAt, index, this.#partFields)
       const partition = partitions.get(this.#partFields.partitionRef)
       parts.push({
         partitionRef: this.#partFields.partitionRef as PartitionRef,

@@ -1,10 +1,11 @@
 /**
- * ShardAgent: one shard: the turn that drains the request ring, writes, has it synced, answers.
+ * ShardAgent: one shard: the turn that drains its rings, writes, has it synced, answers.
  *
  * Owns        the shard's partitions, page cache, journal, synced ends; the shard's ends of its rings
  * Thread      its own, or whoever steps it; nothing in a turn waits for the device or for another thread
- * Ordering    a turn: late answers out -> disk answers -> deadlines -> ready fetches -> up to drainBytesMax of requests -> one
- *             vectored write a partition -> answers or parking -> ring space back -> next sync -> publish
+ * Ordering    a turn: late answers out -> disk answers -> next sync, if something was written meanwhile -> deadlines -> fetches
+ *             -> publish: what is due by now does not wait for the writes -> up to drainBytesMax of requests -> one vectored
+ *             write a partition -> answers or parking -> ring space back -> next sync -> publish
  * Limits      no request is taken while an answer waits for the reply ring, or while waitingProducesMax producers wait
  * Failure     a failed sync, or a failed write for another reason than space: every partition goes offline with the reason, the
  *             gateway is told, nothing is synced again (R3). A broken invariant throws: the thread ends
@@ -57,6 +58,8 @@ export interface ShardAgentOptions {
 }
 
 const PARTITIONS_MAX = 1_000_000
+/** Fetches taken from the read ring in one turn. */
+const READS_PER_TURN = 64
 
 export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffects {
   readonly name: string
@@ -147,7 +150,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const replies = this.#replies
     this.#produces = new ProduceHandler({ requests, partitions, replies, resident, space: this.#space, clock })
     this.#fetches = new FetchHandler({
-      ...{ requests, partitions, reader, cache, outbox: this.#outbox, clock },
+      ...{ reads: side.reads, partitions, reader, cache, outbox: this.#outbox, clock },
       waitingFetchesMax: options.waitingFetchesMax,
       onUnreadable: (partition, reason) => this.#takeOffline(partition, reason),
     })
@@ -174,8 +177,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       if (!(error instanceof StorageError)) throw error
       this.#fail(`${error.code}: ${error.message}`)
     }
-    this.#disk.publish()
-    this.#outbox.publish()
+    this.#publish()
     if (work > 0) {
       this.#turns++
       this.#busyMs += this.#clock.monotonicMs() - startMs
@@ -185,7 +187,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
 
   #turn(nowMs: number): number {
     let work = this.#outbox.drain() + this.#disk.drain()
-    work += this.#replies.expire(nowMs) + this.#fetches.step(nowMs)
+    if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
+    work += this.#replies.expire(nowMs) + this.#drainReads() + this.#fetches.step(nowMs)
+    this.#publish()
     work += this.#drainRequests()
     work += this.#control.step() + this.#housekeep(nowMs)
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
@@ -214,6 +218,39 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
 
   // The turn's parts
 
+  #publish(): void {
+    this.#disk.publish()
+    this.#outbox.publish()
+  }
+
+  #drainReads(): number {
+    const { reads, doorbell } = this.#side
+    let taken = 0
+    while (taken < READS_PER_TURN && this.#outbox.isClear && reads.next()) {
+      taken++
+      this.#onReadRequest()
+    }
+    if (taken > 0 && reads.release()) doorbell.ring()
+    return taken
+  }
+
+  #onReadRequest(): void {
+    const { reads } = this.#side
+    switch (reads.type) {
+      case MessageType.FETCH:
+        this.#fetches.onFetch()
+        return
+      case MessageType.FETCH_FINISH:
+        this.#fetches.onEnd(reads.view.getUint32(reads.at + FETCH_REQUEST_ID_AT, true), false)
+        return
+      case MessageType.FETCH_CANCEL:
+        this.#fetches.onEnd(reads.view.getUint32(reads.at + FETCH_REQUEST_ID_AT, true), true)
+        return
+      default:
+        this.#onUnknown(reads.type)
+    }
+  }
+
   #drainRequests(): number {
     const { requests, doorbell } = this.#side
     const { drainBytesMax, waitingProducesMax } = this.#options
@@ -237,22 +274,17 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       case MessageType.PRODUCE:
         this.#produces.onProduce()
         return
-      case MessageType.FETCH:
-        this.#fetches.onFetch()
-        return
-      case MessageType.FETCH_FINISH:
-        this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), false)
-        return
-      case MessageType.FETCH_CANCEL:
-        this.#fetches.onEnd(requests.view.getUint32(requests.at + FETCH_REQUEST_ID_AT, true), true)
-        return
       case MessageType.CONTROL:
         this.#produces.writeTouched(this)
         this.#control.onControl()
         return
       default:
-        this.#notices.log('error', `a message of type ${requests.type} came, which a shard does not know`)
+        this.#onUnknown(requests.type)
     }
+  }
+
+  #onUnknown(type: number): void {
+    this.#notices.log('error', `a message of type ${type} came in a ring that does not carry it`)
   }
 
   #housekeep(nowMs: number): number {

@@ -6,7 +6,7 @@ export interface ShardOptions {
   readonly incarnation: number
   /** Made, locked and recovered already (workers/data-dir-task, recovery-task). */
   readonly dataDir: string
-  /** Bytes of requests taken in one turn. */
+  /** Bytes of requests taken in one turn: how long a fetch or an acknowledgement may wait behind a write. */
   readonly drainBytesMax: number
   /** The newest bytes this shard wrote: read on the loop, because the system still has them in memory. */
   readonly residentBytes: number
@@ -34,7 +34,7 @@ export interface ShardOptions {
 const MIB = 1024 * 1024
 
 export const SHARD_DEFAULTS = {
-  drainBytesMax: 1 * MIB,
+  drainBytesMax: MIB / 4,
   residentBytes: 64 * MIB,
   journalThresholdPartitions: 4,
   journalBytes: 64 * MIB,

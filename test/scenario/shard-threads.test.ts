@@ -21,7 +21,13 @@ test('on real threads: produce, stop in order, and the files are there', { timeo
   mkdirSync(join(dataDir, 'state'))
   const doorbellMemory = createSignals()
   const channel = createShardChannel({
-    ...{ requestRingBytes: MIB, replyRingBytes: 65_536, diskRequestRingBytes: 65_536, diskReplyRingBytes: 65_536 },
+    ...{
+      requestRingBytes: MIB,
+      readRingBytes: MIB,
+      replyRingBytes: 65_536,
+      diskRequestRingBytes: 65_536,
+      diskReplyRingBytes: 65_536,
+    },
     ...{ pageBytes: 65_536, pageCount: 64, doorbell: doorbellMemory },
   })
   const gateway = openGatewaySide(channel)

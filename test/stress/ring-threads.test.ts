@@ -22,6 +22,7 @@ const reproduce = `MILLRACE_SEED=${seed} MILLRACE_BUDGET_MS=${budgetMs} node --t
 function makeChannel(initialPosition: number): ShardChannel {
   const channel = createShardChannel({
     requestRingBytes: 4096,
+    readRingBytes: 256,
     replyRingBytes: 1024,
     diskRequestRingBytes: 256,
     diskReplyRingBytes: 256,

@@ -40,6 +40,7 @@ import {
   MessageType,
 } from '../../src/ring/messages.ts'
 import type { PageOwner } from '../../src/ring/page-pool.ts'
+import type { RingReader } from '../../src/ring/ring-reader.ts'
 import { openShardSide, type ShardChannel, type ShardSide } from '../../src/ring/shard-channel.ts'
 
 const RECORDS_COUNT_AT = 57
@@ -87,12 +88,15 @@ export class FakeShard {
   step(): number {
     if (this.isPaused || this.isStopped) return 0
     let done = 0
-    const { requests } = this.side
-    while (requests.next()) {
-      done++
-      this.#take()
+    const { reads, requests } = this.side
+    let wantsRoom = false
+    for (const ring of [reads, requests]) {
+      while (ring.next()) {
+        done++
+        this.#take(ring)
+      }
+      if (ring.release()) wantsRoom = true
     }
-    const wantsRoom = requests.release()
     const waiting = this.waiting
     this.waiting = []
     for (const fetch of waiting) this.#fetch(fetch)
@@ -105,18 +109,17 @@ export class FakeShard {
     this.side.doorbell.ring()
   }
 
-  #take(): void {
-    const { requests } = this.side
-    switch (requests.type) {
+  #take(ring: RingReader): void {
+    switch (ring.type) {
       case MessageType.PRODUCE:
         this.#produce()
         return
       case MessageType.FETCH: {
         const fields = new FetchFields()
-        readFetch(requests, fields)
+        readFetch(ring, fields)
         const parts = Array.from({ length: fields.partitionCount }, (_, index) => {
           const part = new FetchPartitionFields()
-          getFetchPartition(requests.view, fields.partitionsAt, index, part)
+          getFetchPartition(ring.view, fields.partitionsAt, index, part)
           return part
         })
         this.seen.push(`fetch minBytes=${fields.minBytes} maxBytes=${fields.maxBytes} parts=${parts.length}`)
@@ -125,8 +128,8 @@ export class FakeShard {
       }
       case MessageType.FETCH_FINISH:
       case MessageType.FETCH_CANCEL: {
-        const requestId = requests.view.getUint32(requests.at, true)
-        this.seen.push(requests.type === MessageType.FETCH_FINISH ? 'finish' : 'cancel')
+        const requestId = ring.view.getUint32(ring.at, true)
+        this.seen.push(ring.type === MessageType.FETCH_FINISH ? 'finish' : 'cancel')
         const fetch = this.waiting.find((waiting) => waiting.fields.requestId === requestId)
         if (fetch === undefined) return
         this.waiting = this.waiting.filter((waiting) => waiting !== fetch)

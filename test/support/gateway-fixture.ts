@@ -57,6 +57,7 @@ export async function startGateway(options: GatewayFixtureOptions): Promise<Gate
   const channels = Array.from({ length: shardCount }, () =>
     createShardChannel({
       requestRingBytes,
+      readRingBytes: 1 << 20,
       replyRingBytes: 1 << 20,
       diskRequestRingBytes: 1 << 16,
       diskReplyRingBytes: 1 << 16,

@@ -97,6 +97,7 @@ export class ShardFixture {
     this.files.syncFolder('/')
     const channel = createShardChannel({
       requestRingBytes: 4 * MIB,
+      readRingBytes: MIB,
       replyRingBytes: MIB,
       diskRequestRingBytes: 64 * 1024,
       diskReplyRingBytes: 64 * 1024,
@@ -148,23 +149,23 @@ export class ShardFixture {
     const fetch = Object.assign(new FetchFields(), { minBytes: 1, maxBytes: MIB }, fields)
     fetch.requestId = this.#nextRequestId++
     fetch.partitionCount = parts.length
-    const at = claimFetch(this.gateway.requests, fetch)
-    assert.notEqual(at, -1, 'the request ring is full')
+    const at = claimFetch(this.gateway.reads, fetch)
+    assert.notEqual(at, -1, 'the read ring is full')
     for (const [index, part] of parts.entries())
-      setFetchPartition(this.gateway.requests.view, at, index, {
+      setFetchPartition(this.gateway.reads.view, at, index, {
         partitionRef: part.ref ?? 0,
         leaderEpoch: part.leaderEpoch ?? -1,
         fetchOffset: part.offset,
         maxBytes: part.maxBytes ?? MIB,
       })
-    this.gateway.requests.publish()
+    this.gateway.reads.publish()
     return fetch.requestId
   }
 
   sendEnd(type: typeof M.MessageType.FETCH_FINISH | typeof M.MessageType.FETCH_CANCEL, requestId: number): void {
-    const at = this.gateway.requests.claim(type, M.FETCH_END_BYTES, 'control')
-    this.gateway.requests.view.setUint32(at, requestId, true)
-    this.gateway.requests.publish()
+    const at = this.gateway.reads.claim(type, M.FETCH_END_BYTES, 'control')
+    this.gateway.reads.view.setUint32(at, requestId, true)
+    this.gateway.reads.publish()
   }
 
   sendControl(operation: ControlOperation, body: unknown): number {

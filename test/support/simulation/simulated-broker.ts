@@ -201,7 +201,7 @@ export class SimulatedBroker {
     const { requestRingBytes, replyRingBytes, pageBytes, pageCount } = this.#options.sizes
     return createShardChannel({
       ...{ requestRingBytes, replyRingBytes, pageBytes, pageCount, doorbell },
-      ...{ diskRequestRingBytes: 16 * 1024, diskReplyRingBytes: 16 * 1024 },
+      ...{ readRingBytes: 16 * 1024, diskRequestRingBytes: 16 * 1024, diskReplyRingBytes: 16 * 1024 },
     })
   }
 

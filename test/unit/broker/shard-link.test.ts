@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { ShardLink } from '../../../src/broker/shard-link.ts'
 import type { ShardIndex } from '../../../src/model/ids.ts'
 import { ProduceFields, readProduce } from '../../../src/ring/message-codec.ts'
+import { FETCH_REQUEST_ID_AT, MessageType } from '../../../src/ring/messages.ts'
 import { createSignals } from '../../../src/ring/ring-signal.ts'
 import { createShardChannel, openGatewaySide, openShardSide } from '../../../src/ring/shard-channel.ts'
 
@@ -11,7 +12,13 @@ const BATCH_BYTES = 1_000
 
 function open(stagedBytesMax: number) {
   const channel = createShardChannel({
-    ...{ requestRingBytes: 8_192, replyRingBytes: 8_192, diskRequestRingBytes: 4_096, diskReplyRingBytes: 4_096 },
+    ...{
+      requestRingBytes: 8_192,
+      readRingBytes: 1_024,
+      replyRingBytes: 8_192,
+      diskRequestRingBytes: 4_096,
+      diskReplyRingBytes: 4_096,
+    },
     ...{ pageBytes: 64, pageCount: 1, doorbell: createSignals() },
   })
   const link = new ShardLink({
@@ -26,7 +33,7 @@ function open(stagedBytesMax: number) {
       ...[{ partitionRef: 0, leaderEpoch: -1, acks: 0, timeoutMs: 0, batches: new Uint8Array(BATCH_BYTES).fill(mark) }],
       ...([undefined, 0, () => taken.push(mark)] as const),
     )
-  const { requests } = openShardSide(channel)
+  const { requests, reads } = openShardSide(channel)
   const fields = new ProduceFields()
   /** The marks that lie in the ring, in order; gives their space back. */
   const receive = (): number[] => {
@@ -39,7 +46,7 @@ function open(stagedBytesMax: number) {
     requests.release()
     return marks
   }
-  return { link, produce, receive, taken }
+  return { link, produce, receive, reads, taken }
 }
 
 test('an append that finds room does not overtake those that wait for it', () => {
@@ -70,4 +77,37 @@ test('what waits is bounded: one more is refused, and nothing of it is sent late
   link.drain(1)
   link.flush()
   assert.deepEqual(receive(), [sent, 100])
+})
+
+const WANTED = { waitMs: 0, minBytes: 1, maxBytes: 1, isolation: 0 }
+const PART = { partitionRef: 0, leaderEpoch: -1, fetchOffset: 0, maxBytes: 1 }
+
+test('a fetch does not wait behind appends, its end stays behind it, and one that never left is answered here', () => {
+  const { link, produce, reads } = open(10 * BATCH_BYTES)
+  while (produce(0) === 'sent');
+  const failed: [number, string][] = []
+  const waiter = {
+    onFetched: () => assert.fail('nobody has replied'),
+    onFetchFailed: (_: unknown, tag: number, code: string) => void failed.push([tag, code]),
+  }
+  const ids: number[] = []
+  const fetch = (tag: number) => {
+    const id = link.fetch({ ...WANTED, parts: [PART] }, waiter, tag)
+    assert.ok(typeof id === 'number', `fetch ${tag} was refused: ${id}`)
+    ids.push(id)
+  }
+  fetch(0)
+  link.flush()
+  assert.ok(reads.next(), 'the fetch is there, though the request ring is full')
+  assert.equal(reads.view.getUint32(reads.at + FETCH_REQUEST_ID_AT, true), ids[0])
+  const { stagedTotal } = link
+  while (link.stagedTotal === stagedTotal) fetch(ids.length)
+  const last = ids.length - 1
+  link.finish(ids[last]!)
+  assert.deepEqual(failed, [[last, 'NONE']])
+  link.cancel(ids[0]!)
+  link.flush()
+  const seen: number[] = []
+  while (reads.next()) seen.push(reads.type)
+  assert.deepEqual(seen, [...new Array(last - 1).fill(MessageType.FETCH), MessageType.FETCH_CANCEL])
 })

@@ -37,6 +37,7 @@ const invariant = { name: 'InvariantError' }
 function open() {
   const channel = createShardChannel({
     requestRingBytes: 1024,
+    readRingBytes: 1024,
     replyRingBytes: 1024,
     diskRequestRingBytes: 1024,
     diskReplyRingBytes: 1024,

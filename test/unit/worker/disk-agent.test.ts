@@ -15,7 +15,13 @@ function setUp({ readsInFlightMax = 64, diskReplyRingBytes = 16_384 } = {}) {
   const fd = files.open('/file', 'create')
   files.write(fd, [new Uint8Array(100).fill(5)], 0)
   const channel = createShardChannel({
-    ...{ requestRingBytes: 4096, replyRingBytes: 4096, diskRequestRingBytes: 16_384, diskReplyRingBytes },
+    ...{
+      requestRingBytes: 4096,
+      readRingBytes: 4096,
+      replyRingBytes: 4096,
+      diskRequestRingBytes: 16_384,
+      diskReplyRingBytes,
+    },
     ...{ pageBytes: 64, pageCount: 64, doorbell: createSignals() },
   })
   const events: string[] = []

@@ -59,6 +59,25 @@ describe('shard agent', () => {
     assert.equal(batchesOf(part!.bytes).length, 3)
   })
 
+  test('a fetch is answered before the appends that came before it are written', () => {
+    let shard: ShardFixture | undefined
+    let fetchId = 0
+    let writes = 0
+    const files = watchingWrites(new MemoryFileSystem(), () => {
+      if (fetchId === 0) return
+      writes++
+      shard!.drain()
+      assert.equal(shard!.peek(fetchId)?.kind, 'fetch', 'it waits neither in a ring nor for the end of the turn')
+    })
+    shard = new ShardFixture({ files, shard: { drainBytesMax: 16_000 } })
+    shard.open()
+    shard.produce(makeBatch({ valueBytes: 100 }))
+    for (let count = 0; count < 10; count++) shard.sendProduce(makeBatch({ valueBytes: 10_000 }))
+    fetchId = shard.sendFetch([{ offset: 0 }])
+    shard.settle()
+    assert.ok(writes > 1)
+  })
+
   test('a duplicate is not answered before its first sending is synced', () => {
     const shard = new ShardFixture()
     shard.open()
