@@ -114,7 +114,13 @@ test('nobody reads its answers: it waits before the device is asked, and every a
 
 test('a wide sync is answered when all of it is done, as it ended; nothing else is begun meanwhile', () => {
   const channel = createShardChannel({
-    ...{ requestRingBytes: 4096, replyRingBytes: 4096, diskRequestRingBytes: 16_384, diskReplyRingBytes: 16_384 },
+    ...{
+      readRingBytes: 4096,
+      requestRingBytes: 4096,
+      replyRingBytes: 4096,
+      diskRequestRingBytes: 16_384,
+      diskReplyRingBytes: 16_384,
+    },
     ...{ pageBytes: 64, pageCount: 4, doorbell: createSignals() },
   })
   const events: string[] = []
