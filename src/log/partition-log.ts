@@ -286,8 +286,11 @@ export class PartitionLog {
 
   /** This partition's line of the checkpoint, after the sync that beginCheckpoint() began. */
   checkpoint(): PartitionCheckpoint {
-    const recoveryPoint = this.#checkpointEnd
-    assert(recoveryPoint <= this.#fileSyncedEndOffset, `checkpoint at ${recoveryPoint} before its sync is complete`)
+    const end = this.#checkpointEnd
+    assert(end <= this.#fileSyncedEndOffset, `checkpoint at ${end} before its sync is complete`)
+    // Producers are known and no snapshot found room: theirs is replayed from where none was known, so the point stays there.
+    const lacksSnapshot = this.#checkpointSnapshot < 0 && (this.#snapshots.loaded?.count ?? 0) > 0
+    const recoveryPoint = lacksSnapshot ? Math.min(this.#recoveryPoint, end) : end
     return {
       topicId: this.topicId,
       partition: this.partition,
