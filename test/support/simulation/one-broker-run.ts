@@ -28,7 +28,7 @@ import { VirtualTime } from './virtual-time.ts'
 import { churnOnce, consume, produce, readAll, sleep, trimNow, type WorkloadContext } from './workload.ts'
 
 const RUN_MS_MAX = 1_200_000
-const STEPS_MAX = 2_000_000
+const STEPS_MAX = 500_000
 /** Many times what rings, network and device take together: longer means that a thread slept over its work. */
 const CALM_SEND_MS_MAX = 50
 const NEW_TOPIC_ATTEMPTS_MAX = 20
