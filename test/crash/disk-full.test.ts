@@ -5,7 +5,7 @@
  * Two ways to get there: below the reserve, which the broker sees coming, and to the brim between two of its looks, which it
  * learns from a write that fails. The disk is a tmpfs of its own.
  *
- *   npm run test:crash -- --only disk-full [--cycles 20] [--seed N]
+ *   npm run test:crash -- --fills 20 [--seed N]
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -8,7 +8,7 @@
  * is read after each restart; every WINDOW_CYCLES all is brought to rest, judged by the history checker and trimmed away, so
  * neither memory nor disk grows with the number of cycles.
  *
- *   npm run test:crash -- --only kill-9 --cycles 1000 [--seed N]
+ *   npm run test:crash -- --cycles 1000 [--seed N]
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -141,7 +141,7 @@ test('kill -9 under load: no acknowledged record is lost, doubled or moved', { t
     assert.ok(run.acknowledged > 0, 'something was acknowledged')
   } catch (error) {
     console.log(`seed ${seed}, cycle ${run.cycles}; the broker said:\n${broker.talk.slice(-4_000)}`)
-    console.log(`repeat: npm run test:crash -- --only kill-9 --seed ${seed} --cycles ${run.cycles}`)
+    console.log(`repeat: npm run test:crash -- --seed ${seed} --cycles ${run.cycles}`)
     throw error
   } finally {
     await broker.kill()

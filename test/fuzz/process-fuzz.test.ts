@@ -5,7 +5,7 @@
  *
  * frame-gateway.test.ts has the same for the gateway alone, on both engines, with far more frames.
  *
- *   npm run test:fuzz -- --only process-fuzz [--count 100000] [--seed N]
+ *   npm run test:fuzz -- --only process-fuzz [--seconds 60] [--seed N]
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
