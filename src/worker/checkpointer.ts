@@ -124,7 +124,8 @@ export class Checkpointer implements SyncJob {
   /** False when there is nothing that a checkpoint would say anew, and nobody asks for one. */
   #start(): boolean {
     const { partitions, journal, onCheckpointed } = this.#options
-    const dirty = [...partitions].filter((partition) => partition.state.role !== 'offline' && partition.log.isDirty)
+    // Those that went offline too (K2): what the journal holds of them was acknowledged.
+    const dirty = [...partitions].filter((partition) => !partition.isDamaged && partition.log.isDirty)
     if (dirty.length === 0 && !this.#isAsked && this.#bytesSince === 0) {
       this.#end()
       onCheckpointed([...partitions])

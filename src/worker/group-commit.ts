@@ -5,6 +5,7 @@
  *   at most journalThresholdPartitions partitions      their segments
  *   more, with small writes                            the shard's journal, which has a copy of what was written
  *   more, with large writes, or the journal is full    their segments: copying much costs more than flushing many files
+ *   one that has bytes of fsync: interval unsynced     its segment: the journal would not have those, and later ones need them
  *
  * Thread      the shard
  * Ordering    segment written -> journal written (wide) -> fdatasync (disk thread) -> synced end written -> high watermark
@@ -109,10 +110,10 @@ export class GroupCommit implements SyncJob {
     this.#members.push({ partition, endOffset, appendedBytes: partition.state.appendedBytes, isJournaled })
   }
 
-  /** False when it is too much, does not fit, or lies in two segments. */
+  /** False when it is too much, does not fit, lies in two segments, or follows bytes that neither segment nor journal holds. */
   #addToJournal(partition: PartitionAgent, journal: CommitJournal): boolean {
     const { log, state, stagedBytes, stagedBatches } = partition
-    if (stagedBytes > JOURNALED_BYTES_MAX) return false
+    if (stagedBytes > JOURNALED_BYTES_MAX || partition.hasUnsyncedInterval) return false
     const baseOffset = partition.stagedBaseOffset
     const place = log.locate(baseOffset, log.logEndOffset)
     const isOneRun = place.exact && place.endExact && place.fileEnd - place.filePosition === stagedBytes

@@ -74,6 +74,11 @@ export class PartitionAgent {
     return this.isSyncing || this.readsInFlight > 0 || this.isTouched
   }
 
+  /** It was written to under fsync: interval, and no sync that has begun since covers that. */
+  get hasUnsyncedInterval(): boolean {
+    return this.flushTimer.heapIndex !== -1
+  }
+
   /** The cache's entry for the segment that `key` names; keys change when bytes may have. */
   fileOf(key: unknown): CachedFile {
     let file = this.#files.get(key)
