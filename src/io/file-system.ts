@@ -84,6 +84,11 @@ export class StorageError extends Error {
     this.path = options?.path
   }
 
+  /** The process or the system has as many files open as it may: the file was not touched, and it may be opened later. */
+  get isOpenLimit(): boolean {
+    return this.code === 'EMFILE' || this.code === 'ENFILE'
+  }
+
   /** No space left: the write may be tried again later, after the file was cut back. */
   get isSpace(): boolean {
     return this.code === 'ENOSPC' || this.code === 'EDQUOT'

@@ -43,6 +43,7 @@ import { PartitionAgent } from './partition-agent.ts'
 import type { PartitionTable } from './partition-table.ts'
 import type { ReplyOutbox } from './reply-outbox.ts'
 import type { SegmentReader } from './segment-reader.ts'
+import { writeBounds } from './synced-bounds.ts'
 import { TimeLookup } from './time-lookup.ts'
 
 const LATEST = -1
@@ -230,7 +231,7 @@ export class ControlHandler {
     partition.dropFiles(cache)
     checkpointer.forget(partition)
     if (partition.syncedSlot !== -1) syncedEnds.remove(partition.syncedSlot)
-    syncedEnds.write()
+    writeBounds(syncedEnds)
     partitions.remove(partition.state.partitionRef)
   }
 

@@ -8,8 +8,10 @@
  *
  * Thread      the shard
  * Ordering    pages are lent before the reply is published; what is not sent is taken back
- * Limits      waitingFetchesMax parked ones: one more is answered at once with what there is; a starved one waits STARVED_MS_MAX
- * Failure     an unreadable file takes its partition offline and answers KAFKA_STORAGE_ERROR; others go on
+ * Limits      waitingFetchesMax parked ones: one more is answered at once with what there is; a starved one waits for a page
+ *             until its deadline, and STARVED_MS_MAX at least
+ * Failure     an unreadable file takes its partition offline and answers KAFKA_STORAGE_ERROR; others go on. At the limit of open
+ *             files: OVERLOADED, and the partition stays
  * Reply       a partition is left out when it has neither data nor error and its high watermark is the offset asked for
  */
 import type { Clock } from '../base/clock.ts'
@@ -68,6 +70,8 @@ interface FetchTask extends WaitingFetch {
   phase: 'parked' | 'cold' | 'starved' | 'ready'
   /** No more waiting for data: its deadline is over, or the gateway said so. */
   isFinal: boolean
+  /** No more waiting for the disk or a page either: the gateway or the clock ended it. With waitMs 0 those are waited for. */
+  isOver: boolean
   /** The connection is gone: answer empty. */
   isCancelled: boolean
   readonly loading: Set<CachedPage>
@@ -163,6 +167,7 @@ export class FetchHandler implements LoadListener {
       arrivedMs: nowMs,
       phase: 'ready',
       isFinal: fields.waitMs === 0,
+      isOver: false,
       isCancelled: false,
       loading: new Set(),
     })
@@ -173,7 +178,7 @@ export class FetchHandler implements LoadListener {
     const parked = this.#delayed.take(requestId)
     const task = parked ?? this.#unparked.get(requestId)
     if (task === undefined) return
-    task.isFinal = true
+    end(task)
     task.isCancelled ||= isCancelled
     if (parked !== undefined || task.phase === 'cold') this.#makeReady(task)
   }
@@ -195,7 +200,7 @@ export class FetchHandler implements LoadListener {
     for (let task = this.#delayed.takeExpired(Infinity); task !== undefined; task = this.#delayed.takeExpired(Infinity))
       this.#finish(task)
     for (const task of this.#unparked.values()) {
-      task.isFinal = true
+      end(task)
       if (task.phase === 'cold') this.#makeReady(task)
     }
   }
@@ -207,7 +212,7 @@ export class FetchHandler implements LoadListener {
       this.#finish(task)
     const starved = this.#starved.shift()
     if (starved !== undefined) {
-      if (nowMs - starved.arrivedMs >= STARVED_MS_MAX && nowMs >= starved.deadlineMs) starved.isFinal = true
+      if (nowMs - starved.arrivedMs >= STARVED_MS_MAX && nowMs >= starved.deadlineMs) end(starved)
       this.#makeReady(starved)
     }
     while (served < READY_PER_TURN && this.#options.outbox.isClear) {
@@ -242,13 +247,13 @@ export class FetchHandler implements LoadListener {
   }
 
   #finish(task: FetchTask): void {
-    task.isFinal = true
+    end(task)
     this.#makeReady(task)
   }
 
   #drainBecameReady(isFinal: boolean): void {
     for (const task of this.#becameReady) {
-      task.isFinal ||= isFinal
+      if (isFinal) end(task)
       this.#makeReady(task)
     }
     this.#becameReady.length = 0
@@ -268,11 +273,11 @@ export class FetchHandler implements LoadListener {
       this.#reply(task)
       return
     }
-    if (task.loading.size > 0 && !this.#isEnded(task)) {
+    if (task.loading.size > 0 && !task.isOver) {
       this.#wait(task, 'cold')
       return
     }
-    if (this.#isStarved && this.#bytes === 0 && !this.#isEnded(task)) {
+    if (this.#isStarved && this.#bytes === 0 && !task.isOver) {
       this.#starved.push(task)
       this.#wait(task, 'starved')
       return
@@ -290,11 +295,6 @@ export class FetchHandler implements LoadListener {
     task.isFinal = true
     this.#gather(task)
     this.#reply(task)
-  }
-
-  /** Disk and pages are waited for even with waitMs 0, but not once the gateway or the clock ended it. */
-  #isEnded(task: FetchTask): boolean {
-    return task.isFinal && task.deadlineMs > task.arrivedMs
   }
 
   #wait(task: FetchTask, phase: 'cold' | 'starved'): void {
@@ -365,6 +365,10 @@ export class FetchHandler implements LoadListener {
       return true
     } catch (error) {
       if (!(error instanceof StorageError)) throw error
+      if (error.isOpenLimit) {
+        this.#failPart(part, 'OVERLOADED')
+        return false
+      }
       onUnreadable(partition, `a read failed: ${error.code}: ${error.message}`)
       this.#failPart(part, 'KAFKA_STORAGE_ERROR')
       return false
@@ -441,4 +445,9 @@ export class FetchHandler implements LoadListener {
     }
     task.loading.clear()
   }
+}
+
+function end(task: FetchTask): void {
+  task.isFinal = true
+  task.isOver = true
 }

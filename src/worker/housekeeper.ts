@@ -1,6 +1,6 @@
 /**
- * Housekeeper: what a partition needs now and then: retention, roll by time, forgetting silent producers. One partition a step,
- * all of them once a period.
+ * Housekeeper: what a partition needs now and then: retention, forgetting silent producers. One partition a step, all of them
+ * once a period.
  *
  * Thread   the shard
  * Effects  retention condemns whole segments; their files go after the next checkpoint (crash-safe at every step)
@@ -50,7 +50,7 @@ export class Housekeeper {
     const { log, state } = partition
     const wallMs = clock.nowMs()
     partition.pruneFiles()
-    log.producers.expire(wallMs - producerExpiryMs)
+    log.expireProducers(wallMs - producerExpiryMs)
     const decision = log.applyRetention({ nowMs: wallMs, highWatermark: state.highWatermark })
     if (decision.segments === 0) return
     advanceLogStart(state, log.logStartOffset)

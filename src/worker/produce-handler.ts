@@ -5,12 +5,14 @@
  * Ordering    check all batches of a request -> for each: sequence, stamp in place, stage -> after the drain one vectored write
  *             a partition -> log end advances -> answers, or a place among those that wait. The ring's space is given back after
  *             the write, so staged bytes stay where they are
- * Failure     no space: the partition's log is as before, its produces of this turn are refused DISK_FULL;
- *             any other write error: the shard fails (R3)
+ * Failure     no space: the partition's log is as before, its produces of this turn are refused DISK_FULL; no descriptor left:
+ *             likewise, OVERLOADED; any other write error: the shard fails (R3). A producer snapshot that cannot be read takes
+ *             its partition offline, no other one
  * Not here    the checks (partition/partition-append), when a sync goes out (group-commit.ts)
  */
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
+import type { ErrorCode } from '../model/errors.ts'
 import type { LeaderEpoch, Offset } from '../model/ids.ts'
 import { PRODUCE_TIMEOUT_MS_MAX } from '../model/limits.ts'
 import { batchSteps, checkRequest, checkWith, orderSteps, type ProduceAttempt } from '../partition/partition-append.ts'
@@ -32,6 +34,8 @@ export interface ProduceHandlerOptions {
   readonly resident: ResidentWindow
   readonly space: SpaceProbe
   readonly clock: Clock
+  /** The producer state of the partition cannot be read. */
+  readonly onUnreadable: (partition: PartitionAgent, reason: string) => void
 }
 
 /** What the shard does around a turn's write. */
@@ -79,7 +83,7 @@ export class ProduceHandler {
     const fields = this.#fields
     readProduce(requests, fields)
     const partition = partitions.get(fields.partitionRef)
-    if (partition === undefined) {
+    if (partition === undefined || partition.isClosed) {
       this.#refuse(undefined, { kind: 'refused', error: 'UNKNOWN_TOPIC_OR_PARTITION', text: '' })
       return
     }
@@ -88,10 +92,9 @@ export class ProduceHandler {
     attempt.acks = fields.acks
     attempt.leaderEpoch = fields.leaderEpoch as LeaderEpoch
     attempt.isSpaceLow = space.isLow
-    attempt.producers = partition.log.producers
     attempt.at = fields.batchesAt
     attempt.end = fields.batchesAt + fields.batchBytes
-    const refusal = checkRequest(attempt) ?? this.#checkBatches()
+    const refusal = checkRequest(attempt) ?? this.#loadProducers(partition) ?? this.#checkBatches()
     if (refusal !== undefined) {
       this.#refuse(partition, refusal)
       return
@@ -112,6 +115,19 @@ export class ProduceHandler {
     }
     this.#written.length = 0
     this.#touched.length = 0
+  }
+
+  #loadProducers(partition: PartitionAgent): Refusal | undefined {
+    try {
+      this.#attempt.producers = partition.log.producers
+      return undefined
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      const text = `the producer state cannot be read: ${error.code}: ${error.message}`
+      if (error.isOpenLimit) return { kind: 'refused', error: 'OVERLOADED', text }
+      this.#options.onUnreadable(partition, text)
+      return { kind: 'refused', error: 'KAFKA_STORAGE_ERROR', text }
+    }
   }
 
   /** All batches of the request must be sound before the first is staged. */
@@ -198,7 +214,8 @@ export class ProduceHandler {
       if (error.isSpace) {
         this.#options.space.onNoSpace()
         this.#refuseStaged(partition, 'DISK_FULL', error.message)
-      } else {
+      } else if (error.isOpenLimit) this.#refuseStaged(partition, 'OVERLOADED', error.message)
+      else {
         this.#refuseStaged(partition, 'KAFKA_STORAGE_ERROR', error.message)
         listener.onWriteFailed(`a write failed: ${error.code}: ${error.message}`)
       }
@@ -211,7 +228,7 @@ export class ProduceHandler {
     return true
   }
 
-  #refuseStaged(partition: PartitionAgent, error: 'DISK_FULL' | 'KAFKA_STORAGE_ERROR', text: string): void {
+  #refuseStaged(partition: PartitionAgent, error: ErrorCode, text: string): void {
     const { state } = partition
     for (const staged of partition.staged)
       this.#options.replies.refuse({ ...staged, partitionRef: state.partitionRef, state, error, text })

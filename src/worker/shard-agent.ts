@@ -148,11 +148,14 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const cache = this.#cache
     const reader = new SegmentReader({ files, cache, disk: this.#disk, resident })
     const replies = this.#replies
-    this.#produces = new ProduceHandler({ requests, partitions, replies, resident, space: this.#space, clock })
+    const onUnreadable = (partition: PartitionAgent, reason: string) => this.#takeOffline(partition, reason)
+    this.#produces = new ProduceHandler({
+      ...{ requests, partitions, replies, resident, space: this.#space, clock, onUnreadable },
+    })
     this.#fetches = new FetchHandler({
       ...{ reads: side.reads, partitions, reader, cache, outbox: this.#outbox, clock },
       waitingFetchesMax: options.waitingFetchesMax,
-      onUnreadable: (partition, reason) => this.#takeOffline(partition, reason),
+      onUnreadable,
     })
     this.#control = new ControlHandler({
       ...{ requests, outbox: this.#outbox, clock, context, partitions, syncedEnds, reader, cache, effects: this },

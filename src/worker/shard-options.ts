@@ -4,7 +4,7 @@ export interface ShardOptions {
   readonly shard: number
   /** This start of the process; names the shard's files in state/. */
   readonly incarnation: number
-  /** Made, locked and recovered already (workers/data-dir-task, recovery-task). */
+  /** Made, locked and recovered already (workers/storage-task). */
   readonly dataDir: string
   /** Bytes of requests taken in one turn: how long a fetch or an acknowledgement may wait behind a write. */
   readonly drainBytesMax: number
@@ -25,7 +25,7 @@ export interface ShardOptions {
   readonly spaceProbeBytes: number
   readonly spaceProbeMs: number
   readonly statsMs: number
-  /** How often a partition's retention and roll by time are looked at. */
+  /** How often a partition's retention and its silent producers are looked at. */
   readonly retentionCheckMs: number
   /** A producer id that was silent so long is forgotten. */
   readonly producerExpiryMs: number

@@ -6,6 +6,7 @@
  *             timestamp reaches the time. A batch that cannot be opened here (codec, size) answers with its base offset
  * Limits      STEP_BYTES a step; a batch is opened up to BATCH_BYTES_MAX, unpacked up to UNPACKED_BYTES_MAX
  */
+import { StorageError } from '../io/file-system.ts'
 import type { Location } from '../log/log-locator.ts'
 import type { Offset } from '../model/ids.ts'
 import { readableEnd } from '../partition/partition-fetch.ts'
@@ -71,7 +72,8 @@ export class TimeLookup implements LoadListener {
     this.#fragments.count = 0
     const wish = { partition, offset, endOffset, limitBytes: STEP_BYTES, takesFirst: true }
     const outcome = reader.read(place === undefined ? wish : { ...wish, place }, this.#fragments, this)
-    if (outcome === 'damaged' || outcome === 'empty') return NOT_FOUND
+    if (outcome === 'damaged') throw new StorageError('ECORRUPT', `the segment that holds offset ${offset} is damaged`)
+    if (outcome === 'empty') return NOT_FOUND
     if (outcome !== 'read') return undefined
     const bytes = this.#copy(reader.readBytes)
     for (let index = 0; index < this.#fragments.count; index++) cache.unlend(this.#fragments.pages[index]!)

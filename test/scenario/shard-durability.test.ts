@@ -7,7 +7,7 @@ import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
 import { partitionFolder } from '../../src/model/ids.ts'
 import { ControlOperation, type DescribePartitionAnswer, type ShardStats } from '../../src/ring/control-messages.ts'
-import { DATA_DIR, makeBatch, TOPIC } from '../support/log-fixture.ts'
+import { DATA_DIR, makeBatch, TOPIC, topicConfig } from '../support/log-fixture.ts'
 import { batchesOf, type FetchAnswer, ShardFixture } from '../support/shard-fixture.ts'
 
 const ALL_PARTITIONS = 100
@@ -81,6 +81,36 @@ describe('durability', () => {
       for (let ref = 0; ref < 12; ref++)
         assert.ok(describePartition(after, ref).logEndOffset >= acknowledged[ref]!, `seed ${seed}, partition ${ref}`)
     }
+  })
+
+  test('a topic that changes from interval to group: what is acknowledged then needs what was not synced before', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(12, { fsync: 'interval', flushMs: 60_000 })
+    const produceToAll = () =>
+      Array.from({ length: 12 }, (_, partitionRef) => shard.sendProduce(makeBatch(), { partitionRef }))
+    produceToAll()
+    shard.settle()
+    for (let partitionRef = 0; partitionRef < 12; partitionRef++)
+      shard.control(ControlOperation.UPDATE_CONFIG, { partitionRef, config: topicConfig({ fsync: 'group' }) })
+    for (const id of produceToAll()) assert.equal((shard.answer(id) as { error: string }).error, 'NONE')
+    const after = restart(files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' }), 'machine-died', 12)
+    for (let ref = 0; ref < 12; ref++) assert.equal(describePartition(after, ref).logEndOffset, 2)
+  })
+
+  test('a partition that went offline keeps what only the journal holds of it', () => {
+    const files = new MemoryFileSystem()
+    const faulty = new FaultyFileSystem(files)
+    const shard = new ShardFixture({ files: faulty })
+    shard.open(12)
+    const ids = Array.from({ length: 12 }, (_, partitionRef) => shard.sendProduce(makeBatch(), { partitionRef }))
+    for (const id of ids) assert.equal((shard.answer(id) as { error: string }).error, 'NONE')
+    faulty.inject({ on: 'read', path: '.log', effect: { kind: 'fail', code: 'EIO' } })
+    assert.equal(shard.fetch([{ ref: 5, offset: 0 }]).partitions[0]!.error, 'KAFKA_STORAGE_ERROR')
+    assert.ok(shard.notices.some(({ kind }) => kind === 'partition-offline'))
+    assert.equal(shard.control(ControlOperation.CHECKPOINT, {}).error, 'NONE')
+    const after = restart(files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' }), 'machine-died', 12)
+    for (let ref = 0; ref < 12; ref++) assert.equal(describePartition(after, ref).logEndOffset, 1)
   })
 
   test('a failed fdatasync ends the shard: no acknowledgement, reads and writes refused, never synced again', () => {
@@ -311,6 +341,26 @@ describe('bounds', () => {
       }
       assert.ok(answer.kind === 'fetch')
       held.push(...answer.partitions[0]!.pages)
+      offset = batchesOf(answer.partitions[0]!.bytes).at(-1)![1]
+      assert.ok(offset < 40, 'the pages never ran out')
+    }
+  })
+
+  test('a fetch that waits for nothing is answered though no page comes back', () => {
+    const shard = new ShardFixture({ channel: { pageCount: 16 } })
+    shard.open(1, { maxMessageBytes: 100_000 })
+    for (let count = 0; count < 40; count++) shard.produce(makeBatch({ valueBytes: 15_000 }))
+    shard.holdsPages = true
+    let offset = 0
+    for (;;) {
+      const id = shard.sendFetch([{ offset }], { waitMs: 0, maxBytes: 50_000 })
+      const answer = shard.answer(id)
+      if (answer === undefined) {
+        shard.pass(1_000)
+        assert.equal(shard.peek(id)?.kind, 'fetch')
+        return
+      }
+      assert.ok(answer.kind === 'fetch')
       offset = batchesOf(answer.partitions[0]!.bytes).at(-1)![1]
       assert.ok(offset < 40, 'the pages never ran out')
     }

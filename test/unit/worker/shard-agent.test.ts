@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { SeededPrng } from '../../../src/base/prng.ts'
+import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
 import type { FileSystem } from '../../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { readCheckpoint } from '../../../src/log/checkpoint-file.ts'
@@ -196,6 +197,67 @@ describe('shard agent', () => {
     )
     assert.deepEqual([ends.get(6), ends.get(7) ?? 0, ends.get(8)], [1, 0, 1])
     assert.equal(after.stat(`${DATA_DIR}/${partitionFolder(TOPIC, 7)}`).kind, 'absent')
+  })
+
+  test('a produce behind a delete that waits for the disk is refused, and the shard lives', () => {
+    const shard = new ShardFixture()
+    shard.open(2)
+    const before = shard.sendProduce(makeBatch())
+    shard.shard.doWork()
+    const deleting = shard.sendControl(ControlOperation.DELETE_PARTITION, { partitionRef: 0 })
+    turnsWithoutDisk(shard)
+    assert.equal(shard.peek(deleting), undefined, 'its sync is under way')
+    const behind = shard.sendProduce(makeBatch())
+    turnsWithoutDisk(shard)
+    assert.equal((shard.peek(behind) as ProduceAnswer | undefined)?.error, 'UNKNOWN_TOPIC_OR_PARTITION')
+    shard.settle()
+    assert.ok(shard.peek(before) !== undefined && shard.peek(deleting) !== undefined)
+    assert.equal(shard.produce(makeBatch(), { partitionRef: 1 }).error, 'NONE')
+  })
+
+  test('a producer snapshot that cannot be read takes its partition offline, no other one, and not before it is needed', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(2, { retentionMs: -1 })
+    for (const partitionRef of [0, 1]) shard.produce(makeBatch({ producerId: 9, baseSequence: 0 }), { partitionRef })
+    shard.pass(SHARD_DEFAULTS.checkpointMs)
+    shard.pass(SHARD_DEFAULTS.checkpointMs)
+    const folder = `${DATA_DIR}/${partitionFolder(TOPIC, 0)}`
+    const path = files.filePaths().find((name) => name.startsWith(`${folder}/producer-state-`))
+    assert.ok(path !== undefined)
+    const fd = files.open(path, 'write')
+    files.write(fd, [new Uint8Array([0xff])], 40)
+    files.close(fd)
+    shard.pass(SHARD_DEFAULTS.retentionCheckMs)
+    assert.deepEqual(batchesOf(shard.fetch([{ offset: 0 }]).partitions[0]!.bytes), [[0, 1]])
+    assert.equal(shard.produce(makeBatch({ producerId: 9, baseSequence: 1 })).error, 'KAFKA_STORAGE_ERROR')
+    assert.deepEqual(
+      shard.notices.filter(({ kind }) => kind.endsWith('offline') || kind === 'shard-failed').map(({ kind }) => kind),
+      ['partition-offline'],
+    )
+    assert.equal(shard.produce(makeBatch({ producerId: 9, baseSequence: 1 }), { partitionRef: 1 }).baseOffset, 1)
+  })
+
+  test('at the limit of open files produce and fetch are refused, and served when there is room again', () => {
+    const files = new FaultyFileSystem(new MemoryFileSystem())
+    const shard = new ShardFixture({ files })
+    shard.open(2)
+    shard.produce(makeBatch())
+    assert.equal(shard.control(ControlOperation.SHUTDOWN, {}).error, 'NONE')
+    const { results } = recoverDataDir(files, { dataDir: DATA_DIR, incarnation: 2, previousRun: 'clean' })
+    const after = new ShardFixture({ files, shard: { incarnation: 2 } })
+    after.open(2, {}, (partition) => (partition === 0 ? results[0]!.recovered : null))
+    const opensFail = () => files.inject({ on: 'open', path: '.log', effect: { kind: 'fail', code: 'EMFILE' } })
+    opensFail()
+    assert.equal(after.fetch([{ offset: 0 }]).partitions[0]!.error, 'OVERLOADED')
+    assert.deepEqual(batchesOf(after.fetch([{ offset: 0 }]).partitions[0]!.bytes), [[0, 1]])
+    opensFail()
+    assert.equal(after.produce(makeBatch(), { partitionRef: 1 }).error, 'OVERLOADED')
+    assert.equal(after.produce(makeBatch(), { partitionRef: 1 }).baseOffset, 0)
+    assert.deepEqual(
+      after.notices.filter(({ kind }) => kind !== 'stats' && kind !== 'log'),
+      [],
+    )
   })
 
   test('a damaged partition serves nothing, says why, writes nothing, and no checkpoint names it', () => {
