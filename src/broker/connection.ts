@@ -51,6 +51,11 @@ const CLOSE_POLICY_VIOLATION = 1008
 /** A grant is told when it has grown by this part of the window. */
 const CREDIT_STEP = 1 / 4
 
+/** The window that keeps room for the largest frame even while the grant is one step behind: less, and such a frame waits for ever. */
+export function creditWindowOf(frameBytesMax: number): number {
+  return Math.ceil(frameBytesMax / (1 - CREDIT_STEP))
+}
+
 export class Connection {
   principal: Principal | undefined
   /** hello was answered. */

@@ -26,13 +26,14 @@ import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
-import { Connection, type ConnectionPool } from './connection.ts'
+import { Connection, type ConnectionPool, creditWindowOf } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { HttpApi } from './http-api.ts'
 import type {
   EngineHandler,
   EngineSocket,
+  SocketEnd,
   UpgradeAnswer,
   UpgradeRequest,
   WebSocketEngine,
@@ -89,7 +90,7 @@ class Pool implements ConnectionPool {
     this.receiveBytesMax = limits.receiveBytes
     this.#sendPressureBytes = limits.sendBytes * SEND_PRESSURE
     this.connectionSendBytesMax = limits.connectionSendBytes
-    this.windowBytes = limits.frameBytes
+    this.windowBytes = creditWindowOf(limits.frameBytes)
     this.#onDirty = onDirty
   }
 
@@ -262,12 +263,22 @@ export class Gateway implements EngineHandler<Connection> {
     socket.context.onDrain()
   }
 
-  onClose(socket: EngineSocket<Connection>): void {
+  onClose(socket: EngineSocket<Connection>, end: SocketEnd): void {
     const connection = socket.context
     if (!this.pool.all.delete(connection)) return
     if (!connection.isReady) this.#unauthenticated--
     connection.stopHelloTimer()
     connection.onClosed()
+    // What it had under way is room for those that wait for credit.
+    this.#scheduleTurn()
+    this.#logEnd(socket, end)
+  }
+
+  #logEnd(socket: EngineSocket<Connection>, end: SocketEnd): void {
+    const { clientName: client, openRequests } = socket.context
+    const fields = { client, address: socket.remoteAddress, code: end.code, reason: end.reason, openRequests }
+    if (end.byBroker && !this.#isClosing) this.logger.info(fields, 'a connection was closed by the broker')
+    else this.logger.debug(fields, 'a connection has ended')
   }
 
   onHttp: EngineHandler<Connection>['onHttp'] = (request) => this.#http.answer(request)
@@ -461,7 +472,12 @@ export class Gateway implements EngineHandler<Connection> {
 
   // --- the end
 
-  /** Takes no new connections and requests; waits until open requests are answered or `timeoutMs` is over. */
+  /** Nothing new is begun: see drain(). */
+  get isClosing(): boolean {
+    return this.#isClosing
+  }
+
+  /** Takes no new connections, produces and changes; waits until those under way are answered or `timeoutMs` is over. */
   async drain(timeoutMs: number): Promise<void> {
     this.#isClosing = true
     this.notReady.add('stopping')

@@ -178,7 +178,7 @@ export const CONFIG_KEYS = {
     FRAME_BYTES_MAX,
     64 * KIB,
     FRAME_BYTES_MAX,
-    'largest frame; also the first credit of a connection',
+    'largest frame; a connection is lent a third more before anything is done with',
   ),
   'limits.connections': integer(20_000, 1, 1_000_000, 'connections at the same time'),
   'limits.receiveBytes': size(

@@ -8,6 +8,7 @@ import type {
   EngineHandler,
   EngineSocket,
   ListenOptions,
+  SocketEnd,
   WebSocketEngine,
 } from '../../src/broker/listeners/web-socket-engine.ts'
 import { createPagePool, PageOwner } from '../../src/ring/page-pool.ts'
@@ -20,6 +21,7 @@ interface Context {
 class Recorder implements EngineHandler<Context> {
   readonly events: string[] = []
   readonly sockets: EngineSocket<Context>[] = []
+  readonly ends: SocketEnd[] = []
   onEachMessage: (socket: EngineSocket<Context>, bytes: Uint8Array) => void = () => {}
   drains = 0
   #next = 1
@@ -40,7 +42,8 @@ class Recorder implements EngineHandler<Context> {
   onDrain(): void {
     this.drains++
   }
-  onClose(socket: EngineSocket<Context>): void {
+  onClose(socket: EngineSocket<Context>, end: SocketEnd): void {
+    this.ends.push(end)
     this.events.push(`close ${socket.context.id}`)
   }
   async onHttp(request: Parameters<EngineHandler<Context>['onHttp']>[0]) {
@@ -205,6 +208,40 @@ export function webSocketEngineContract(name: string, make: () => Promise<WebSoc
     await once(client, 'close')
     await until(() => recorder.events.includes('close 1'), 'the close is seen')
     assert.ok(!recorder.events.some((event) => event.startsWith('message')))
+    assert.equal(recorder.ends[0]!.byBroker, true)
+    assert.match(recorder.ends[0]!.reason, /size|too big/i)
+  })
+
+  withEngine('a few bytes that are seen in bufferedBytes drain as well', async ({ recorder, url }) => {
+    const client = await open(url)
+    const socket = recorder.sockets[0]!
+    let isBuffered = false
+    socket.cork(() => {
+      socket.send([Uint8Array.of(1)], () => {})
+      isBuffered = socket.bufferedBytes > 0
+    })
+    await until(
+      () => socket.bufferedBytes === 0 && (!isBuffered || recorder.drains > 0),
+      'whoever waits for room is told',
+    )
+    client.close()
+  })
+
+  withEngine('who ended a connection, and why', async ({ recorder, url }) => {
+    const left = await open(url)
+    left.close(1000, 'bye')
+    await until(() => recorder.ends.length === 1, 'the close of the client is seen')
+    const cut = await open(url)
+    cut.terminate()
+    await until(() => recorder.ends.length === 2, 'a client that vanished is seen')
+    await open(url)
+    recorder.sockets[2]!.close(1008, 'because')
+    await until(() => recorder.ends.length === 3, 'the close of the broker is seen')
+    assert.deepEqual(recorder.ends, [
+      { code: 1000, reason: 'bye', byBroker: false },
+      { code: 1006, reason: '', byBroker: false },
+      { code: 1008, reason: 'because', byBroker: true },
+    ])
   })
 
   withEngine('close() tells code and reason', async ({ recorder, url }) => {

@@ -27,6 +27,8 @@ export const produceHandler: HotHandler<ProduceRequest, never> = {
   codec: produce as never,
   resources: (request) => request.parts.map((part): Resource => ({ kind: 'topic-id', topicId: part.topicId })),
   start(call) {
+    // Known not to be stored: the client sends it again, to whoever leads then.
+    if (call.gateway.isClosing) throw new MillraceError('LEADER_NOT_AVAILABLE', 'the broker is stopping')
     let bodyBytes = 0
     for (const part of call.request.parts) bodyBytes += part.batchBytes
     if (bodyBytes !== call.body.length)

@@ -18,7 +18,8 @@ export const metadataHandler: ColdHandler<MetadataRequest, MetadataReply> = {
     const topics =
       request.topics === null
         ? [...gateway.router.topics()].map((topic) => describe(topic, nodeId))
-        : await Promise.all(request.topics.map((name) => find(gateway, name)))
+        : // Once each: a name repeated is a short request for a reply of any size.
+          await Promise.all([...new Set(request.topics)].map((name) => find(gateway, name)))
     return { clusterId, brokers: [{ nodeId, url: gateway.url }], controllerId: nodeId, topics }
   },
 }

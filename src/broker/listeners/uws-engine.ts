@@ -17,6 +17,7 @@ import {
   type ListenOptions,
   plainReply,
   type SendAnswer,
+  type SocketEnd,
   STATUS_TEXTS,
   type UpgradeAnswer,
   type WebSocketEngine,
@@ -27,6 +28,7 @@ type Uws = typeof import('uWebSockets.js')
 const DROPPED = 2
 const CLOSE_TRY_AGAIN_LATER = 1013
 const CLOSE_GOING_AWAY = 1001
+const CLOSE_ABNORMAL = 1006
 /** uWebSockets.js pings by itself when this much of the idle time has passed. */
 const IDLE_SECONDS_MIN = 8
 const IDLE_SECONDS_MAX = 960
@@ -53,6 +55,8 @@ class UwsSocket<Context> implements EngineSocket<Context> {
   readonly context: Context
   readonly remoteAddress: string
   isOpen = true
+  /** What close() said. */
+  closing: SocketEnd | undefined
   readonly #ws: WebSocket<UserData>
 
   constructor(ws: WebSocket<UserData>, context: Context, remoteAddress: string) {
@@ -88,7 +92,9 @@ class UwsSocket<Context> implements EngineSocket<Context> {
   }
 
   close(code: number, reason: string): void {
-    if (this.isOpen) this.#ws.end(code, reason)
+    if (!this.isOpen) return
+    this.closing ??= { code, reason, byBroker: true }
+    this.#ws.end(code, reason)
   }
 
   /** The engine's own wish: no message of it may be used any more. */
@@ -186,12 +192,12 @@ class UwsEngine implements WebSocketEngine {
         const socket = ws.getUserData().socket
         if (socket?.isOpen) handler.onDrain(socket)
       },
-      close: (ws) => {
+      close: (ws, code, message) => {
         const socket = ws.getUserData().socket
         if (socket === undefined) return
         socket.isOpen = false
         this.#sockets.delete(socket)
-        handler.onClose(socket)
+        handler.onClose(socket, socket.closing ?? endOf(code, message))
       },
     })
   }
@@ -244,6 +250,12 @@ class UwsEngine implements WebSocketEngine {
     // end() leaves the socket to the kernel; whoever is still there did not get that far.
     for (const socket of [...this.#sockets]) socket.terminate()
   }
+}
+
+/** Without a close frame (1006) a text is the engine's own reason: it cut the socket. */
+function endOf(code: number, message: ArrayBuffer): SocketEnd {
+  const reason = textOf(message)
+  return { code, reason, byBroker: code === CLOSE_ABNORMAL && reason !== '' }
 }
 
 function textOf(bytes: ArrayBuffer): string {

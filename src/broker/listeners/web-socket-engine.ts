@@ -72,13 +72,21 @@ export interface EngineSocket<Context> {
   close(code: number, reason: string): void
 }
 
+/** How a socket ended: what was sent or received in a close frame, or 1006 and what the engine knows. */
+export interface SocketEnd {
+  readonly code: number
+  readonly reason: string
+  /** This end closed or cut it: on close(), or by a rule of the engine (silent too long, message too large, bytes that break the protocol). */
+  readonly byBroker: boolean
+}
+
 export interface EngineHandler<Context> {
   onUpgrade(request: UpgradeRequest): UpgradeAnswer<Context>
   onOpen(socket: EngineSocket<Context>): void
   onMessage(socket: EngineSocket<Context>, bytes: Uint8Array, isBinary: boolean): void
-  /** Everything or a part of what was buffered has left. */
+  /** Everything or a part of what was buffered has left; always follows when bufferedBytes was above 0 and all of it leaves. */
   onDrain(socket: EngineSocket<Context>): void
-  onClose(socket: EngineSocket<Context>): void
+  onClose(socket: EngineSocket<Context>, end: SocketEnd): void
   /** An answer that is an error becomes 500. */
   onHttp(request: HttpRequest): Promise<HttpReply>
 }

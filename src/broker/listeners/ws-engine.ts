@@ -18,12 +18,14 @@ import {
   type ListenOptions,
   plainReply,
   type SendAnswer,
+  type SocketEnd,
   STATUS_TEXTS,
   type WebSocketEngine,
 } from './web-socket-engine.ts'
 
 const CLOSE_TRY_AGAIN_LATER = 1013
 const CLOSE_GOING_AWAY = 1001
+const CLOSE_ABNORMAL = 1006
 /** A close reason has at most 123 bytes (RFC 6455 section 5.5.1). */
 const REASON_BYTES_MAX = 123
 /** How long a peer may take to answer a close before the socket is cut. */
@@ -34,11 +36,24 @@ class WsSocket<Context> implements EngineSocket<Context> {
   readonly remoteAddress: string
   isOpen = true
   isAlive = true
+  /** Why this end closes or cuts it. */
+  closing: SocketEnd | undefined
   readonly #ws: WebSocket
   readonly #raw: Socket
   readonly #sendBufferBytesMax: number
+  readonly #onDrain: (socket: EngineSocket<Context>) => void
 
-  constructor(ws: WebSocket, raw: Socket, context: Context, sendBufferBytesMax: number) {
+  constructor(
+    ws: WebSocket,
+    raw: Socket,
+    options: {
+      readonly context: Context
+      readonly sendBufferBytesMax: number
+      readonly onDrain: (socket: EngineSocket<Context>) => void
+    },
+  ) {
+    const { context, sendBufferBytesMax, onDrain } = options
+    this.#onDrain = onDrain
     this.#ws = ws
     this.#raw = raw
     this.context = context
@@ -59,7 +74,11 @@ class WsSocket<Context> implements EngineSocket<Context> {
     const last = fragments.length - 1
     for (let index = 0; index < last; index++) this.#ws.send(fragments[index]!, { binary: true, fin: false })
     // Writes of a socket complete in order, with an error too: the last one's callback covers all.
-    this.#ws.send(fragments[last]!, { binary: true, fin: true }, onWritten)
+    this.#ws.send(fragments[last]!, { binary: true, fin: true }, () => {
+      onWritten()
+      // Node's own 'drain' comes only after more than its high-water mark was buffered: whoever waits for less would wait for ever.
+      if (this.isOpen && this.#ws.bufferedAmount === 0) this.#onDrain(this)
+    })
     return 'kept'
   }
 
@@ -73,7 +92,9 @@ class WsSocket<Context> implements EngineSocket<Context> {
   }
 
   close(code: number, reason: string): void {
-    if (this.isOpen) this.#ws.close(code, reason.slice(0, REASON_BYTES_MAX))
+    if (!this.isOpen) return
+    this.closing ??= { code, reason, byBroker: true }
+    this.#ws.close(code, reason.slice(0, REASON_BYTES_MAX))
   }
 
   /** True when it answered since the last call; sends the next ping. */
@@ -84,7 +105,8 @@ class WsSocket<Context> implements EngineSocket<Context> {
     return true
   }
 
-  terminate(): void {
+  terminate(reason: string): void {
+    this.closing ??= { code: CLOSE_ABNORMAL, reason, byBroker: true }
     this.#ws.terminate()
   }
 }
@@ -118,11 +140,13 @@ export class WsEngine implements WebSocketEngine {
       http.once('error', reject)
       http.listen({ host: options.host, port: options.port, backlog: 4096 }, () => {
         http.off('error', reject)
+        // An accept that fails (out of descriptors) costs that connection, not the broker.
+        http.on('error', () => {})
         resolve()
       })
     })
     this.#stopPings = this.#timers.every((options.idleSeconds * 1000) / 2, () => {
-      for (const socket of this.#sockets) if (!socket.ping()) socket.terminate()
+      for (const socket of this.#sockets) if (!socket.ping()) socket.terminate('silent through a ping')
     })
     return (http.address() as AddressInfo).port
   }
@@ -151,7 +175,9 @@ export class WsEngine implements WebSocketEngine {
     request.headers['sec-websocket-protocol'] = answer.protocol
     if (answer.protocol === '') delete request.headers['sec-websocket-protocol']
     accept.handleUpgrade(request, raw, head, (ws) => {
-      const socket = new WsSocket(ws, raw, answer.context, options.sendBufferBytesMax)
+      const { context } = answer
+      const { sendBufferBytesMax } = options
+      const socket = new WsSocket(ws, raw, { context, sendBufferBytesMax, onDrain: (each) => handler.onDrain(each) })
       this.#sockets.add(socket)
       this.#attach(ws, raw, socket, handler)
       handler.onOpen(socket)
@@ -166,16 +192,15 @@ export class WsEngine implements WebSocketEngine {
     ws.on('pong', () => {
       socket.isAlive = true
     })
-    raw.on('drain', () => {
-      if (socket.isOpen) handler.onDrain(socket)
+    // A protocol fault of the peer (ws closes by itself with the right code), or a broken socket.
+    ws.on('error', (error) => {
+      socket.closing ??= { code: CLOSE_ABNORMAL, reason: error.message, byBroker: true }
     })
-    // A protocol fault of the peer: ws closes by itself with the right code.
-    ws.on('error', () => {})
-    ws.on('close', () => {
+    ws.on('close', (code, reason) => {
       if (!socket.isOpen) return
       socket.isOpen = false
       this.#sockets.delete(socket)
-      handler.onClose(socket)
+      handler.onClose(socket, socket.closing ?? { code, reason: reason.toString('latin1'), byBroker: false })
     })
   }
 
@@ -192,7 +217,7 @@ export class WsEngine implements WebSocketEngine {
     const isClosed = new Promise<void>((resolve) => http.close(() => resolve()))
     for (const socket of this.#sockets) socket.close(CLOSE_GOING_AWAY, 'the broker stops')
     const cancel = this.#timers.after(CLOSE_WAIT_MS, () => {
-      for (const socket of this.#sockets) socket.terminate()
+      for (const socket of this.#sockets) socket.terminate('the broker stops')
       http.closeAllConnections()
     })
     http.closeIdleConnections()

@@ -193,7 +193,8 @@ export class SimulatedNetwork {
       onGone()
       this.#links.delete(link)
       // A dead broker hears nothing.
-      if (this.#servers.has(link)) this.#time.after(0, 'server-close', () => handler.onClose(socket))
+      const end = { code, reason: text, byBroker: false }
+      if (this.#servers.has(link)) this.#time.after(0, 'server-close', () => handler.onClose(socket, end))
       this.#time.after(0, 'client-close', () => request.handlers.onClose({ code, text }))
     }
     handler.onOpen(socket)

@@ -1,7 +1,7 @@
 /** One connection over a socket that is played by hand: who frees a message's memory and when, and what is lent. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Connection, type ConnectionPool, type Outgoing } from '../../../src/broker/connection.ts'
+import { Connection, type ConnectionPool, creditWindowOf, type Outgoing } from '../../../src/broker/connection.ts'
 import type { EngineSocket, SendAnswer } from '../../../src/broker/listeners/web-socket-engine.ts'
 import { credit, decodeFrame } from '../../../src/protocol/index.ts'
 
@@ -35,10 +35,10 @@ class PlayedSocket implements EngineSocket<Connection> {
   }
 }
 
-function open(isSendPressed = false) {
+function open(isSendPressed = false, windowBytes = WINDOW_BYTES) {
   const pool: ConnectionPool = {
     ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, isSendPressed, receiveBytesMax: 10 * WINDOW_BYTES },
-    ...{ connectionSendBytesMax: 100, windowBytes: WINDOW_BYTES, markDirty: () => {}, markStarved: () => {} },
+    ...{ connectionSendBytesMax: 100, windowBytes, markDirty: () => {}, markStarved: () => {} },
   }
   const connection = new Connection(pool, undefined)
   const socket = new PlayedSocket(connection)
@@ -140,5 +140,18 @@ describe('credit', () => {
     assert.deepEqual(credit.decode(decoded.frame.header), { grantedBytes: WINDOW_BYTES + WINDOW_BYTES / 4 })
     connection.onClosed()
     assert.equal(pool.pendingReceiveBytes, 0, 'what a dead connection had under way is given back')
+  })
+
+  test('a frame of the largest size fits whenever everything before it is done with', () => {
+    const frameBytesMax = 1_000
+    for (let before = 0; before <= 2 * frameBytesMax; before += 7) {
+      const { connection } = open(false, creditWindowOf(frameBytesMax))
+      for (let rest = before; rest > 0; rest -= frameBytesMax) {
+        const bytes = Math.min(rest, frameBytesMax)
+        assert.equal(connection.receive(bytes), true)
+        connection.complete(bytes)
+      }
+      assert.equal(connection.receive(frameBytesMax), true, `after ${before} bytes`)
+    }
   })
 })
