@@ -40,16 +40,14 @@ export class StalledReader {
     return new StalledReader(socket)
   }
 
-  /** Reads what comes until nothing has come for `quietMs`; answers how many messages, all of them whole. */
-  async resume(quietMs: number): Promise<number> {
+  /** Reads again until so many messages have come, or for `timeoutMs`; answers how many came. */
+  async resume(messagesMax: number, timeoutMs: number): Promise<number> {
     let messages = 0
-    let lastMs = performance.now()
-    this.#socket.on('message', () => {
-      messages++
-      lastMs = performance.now()
-    })
+    this.#socket.on('message', () => messages++)
     this.#socket.resume()
-    while (performance.now() - lastMs < quietMs) await new Promise((resolve) => setTimeout(resolve, 20))
+    const untilMs = performance.now() + timeoutMs
+    while (messages < messagesMax && performance.now() < untilMs)
+      await new Promise((resolve) => setTimeout(resolve, 20))
     return messages
   }
 
