@@ -22,7 +22,7 @@ export function openDataDir(options: { path: string; nodeId: number; newClusterI
   return dataDirModule.openDataDir(files, { ...options, probe })
 }
 
-/** Up to the partitions: sets unknown folders aside, replays journals. Answers what is to be recovered. */
+/** Up to the partitions: sets unknown folders aside, replays journals. Answers what a clean stop left known, and what is to be recovered. */
 export function prepareRecovery(task: { dataDir: DataDir; knownFolders: ReadonlySet<string> }) {
   const { dataDir, knownFolders } = task
   const { path, identity } = dataDir
@@ -33,12 +33,16 @@ export function prepareRecovery(task: { dataDir: DataDir; knownFolders: Readonly
     notes.push(`the folder ${folder.name} belongs to no topic: set aside as ${target}`)
   }
   const plan = planRecovery(files, { dataDir: path, incarnation: identity.incarnation })
-  replayJournals(files, plan)
+  const journals = replayJournals(files, plan)
   for (const name of dataDirModule.listDeletedFolders(files, path)) dataDirModule.removeDeletedFolder(files, path, name)
   const partitions = recovery
     .partitionsToRecover(files, plan)
     .filter(({ topicId, partition }) => knownFolders.has(`${topicId}-${partition}`))
-  return { partitions, notes: [...notes, ...plan.notes] }
+  const { previousRun } = dataDir
+  const { adopted, rest } = recovery.adoptCatalogued(files, {
+    ...{ dataDir: path, incarnation: identity.incarnation, previousRun, plan, partitions, replayed: journals.folders },
+  })
+  return { adopted, partitions: rest, notes: [...notes, ...plan.notes] }
 }
 
 export function recoverPartitions(task: recovery.RecoverPartitionsTask): PartitionRecovery[] {

@@ -18,6 +18,7 @@ interface DataDir {
 }
 
 interface RecoveryPlan {
+  readonly adopted: readonly PartitionRecovery[]
   readonly partitions: readonly unknown[]
   readonly notes: readonly string[]
 }
@@ -28,8 +29,10 @@ interface PartitionRecovery {
   readonly notes: readonly string[]
 }
 
-/** Partitions recovered by one task: enough tasks for all threads, few enough for small messages. */
+/** Partitions recovered by one task at most: few enough for small messages. */
 const PARTITIONS_PER_TASK = 64
+/** Tasks for each thread when partitions are few: they are of very different length. */
+const TASKS_PER_THREAD = 4
 const IDLE_MS = 1_000
 
 interface Opened extends OpenedDataDir {
@@ -58,14 +61,16 @@ export class PoolStorageTasks implements StorageTasks {
     const plan = await this.#run<RecoveryPlan>('prepareRecovery', { dataDir, knownFolders })
     const { identity, path, previousRun } = dataDir
     const chunks: Promise<PartitionRecovery[]>[] = []
-    for (let from = 0; from < plan.partitions.length; from += PARTITIONS_PER_TASK)
+    const share = Math.ceil(plan.partitions.length / (this.#pool.maxThreads * TASKS_PER_THREAD))
+    const perTask = Math.min(PARTITIONS_PER_TASK, Math.max(1, share))
+    for (let from = 0; from < plan.partitions.length; from += perTask)
       chunks.push(
         this.#run('recoverPartitions', {
           ...{ dataDir: path, incarnation: identity.incarnation, previousRun },
-          partitions: plan.partitions.slice(from, from + PARTITIONS_PER_TASK),
+          partitions: plan.partitions.slice(from, from + perTask),
         }),
       )
-    const results = (await Promise.all(chunks)).flat()
+    const results = [...plan.adopted, ...(await Promise.all(chunks)).flat()]
     await this.#run('finishRecovery', { dataDir, results })
     const recovered = new Map<string, unknown>()
     for (const result of results) if (result.recovered !== null) recovered.set(result.folder, result.recovered)

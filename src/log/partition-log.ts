@@ -300,6 +300,28 @@ export class PartitionLog {
     }
   }
 
+  /** What the next start would find, after a clean stop's sync; undefined when it must look for itself. */
+  describeClean(): RecoveredPartition | undefined {
+    const isClean =
+      this.#folderExists &&
+      this.#checkpointEnd === this.#logEndOffset &&
+      this.#segments.condemned.length === 0 &&
+      !this.#hasStaged &&
+      !this.#unsynced.isDirty
+    if (!isClean) return undefined
+    return {
+      logStartOffset: this.#logStartOffset,
+      logEndOffset: this.#logEndOffset,
+      recoveryPoint: this.#logEndOffset,
+      segments: this.#segments.all.map(({ baseOffset, nextOffset, bytes, maxTimestampMs, createdMs }) => ({
+        ...{ baseOffset, nextOffset, bytes, maxTimestampMs, createdMs },
+      })),
+      leaderEpochs: this.epochs.toEntries(),
+      producerSnapshotOffset: this.#checkpointSnapshot,
+      damaged: null,
+    }
+  }
+
   /** The checkpoint file that holds `line` is durable: what it makes superfluous goes. */
   completeCheckpoint(line: PartitionCheckpoint): void {
     this.#recoveryPoint = Math.min(line.recoveryPoint, this.#logEndOffset)

@@ -1,6 +1,6 @@
 /** Names of the files in state/: `<incarnation>-<shard>.<kind>` of one shard, `<incarnation>.recovered` of a recovery. */
 
-export type StateFileKind = 'checkpoint' | 'synced' | 'journal' | 'recovered'
+export type StateFileKind = 'checkpoint' | 'catalogue' | 'synced' | 'journal' | 'recovered'
 
 export interface StateFileName {
   readonly name: string
@@ -16,6 +16,10 @@ export function checkpointName(incarnation: number, shard: number): string {
   return `${incarnation}-${shard}.checkpoint`
 }
 
+export function catalogueName(incarnation: number, shard: number): string {
+  return `${incarnation}-${shard}.catalogue`
+}
+
 export function syncedEndsName(incarnation: number, shard: number): string {
   return `${incarnation}-${shard}.synced`
 }
@@ -28,7 +32,7 @@ export function recoveredName(incarnation: number): string {
   return `${incarnation}.recovered`
 }
 
-const SHARD_FILE = /^([1-9][0-9]{0,12})-(0|[1-9][0-9]{0,3})\.(checkpoint|synced|journal-[01])$/
+const SHARD_FILE = /^([1-9][0-9]{0,12})-(0|[1-9][0-9]{0,3})\.(checkpoint|catalogue|synced|journal-[01])$/
 const RECOVERED_FILE = /^([1-9][0-9]{0,12})\.recovered$/
 
 /** Undefined for a name that is none of these: it is left alone. */

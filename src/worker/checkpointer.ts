@@ -3,7 +3,7 @@
  *
  *   step        synced by the disk thread
  *   partitions  indexes, snapshots and segments of the dirty ones, a few at a time
- *   file        the checkpoint under its temporary name
+ *   file        the checkpoint under its temporary name; the last one of a clean stop with the catalogue
  *   folder      state/, after the rename
  *   done        the journal's older half is free again, condemned segments go, who asked is told
  *
@@ -14,11 +14,12 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { type Fd, type FileSystem, StorageError } from '../io/file-system.ts'
+import { type CatalogueEntry, encodeCatalogue } from '../log/catalogue-file.ts'
 import { encodeCheckpoint } from '../log/checkpoint-file.ts'
 import type { CommitJournal } from '../log/commit-journal.ts'
 import { TEMPORARY_SUFFIX, writeFully } from '../log/durable-file.ts'
 import type { PartitionCheckpoint } from '../log/recovered-partition.ts'
-import { checkpointName } from '../log/state-files.ts'
+import { catalogueName, checkpointName } from '../log/state-files.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
 import type { Offset } from '../model/ids.ts'
 import { advanceSyncedEnd } from '../partition/partition-state.ts'
@@ -61,6 +62,8 @@ export class Checkpointer implements SyncJob {
   #nextMs: number
   #bytesSince = 0
   #isAsked = false
+  #isLastAsked = false
+  #isLast = false
   #waiting: (() => void)[] = []
   #nextWaiting: (() => void)[] = []
   #dirty: PartitionAgent[] = []
@@ -68,7 +71,8 @@ export class Checkpointer implements SyncJob {
   #journalSequence = 0
   #hasJournalTurn = false
   #lines: { readonly partition: PartitionAgent; readonly line: PartitionCheckpoint }[] = []
-  #fd: Fd = -1
+  /** Files under their temporary names, while they are synced. */
+  #fds: Fd[] = []
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
@@ -81,6 +85,12 @@ export class Checkpointer implements SyncJob {
 
   onWritten(bytes: number): void {
     this.#bytesSince += bytes
+  }
+
+  /** The next checkpoint is the last: nothing is appended any more, and what it finds is written down for the next start. */
+  askLast(done: () => void): void {
+    this.#isLastAsked = true
+    this.ask(done)
   }
 
   /** A whole checkpoint from now on; `done` is called when it is durable. */
@@ -132,6 +142,7 @@ export class Checkpointer implements SyncJob {
       return false
     }
     this.#isAsked = false
+    this.#isLast = this.#isLastAsked
     this.#waiting = this.#nextWaiting
     this.#nextWaiting = []
     this.#bytesSince = 0
@@ -182,27 +193,46 @@ export class Checkpointer implements SyncJob {
       syncedEndOffset: Math.max(line.recoveryPoint, partition.log.syncedEndOffset),
     }))
     const bytes = encodeCheckpoint({ incarnation, shard, journalSequence: this.#journalSequence, lines })
-    this.#fd = files.open(this.#path() + TEMPORARY_SUFFIX, 'create')
-    files.truncate(this.#fd, 0)
-    writeFully(files, this.#fd, [bytes], 0)
-    fds.push(this.#fd)
+    this.#writeFile(this.#path(), bytes)
+    if (this.#isLast) this.#writeFile(this.#cataloguePath(), this.#encodeCatalogue())
+    fds.push(...this.#fds)
+  }
+
+  /** Partitions about which anything is not as the checkpoint says are left out: the next start looks into their folders. */
+  #encodeCatalogue(): Uint8Array {
+    const entries: CatalogueEntry[] = []
+    for (const { partition } of this.#lines) {
+      const recovered = partition.state.role === 'offline' ? undefined : partition.log.describeClean()
+      if (recovered !== undefined)
+        entries.push({ topicId: partition.topicId, partition: partition.partition, recovered })
+    }
+    return encodeCatalogue(this.#options.incarnation, entries)
+  }
+
+  #writeFile(path: string, bytes: Uint8Array): void {
+    const { files } = this.#options
+    const fd = files.open(path + TEMPORARY_SUFFIX, 'create')
+    this.#fds.push(fd)
+    files.truncate(fd, 0)
+    writeFully(files, fd, [bytes], 0)
   }
 
   #completeFile(): void {
     const { files } = this.#options
-    this.#closeFile()
+    this.#closeFiles()
     files.rename(this.#path() + TEMPORARY_SUFFIX, this.#path())
+    if (this.#isLast) files.rename(this.#cataloguePath() + TEMPORARY_SUFFIX, this.#cataloguePath())
     this.#phase = 'folder'
   }
 
   #beginFolder(fds: Fd[]): void {
-    this.#fd = this.#options.files.open(this.#options.stateFolder, 'read')
-    fds.push(this.#fd)
+    this.#fds.push(this.#options.files.open(this.#options.stateFolder, 'read'))
+    fds.push(...this.#fds)
   }
 
   #completeFolder(): void {
     const { journal, onCheckpointed } = this.#options
-    this.#closeFile()
+    this.#closeFiles()
     if (this.#hasJournalTurn) journal!.completeCheckpoint()
     this.#hasJournalTurn = false
     const lines = this.#lines
@@ -214,7 +244,7 @@ export class Checkpointer implements SyncJob {
   }
 
   #giveUp(error: StorageError): void {
-    if (this.#fd !== -1) this.#closeFile()
+    this.#closeFiles()
     for (const { partition } of this.#members) partition.isSyncing = false
     this.#members = []
     this.#dirty = []
@@ -230,9 +260,13 @@ export class Checkpointer implements SyncJob {
     this.#nextMs = this.#options.clock.monotonicMs() + this.#options.checkpointMs
   }
 
-  #closeFile(): void {
-    this.#options.files.close(this.#fd)
-    this.#fd = -1
+  #closeFiles(): void {
+    for (const fd of this.#fds.splice(0)) this.#options.files.close(fd)
+  }
+
+  #cataloguePath(): string {
+    const { stateFolder, incarnation, shard } = this.#options
+    return `${stateFolder}/${catalogueName(incarnation, shard)}`
   }
 
   #path(): string {

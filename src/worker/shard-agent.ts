@@ -466,7 +466,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       state.role = 'follower'
       log.writeDerived()
     }
-    this.#checkpointer.ask(() => this.#endShutdown())
+    while (this.#removals.step());
+    this.#checkpointer.askLast(() => this.#endShutdown())
   }
 
   #endShutdown(): void {

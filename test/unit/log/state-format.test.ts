@@ -1,7 +1,8 @@
-/** format.md §12 to §17: the tables of the files of state/ are the constants of their modules. */
+/** format.md §12 to §21: the tables of the files of state/ are the constants of their modules. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import * as catalogue from '../../../src/log/catalogue-file.ts'
 import * as checkpoint from '../../../src/log/checkpoint-file.ts'
 import * as journal from '../../../src/log/journal-format.ts'
 import * as synced from '../../../src/log/synced-ends-file.ts'
@@ -16,6 +17,10 @@ const SECTIONS: readonly { title: string; constants: object; bytes: number }[] =
   { title: '15. Synced ends, slot', constants: synced, bytes: synced.SYNCED_ENDS_SLOT_BYTES },
   { title: '16. Checkpoint, header', constants: checkpoint, bytes: checkpoint.CHECKPOINT_HEADER_BYTES },
   { title: '17. Checkpoint, line', constants: checkpoint, bytes: checkpoint.CHECKPOINT_LINE_BYTES },
+  { title: '18. Catalogue, header', constants: catalogue, bytes: catalogue.CATALOGUE_HEADER_BYTES },
+  { title: '19. Catalogue, partition', constants: catalogue, bytes: catalogue.CATALOGUE_PARTITION_BYTES },
+  { title: '20. Catalogue, segment', constants: catalogue, bytes: catalogue.CATALOGUE_SEGMENT_BYTES },
+  { title: '21. Catalogue, leader epoch', constants: catalogue, bytes: catalogue.CATALOGUE_EPOCH_BYTES },
 ]
 
 function rowsOf(title: string): string[][] {
@@ -44,6 +49,6 @@ for (const { title, constants, bytes } of SECTIONS) {
 
 test('every constant that names a place is in a table', () => {
   const named = new Set(SECTIONS.flatMap(({ title }) => rowsOf(title).map((row) => row[3])))
-  for (const module of [journal, synced, checkpoint])
+  for (const module of [journal, synced, checkpoint, catalogue])
     for (const name of Object.keys(module)) if (name.endsWith('_AT')) assert.ok(named.has(name), name)
 })
