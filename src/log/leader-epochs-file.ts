@@ -1,7 +1,8 @@
 /**
  * The file `leader-epochs` of a partition: appended to when an epoch begins, cut when the log is truncated.
  *
- * Ordering    an epoch's entry is written before its first batch is part of the log, and synced with it
+ * Ordering    entries are written by the checkpoint whose recovery point comes to lie past them, and synced with it: what lies
+ *             behind the recovery point is rebuilt from the batches' headers, so an append makes no file and holds no descriptor
  * Failure     a failed append is cut off again, and the error thrown
  */
 import { writeFully } from './durable-file.ts'
@@ -15,25 +16,23 @@ import {
 import type { LogContext } from './log-context.ts'
 import type { UnsyncedFiles } from './unsynced-files.ts'
 
-/** Appends the entries that were added since the last settle(). */
+/** Appends the entries of epochs after `fileEpoch`, the last one in the file. */
 export function appendLeaderEpochs(
   context: LogContext,
   folder: string,
-  epochs: LeaderEpochCache,
-  unsynced: UnsyncedFiles,
+  options: { readonly epochs: LeaderEpochCache; readonly fileEpoch: number; readonly unsynced: UnsyncedFiles },
 ): void {
-  const count = epochs.stagedCount
-  if (count === 0) return
+  const { epochs, fileEpoch, unsynced } = options
+  const entries = epochs.toEntries()
+  const missing = entries.filter(([epoch]) => epoch > fileEpoch)
+  if (missing.length === 0) return
   const { files, openFiles } = context
   const path = `${folder}/${LEADER_EPOCHS_FILE}`
   const fd = openFiles.acquire(path, 'create')
   const size = files.sizeOf(fd)
   const isNew = size < LEADER_EPOCHS_HEADER_BYTES
   const end = isNew ? 0 : size - ((size - LEADER_EPOCHS_HEADER_BYTES) % LEADER_EPOCH_ENTRY_BYTES)
-  const entries = epochs.toEntries()
-  const bytes = isNew
-    ? encodeLeaderEpochs(entries)
-    : encodeLeaderEpochs(entries.slice(-count)).subarray(LEADER_EPOCHS_HEADER_BYTES)
+  const bytes = isNew ? encodeLeaderEpochs(entries) : encodeLeaderEpochs(missing).subarray(LEADER_EPOCHS_HEADER_BYTES)
   try {
     writeFully(files, fd, [bytes], end)
   } catch (error) {

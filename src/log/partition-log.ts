@@ -7,7 +7,7 @@
  *             L2 [logStartOffset, syncedEndOffset) survives power loss                     checked in: test/crash
  *             L3 recoveryPoint <= syncedEndOffset <= logEndOffset <= nextOffset            checked in: completeSync()
  *             L4 a failed writeStaged() for want of space leaves log, epochs and producers as before the first stage()
- * Ordering    stage -> write batches -> write leader epoch -> advance logEndOffset -> fdatasync of files, then of their folder
+ * Ordering    stage -> write batches -> advance logEndOffset -> fdatasync of files, then of their folder
  *             (disk thread) -> advance syncedEndOffset -> checkpoint -> advance recoveryPoint -> remove what is below the start
  * Limits      segmentBytes and segmentMs (roll first), RELATIVE_OFFSET_MAX a segment
  * Failure     ENOSPC: cut back, log unchanged; any other StorageError is fatal: the shard's partitions go offline (R3)
@@ -81,6 +81,8 @@ export class PartitionLog {
   #checkpointedStart = 0
   #checkpointEnd = 0
   #checkpointSnapshot = -1
+  /** The last epoch in the file leader-epochs; -1 = none. */
+  #fileEpoch = -1
   #generation = 0
 
   private constructor(context: LogContext, options: PartitionLogOptions, recovered: RecoveredPartition | undefined) {
@@ -209,7 +211,6 @@ export class PartitionLog {
     const begun: SegmentAppender[] = []
     try {
       this.#writeRuns(staged, begun)
-      appendLeaderEpochs(this.#context, this.folder, this.epochs, this.#unsynced)
     } catch (error) {
       this.#undoRuns(begun)
       this.dropStaged()
@@ -271,6 +272,13 @@ export class PartitionLog {
   /** Writes what a checkpoint relies on, then does as beginSync(). After completeSync(), checkpoint() is true. */
   beginCheckpoint(fds: Fd[]): Offset {
     this.#writeActiveIndexes(INDEXES_DUE_BYTES)
+    if (this.epochs.latestEpoch > this.#fileEpoch) {
+      const { epochs } = this
+      appendLeaderEpochs(this.#context, this.folder, {
+        ...{ epochs, fileEpoch: this.#fileEpoch, unsynced: this.#unsynced },
+      })
+      this.#fileEpoch = epochs.latestEpoch
+    }
     if (this.#snapshots.isDue) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
     this.#checkpointSnapshot = this.#snapshots.newestOffset
     this.#checkpointEnd = this.beginSync(fds)
@@ -469,7 +477,7 @@ export class PartitionLog {
     this.#recoveryPoint = Math.min(this.#recoveryPoint, end)
     this.#checkpointEnd = Math.min(this.#checkpointEnd, end)
     this.#locator.truncateTo(end)
-    dropLeaderEpochs(this.#context, this.folder, this.epochs.truncateTo(end), this.#unsynced)
+    this.#truncateEpochs(end)
     this.#rebuildProducers(end)
     return end as Offset
   }
@@ -519,6 +527,7 @@ export class PartitionLog {
     }
     this.#isSealed = this.#segments.count === 0
     this.#folderExists = true
+    this.#fileEpoch = this.epochs.latestEpoch
     this.epochs.advanceStart(recovered.logStartOffset)
     this.#logStartOffset = recovered.logStartOffset
     this.#checkpointedStart = recovered.logStartOffset
@@ -695,6 +704,13 @@ export class PartitionLog {
     writeIndexes(this.#context.files, this.folder, segment, indexes)
     this.#openActive().cutBack(cut.filePosition)
     return cut.nextOffset
+  }
+
+  #truncateEpochs(end: number): void {
+    const inFile = this.epochs.toEntries().filter(([epoch, start]) => start >= end && epoch <= this.#fileEpoch)
+    this.epochs.truncateTo(end)
+    this.#fileEpoch = Math.min(this.#fileEpoch, this.epochs.latestEpoch)
+    dropLeaderEpochs(this.#context, this.folder, inFile.length, this.#unsynced)
   }
 
   /** Producer state as of `end`: the newest snapshot before it, and the headers from there on. */

@@ -46,12 +46,12 @@ describe('PartitionLog: append', () => {
     assert.deepEqual(fetchBases(context, log, 6, 6), 'out-of-range')
   })
 
-  it('lists the segment, leader-epochs, the folder and the data dir for the first sync, then the segment only', () => {
+  it('lists the segment, the folder and the data dir for the first sync, then the segment only; leader-epochs at a checkpoint', () => {
     const { context, log } = newLog()
     append(log, makeBatch())
     const fds: number[] = []
     const end = log.beginSync(fds)
-    assert.equal(fds.length, 4)
+    assert.equal(fds.length, 3)
     append(log, makeBatch())
     for (const fd of fds) context.files.fdatasync(fd)
     log.completeSync(end)
@@ -64,6 +64,10 @@ describe('PartitionLog: append', () => {
     const none: number[] = []
     log.beginSync(none)
     assert.deepEqual(none, [])
+    log.completeSync(2)
+    const atCheckpoint: number[] = []
+    log.completeSync(log.beginCheckpoint(atCheckpoint))
+    assert.equal(atCheckpoint.length, 2, 'leader-epochs and the folder that names it')
   })
 
   it('rolls by size and keeps the closed segment until it is synced', () => {
