@@ -496,7 +496,10 @@ export class Gateway implements EngineHandler<Connection> {
         if (link.state === 'failed') return void failed.push(link.shard)
         const stopped = link.control(ControlOperation.SHUTDOWN, {}).then(
           () => true,
-          () => false,
+          (error) => {
+            this.logger.error({ shard: link.shard }, `the shard did not stop in order: ${String(error)}`)
+            return false
+          },
         )
         const isLate = new Promise<false>((resolve) => this.#timers.after(timeoutMs, () => resolve(false)))
         if (await Promise.race([stopped, isLate])) link.state = 'stopped'

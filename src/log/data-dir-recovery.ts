@@ -22,6 +22,7 @@ import {
 import { TEMPORARY_SUFFIX } from './durable-file.ts'
 import { type JournalReplay, replayJournals } from './journal-replay.ts'
 import { type PartitionRecovery, type PartitionRecoveryOptions, recoverPartition } from './log-recovery.ts'
+import type { RecoveredPartition } from './recovered-partition.ts'
 import {
   boundsByFolder,
   type PartitionBounds,
@@ -29,7 +30,6 @@ import {
   type RecoveryPlan,
   unknownBounds,
 } from './recovery-plan.ts'
-import type { RecoveredPartition } from './recovered-partition.ts'
 import { segmentFileName } from './segment.ts'
 import { parseStateFileName } from './state-files.ts'
 

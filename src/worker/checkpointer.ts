@@ -134,15 +134,16 @@ export class Checkpointer implements SyncJob {
   /** False when there is nothing that a checkpoint would say anew, and nobody asks for one. */
   #start(): boolean {
     const { partitions, journal, onCheckpointed } = this.#options
+    const isLast = this.#isLastAsked
     // Those that went offline too (K2): what the journal holds of them was acknowledged.
-    const dirty = [...partitions].filter((partition) => !partition.isDamaged && partition.log.isDirty)
+    const dirty = [...partitions].filter(({ isDamaged, log }) => !isDamaged && (isLast || log.isDirty))
     if (dirty.length === 0 && !this.#isAsked && this.#bytesSince === 0) {
       this.#end()
       onCheckpointed([...partitions])
       return false
     }
     this.#isAsked = false
-    this.#isLast = this.#isLastAsked
+    this.#isLast = isLast
     this.#waiting = this.#nextWaiting
     this.#nextWaiting = []
     this.#bytesSince = 0
@@ -162,6 +163,7 @@ export class Checkpointer implements SyncJob {
       const partition = this.#dirty.pop()
       if (partition === undefined) break
       partition.isSyncing = true
+      if (this.#isLast && partition.state.role !== 'offline') partition.log.writeDerived()
       const endOffset = partition.log.beginCheckpoint(fds)
       this.#members.push({ partition, endOffset, appendedBytes: partition.state.appendedBytes })
     }
@@ -184,7 +186,7 @@ export class Checkpointer implements SyncJob {
   }
 
   #beginFile(fds: Fd[]): void {
-    const { files, incarnation, shard, partitions } = this.#options
+    const { incarnation, shard, partitions } = this.#options
     this.#lines = []
     for (const partition of partitions)
       if (!partition.isDamaged) this.#lines.push({ partition, line: partition.log.checkpoint() })

@@ -44,6 +44,8 @@ export interface WriteListener {
   onWritten(partitions: readonly PartitionAgent[]): void
   /** A write failed for a reason other than space: nothing of this shard may be believed any more. */
   onWriteFailed(reason: string): void
+  /** A segment could not be opened because the process has no descriptor left; nothing was written. */
+  onOpenLimit(): void
 }
 
 export class ProduceHandler {
@@ -214,8 +216,10 @@ export class ProduceHandler {
       if (error.isSpace) {
         this.#options.space.onNoSpace()
         this.#refuseStaged(partition, 'DISK_FULL', error.message)
-      } else if (error.isOpenLimit) this.#refuseStaged(partition, 'OVERLOADED', error.message)
-      else {
+      } else if (error.isOpenLimit) {
+        this.#refuseStaged(partition, 'OVERLOADED', error.message)
+        listener.onOpenLimit()
+      } else {
         this.#refuseStaged(partition, 'KAFKA_STORAGE_ERROR', error.message)
         listener.onWriteFailed(`a write failed: ${error.code}: ${error.message}`)
       }

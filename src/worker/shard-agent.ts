@@ -327,6 +327,11 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     this.#fail(reason)
   }
 
+  onOpenLimit(): void {
+    // A checkpoint closes the active segments of idle partitions.
+    this.#checkpointer.ask()
+  }
+
   // ReadListener
 
   onRead(page: number, bytesRead: number, code: string): void {
@@ -461,11 +466,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
 
   /** Nothing is appended from here on: the checkpoint says where every log ends. */
   #lastCheckpoint(): void {
-    for (const { state, log, isDamaged } of this.#partitions) {
-      if (isDamaged || state.role !== 'leader') continue
-      state.role = 'follower'
-      log.writeDerived()
-    }
+    for (const { state } of this.#partitions) if (state.role === 'leader') state.role = 'follower'
     while (this.#removals.step());
     this.#checkpointer.askLast(() => this.#endShutdown())
   }
