@@ -9,6 +9,7 @@
  * Limits      CONNECTION_REQUESTS_MAX open requests; unreadBytesMax before fetches wait, and a fetch reply that comes then is
  *             dropped and read again when the client has caught up, so that a stalled reader holds no pages. While the
  *             pool is pressed, nobody gets more before it has read what it got
+ *             Other requests are answered OVERLOADED then
  * Credit      the grant follows completedBytes: bytes count as completed when a shard's ring has taken them (or the request needed
  *             none), so acks=none gives credit back too, and a full ring withholds it
  */
@@ -72,6 +73,8 @@ export class Connection {
 
   readonly #pool: ConnectionPool
   #outbox: Outgoing[] = []
+  /** Of the replies that are always sent. */
+  #outboxBytes = 0
   #held: HeldFetch[] = []
   #receivedBytes = 0
   #completedBytes = 0
@@ -130,6 +133,7 @@ export class Connection {
   }
 
   send(frame: Uint8Array): void {
+    this.#outboxBytes += frame.length
     this.sendOutgoing({ fragments: [frame] })
   }
 
@@ -142,6 +146,11 @@ export class Connection {
     this.#outbox.push(outgoing)
     if (!this.isDirty) this.#pool.markDirty(this)
     this.isDirty = true
+  }
+
+  /** So much is unread, or about to be sent, that no request is answered that can wait: its reply could be of any size. */
+  get isBehind(): boolean {
+    return this.bufferedBytes + this.#outboxBytes > this.#pool.connectionSendBytesMax
   }
 
   get hasRoom(): boolean {
@@ -169,6 +178,7 @@ export class Connection {
     const socket = this.socket
     if (outbox.length === 0 || socket === undefined) return
     this.#outbox = []
+    this.#outboxBytes = 0
     socket.cork(() => {
       for (const outgoing of outbox) this.#sendNow(socket, outgoing)
     })

@@ -117,6 +117,7 @@ export class Dispatcher {
         handler.start({ gateway: this.#gateway, connection, correlationId, request, body, frameBytes })
         return
       }
+      if (connection.isBehind) throw new MillraceError('OVERLOADED', 'replies of this connection wait to be read')
       if (frame.body.length > 0)
         throw new MillraceError('INVALID_REQUEST', `${handler.codec.name} has no body, not ${frame.body.length} bytes`)
       this.#answerCold(connection, frame, handler.answer(this.#gateway, request), handler.codec)

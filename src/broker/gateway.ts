@@ -477,7 +477,7 @@ export class Gateway implements EngineHandler<Connection> {
     return this.#isClosing
   }
 
-  /** Takes no new connections, produces and changes; waits until those under way are answered or `timeoutMs` is over. */
+  /** Takes no new connections and produces; waits until those under way are answered or `timeoutMs` is over. */
   async drain(timeoutMs: number): Promise<void> {
     this.#isClosing = true
     this.notReady.add('stopping')

@@ -32,7 +32,6 @@ export interface BrokerConfig {
   readonly shard: { readonly spinMicroseconds: number }
   readonly storage: {
     readonly fsync: 'group' | 'interval'
-    readonly groupWindowMs: number
     readonly journalThresholdPartitions: number
     readonly journalBytes: number
     readonly reserveBytes: number
@@ -217,7 +216,6 @@ function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): 
     shard: { spinMicroseconds: value('shard.wait') === 'spin' ? value('shard.spin') : 0 },
     storage: {
       fsync,
-      groupWindowMs: value('storage.groupWindow'),
       journalThresholdPartitions: value('storage.journalThreshold'),
       journalBytes: value('storage.journal'),
       reserveBytes: value('storage.reserve'),

@@ -12,7 +12,6 @@ export const PROFILES: Readonly<Record<ProfileName, Partial<Readonly<Record<Conf
       'rings.replyBytes': '4MiB',
       'pages.poolBytes': '256MiB',
       'limits.connectionSendBytes': '4MiB',
-      'storage.groupWindow': '2ms',
     },
     latency: {
       'shard.wait': 'spin',

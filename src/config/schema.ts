@@ -5,7 +5,7 @@
  * A key's path has dots; in YAML they are nesting, in the environment `__` (MILLRACE_STORAGE__FSYNC).
  */
 import { z } from 'zod'
-import { BATCH_BYTES_MAX, FRAME_BYTES_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
+import { FRAME_BYTES_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
 
 const KIB = 1024
@@ -129,12 +129,6 @@ export const CONFIG_KEYS = {
     ['group', 'interval'],
     'group = acknowledged after fdatasync, group-committed; interval = synced every flush.ms',
   ),
-  'storage.groupWindow': duration(
-    0,
-    0,
-    1_000,
-    'how long a commit group may wait for more; 0 = as long as the sync before it takes',
-  ),
   'storage.journalThreshold': integer(4, 0, 10_000, 'a commit group of more partitions goes to the commit journal'),
   'storage.journal': size(64 * MIB, 2 * MIB, 1024 * MIB, 'commit journal of a shard, preallocated at each start'),
   'storage.reserve': size(
@@ -215,7 +209,3 @@ export const CONFIG_KEYS = {
 
 export type ConfigPath = keyof typeof CONFIG_KEYS
 export const CONFIG_PATHS = Object.keys(CONFIG_KEYS) as ConfigPath[]
-
-/** Largest batch that a request ring of the smallest size must carry; checked with rings.requestBytes. */
-export const RING_SHARE = 3 / 8
-export const BATCH_BYTES_SERVED_MAX = BATCH_BYTES_MAX

@@ -179,12 +179,12 @@ export class WsEngine implements WebSocketEngine {
       const { sendBufferBytesMax } = options
       const socket = new WsSocket(ws, raw, { context, sendBufferBytesMax, onDrain: (each) => handler.onDrain(each) })
       this.#sockets.add(socket)
-      this.#attach(ws, raw, socket, handler)
+      this.#attach(ws, socket, handler)
       handler.onOpen(socket)
     })
   }
 
-  #attach(ws: WebSocket, raw: Socket, socket: WsSocket<unknown>, handler: EngineHandler<unknown>): void {
+  #attach(ws: WebSocket, socket: WsSocket<unknown>, handler: EngineHandler<unknown>): void {
     ws.on('message', (data: Buffer, isBinary: boolean) => {
       socket.isAlive = true
       if (socket.isOpen && ws.readyState === WebSocket.OPEN) handler.onMessage(socket, data, isBinary)

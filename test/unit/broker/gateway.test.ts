@@ -150,6 +150,26 @@ for (const engine of ['uws', 'ws'] as const) {
     })
   })
 
+  test(`${engine}: large replies to small requests do not pile up for a client that does not read`, () =>
+    withGateway({ shards: 1, settings: { 'limits.connectionSendBytes': '64KiB' } }, async (fixture) => {
+      const client = await BareClient.hello(fixture.url)
+      await makeTopic(client, 'wide', 10_000)
+      client.socket.pause()
+      const ids = Array.from({ length: 900 }, () =>
+        client.sendFrame(protocol.metadata.api, protocol.metadata.encodeRequest({ topics: null })),
+      )
+      const last = client.sendFrame(protocol.describeCluster.api, protocol.describeCluster.encodeRequest({}))
+      client.socket.resume()
+      let refused = 0
+      for (const id of ids) {
+        const reply = protocol.metadata.decodeReply((await client.reply(id)).header)
+        if (!reply.ok && reply.errorNumber === 1001) refused++
+      }
+      await client.reply(last)
+      assert.ok(refused > 0 && refused < ids.length, `${refused} of ${ids.length} refused`)
+      assert.equal(client.closed, undefined)
+    }))
+
   test(`${engine}: a broker that stops answers the produces it has, and takes no more`, () =>
     withGateway({ shards: 1 }, async (fixture) => {
       const client = await BareClient.hello(fixture.url)

@@ -34,18 +34,18 @@ test('the default file is the defaults', () => {
 test('flag over environment over file over profile over default, and each knows where it came from', () => {
   const file = {
     name: 'm.yaml',
-    text: 'profile: throughput\nshards: 3\nstorage:\n  groupWindow: 7ms\nnodeId: 5\nflush.ms: 50\n',
+    text: 'profile: throughput\nshards: 3\nstorage:\n  checkpoint: 7s\nnodeId: 5\nflush.ms: 50\n',
   }
   const env = { MILLRACE__NODE_ID: '6', MILLRACE_STORAGE__FSYNC: 'interval', MILLRACE_SERVER: 'ws://x' }
   const resolved = resolveConfig({ file, env, flags: [flag('nodeId', '7')] })
   assert.equal(resolved.profile, 'throughput')
-  assert.deepEqual([resolved.nodeId, resolved.shards, resolved.storage.groupWindowMs], [7, 3, 7])
+  assert.deepEqual([resolved.nodeId, resolved.shards, resolved.storage.checkpointMs], [7, 3, 7_000])
   assert.equal(resolved.rings.requestBytes, 32 * 1024 * 1024)
   assert.deepEqual([resolved.topics.config.fsync, resolved.topics.config.flushMs], ['interval', 50])
   const source = (path: string) => resolved.entries.find((entry) => entry.path === path)!.source
   assert.equal(source('nodeId'), 'flag --set nodeId')
   assert.equal(source('storage.fsync'), 'env MILLRACE_STORAGE__FSYNC')
-  assert.equal(source('storage.groupWindow'), 'm.yaml:4')
+  assert.equal(source('storage.checkpoint'), 'm.yaml:4')
   assert.equal(source('rings.requestBytes'), 'profile throughput')
   assert.equal(source('dataDir'), 'default')
 })
