@@ -71,6 +71,8 @@ export class FolderReplay {
   #replayFrom = 0
   #hasNewNames = false
   #producersFrom = 0
+  /** When the segment under the walk was last written to: no batch of it came later. */
+  #modifiedMs = 0
 
   constructor(files: FileSystem, options: FolderReplayOptions) {
     this.#files = files
@@ -299,6 +301,7 @@ export class FolderReplay {
     segment: Segment
     indexes: SegmentIndexes | undefined
     coveredBytes: number
+    modifiedMs: number
   } {
     const { baseOffset } = entry
     const offsets = readChecked(
@@ -322,10 +325,10 @@ export class FolderReplay {
       if (answer.kind === 'unreadable') this.notes.push(`segment ${baseOffset}: ${answer.reason}: rebuilt from the log`)
     const createdMs = offsets.kind === 'present' ? offsets.value.meta.createdMs : modifiedMs
     const segment = new Segment({ baseOffset, key: 0, createdMs })
-    if (!isUsable) return { segment, indexes: undefined, coveredBytes: 0 }
+    if (!isUsable) return { segment, indexes: undefined, coveredBytes: 0, modifiedMs }
     segment.maxTimestampMs = times.value.meta.maxTimestampMs
     const coveredBytes = Math.min(offsets.value.meta.coveredBytes, times.value.meta.coveredBytes)
-    return { segment, indexes: new SegmentIndexes(offsets.value.index, times.value.index), coveredBytes }
+    return { segment, indexes: new SegmentIndexes(offsets.value.index, times.value.index), coveredBytes, modifiedMs }
   }
 
   /** Walks a segment from where its indexes may be believed; false at a fault. */
@@ -333,6 +336,7 @@ export class FolderReplay {
     const opened = this.#openIndexes(entry)
     const start = this.#startOf(entry, opened, Math.min(recoveryPoint, this.#replayFrom))
     const { segment } = opened
+    this.#modifiedMs = opened.modifiedMs
     segment.indexes = start.indexes
     if (start.filePosition === 0) segment.maxTimestampMs = -1
     segment.bytes = start.filePosition
@@ -392,7 +396,9 @@ export class FolderReplay {
       if (walk.nextOffset > this.#bounds.syncedEnd)
         this.#unsyncedFrom ??= { baseOffset: segment.baseOffset, filePosition: segment.bytes - batchBytes }
       if (batch.leaderEpoch > this.epochs.latestEpoch) this.epochs.add(batch.leaderEpoch, batch.baseOffset)
-      if (batch.baseOffset >= this.#producersFrom) this.producers.replay(batch, batch.maxTimestamp)
+      // Not the records' own time: a producer of old data would be forgotten at once, and its retries become duplicates.
+      if (batch.baseOffset >= this.#producersFrom)
+        this.producers.replay(batch, Math.max(batch.maxTimestamp, this.#modifiedMs))
     }
   }
 

@@ -4,9 +4,11 @@ import { beforeEach, test } from 'node:test'
 import '../../../src/base/node/native-crc32c.ts'
 import { SeededPrng } from '../../../src/base/prng.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import { readChecked } from '../../../src/log/checked-file.ts'
 import { writeCheckpoint } from '../../../src/log/checkpoint-file.ts'
 import { CommitJournal } from '../../../src/log/commit-journal.ts'
 import { recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
+import { ProducerState, producerSnapshotName } from '../../../src/log/producer-state.ts'
 import { segmentFileName } from '../../../src/log/segment.ts'
 import { SyncedEndsFile } from '../../../src/log/synced-ends-file.ts'
 import { partitionFolder, type TopicId } from '../../../src/model/ids.ts'
@@ -322,4 +324,22 @@ test('entries of an older start do not touch what a newer one wrote', () => {
   })
   recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'machine-died' })
   assert.deepEqual(files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`).subarray(BATCH), batchAt(2, 77))
+})
+
+test('a producer of old data is as recent as its last append, not as its records', () => {
+  const nowMs = 1_700_000_000_000
+  files = new MemoryFileSystem({ clock: { nowMs: () => nowMs } })
+  for (const folder of ['/d', '/d/state', '/d/quarantine', FOLDER]) files.makeFolder(folder)
+  const writer = new BatchWriter()
+  writer.append(null, new Uint8Array(10), null, 1000)
+  const bytes = writer.finish({ producerId: 5, producerEpoch: 0, baseSequence: 0 }).slice()
+  new BatchView().reset(bytes).stamp(0, 1)
+  put(0, 0, bytes)
+  const { recovered } = recover()
+  assert.equal(recovered.producerSnapshotOffset, 1)
+  const path = `${FOLDER}/${producerSnapshotName(1)}`
+  const snapshot = readChecked(files, path, (content) => ProducerState.decode(content))
+  assert.ok(snapshot.kind === 'present')
+  assert.equal(snapshot.value.state.count, 1)
+  assert.equal(snapshot.value.state.expire(nowMs - 86_400_000), 0, 'a retry would not be known as a duplicate')
 })
