@@ -47,6 +47,8 @@ const DRAIN_BYTES = 256 * 1024
 const DRAIN_MS = 1
 const SWEEP_MS = 1_000
 const STATS_MS = 5_000
+/** Of a produce frame beside its one batch, generously. */
+const FRAME_OVERHEAD_BYTES = 1024
 /** Part of limits.sendBytes from which on the pool is pressed: what is on its way then, and what the engine allocates ahead, is the rest. */
 const SEND_PRESSURE = 1 / 4
 /** Above a connection's window there is one reply of any size, and what a turn adds to it. */
@@ -186,8 +188,12 @@ export class Gateway implements EngineHandler<Connection> {
     )
   }
 
+  /** The largest batch that a client may send: what a frame and every ring can carry. */
   get batchBytesMax(): number {
-    return Math.min(this.config.limits.frameBytes, ...this.links.map((link) => link.batchBytesMax))
+    return Math.min(
+      this.config.limits.frameBytes - FRAME_OVERHEAD_BYTES,
+      ...this.links.map((link) => link.batchBytesMax),
+    )
   }
 
   get connectionCount(): number {

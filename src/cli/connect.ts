@@ -1,6 +1,7 @@
 /** How commands reach a broker: connected for as long as the command runs, with errors that say what to do. */
+
+import { nearest } from '../base/nearest.ts'
 import { type Client, connect } from '../client/index.ts'
-import { nearest } from '../config/nearest.ts'
 import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -257,9 +257,10 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
       next: () => {
         try {
           const record = this.#nextOf(cursor)
-          return record === undefined ? advance() : Promise.resolve({ done: false as const, value: record })
+          if (record !== undefined) return Promise.resolve({ done: false as const, value: record })
+          return advance().catch((error: unknown) => this.#damaged(error))
         } catch (error) {
-          return Promise.reject(error)
+          return this.#damaged(error)
         }
       },
       return: async () => {
@@ -270,6 +271,13 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
         return this
       },
     }
+  }
+
+  /** Bytes that cannot be read: nothing after them is handed out, so nothing more is fetched. */
+  #damaged(error: unknown): Promise<never> {
+    this.#error ??= error as MillraceError
+    if (!this.#isClosed) this.#shut()
+    return Promise.reject(error)
   }
 
   #nextOf(cursor: RecordIterator): ConsumedRecord | undefined {

@@ -13,7 +13,7 @@ export interface ProducerOptions {
   /** Retries never duplicate or reorder. Default true; false with acks none. */
   readonly idempotent?: boolean
   readonly compression?: CodecName
-  /** A batch before compression. Default 262,144; the topic's max.message.bytes bounds it at the broker. */
+  /** A batch before compression. Default 262,144; less where the topic's max.message.bytes or the broker's frames are smaller. */
   readonly batchBytesMax?: number
   /**
    * How long a batch that is not full waits for more records. Default 0: it leaves at once when no other of its partition is

@@ -78,6 +78,7 @@ export class Producer {
   readonly topic: string
   readonly #runtime: ClientRuntime
   readonly #metadata: MetadataCache
+  readonly #connections: BrokerConnections
   readonly #options: ResolvedProducerOptions
   readonly #callbacks: ProducerOptions
   readonly #router: RecordRouter
@@ -86,6 +87,8 @@ export class Producer {
   readonly #spareWriters: BatchWriter[] = []
   readonly #loaded: Promise<void>
   #info: TopicInfo | undefined
+  /** The option, or less where the broker or the topic takes less. */
+  #batchBytesMax: number
   #loadError: MillraceError | undefined
   #closed = false
   #bufferedBytes = 0
@@ -107,7 +110,9 @@ export class Producer {
     this.topic = topic
     this.#runtime = parts.runtime
     this.#metadata = parts.metadata
+    this.#connections = parts.connections
     this.#options = resolveProducerOptions(options)
+    this.#batchBytesMax = this.#options.batchBytesMax
     this.#callbacks = options
     this.#router = new RecordRouter(parts.runtime.prng, options.partitioner)
     const { acks, idempotent, requestBytesMax, requestTimeoutMs } = this.#options
@@ -119,7 +124,9 @@ export class Producer {
 
   async #load(): Promise<void> {
     try {
-      this.#info = await this.#metadata.get(this.topic)
+      const info = await this.#metadata.get(this.topic)
+      this.#batchBytesMax = await this.#batchBytesServed(info)
+      this.#info = info
     } catch (error) {
       this.#loadError = error as MillraceError
       const waiting = this.#waitingSends
@@ -128,6 +135,15 @@ export class Producer {
       throw error
     }
     this.#admitWaiting()
+  }
+
+  /** A batch that is larger than what the other end takes would fail with all its records, however small each of them. */
+  async #batchBytesServed(info: TopicInfo): Promise<number> {
+    const { batchBytesMax, requestTimeoutMs } = this.#options
+    const deadlineMs = this.#runtime.clock.monotonicMs() + requestTimeoutMs
+    const { broker } = await this.#connections.any({ deadlineMs })
+    const ofTopic = Number(info.config['max.message.bytes'] ?? Number.POSITIVE_INFINITY)
+    return Math.min(batchBytesMax, broker.batchBytesMax, ofTopic)
   }
 
   /**
@@ -282,7 +298,7 @@ export class Producer {
     if (!fits)
       throw new MillraceError(
         'MESSAGE_TOO_LARGE',
-        `a record for ${this.topic} is larger than batchBytesMax, ${this.#options.batchBytesMax} bytes`,
+        `a record for ${this.topic} is larger than a batch may be, ${this.#batchBytesMax} bytes`,
       )
     if (queue.open !== undefined) {
       queue.seal()
@@ -326,7 +342,8 @@ export class Producer {
   }
 
   #newBatch(): ProducerBatch {
-    const { batchBytesMax, deliveryTimeoutMs, codec } = this.#options
+    const { deliveryTimeoutMs, codec } = this.#options
+    const batchBytesMax = this.#batchBytesMax
     const writer = this.#spareWriters.pop() ?? new BatchWriter({ batchBytesMax, codecs: this.#runtime.codecs })
     writer.reset()
     const createdMs = this.#runtime.clock.monotonicMs()

@@ -6,9 +6,9 @@
  * Not here    reading files (cli/, main.ts): this module is given texts
  */
 import { isMap, isPair, isScalar, LineCounter, parseDocument, type YAMLMap } from 'yaml'
+import { nearest } from '../base/nearest.ts'
 import { MillraceError } from '../model/errors.ts'
 import { parseTopicConfig, TOPIC_CONFIG_DEFAULTS, type TopicConfig } from '../model/topic-config.ts'
-import { nearest } from './nearest.ts'
 import { PROFILE_NAMES, PROFILES, type ProfileName } from './profiles.ts'
 import { CONFIG_KEYS, CONFIG_PATHS, type ConfigPath } from './schema.ts'
 

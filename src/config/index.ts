@@ -1,6 +1,5 @@
 /** Configuration in one import. */
 export * from './config.ts'
-export { nearest } from './nearest.ts'
 export { PROFILE_NAMES, PROFILES, type ProfileName } from './profiles.ts'
 export { describeConfig, formatValue, renderDefaults, renderProfile } from './render.ts'
 export { CONFIG_KEYS, CONFIG_PATHS, type ConfigKey, type ConfigPath } from './schema.ts'

@@ -2,6 +2,7 @@
  * TopicConfig: what a topic's owner may set, parsed from Kafka's dotted keys. Data, no behaviour: `log` and `partition`
  * read it, `config` and the admin handlers make it. Defaults in one table below.
  */
+import { nearest } from '../base/nearest.ts'
 import { MillraceError } from './errors.ts'
 import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from './limits.ts'
 
@@ -125,10 +126,16 @@ export function parseTopicConfig(
       continue
     }
     const known = Object.hasOwn(TOPIC_CONFIG_KEYS, key) ? TOPIC_CONFIG_KEYS[key] : undefined
-    if (known === undefined) throw new MillraceError('INVALID_CONFIG', `unknown topic configuration '${key}'`)
+    if (known === undefined)
+      throw new MillraceError('INVALID_CONFIG', `unknown topic configuration '${key}'${hintAt(key)}`)
     const value = known.parse(text)
     if (value === undefined) throw new MillraceError('INVALID_CONFIG', `${key}: '${text}' is not ${known.expected}`)
     config[known.field] = value
   }
   return config as unknown as TopicConfig
+}
+
+function hintAt(key: string): string {
+  const near = nearest(key, [...Object.keys(TOPIC_CONFIG_KEYS), 'compression.type'])
+  return near === undefined ? '' : `; did you mean '${near}'?`
 }

@@ -35,6 +35,9 @@ export interface SeenRequest {
 export interface FakeBrokerOptions {
   readonly topics?: Readonly<Record<string, number>>
   readonly creditBytes?: number
+  readonly batchBytesMax?: number
+  /** Of every topic. */
+  readonly config?: Readonly<Record<string, string>>
   readonly faults?: (request: SeenRequest) => Fault
   readonly token?: string
 }
@@ -282,7 +285,7 @@ export class FakeBroker {
       incarnation: 1,
       creditBytes: session.grantedBytes,
       frameBytesMax: 8 * 1024 * 1024,
-      batchBytesMax: 1024 * 1024,
+      batchBytesMax: this.#options.batchBytesMax ?? 1024 * 1024,
       apis: wire.SERVED_APIS,
     })
   }
@@ -301,7 +304,14 @@ export class FakeBroker {
           leaderEpoch,
           offline: null,
         }))
-        return { errorNumber, errorText: '', name, topicId: topic?.topicId ?? '', config: {}, partitions }
+        return {
+          errorNumber,
+          errorText: '',
+          name,
+          topicId: topic?.topicId ?? '',
+          config: this.#options.config ?? {},
+          partitions,
+        }
       }),
     })
   }

@@ -343,7 +343,7 @@ for (const engine of ['uws', 'ws'] as const) {
       const bad = { ...NONE, name: 'x', partitions: 1, config: { 'retention.mss': '1' } }
       await assert.rejects(client.call(protocol.createTopic, bad), {
         code: 'INVALID_CONFIG',
-        message: /retention\.mss/,
+        message: /'retention\.mss'; did you mean 'retention\.ms'/,
       })
       await assert.rejects(client.call(protocol.createTopic, { ...NONE, name: '../x', partitions: 1 }), {
         code: 'INVALID_TOPIC_EXCEPTION',

@@ -119,13 +119,17 @@ test('damage is told where it is, after everything before it; the position stays
     const { batches } = broker.partition('t', 0)
     const damaged = batches[1]!
     damaged.bytes[damaged.bytes.length - 1]! ^= 1
-    const consumer = mq.consume('t', { from: 'start', to: 'end' })
+    const consumer = mq.consume('t', { from: 'start', waitMs: 10 })
     let last = -1
     await assert.rejects(async () => {
       for await (const record of consumer) last = record.offset
     }, hasCode('CORRUPT_MESSAGE'))
     assert.equal(last, damaged.baseOffset - 1)
     assert.equal(consumer.positions()[0]!.offset, damaged.baseOffset)
+    await assert.rejects(consumer[Symbol.asyncIterator]().next(), hasCode('CORRUPT_MESSAGE'))
+    const fetches = broker.counts.get(1)!
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    assert.ok(broker.counts.get(1)! <= fetches + 1, 'nothing more is fetched but what was on its way')
   }))
 
 test('fetching pauses while the handler is behind', () =>

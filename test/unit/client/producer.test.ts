@@ -236,3 +236,15 @@ test('records without a key fill one batch, then move on; equal keys share a par
     const places = await producer.sendMany(keys.map((key) => ({ key, value: '1' })))
     assert.equal(places[0]!.partition, places[1]!.partition)
   }))
+
+test('batches are no larger than the broker and the topic take', async () => {
+  const limits = [{ batchBytesMax: 4_096 }, { config: { 'max.message.bytes': '4096' } }]
+  for (const limit of limits)
+    await withFakeBroker({ topics: { t: 1 }, ...limit }, async (broker) => {
+      await using mq = await connect(broker.url)
+      await mq.producer('t', { lingerMs: 5 }).sendMany(Array.from({ length: 200 }, () => ({ value: 'x'.repeat(100) })))
+      const sizes = broker.partition('t', 0).batches.map((batch) => batch.bytes.length)
+      assert.ok(Math.max(...sizes) <= 4_096, `${Math.max(...sizes)} bytes`)
+      assert.equal(stored(broker, 't').length, 200)
+    })
+})
