@@ -51,6 +51,8 @@ export interface ConnectionPool {
 const CLOSE_POLICY_VIOLATION = 1008
 /** A grant is told when it has grown by this part of the window. */
 const CREDIT_STEP = 1 / 4
+/** An outbox of more goes out after those of the other connections. */
+const MUCH_BYTES = 64 * 1024
 
 /** The window that keeps room for the largest frame even while the grant is one step behind: less, and such a frame waits for ever. */
 export function creditWindowOf(frameBytesMax: number): number {
@@ -73,8 +75,9 @@ export class Connection {
 
   readonly #pool: ConnectionPool
   #outbox: Outgoing[] = []
-  /** Of the replies that are always sent. */
   #outboxBytes = 0
+  /** Of the replies that are always sent. */
+  #promisedBytes = 0
   #held: HeldFetch[] = []
   #receivedBytes = 0
   #completedBytes = 0
@@ -133,7 +136,7 @@ export class Connection {
   }
 
   send(frame: Uint8Array): void {
-    this.#outboxBytes += frame.length
+    this.#promisedBytes += frame.length
     this.sendOutgoing({ fragments: [frame] })
   }
 
@@ -144,13 +147,18 @@ export class Connection {
       return
     }
     this.#outbox.push(outgoing)
+    for (const fragment of outgoing.fragments) this.#outboxBytes += fragment.length
     if (!this.isDirty) this.#pool.markDirty(this)
     this.isDirty = true
   }
 
+  get hasMuchToSend(): boolean {
+    return this.#outboxBytes > MUCH_BYTES
+  }
+
   /** So much is unread, or about to be sent, that no request is answered that can wait: its reply could be of any size. */
   get isBehind(): boolean {
-    return this.bufferedBytes + this.#outboxBytes > this.#pool.connectionSendBytesMax
+    return this.bufferedBytes + this.#promisedBytes > this.#pool.connectionSendBytesMax
   }
 
   get hasRoom(): boolean {
@@ -179,6 +187,7 @@ export class Connection {
     if (outbox.length === 0 || socket === undefined) return
     this.#outbox = []
     this.#outboxBytes = 0
+    this.#promisedBytes = 0
     socket.cork(() => {
       for (const outgoing of outbox) this.#sendNow(socket, outgoing)
     })

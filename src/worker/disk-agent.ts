@@ -7,6 +7,7 @@
  * Ordering    syncs among themselves and reads among themselves first in, first out. A sync goes before reads, but after each
  *             sync up to READS_AFTER_SYNC waiting reads go first: neither a cold reader delays acknowledgements by more than
  *             those, nor does a steady stream of commit groups starve cold readers
+ * Wake-ups    an answer rings the shard at once, but reads that come out of the system's memory are told several together
  * Failure     told with the system's code; what a failed sync means is the shard's to say (RELIABILITY R3)
  * Limits      what waits here is bounded by the shard: its syncs and reads in flight
  */
@@ -37,6 +38,9 @@ import {
 import type { DiskSide } from '../ring/shard-channel.ts'
 
 const READS_AFTER_SYNC = 8
+/** A read that took no longer was no work for the device, nor will the next be: the shard is woken once for both. */
+const CACHED_READ_MS = 0.1
+const UNTOLD_READS_MAX = 4
 /** Room a reply may need, its error code included. */
 const REPLY_BYTES_MAX = 64
 
@@ -75,6 +79,8 @@ export class DiskAgent implements Agent {
   readonly #reads = new Fifo<ReadTask>()
   readonly #parallel: ParallelSync | undefined
   #readsBeforeSync = 0
+  /** Answers that lie in the ring and for which the shard was not rung. */
+  #untoldReads = 0
   #isStopping = false
   #isWaiting = false
 
@@ -94,7 +100,7 @@ export class DiskAgent implements Agent {
   doWork(): number {
     if (this.#isWaiting) return 0
     const taken = this.#takeRequests()
-    if (!this.#side.replies.hasRoom(REPLY_BYTES_MAX, 'control')) return taken
+    if (!this.#hasReplyRoom()) return taken
     const sync = this.#syncs.peek()
     if (sync !== undefined && (this.#readsBeforeSync === 0 || this.#reads.size === 0)) {
       this.#syncs.shift()
@@ -148,6 +154,7 @@ export class DiskAgent implements Agent {
   }
 
   #sync(task: SyncTask): void {
+    this.#tellHeld()
     const startMs = this.#clock.monotonicMs()
     if (this.#parallel !== undefined && task.fds.length > 1) {
       this.#isWaiting = true
@@ -180,10 +187,12 @@ export class DiskAgent implements Agent {
     view.setFloat64(at + DISK_SYNC_DONE_MICROSECONDS_AT, microseconds, true)
     view.setUint32(at + DISK_SYNC_DONE_CODE_BYTES_AT, text.length, true)
     replies.bytes.set(text, at + DISK_SYNC_DONE_CODE_AT)
-    this.#answer()
+    replies.publish()
+    this.#tell()
   }
 
   #read(task: ReadTask): void {
+    const startMs = this.#clock.monotonicMs()
     const target = this.#side.pages.view(task.page, task.from, task.to)
     let bytesRead = 0
     let code = ''
@@ -205,11 +214,26 @@ export class DiskAgent implements Agent {
     view.setInt32(at + DISK_READ_DONE_COUNT_AT, bytesRead, true)
     view.setUint32(at + DISK_READ_DONE_CODE_BYTES_AT, text.length, true)
     replies.bytes.set(text, at + DISK_READ_DONE_CODE_AT)
-    this.#answer()
+    replies.publish()
+    this.#untoldReads++
+    const wasCached = this.#clock.monotonicMs() - startMs <= CACHED_READ_MS
+    if (!wasCached || this.#reads.size === 0 || this.#untoldReads >= UNTOLD_READS_MAX) this.#tell()
   }
 
-  #answer(): void {
-    this.#side.replies.publish()
+  /** Without room the shard must take what is there: also what it was not woken for. */
+  #hasReplyRoom(): boolean {
+    if (this.#side.replies.hasRoom(REPLY_BYTES_MAX, 'control')) return true
+    this.#tellHeld()
+    return false
+  }
+
+  #tellHeld(): void {
+    if (this.#untoldReads > 0) this.#tell()
+  }
+
+  /** Wakes the shard for what was published. */
+  #tell(): void {
+    this.#untoldReads = 0
     this.#side.shardSignal.ring()
   }
 }

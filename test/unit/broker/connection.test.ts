@@ -55,6 +55,16 @@ function message(): Outgoing & { ends: string[] } {
 }
 
 describe('what becomes of a message', () => {
+  test('an outbox is large by what waits in it, not by what has left', () => {
+    const { connection } = open()
+    connection.sendOutgoing({ fragments: [new Uint8Array(40_000), new Uint8Array(40_000)] })
+    assert.equal(connection.hasMuchToSend, true)
+    connection.flush()
+    assert.equal(connection.hasMuchToSend, false)
+    connection.sendOutgoing({ fragments: [new Uint8Array(1_000)] })
+    assert.equal(connection.hasMuchToSend, false)
+  })
+
   test('memory that the engine keeps is freed by its word alone, once', () => {
     const { connection, socket } = open()
     const one = message()

@@ -31,7 +31,8 @@ function setUp({ readsInFlightMax = 64, diskReplyRingBytes = 16_384 } = {}) {
     { onRead: (_page, bytes, code) => void events.push(`read ${bytes}${code}`) },
     readsInFlightMax,
   )
-  const agent = new DiskAgent({ name: 'disk', side: openDiskSide(channel), files, clock: new ManualClock() })
+  const clock = new ManualClock()
+  const agent = new DiskAgent({ name: 'disk', side: openDiskSide(channel), files, clock })
   const sync = (fds: number[]) =>
     proxy.sync(fds, {
       onSynced: () => void events.push('sync'),
@@ -42,7 +43,7 @@ function setUp({ readsInFlightMax = 64, diskReplyRingBytes = 16_384 } = {}) {
     do proxy.publish()
     while (agent.doWork() + proxy.drain() > 0)
   }
-  return { files, fd, proxy, agent, events, sync, read, run, side }
+  return { files, fd, proxy, agent, events, sync, read, run, side, clock }
 }
 
 test('a sync goes first, but after it some waiting reads', () => {
@@ -66,6 +67,43 @@ test('a sync of more descriptors than one message holds is told once, also when 
   sync(new Array<number>(200).fill(fd))
   run()
   assert.deepEqual(events, ['sync', 'failed EIO'])
+})
+
+test('reads out of memory wake the shard once for several, slow ones and those before a sync at once', () => {
+  const { agent, proxy, read, sync, fd, files, side, clock } = setUp()
+  /** How often the shard was rung by each of `turns` turns. */
+  const rings = (turns: number): number[] =>
+    Array.from({ length: turns }, () => {
+      const before = side.signal.sequence()
+      agent.doWork()
+      return side.signal.sequence() - before
+    })
+  for (let page = 0; page < 6; page++) read(page)
+  proxy.publish()
+  assert.deepEqual(rings(7), [0, 0, 0, 1, 0, 1, 0])
+
+  const readFile = files.read.bind(files)
+  files.read = (...args) => {
+    clock.ms += 1
+    return readFile(...args)
+  }
+  for (let page = 6; page < 9; page++) read(page)
+  proxy.publish()
+  assert.deepEqual(rings(3), [1, 1, 1])
+
+  files.read = readFile
+  for (let page = 9; page < 11; page++) read(page)
+  proxy.publish()
+  assert.deepEqual(rings(1), [0])
+  sync([fd])
+  proxy.publish()
+  const before = side.signal.sequence()
+  let atSync = -1
+  files.fdatasync = () => {
+    atSync = side.signal.sequence() - before
+  }
+  agent.doWork()
+  assert.equal(atSync, 1, 'the read that was done is told before the device is waited for')
 })
 
 test('a read past the end answers fewer bytes, one that fails its code', () => {
