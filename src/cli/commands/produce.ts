@@ -6,7 +6,7 @@ import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { utf8Decode } from '../../base/bytes.ts'
 import type { Acks, Client, CodecName, Producer, ProducerOptions, ProducerRecord, Receipt } from '../../client/index.ts'
-import { BATCH_BYTES_MAX } from '../../model/limits.ts'
+import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from '../../model/limits.ts'
 import { headersOf, integerOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
 import { UsageError } from '../errors.ts'
@@ -45,6 +45,8 @@ export async function produce(terminal: Terminal, flags: ProduceFlags, topic: st
       await feed(input, terminal, makeRecord, pace, sink)
       await sink.finish()
     } catch (error) {
+      // The lines before one that cannot be read are sent: who mends it knows where to go on.
+      if (error instanceof UsageError) await sink.finish()
       producer.abort()
       throw error
     } finally {
@@ -67,6 +69,8 @@ async function readyProducer(
 ): Promise<Producer> {
   const options: ProducerOptions = {
     acks: flags.acks,
+    // A line may be as long as a topic's largest batch is by default.
+    batchBytesMax: BATCH_BYTES_DEFAULT,
     ...(flags.compression === undefined ? {} : { compression: flags.compression }),
   }
   const producer = client.producer(topic, options)
@@ -171,15 +175,18 @@ class EnqueueSink implements RecordSink {
 
   async finish(): Promise<void> {
     await this.#producer.drain()
-    if (this.#terminal.interruptedBy !== undefined) throw new Error('interrupted: what was read before is delivered')
+    checkNotInterrupted(this.#terminal)
   }
 }
 
-/** Prints a receipt a record, in the order of the lines. */
+/** Prints a receipt a record, in the order of the lines, as soon as it is there. */
 class ReceiptSink implements RecordSink {
   readonly #producer: Producer
   readonly #terminal: Terminal
   #receipts: Promise<Receipt>[] = []
+  /** Until all receipts are printed; rejects, for good, with the first that is none. */
+  #printing: Promise<void> | undefined
+  #hasFailed = false
 
   constructor(producer: Producer, terminal: Terminal) {
     this.#producer = producer
@@ -191,18 +198,32 @@ class ReceiptSink implements RecordSink {
     const receipt = this.#producer.send(ownBytes(record))
     receipt.catch(() => {}) // told by #print
     this.#receipts.push(receipt)
-    return this.#receipts.length < RECEIPTS_MAX ? undefined : this.#print()
+    if (this.#printing === undefined) {
+      this.#printing = this.#print()
+      this.#printing.catch(() => {
+        this.#hasFailed = true
+      })
+    }
+    return this.#hasFailed || this.#receipts.length >= RECEIPTS_MAX ? this.#printing : undefined
   }
 
   async #print(): Promise<void> {
-    const receipts = this.#receipts
-    this.#receipts = []
-    for (const receipt of receipts) await this.#terminal.write(`${JSON.stringify(await receipt)}\n`)
+    while (this.#receipts.length > 0) {
+      const receipts = this.#receipts
+      this.#receipts = []
+      for (const receipt of receipts) await this.#terminal.write(`${JSON.stringify(await receipt)}\n`)
+    }
+    this.#printing = undefined
   }
 
-  finish(): Promise<void> {
-    return this.#print()
+  async finish(): Promise<void> {
+    await this.#printing
+    checkNotInterrupted(this.#terminal)
   }
+}
+
+function checkNotInterrupted(terminal: Terminal): void {
+  if (terminal.interruptedBy !== undefined) throw new Error('interrupted: what was read before is delivered')
 }
 
 function ownBytes(record: ProducerRecord): ProducerRecord {

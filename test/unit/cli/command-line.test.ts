@@ -19,6 +19,8 @@ interface Outcome {
 interface RunOptions {
   readonly url?: string
   readonly input?: string
+  /** Written to stdin, which stays open. */
+  readonly firstInput?: string
   /** Sends this signal when stdout or stderr first says something. */
   readonly interruptAt?: RegExp
 }
@@ -47,7 +49,8 @@ function millrace(args: readonly string[], options: RunOptions = {}): Promise<Ou
       resolve({ code, stdout, stderr })
     })
     child.stdin.on('error', () => {})
-    if (options.interruptAt === undefined || options.input !== undefined) child.stdin.end(options.input ?? '')
+    if (options.firstInput !== undefined) child.stdin.write(options.firstInput)
+    else if (options.interruptAt === undefined || options.input !== undefined) child.stdin.end(options.input ?? '')
   })
 }
 
@@ -98,6 +101,8 @@ test('JSON lines go out and in again unchanged, bytes that are no text as base64
     const wrong = await millrace(['produce', 'a', '--input', 'json'], { url, input: '{}\nnonsense' })
     assert.equal(wrong.code, 2)
     assert.match(wrong.stderr, /line 2/)
+    const third = await millrace(['consume', 'a', '-o', '+2', '-e', '--json'], { url })
+    assert.equal(third.stdout.split('\n').length, 2, 'the line before the wrong one is sent')
   }))
 
 test('positions: end, the last n, n after the start, a number', () =>
@@ -151,6 +156,20 @@ test('SIGINT ends a waiting consumer with 130', () =>
     await millrace(['produce', 't'], { url, input: 'hello\n' })
     const outcome = await millrace(['consume', 't', '-o', 'start'], { url, interruptAt: /hello/ })
     assert.deepEqual(outcome, { code: 130, stdout: 'hello\n', stderr: '' })
+  }))
+
+test('receipts come while the input is open; an interrupt is 130', () =>
+  withFakeBroker({ topics: { t: 1 } }, async ({ url }) => {
+    const options = { url, interruptAt: /"offset":1/, firstInput: 'one\ntwo\n' }
+    const outcome = await millrace(['produce', 't', '--json'], options)
+    assert.equal(outcome.code, 130, outcome.stderr)
+    assert.equal(outcome.stdout.trim().split('\n').length, 2)
+  }))
+
+test('a line as long as a batch may be is one record', () =>
+  withFakeBroker({ topics: { t: 1 } }, async ({ url }) => {
+    const input = 'x'.repeat(900_000)
+    assert.deepEqual(await millrace(['produce', 't'], { url, input }), { code: 0, stdout: '', stderr: '' })
   }))
 
 test('a reader that has had enough is no failure', () =>
