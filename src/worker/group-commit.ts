@@ -11,6 +11,7 @@
  * Ordering    segment written -> journal written (wide) -> fdatasync (disk thread) -> synced end written -> high watermark
  *             -> acknowledged. Group n+1 is appended while group n syncs
  * Invariants  G1 a member is in exactly one of #direct and #journaled; a direct one's segment sync covers its journaled bytes too
+ *             G2 a journaled one is synced up to what the journal has of it: it may have turned to fsync: interval and gone on
  * Failure     of a sync: the scheduler's. The journal's write: fatal (R3)
  */
 import type { Fd } from '../io/file-system.ts'
@@ -43,7 +44,7 @@ interface Member {
 export class GroupCommit implements SyncJob {
   readonly #options: GroupCommitOptions
   readonly #direct = new Set<PartitionAgent>()
-  readonly #journaled = new Set<PartitionAgent>()
+  readonly #journaled = new Map<PartitionAgent, Member>()
   #members: Member[] = []
   #journalSequence = -1
   /** The last group was wide: expect the next to be, so that its first partitions go to the journal as well. */
@@ -60,7 +61,8 @@ export class GroupCommit implements SyncJob {
     const isWide = journal !== undefined && (this.#wasWide || width > journalThresholdPartitions)
     for (const partition of partitions) {
       if (this.#direct.has(partition)) continue
-      if (isWide && this.#addToJournal(partition, journal)) this.#journaled.add(partition)
+      if (isWide && this.#addToJournal(partition, journal))
+        this.#journaled.set(partition, newMember(partition, partition.state.logEndOffset, true))
       else {
         this.#journaled.delete(partition)
         this.#direct.add(partition)
@@ -81,8 +83,9 @@ export class GroupCommit implements SyncJob {
 
   begin(fds: Fd[]): void {
     const { journal, journalThresholdPartitions } = this.#options
-    for (const partition of this.#direct) this.#addMember(partition, partition.log.beginSync(fds), false)
-    for (const partition of this.#journaled) this.#addMember(partition, partition.state.logEndOffset, true)
+    for (const partition of this.#direct) this.#members.push(newMember(partition, partition.log.beginSync(fds), false))
+    for (const member of this.#journaled.values()) this.#members.push(member)
+    for (const { partition } of this.#members) partition.isSyncing = true
     if (journal?.isDirty) this.#journalSequence = journal.beginSync(fds)
     this.#wasWide = this.#members.length > journalThresholdPartitions
     this.#direct.clear()
@@ -105,11 +108,6 @@ export class GroupCommit implements SyncJob {
     for (const { partition } of members) this.#options.onSynced(partition)
   }
 
-  #addMember(partition: PartitionAgent, endOffset: Offset, isJournaled: boolean): void {
-    partition.isSyncing = true
-    this.#members.push({ partition, endOffset, appendedBytes: partition.state.appendedBytes, isJournaled })
-  }
-
   /** False when it is too much, does not fit, lies in two segments, or follows bytes that neither segment nor journal holds. */
   #addToJournal(partition: PartitionAgent, journal: CommitJournal): boolean {
     const { log, state, stagedBytes, stagedBatches } = partition
@@ -130,4 +128,8 @@ export class GroupCommit implements SyncJob {
       batches: stagedBatches,
     })
   }
+}
+
+function newMember(partition: PartitionAgent, endOffset: Offset, isJournaled: boolean): Member {
+  return { partition, endOffset, appendedBytes: partition.state.appendedBytes, isJournaled }
 }

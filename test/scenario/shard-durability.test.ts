@@ -98,6 +98,23 @@ describe('durability', () => {
     for (let ref = 0; ref < 12; ref++) assert.equal(describePartition(after, ref).logEndOffset, 2)
   })
 
+  test('a topic that changes from group to interval: what the journal does not have is not said to be synced', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(12)
+    const narrow = shard.sendProduce(makeBatch(), { partitionRef: 11 })
+    for (let turn = 0; turn < 3; turn++) shard.shard.doWork()
+    const wide = Array.from({ length: 11 }, (_, partitionRef) => shard.sendProduce(makeBatch(), { partitionRef }))
+    shard.shard.doWork()
+    const config = topicConfig({ fsync: 'interval', flushMs: 60_000 })
+    shard.sendControl(ControlOperation.UPDATE_CONFIG, { partitionRef: 0, config })
+    const unsynced = shard.sendProduce(makeBatch())
+    for (const id of [narrow, ...wide, unsynced]) assert.equal((shard.answer(id) as { error: string }).error, 'NONE')
+    assert.equal(describePartition(shard).syncedEndOffset, 1)
+    const after = restart(files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' }), 'machine-died', 12)
+    assert.equal(describePartition(after).logEndOffset, 1)
+  })
+
   test('a partition that went offline keeps what only the journal holds of it', () => {
     const files = new MemoryFileSystem()
     const faulty = new FaultyFileSystem(files)
