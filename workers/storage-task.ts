@@ -5,12 +5,14 @@
 import '../src/base/node/native-crc32c.ts'
 import { systemProcessProbe } from '../src/base/node/process-probe.ts'
 import { NodeFileSystem } from '../src/io/node-file-system.ts'
+import { syncAll } from '../src/io/node-parallel-sync.ts'
 import * as dataDirModule from '../src/log/data-dir.ts'
 import * as recovery from '../src/log/data-dir-recovery.ts'
 import { replayJournals } from '../src/log/journal-replay.ts'
 import type { PartitionRecovery } from '../src/log/log-recovery.ts'
 import { planRecovery } from '../src/log/recovery-plan.ts'
 import { giveUpReserve, keepReserve } from '../src/log/space-reserve.ts'
+import { SyncList } from '../src/log/sync-list.ts'
 
 const files = new NodeFileSystem()
 
@@ -23,7 +25,7 @@ export function openDataDir(options: { path: string; nodeId: number; newClusterI
 }
 
 /** Up to the partitions: sets unknown folders aside, replays journals. Answers what a clean stop left known, and what is to be recovered. */
-export function prepareRecovery(task: { dataDir: DataDir; knownFolders: ReadonlySet<string> }) {
+export async function prepareRecovery(task: { dataDir: DataDir; knownFolders: ReadonlySet<string> }) {
   const { dataDir, knownFolders } = task
   const { path, identity } = dataDir
   const notes: string[] = []
@@ -33,7 +35,9 @@ export function prepareRecovery(task: { dataDir: DataDir; knownFolders: Readonly
     notes.push(`the folder ${folder.name} belongs to no topic: set aside as ${target}`)
   }
   const plan = planRecovery(files, { dataDir: path, incarnation: identity.incarnation })
-  const journals = replayJournals(files, plan)
+  const syncs = new SyncList()
+  const journals = replayJournals(files, plan, syncs)
+  await syncAll(files, syncs)
   for (const name of dataDirModule.listDeletedFolders(files, path)) dataDirModule.removeDeletedFolder(files, path, name)
   const partitions = recovery
     .partitionsToRecover(files, plan)
@@ -45,8 +49,11 @@ export function prepareRecovery(task: { dataDir: DataDir; knownFolders: Readonly
   return { adopted, partitions: rest, notes: [...notes, ...plan.notes] }
 }
 
-export function recoverPartitions(task: recovery.RecoverPartitionsTask): PartitionRecovery[] {
-  return recovery.recoverPartitions(files, task)
+export async function recoverPartitions(task: recovery.RecoverPartitionsTask): Promise<PartitionRecovery[]> {
+  const syncs = new SyncList()
+  const results = recovery.recoverPartitions(files, task, syncs)
+  await syncAll(files, syncs)
+  return results
 }
 
 export function finishRecovery(task: { dataDir: DataDir; results: PartitionRecovery[] }): void {

@@ -8,9 +8,11 @@
  * Failure     after a first failure nothing more is begun; `done` waits for what is under way, because the descriptors are in use
  */
 import { fdatasync } from 'node:fs'
-import { type Fd, type ParallelSync, StorageError, type SyncFailure } from './file-system.ts'
+import { type Fd, type FileSystem, type ParallelSync, StorageError, type SyncFailure } from './file-system.ts'
 
 const WIDTH = 4
+/** Descriptors of one list open at the same time. */
+const OPEN_MAX = 256
 
 export class NodeParallelSync implements ParallelSync {
   begin(fds: readonly Fd[], done: (failure: SyncFailure | undefined) => void): void {
@@ -35,4 +37,23 @@ export class NodeParallelSync implements ParallelSync {
 
 function storageError(fd: Fd, cause: NodeJS.ErrnoException): StorageError {
   return new StorageError(cause.code ?? 'UNKNOWN', `fdatasync fd ${fd} failed: ${cause.message}`, { cause })
+}
+
+/** Syncs and closes all that `list` opens. Throws the first failure; then nothing of the list may be relied on. */
+export async function syncAll(
+  files: FileSystem,
+  list: { open(files: FileSystem, max: number): Iterable<Fd> },
+): Promise<void> {
+  const parallel = new NodeParallelSync()
+  for (;;) {
+    const fds: Fd[] = []
+    try {
+      for (const fd of list.open(files, OPEN_MAX)) fds.push(fd)
+      if (fds.length === 0) return
+      const failure = await new Promise<SyncFailure | undefined>((done) => parallel.begin(fds, done))
+      if (failure !== undefined) throw failure.error
+    } finally {
+      for (const fd of fds) files.close(fd)
+    }
+  }
 }

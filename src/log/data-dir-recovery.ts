@@ -6,7 +6,7 @@
  * Invariants  W1 until finishRecovery() is durable the files of older starts stay, so a crash at any point begins anew
  *             W2 afterwards journals, checkpoints and synced ends of older starts are gone: they could only do harm
  * Ordering    open the data dir -> plan -> replay journals -> adopt what a clean stop catalogued -> recover the other partitions
- *             -> finish -> shards open partitions
+ *             -> sync what they wrote -> finish -> shards open partitions
  */
 import type { FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
@@ -32,9 +32,10 @@ import {
 } from './recovery-plan.ts'
 import { segmentFileName } from './segment.ts'
 import { parseStateFileName } from './state-files.ts'
+import { SyncList } from './sync-list.ts'
 
 /** Input of one pool task: plain data. */
-export interface RecoverPartitionsTask extends Omit<PartitionRecoveryOptions, 'bounds'> {
+export interface RecoverPartitionsTask extends Omit<PartitionRecoveryOptions, 'bounds' | 'syncs'> {
   readonly partitions: readonly PartitionBounds[]
 }
 
@@ -116,8 +117,13 @@ function fitsFolder(files: FileSystem, path: string, recovered: RecoveredPartiti
   return stat.kind === 'file' && stat.bytes === last.bytes
 }
 
-export function recoverPartitions(files: FileSystem, task: RecoverPartitionsTask): PartitionRecovery[] {
-  return task.partitions.map((bounds) => recoverPartition(files, { ...task, bounds }))
+/** `syncs` takes what must be synced before finishRecovery(). */
+export function recoverPartitions(
+  files: FileSystem,
+  task: RecoverPartitionsTask,
+  syncs: SyncList,
+): PartitionRecovery[] {
+  return task.partitions.map((bounds) => recoverPartition(files, { ...task, bounds, syncs }))
 }
 
 /** Makes the recovery final: one checkpoint for all partitions, then the files of older starts go. */
@@ -173,11 +179,14 @@ export function recoverDataDir(
   },
 ): DataDirRecovery {
   const plan = planRecovery(files, options)
-  const journals = replayJournals(files, plan)
+  const syncs = new SyncList()
+  const journals = replayJournals(files, plan, syncs)
+  syncs.run(files)
   for (const name of listDeletedFolders(files, options.dataDir)) removeDeletedFolder(files, options.dataDir, name)
   const partitions = partitionsToRecover(files, plan)
   const { adopted, rest } = adoptCatalogued(files, { ...options, plan, replayed: journals.folders, partitions })
-  const results = [...adopted, ...recoverPartitions(files, { ...options, partitions: rest })]
+  const results = [...adopted, ...recoverPartitions(files, { ...options, partitions: rest }, syncs)]
+  syncs.run(files)
   finishRecovery(files, { ...options, results })
   return { plan, journals, results }
 }

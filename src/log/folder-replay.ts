@@ -24,6 +24,7 @@ import {
   segmentFileName,
   writeIndexes,
 } from './segment.ts'
+import type { SyncList } from './sync-list.ts'
 import { TimeIndex } from './time-index.ts'
 
 const INDEX_SUFFIXES = ['.index', '.timeindex'] as const
@@ -33,6 +34,8 @@ export interface FolderReplayOptions {
   readonly path: string
   readonly bounds: PartitionBounds
   readonly readBytes?: number | undefined
+  /** Takes what settle() leaves to be synced. */
+  readonly syncs: SyncList
 }
 
 export class FolderReplay {
@@ -55,6 +58,7 @@ export class FolderReplay {
   readonly #files: FileSystem
   readonly #bounds: PartitionBounds
   readonly #walk: BatchWalk
+  readonly #syncs: SyncList
   readonly #snapshots: number[] = []
   readonly #leftovers: string[] = []
   readonly #indexNames = new Set<string>()
@@ -78,6 +82,7 @@ export class FolderReplay {
     this.#files = files
     this.path = options.path
     this.#bounds = options.bounds
+    this.#syncs = options.syncs
     this.#walk = new BatchWalk(files, options.readBytes)
   }
 
@@ -162,7 +167,7 @@ export class FolderReplay {
     return bytes
   }
 
-  /** Writes what was rebuilt and makes the log durable as it is; does nothing to a folder that a checkpoint covers whole. */
+  /** Writes what was rebuilt and lists what is to be synced; does nothing to a folder that a checkpoint covers whole. */
   settle(): void {
     this.#rewriteUnsynced()
     for (const baseOffset of this.#dropped) this.#removeSegment(baseOffset)
@@ -175,7 +180,7 @@ export class FolderReplay {
     }
     this.#settleEpochs(isPastCheckpoint)
     this.#settleProducers(isPastCheckpoint)
-    if (isPastCheckpoint || this.#hasNewNames) this.#files.syncFolder(this.path)
+    if (isPastCheckpoint || this.#hasNewNames) this.#syncs.addFolder(this.path)
   }
 
   /**
@@ -452,7 +457,12 @@ export class FolderReplay {
     const path = `${this.path}/${LEADER_EPOCHS_FILE}`
     const found = readSmallFile(this.#files, path)
     if (this.epochs.count === 0 && found === undefined) return
-    if (found === undefined || !sameBytes(found, wanted)) replaceFile(this.#files, path, [wanted])
+    if (found === undefined && this.#bounds.recoveryPoint === 0) {
+      // As long as no checkpoint has a recovery point, whatever is in the file is rebuilt: it may appear torn.
+      this.#files.close(writeWholeFile(this.#files, path, wanted))
+      this.#syncFile(LEADER_EPOCHS_FILE)
+      this.#hasNewNames = true
+    } else if (found === undefined || !sameBytes(found, wanted)) replaceFile(this.#files, path, [wanted])
     else if (isPastCheckpoint) this.#syncFile(LEADER_EPOCHS_FILE)
   }
 
@@ -473,12 +483,7 @@ export class FolderReplay {
   }
 
   #syncFile(name: string): void {
-    const fd = this.#files.open(`${this.path}/${name}`, 'write')
-    try {
-      this.#files.fdatasync(fd)
-    } finally {
-      this.#files.close(fd)
-    }
+    this.#syncs.addFile(`${this.path}/${name}`)
   }
 
   #pathOf(baseOffset: number): string {

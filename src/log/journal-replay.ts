@@ -4,7 +4,7 @@
  * Thread      recovery, once, before the partitions; blocks
  * Invariants  J5 replay is idempotent: a crash in the middle of recovery is followed by the same replay
  *             J6 what a truncation, a delete or an older incarnation superseded is not written
- * Ordering    all journals replayed -> the touched files and folders synced -> partitions scanned -> journals removed
+ * Ordering    all journals replayed -> the touched files and folders synced (sync-list.ts) -> partitions scanned -> journals removed
  *             (finishRecovery), so no journal goes while something depends on it
  * Failure     a gap is the torn end of the journal, unless a later entry says that the gap was synced: then it is damage, told
  *             in `notes`, and what can be read is still written; the partitions' own bounds tell who lost something
@@ -29,6 +29,7 @@ import {
   unknownBounds,
 } from './recovery-plan.ts'
 import { segmentFileName } from './segment.ts'
+import type { SyncList } from './sync-list.ts'
 
 const JOURNAL_FILE_BYTES_MAX = 1024 * 1024 * 1024
 
@@ -48,8 +49,8 @@ interface FoundEntry {
   readonly file: Uint8Array
 }
 
-/** Replays every journal of the plan and raises the plan's bounds by what the entries say. */
-export function replayJournals(files: FileSystem, plan: RecoveryPlan): JournalReplay {
+/** Replays every journal of the plan and raises the plan's bounds by what the entries say; `syncs` takes what was written. */
+export function replayJournals(files: FileSystem, plan: RecoveryPlan, syncs: SyncList): JournalReplay {
   const writer = new ReplayWriter(files, plan)
   let damagedEntries = 0
   for (const journal of plan.journals) {
@@ -58,7 +59,7 @@ export function replayJournals(files: FileSystem, plan: RecoveryPlan): JournalRe
     damagedEntries += counted.damaged
     writer.take(counted.entries, journal.incarnation)
   }
-  writer.finish()
+  writer.finish(syncs)
   if (damagedEntries > 0) plan.journalIsDamaged = true
   return {
     entries: writer.entries,
@@ -254,19 +255,12 @@ class ReplayWriter {
     this.bytes += payload.length
   }
 
-  /** Makes durable what was written, names included. */
-  finish(): void {
+  /** Lists what was written, names included. */
+  finish(syncs: SyncList): void {
     this.#close()
-    for (const path of this.#touched) {
-      const fd = this.#files.open(path, 'write')
-      try {
-        this.#files.fdatasync(fd)
-      } finally {
-        this.#files.close(fd)
-      }
-    }
-    for (const folder of this.#folders) this.#files.syncFolder(`${this.#plan.dataDir}/${folder}`)
-    if (this.#folders.size > 0) this.#files.syncFolder(this.#plan.dataDir)
+    for (const path of this.#touched) syncs.addFile(path)
+    for (const folder of this.#folders) syncs.addFolder(`${this.#plan.dataDir}/${folder}`)
+    if (this.#folders.size > 0) syncs.addFolder(this.#plan.dataDir)
   }
 
   #close(): void {

@@ -6,7 +6,7 @@
  *             V2 the recovered log is a prefix of what was written, and its indexes, epochs and producers are those of a replay
  *             V3 idempotent: after a crash in the middle, or a second time, it gives the same
  * Ordering    journals replayed (journal-replay.ts) -> list -> walk from the recovery point -> judge -> cut -> write indexes and
- *             snapshot -> sync files, then the folder -> the recovery's checkpoint (data-dir-recovery.ts)
+ *             snapshot -> sync all of it (sync-list.ts) -> the recovery's checkpoint (data-dir-recovery.ts)
  *
  * The first batch that is not sound, at offset e of position p:
  * | e below a lower bound | sound batches behind it | previous run ended by   | verdict                                      |
@@ -26,6 +26,7 @@ import { AFTER_NOTHING, findSoundBatchBehind, setSuffixAside } from './damaged-s
 import { FolderReplay } from './folder-replay.ts'
 import type { LeaderEpochEntry, RecoveredPartition, RecoveredSegment } from './recovered-partition.ts'
 import type { PartitionBounds } from './recovery-plan.ts'
+import type { SyncList } from './sync-list.ts'
 
 /** Bytes of one log that may be written and not synced when the machine goes down: far more than two groups. */
 export const UNSYNCED_BYTES_MAX_DEFAULT = 256 * 1024 * 1024
@@ -39,6 +40,8 @@ export interface PartitionRecoveryOptions {
   readonly previousRun: 'none' | 'clean' | 'process-died' | 'machine-died'
   readonly unsyncedBytesMax?: number
   readonly readBytes?: number
+  /** Takes what is to be synced before finishRecovery(). */
+  readonly syncs: SyncList
 }
 
 export interface PartitionRecovery {
@@ -61,7 +64,7 @@ export function recoverPartition(files: FileSystem, options: PartitionRecoveryOp
   const folder = partitionFolder(bounds.topicId, bounds.partition)
   const path = `${dataDir}/${folder}`
   if (files.stat(path).kind === 'absent') return withoutFolder(folder, bounds)
-  const replay = new FolderReplay(files, { path, bounds, readBytes: options.readBytes })
+  const replay = new FolderReplay(files, { path, bounds, readBytes: options.readBytes, syncs: options.syncs })
   replay.run()
   const base = { folder, bounds, scannedBytes: replay.scannedBytes, notes: replay.notes }
   const verdict = judge(files, replay, options)

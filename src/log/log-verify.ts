@@ -42,6 +42,7 @@ import {
 } from './recovery-plan.ts'
 import { parseSegmentFileName, segmentFileName } from './segment.ts'
 import { type Finding, IndexCheck } from './segment-check.ts'
+import { SyncList } from './sync-list.ts'
 import { TimeIndex } from './time-index.ts'
 
 const EPOCHS_BYTES_MAX = 64 * 1024 * 1024
@@ -282,13 +283,15 @@ export function repairDataDir(files: FileSystem, options: VerifyOptions & { read
   const { incarnation } = opened.identity
   const { previousRun } = opened
   const plan = planRecovery(files, { dataDir, incarnation })
-  replayJournals(files, plan)
+  const syncs = new SyncList()
+  replayJournals(files, plan, syncs)
+  syncs.run(files)
   const results: PartitionRecovery[] = []
   const repaired: RepairReport['repaired'][number][] = []
   const notes = [...plan.notes]
   for (const bounds of partitionsToRecover(files, plan)) {
     dropFaultyIndexes(files, plan, bounds)
-    let result = recoverPartition(files, { dataDir, incarnation, bounds, previousRun })
+    let result = recoverPartition(files, { dataDir, incarnation, bounds, previousRun, syncs })
     if (result.recovered !== null && result.recovered.damaged !== null) {
       const reason = result.recovered.damaged
       const mended = cutAtDamage(files, { dataDir, incarnation, bounds })
@@ -298,6 +301,7 @@ export function repairDataDir(files: FileSystem, options: VerifyOptions & { read
     results.push(result)
     for (const note of result.notes) notes.push(`${result.folder}: ${note}`)
   }
+  syncs.run(files)
   finishRecovery(files, { dataDir, incarnation, results })
   closeDataDirCleanly(files, opened)
   return { repaired, notes }
@@ -333,16 +337,19 @@ function cutAtDamage(
   files.makeFolder(path)
   const { topicId, partition } = bounds
   const unbounded = unknownBounds(topicId, partition, -1)
-  const replay = new FolderReplay(files, { path, bounds: unbounded })
+  const syncs = new SyncList()
+  const replay = new FolderReplay(files, { path, bounds: unbounded, syncs })
   replay.run()
   const setAside = replay.fault === null ? null : setSuffixAside(files, { dataDir, folder, incarnation, replay })
   if (replay.fault !== null) replay.cut()
   replay.settle()
+  syncs.run(files)
   files.syncFolder(dataDir)
   const result = keepLogStart(
-    recoverPartition(files, { dataDir, incarnation, bounds: unbounded, previousRun: 'clean' }),
+    recoverPartition(files, { dataDir, incarnation, bounds: unbounded, previousRun: 'clean', syncs }),
     bounds,
   )
+  syncs.run(files)
   const toOffset = bounds.syncedEnd > replay.nextOffset ? bounds.syncedEnd : -1
   return { result, lost: { fromOffset: replay.nextOffset, toOffset, setAside } }
 }

@@ -81,6 +81,10 @@ export class PartitionLog {
   #checkpointedStart = 0
   #checkpointEnd = 0
   #checkpointSnapshot = -1
+  /** Times that the active segment's file was cut, and how many of them the sync under way and the last one cover. */
+  #cuts = 0
+  #cutsListed = 0
+  #cutsSynced = 0
   /** The last epoch in the file leader-epochs; -1 = none. */
   #fileEpoch = -1
   #generation = 0
@@ -235,8 +239,8 @@ export class PartitionLog {
    * that is durable once they are synced. Nothing pushed: all is. They stay open until completeSync().
    */
   beginSync(fds: Fd[]): Offset {
-    if (this.#appender !== undefined && this.#active!.nextOffset > this.#fileSyncedEndOffset)
-      fds.push(this.#appender.fd)
+    if (this.#appender !== undefined && this.#activeIsUnsynced) fds.push(this.#appender.fd)
+    this.#cutsListed = this.#cuts
     this.#unsynced.begin(fds, this.folder)
     this.#syncEnd = this.#logEndOffset
     return this.#syncEnd as Offset
@@ -245,6 +249,7 @@ export class PartitionLog {
   /** What beginSync() pushed is durable. */
   completeSync(endOffset: number): void {
     this.#unsynced.complete()
+    this.#cutsSynced = this.#cutsListed
     const end = Math.min(endOffset, this.#syncEnd)
     if (end > this.#fileSyncedEndOffset) this.#fileSyncedEndOffset = end
     this.completeJournalSync(end)
@@ -265,6 +270,7 @@ export class PartitionLog {
       this.#logEndOffset !== this.#recoveryPoint ||
       this.#logStartOffset !== this.#checkpointedStart ||
       this.#segments.condemned.length > 0 ||
+      this.#cuts !== this.#cutsSynced ||
       this.#unsynced.isDirty
     )
   }
@@ -342,7 +348,11 @@ export class PartitionLog {
    * of batches). The shard asks the partitions that a checkpoint found clean. Returns whether it is idle.
    */
   releaseIdle(): boolean {
-    const isIdle = this.#recoveryPoint === this.#logEndOffset && !this.#hasStaged && !this.#unsynced.isSyncing
+    const isIdle =
+      this.#recoveryPoint === this.#logEndOffset &&
+      this.#cuts === this.#cutsSynced &&
+      !this.#hasStaged &&
+      !this.#unsynced.isSyncing
     if (!isIdle) return false
     this.#writeActiveIndexes(1)
     const active = this.#active
@@ -508,6 +518,11 @@ export class PartitionLog {
     return this.#staged !== undefined && this.#staged.count > 0
   }
 
+  /** Bytes, or a cut, that the device may not have: what was cut would come back with a power cut. */
+  get #activeIsUnsynced(): boolean {
+    return this.#cuts !== this.#cutsSynced || this.#active!.nextOffset > this.#fileSyncedEndOffset
+  }
+
   get #active(): Segment | undefined {
     return this.#isSealed ? undefined : this.#segments.last
   }
@@ -658,7 +673,7 @@ export class PartitionLog {
       active.indexes = undefined
     }
     if (this.#appender !== undefined) {
-      if (active.nextOffset > this.#fileSyncedEndOffset) this.#unsynced.addFile(this.#appender.fd)
+      if (this.#activeIsUnsynced) this.#unsynced.addFile(this.#appender.fd)
       else this.#appender.close()
       this.#appender = undefined
     }
@@ -703,6 +718,7 @@ export class PartitionLog {
     this.#isSealed = false
     writeIndexes(this.#context.files, this.folder, segment, indexes)
     this.#openActive().cutBack(cut.filePosition)
+    this.#cuts++
     return cut.nextOffset
   }
 

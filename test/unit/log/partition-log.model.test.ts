@@ -16,6 +16,7 @@ import { ProducerState } from '../../../src/log/producer-state.ts'
 import type { PartitionCheckpoint } from '../../../src/log/recovered-partition.ts'
 import { parseSegmentFileName } from '../../../src/log/segment.ts'
 import { rebuildIndexes } from '../../../src/log/segment-scan.ts'
+import { SyncList } from '../../../src/log/sync-list.ts'
 import { BatchView } from '../../../src/record/batch-view.ts'
 import {
   checkpoint,
@@ -204,12 +205,15 @@ class Harness {
     if (this.log.segmentCount === 0 || this.line === undefined) return
     this.files = this.files.crash(new SeededPrng(seed), { kind: how })
     this.context = contextOver(this.files, this.clock)
+    const syncs = new SyncList()
     const { recovered } = recoverPartition(this.files, {
+      syncs,
       dataDir: DATA_DIR,
       incarnation: 2,
       previousRun: how === 'kill' ? 'process-died' : 'machine-died',
       bounds: { ...this.line, topicId: TOPIC, incarnation: 1, syncedEnd: syncedEndOffset },
     })
+    syncs.run(this.files)
     // As data-dir-recovery does once for all partitions: names of folders that the process before never synced.
     this.files.syncFolder(DATA_DIR)
     assert.equal(recovered?.damaged ?? null, null)

@@ -10,23 +10,23 @@ import { closeDataDir, finishRecovery, openDataDir, prepareRecovery } from '../.
 const KNOWN = partitionFolder('a'.repeat(32) as TopicId, 0)
 const UNKNOWN = partitionFolder('b'.repeat(32) as TopicId, 3)
 
-test('a folder that no topic knows is set aside whole, is told of, and a second one does not take its place', (t) => {
+test('a folder that no topic knows is set aside whole, is told of, and a second one does not take its place', async (t) => {
   const path = mkdtempSync(join(tmpdir(), 'millrace-storage-task-'))
   t.after(() => rmSync(path, { recursive: true, force: true }))
-  const start = () => {
+  const start = async () => {
     const dataDir = openDataDir({ path, nodeId: 1, newClusterId: 'c' })
-    const plan = prepareRecovery({ dataDir, knownFolders: new Set([KNOWN]) })
+    const plan = await prepareRecovery({ dataDir, knownFolders: new Set([KNOWN]) })
     finishRecovery({ dataDir, results: [] })
     closeDataDir({ dataDir, isClean: true })
     return plan
   }
-  assert.deepEqual(start().notes, [])
+  assert.deepEqual((await start()).notes, [])
   for (let round = 0; round < 2; round++) {
     for (const folder of [KNOWN, UNKNOWN]) {
       mkdirSync(join(path, folder), { recursive: true })
       writeFileSync(join(path, folder, '00000000000000000000.log'), `bytes of round ${round}`)
     }
-    const { notes } = start()
+    const { notes } = await start()
     assert.equal(notes.length, 1, notes.join('\n'))
     assert.match(notes[0]!, new RegExp(UNKNOWN))
     assert.ok(existsSync(join(path, KNOWN)) && !existsSync(join(path, UNKNOWN)))
