@@ -8,7 +8,8 @@
  *             C3 replies leave in the order in which they were given to send()
  * Limits      CONNECTION_REQUESTS_MAX open requests; unreadBytesMax before fetches wait, and a fetch reply that comes then is
  *             dropped and read again when the client has caught up, so that a stalled reader holds no pages. While the
- *             pool is pressed, nobody gets more before it has read what it got
+ *             pool is pressed, nobody gets more before it has read what it got, and that is a copy: an engine that keeps
+ *             references would let stalled readers hold all pages
  *             Other requests are answered OVERLOADED then
  * Credit      the grant follows completedBytes: bytes count as completed when a shard's ring has taken them (or the request needed
  *             none), so acks=none gives credit back too, and a full ring withholds it
@@ -199,6 +200,14 @@ export class Connection {
       outgoing.onNoRoom()
       return
     }
+    if (outgoing.onDone !== undefined && this.#pool.isSendPressed) {
+      // Many do not read: what they leave unread must not be pages, or none are left for those that do.
+      const copy = joined(outgoing.fragments)
+      outgoing.onDone()
+      socket.send([copy], nothing)
+      this.#countBuffered()
+      return
+    }
     const answer = socket.send(outgoing.fragments, outgoing.onDone ?? nothing)
     this.#countBuffered()
     if (answer !== 'kept') outgoing.onDone?.()
@@ -241,6 +250,18 @@ export class Connection {
     this.#pool.pendingSendBytes += buffered - this.#bufferedBytes
     this.#bufferedBytes = buffered
   }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  const whole = new Uint8Array(bytes)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }
 
 function nothing(): void {}

@@ -34,6 +34,8 @@ import { RequestLane } from './request-lane.ts'
 /** Queued bytes that are worth waking the shard for before the turn ends. */
 const WAKE_BYTES = 64 * 1024
 const REQUEST_ID_MAX = 0xffff_ffff
+/** Control messages that wait for room in the ring: many times what one change of the largest topic needs. */
+const STAGED_CONTROLS_MAX = 100_000
 
 export interface ProduceWaiter {
   /** `fields` is reused: read it, do not keep it. */
@@ -190,6 +192,8 @@ export class ShardLink {
   /** Sends a control message; resolves with the answer's body, rejects with the shard's error. */
   control<T>(operation: ControlOperation, body: unknown): Promise<T> {
     if (this.state === 'failed') return Promise.reject(this.#failure())
+    if (this.#stagedControls.length >= STAGED_CONTROLS_MAX)
+      return Promise.reject(new MillraceError('OVERLOADED', `shard ${this.shard} has no room`))
     const encoded = encodeControlBody(body)
     return new Promise<T>((resolve, reject) => {
       const requestId = this.#newRequestId()

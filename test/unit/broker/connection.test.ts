@@ -112,6 +112,18 @@ describe('what becomes of a message', () => {
 })
 
 describe('while all clients together leave much unread', () => {
+  test('a reply leaves as a copy, whose pages are free at once whatever the engine keeps', () => {
+    const { connection, socket } = open(true)
+    const one = message()
+    one.fragments[0]!.fill(5)
+    connection.sendOutgoing(one)
+    connection.flush()
+    one.fragments[0]!.fill(6)
+    assert.deepEqual([one.ends, socket.sent, socket.written.length], [['done'], [new Uint8Array(8).fill(5)], 1])
+    socket.written[0]!()
+    assert.deepEqual(one.ends, ['done'])
+  })
+
   test('who has read everything is sent more, who has not waits until it has', () => {
     const { connection, socket } = open(true)
     const [sent, dropped] = [message(), message()]

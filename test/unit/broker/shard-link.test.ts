@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ShardLink } from '../../../src/broker/shard-link.ts'
 import type { ShardIndex } from '../../../src/model/ids.ts'
+import { ControlOperation } from '../../../src/ring/control-messages.ts'
 import { ProduceFields, readProduce } from '../../../src/ring/message-codec.ts'
 import { FETCH_REQUEST_ID_AT, MessageType } from '../../../src/ring/messages.ts'
 import { createSignals } from '../../../src/ring/ring-signal.ts'
@@ -110,4 +111,20 @@ test('a fetch does not wait behind appends, its end stays behind it, and one tha
   const seen: number[] = []
   while (reads.next()) seen.push(reads.type)
   assert.deepEqual(seen, [...new Array(last - 1).fill(MessageType.FETCH), MessageType.FETCH_CANCEL])
+})
+
+test('control messages that wait for room are bounded; all of them end with the shard', async () => {
+  const { link } = open(BATCH_BYTES)
+  const codes: string[] = []
+  const all: Promise<unknown>[] = []
+  const ask = () => all.push(link.control(ControlOperation.STATS, {}).catch((error) => codes.push(error.code)))
+  for (let count = 0; count < 110_000; count++) ask()
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.ok(codes.length >= 9_000 && codes.length < 10_000, `${codes.length} refused`)
+  assert.deepEqual([...new Set(codes)], ['OVERLOADED'])
+  codes.length = 0
+  link.fail('it ended')
+  await Promise.all(all)
+  assert.ok(codes.length > 100_000)
+  assert.deepEqual([...new Set(codes)], ['KAFKA_STORAGE_ERROR'])
 })
