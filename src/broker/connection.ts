@@ -200,7 +200,7 @@ export class Connection {
       outgoing.onNoRoom()
       return
     }
-    if (outgoing.onDone !== undefined && this.#pool.isSendPressed) {
+    if (outgoing.onDone !== undefined && socket.keepsFragments && this.#pool.isSendPressed) {
       // Many do not read: what they leave unread must not be pages, or none are left for those that do.
       const copy = joined(outgoing.fragments)
       outgoing.onDone()

@@ -54,6 +54,7 @@ interface UserData {
 class UwsSocket<Context> implements EngineSocket<Context> {
   readonly context: Context
   readonly remoteAddress: string
+  readonly keepsFragments = false
   isOpen = true
   /** What close() said. */
   closing: SocketEnd | undefined

@@ -63,6 +63,8 @@ export interface EngineSocket<Context> {
   /** Bytes given to send() that the kernel has not taken yet. 0 once closed. */
   readonly bufferedBytes: number
   readonly isOpen: boolean
+  /** send() may answer 'kept'. */
+  readonly keepsFragments: boolean
   readonly remoteAddress: string
   /** Sends one binary message made of `fragments`, at least one. */
   send(fragments: readonly Uint8Array[], onWritten: () => void): SendAnswer

@@ -34,6 +34,7 @@ const CLOSE_WAIT_MS = 2_000
 class WsSocket<Context> implements EngineSocket<Context> {
   readonly context: Context
   readonly remoteAddress: string
+  readonly keepsFragments = true
   isOpen = true
   isAlive = true
   /** Why this end closes or cuts it. */

@@ -216,6 +216,7 @@ export class SimulatedNetwork {
     return {
       context,
       remoteAddress: '127.0.0.1',
+      keepsFragments: false,
       get bufferedBytes() {
         return link.isOpen ? link.bufferedToClient : 0
       },

@@ -9,6 +9,7 @@ const WINDOW_BYTES = 1_000
 
 class PlayedSocket implements EngineSocket<Connection> {
   readonly remoteAddress = '127.0.0.1'
+  readonly keepsFragments = true
   isOpen = true
   bufferedBytes = 0
   answer: SendAnswer = 'kept'

@@ -78,7 +78,7 @@ function open() {
   const connection = new Connection(pool, undefined)
   const sends: { bytes: number; onWritten: () => void }[] = []
   const socket = {
-    ...{ bufferedBytes: 0, isOpen: true, context: connection, remoteAddress: '' },
+    ...{ bufferedBytes: 0, isOpen: true, context: connection, remoteAddress: '', keepsFragments: true },
     cork: (work: () => void) => work(),
     send(fragments: readonly Uint8Array[], onWritten: () => void) {
       sends.push({ bytes: fragments.reduce((sum, { length }) => sum + length, 0), onWritten })
