@@ -300,7 +300,7 @@ export class ShardLink {
     fields.batchBytes = request.batches.length
     const at = claimProduce(this.side.requests, fields)
     if (at < 0) return false
-    this.side.requests.bytes.set(request.batches, at)
+    this.side.requests.write(at, request.batches)
     return true
   }
 

@@ -10,6 +10,7 @@
  * Failure     full: -1 and `stalls` + 1; the reader's next release() then answers true, so that it rings this side
  * Not here    waking the reader (ring-signal.ts)
  */
+import { Buffer } from 'node:buffer'
 import { assert } from '../base/assert.ts'
 import {
   dataLimitBytesOf,
@@ -27,6 +28,12 @@ import {
 const DATA_WORD = RING_DATA_AT >> 2
 const HEADER_BYTES = FRAME_HEADER_BYTES
 
+/**
+ * From this length on write() copies by fill(). TypedArray.set() copies into shared memory in atomic steps, byte by byte unless
+ * source and target are aligned alike: 256 KiB take 74 µs, with fill(), a memcpy, 7 µs (Node 20).
+ */
+const FILL_BYTES_MIN = 512
+
 /** `control` frames may use the whole ring, `data` frames leave its last quarter to them. */
 export type FramePriority = 'data' | 'control'
 
@@ -40,6 +47,7 @@ export class RingWriter {
   /** How often claim() answered full. */
   stalls = 0
 
+  readonly #buffer: Buffer
   readonly #words: Int32Array
   readonly #mask: number
   readonly #dataLimitBytes: number
@@ -55,6 +63,7 @@ export class RingWriter {
     this.frameBytesMax = payloadBytesMaxOf(this.capacityBytes)
     this.bytes = new Uint8Array(memory, RING_DATA_AT)
     this.view = new DataView(memory, RING_DATA_AT)
+    this.#buffer = Buffer.from(memory, RING_DATA_AT)
     this.#words = new Int32Array(memory)
     this.#mask = this.capacityBytes - 1
     this.#dataLimitBytes = dataLimitBytesOf(this.capacityBytes)
@@ -87,6 +96,12 @@ export class RingWriter {
     this.#words[DATA_WORD + (frameIndex >> 2) + 1] = type
     this.#claimed = (this.#claimed + paddingBytes + frameBytes) | 0
     return frameIndex + HEADER_BYTES
+  }
+
+  /** Copies `source` into a claimed frame, from index `at` of `bytes` on: what set() does, faster for many bytes. */
+  write(at: number, source: Uint8Array): void {
+    if (source.length < FILL_BYTES_MIN) this.bytes.set(source, at)
+    else this.#buffer.fill(source, at, at + source.length)
   }
 
   /** Whether a claim of this size succeeds now. Claims nothing; on false the reader is asked for room, as by claim(). */

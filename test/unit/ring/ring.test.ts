@@ -35,6 +35,20 @@ describe('a ring', () => {
     assert.equal(reader.next(), false)
   })
 
+  test('copies any length from any alignment, and not a byte more', () => {
+    const writer = new RingWriter(createRing({ capacityBytes: 16_384 }))
+    const source = Uint8Array.from({ length: 3_000 }, (_, index) => (index % 251) + 1)
+    for (const length of [0, 1, 7, 511, 512, 513, 2_048]) {
+      for (const from of [0, 3]) {
+        writer.bytes.fill(0)
+        const part = source.subarray(from, from + length)
+        writer.write(8, part)
+        assert.deepEqual(writer.bytes.slice(8, 8 + length), part.slice(), `${length} bytes from ${from}`)
+        assert.deepEqual([writer.bytes[7], writer.bytes[8 + length]], [0, 0], `around ${length} bytes from ${from}`)
+      }
+    }
+  })
+
   test('leaves its last quarter to control frames', () => {
     const { writer } = open(64)
     assert.ok(writer.claim(1, 16, 'data') >= 0)
