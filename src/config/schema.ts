@@ -129,7 +129,7 @@ export const CONFIG_KEYS = {
     ['group', 'interval'],
     'group = acknowledged after fdatasync, group-committed; interval = synced every flush.ms',
   ),
-  'storage.journalThreshold': integer(4, 0, 10_000, 'a commit group of more partitions goes to the commit journal'),
+  'storage.journalThreshold': integer(1, 0, 10_000, 'a commit group of more partitions goes to the commit journal'),
   'storage.journal': size(64 * MIB, 2 * MIB, 1024 * MIB, 'commit journal of a shard, preallocated at each start'),
   'storage.reserve': size(
     256 * MIB,

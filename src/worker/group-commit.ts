@@ -24,7 +24,7 @@ import type { SyncJob } from './sync-scheduler.ts'
 import { writeBounds } from './synced-bounds.ts'
 
 /** A partition's share of a turn beyond which it is not copied to the journal. */
-const JOURNALED_BYTES_MAX = 64 * 1024
+const JOURNALED_BYTES_MAX = 256 * 1024
 
 export interface GroupCommitOptions {
   readonly journal: CommitJournal | undefined

@@ -36,7 +36,7 @@ const MIB = 1024 * 1024
 export const SHARD_DEFAULTS = {
   drainBytesMax: MIB / 4,
   residentBytes: 64 * MIB,
-  journalThresholdPartitions: 4,
+  journalThresholdPartitions: 1,
   journalBytes: 64 * MIB,
   checkpointMs: 10_000,
   checkpointBytes: 1024 * MIB,
