@@ -47,6 +47,7 @@ const DRAIN_BYTES = 256 * 1024
 const DRAIN_MS = 1
 const SWEEP_MS = 1_000
 const STATS_MS = 5_000
+const FRAME_SLACK_BYTES = 64 * 1024
 /** Of a produce frame beside its one batch, generously. */
 const FRAME_OVERHEAD_BYTES = 1024
 /** Part of limits.sendBytes from which on the pool is pressed: what is on its way then, and what the engine allocates ahead, is the rest. */
@@ -207,7 +208,8 @@ export class Gateway implements EngineHandler<Connection> {
       {
         host,
         port,
-        messageBytesMax: this.config.limits.frameBytes,
+        // Larger ones some engines cut without a word (1006): those near the limit get as far as to be told (1009).
+        messageBytesMax: this.config.limits.frameBytes + FRAME_SLACK_BYTES,
         sendBufferBytesMax: this.config.limits.connectionSendBytes + SEND_BUFFER_SLACK_BYTES,
         idleSeconds: this.config.idleSeconds,
       },

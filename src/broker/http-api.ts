@@ -15,6 +15,7 @@
  *           listed, and a body must be application/json, so that no page can post a form at a broker on loopback
  */
 import { utf8DecodeStrict } from '../base/bytes.ts'
+import { CLUSTER_KEY } from '../coordination/keys.ts'
 import { ERRORS, type ErrorCode, isMillraceError, MillraceError } from '../model/errors.ts'
 import { Api } from '../protocol/index.ts'
 import { Authenticator } from './authenticate.ts'
@@ -138,8 +139,13 @@ export class HttpApi {
       )
   }
 
-  #readyz(): HttpReply {
+  async #readyz(): Promise<HttpReply> {
     const reasons = [...this.#gateway.notReady]
+    const storeFault = await this.#gateway.store.get(CLUSTER_KEY).then(
+      () => undefined,
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    )
+    if (storeFault !== undefined) reasons.push(`metadata store: ${storeFault}`)
     for (const link of this.#gateway.links)
       if (link.state !== 'serving')
         reasons.push(`shard ${link.shard} is ${link.state}${link.reason ? `: ${link.reason}` : ''}`)

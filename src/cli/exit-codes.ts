@@ -31,6 +31,10 @@ const BY_CODE: Partial<Record<ErrorCode, ExitCode>> = {
   LEADER_NOT_AVAILABLE: ExitCode.UNAVAILABLE,
   NOT_ENOUGH_REPLICAS: ExitCode.UNAVAILABLE,
   KAFKA_STORAGE_ERROR: ExitCode.UNAVAILABLE,
+  REQUEST_TIMED_OUT: ExitCode.UNAVAILABLE,
+  DELIVERY_TIMED_OUT: ExitCode.UNAVAILABLE,
+  OVERLOADED: ExitCode.UNAVAILABLE,
+  DISK_FULL: ExitCode.UNAVAILABLE,
 }
 
 export function exitCodeOf(error: unknown): ExitCode {

@@ -130,8 +130,10 @@ export class ProduceSender {
     const nowMs = this.#runtime.clock.monotonicMs()
     this.#expire(nowMs)
     const topic = this.#metadata.peek(this.#options.topic)
-    if (topic === undefined || this.#isStale) this.#refresh()
-    else {
+    if (topic === undefined || this.#isStale) {
+      // Only for records that wait: a producer without any leaves a broker that is gone alone.
+      if (this.#active.size > 0) this.#refresh()
+    } else {
       this.#noticeTopicId(topic)
       if (nowMs - this.#metadataAtMs > METADATA_AGE_MS_MAX) this.#refresh()
       while (this.#sendOne(topic, nowMs)) {}

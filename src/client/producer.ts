@@ -170,15 +170,21 @@ export class Producer {
     const { signal } = options
     if (signal?.aborted) return Promise.reject(abortError(signal))
     if (this.#closed || this.#loadError !== undefined) return Promise.reject(this.#loadError ?? closedError())
-    const promise = new Promise<Receipt>((resolve, reject) => {
-      const mustWait = this.#info === undefined || this.#waitingSends.length > 0
-      if (mustWait || this.#bufferedBytes >= this.#options.bufferBytesMax) {
-        const waiting: WaitingSend = { record, resolve, reject, abandoned: false }
-        this.#waitingSends.push(waiting)
-        signal?.addEventListener('abort', () => (waiting.abandoned = true), { once: true })
-      } else this.#appendAwaited(record, resolve, reject)
-    })
+    const mustWait = this.#info === undefined || this.#waitingSends.length > 0
+    if (mustWait || this.#bufferedBytes >= this.#options.bufferBytesMax) return this.#sendLater(record, signal)
+    const promise = new Promise<Receipt>((resolve, reject) => this.#appendAwaited(record, resolve, reject))
     return abortable(promise, signal)
+  }
+
+  #sendLater(record: ProducerRecord, signal: AbortSignal | undefined): Promise<Receipt> {
+    const { promise, resolve, reject } = deferred<Receipt>()
+    const waiting: WaitingSend = { record, resolve, reject, abandoned: false }
+    this.#waitingSends.push(waiting)
+    const receipt = abortable(promise, signal)
+    receipt.catch(() => {
+      waiting.abandoned = true
+    })
+    return receipt
   }
 
   /** Sends records in order; resolves when all are stored. Throws the first failure, after all have ended. */
@@ -431,4 +437,14 @@ export class Producer {
 
 function closedError(): MillraceError {
   return new MillraceError('CLOSED', 'the producer is closed')
+}
+
+function deferred<T>() {
+  let resolve: (value: T) => void = () => {}
+  let reject: (error: MillraceError) => void = () => {}
+  const promise = new Promise<T>((onValue, onError) => {
+    resolve = onValue
+    reject = onError
+  })
+  return { promise, resolve, reject }
 }

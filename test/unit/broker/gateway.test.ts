@@ -433,6 +433,10 @@ for (const engine of ['uws', 'ws'] as const) {
         await victim.isClosed
         assert.equal(victim.closed!.code, code)
       }
+      const larger = await BareClient.hello(fixture.url)
+      larger.socket.send(new Uint8Array((1 << 20) + 1))
+      await larger.isClosed
+      assert.deepEqual([larger.closed!.code, /FRAME_TOO_LARGE/.test(larger.closed!.reason)], [1009, true])
       const early = await BareClient.connect(fixture.url)
       const id = early.sendFrame(3, protocol.metadata.encodeRequest({ topics: null }))
       assert.equal(
@@ -511,5 +515,9 @@ for (const engine of ['uws', 'ws'] as const) {
       assert.equal((await fetch(`${fixture.httpUrl}/api/v1/topics/web`)).status, 404)
       assert.equal((await fetch(`${fixture.httpUrl}/nowhere`)).status, 404)
       assert.equal((await fetch(`${fixture.httpUrl}/readyz`)).status, 200)
+      await fixture.gateway.store.close()
+      const unready = await fetch(`${fixture.httpUrl}/readyz`)
+      assert.equal(unready.status, 503)
+      assert.match(await unready.text(), /metadata store: /)
     }))
 }

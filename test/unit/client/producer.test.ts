@@ -1,5 +1,6 @@
 /** A producer against a broker that misbehaves: nothing lost, nothing twice, nothing out of order. */
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import { connect } from '../../../src/client/index.ts'
 import { readRecords } from '../../../src/record/batch-reader.ts'
@@ -248,3 +249,17 @@ test('batches are no larger than the broker and the topic take', async () => {
       assert.equal(stored(broker, 't').length, 200)
     })
 })
+
+test('a send that waits for room is given up by its signal, and leaves nothing on it else', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t')
+    const [kept, given] = [new AbortController(), new AbortController()]
+    // The topic is not known yet: all of them wait.
+    const sends = Array.from({ length: 20 }, () => producer.send({ value: 'x' }, { signal: kept.signal }))
+    const gone = assert.rejects(producer.send({ value: 'y' }, { signal: given.signal }), hasCode('ABORTED'))
+    given.abort()
+    await Promise.all([...sends, gone])
+    assert.deepEqual(new Set(stored(broker, 't')), new Set(['x']))
+    assert.equal(getEventListeners(kept.signal, 'abort').length, 0)
+  }))
