@@ -68,6 +68,8 @@ export class Checkpointer implements SyncJob {
   #nextWaiting: (() => void)[] = []
   #dirty: PartitionAgent[] = []
   #members: Member[] = []
+  /** Why this checkpoint is given up as soon as the sync under way is over. */
+  #spaceError: StorageError | undefined
   #journalSequence = 0
   #hasJournalTurn = false
   #lines: { readonly partition: PartitionAgent; readonly line: PartitionCheckpoint }[] = []
@@ -115,7 +117,12 @@ export class Checkpointer implements SyncJob {
       else this.#beginFolder(fds)
     } catch (error) {
       if (!(error instanceof StorageError && error.isSpace)) throw error
-      this.#giveUp(error)
+      // Logs whose sync was begun wait for its end: complete() gives up after it.
+      if (this.#phase === 'partitions') this.#spaceError = error
+      else {
+        fds.length = 0
+        this.#giveUp(error)
+      }
     }
   }
 
@@ -162,9 +169,9 @@ export class Checkpointer implements SyncJob {
     while (this.#members.length < PARTITIONS_PER_STEP) {
       const partition = this.#dirty.pop()
       if (partition === undefined) break
-      partition.isSyncing = true
       if (this.#isLast && partition.state.role !== 'offline') partition.log.writeDerived()
       const endOffset = partition.log.beginCheckpoint(fds)
+      partition.isSyncing = true
       this.#members.push({ partition, endOffset, appendedBytes: partition.state.appendedBytes })
     }
   }
@@ -182,7 +189,8 @@ export class Checkpointer implements SyncJob {
     }
     writeBounds(syncedEnds)
     for (const { partition } of members) onSynced(partition)
-    if (this.#dirty.length === 0) this.#phase = 'file'
+    if (this.#spaceError !== undefined) this.#giveUp(this.#spaceError)
+    else if (this.#dirty.length === 0) this.#phase = 'file'
   }
 
   #beginFile(fds: Fd[]): void {
@@ -247,8 +255,7 @@ export class Checkpointer implements SyncJob {
 
   #giveUp(error: StorageError): void {
     this.#closeFiles()
-    for (const { partition } of this.#members) partition.isSyncing = false
-    this.#members = []
+    this.#spaceError = undefined
     this.#dirty = []
     // The journal's turn stays begun: its older half is held until a checkpoint succeeds.
     this.#nextWaiting.push(...this.#waiting.splice(0))

@@ -223,6 +223,22 @@ describe('durability', () => {
     )
   })
 
+  test('a checkpoint that finds no space in the middle is given up, and what it had begun to sync can be synced again', () => {
+    const files = new FaultyFileSystem(new MemoryFileSystem({ capacityBytes: 2 ** 40 }))
+    const shard = new ShardFixture({ files })
+    shard.open(3)
+    for (let partitionRef = 0; partitionRef < 3; partitionRef++) shard.produce(makeBatch(), { partitionRef })
+    files.inject({
+      ...{ on: 'write', path: `${partitionFolder(TOPIC, 1)}/leader-epochs` },
+      effect: { kind: 'fail', code: 'ENOSPC' },
+    })
+    shard.pass(10_000)
+    assert.ok(shard.notices.some((notice) => notice.kind === 'log' && /given up/.test(notice.text)))
+    for (let partitionRef = 0; partitionRef < 3; partitionRef++)
+      assert.equal(shard.produce(makeBatch(), { partitionRef }).baseOffset, 1)
+    assert.equal(shard.control(ControlOperation.CHECKPOINT, {}).error, 'NONE')
+  })
+
   test('low space is seen before the disk is full', () => {
     const shard = new ShardFixture({
       files: new MemoryFileSystem({ capacityBytes: 3 * 1024 * 1024 }),
