@@ -185,7 +185,7 @@ export class FolderReplay {
 
   /**
    * Writes again what no sync is known to have reached. Where one has failed, the system shows the bytes and counts them as written
-   * although the device never got them: another sync would succeed and bring nothing there (RELIABILITY R3).
+   * although the device never got them: another sync would succeed and bring nothing there (R3).
    */
   #rewriteUnsynced(): void {
     const from = this.#unsyncedFrom

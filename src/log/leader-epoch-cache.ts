@@ -1,5 +1,5 @@
 /**
- * LeaderEpochCache: where each leader epoch began in one partition, and where it ended (KAFKA 6.3: KIP-101, KIP-279).
+ * LeaderEpochCache: where each leader epoch began in one partition, and where it ended (KIP-101, KIP-279).
  *
  * Owns        a flat list [epoch, start offset, …], as long as there were leaders; nothing for a partition without records
  * Invariants  both columns ascend                                      checked in: add()
@@ -86,7 +86,7 @@ export class LeaderEpochCache {
   }
 
   /**
-   * Where `epoch` ended, by KAFKA 6.3: the latest epoch ends at the log end; an epoch newer than all known is undefined; one
+   * Where `epoch` ended, as KIP-279 has it: the latest epoch ends at the log end; an epoch newer than all known is undefined; one
    * below all known answers with the start of the first known; else the largest epoch <= it ends where the next began.
    */
   endOffsetFor(epoch: number, logEndOffset: number): EpochEnd {

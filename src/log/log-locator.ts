@@ -39,7 +39,7 @@ export class LogLocator {
   #hintOffsets: Float64Array | undefined
   #hintPositions: Uint32Array | undefined
   #hintNext = 0
-  #indexFaults: number[] | undefined
+  #indexFaults: Set<number> | undefined
 
   constructor(context: LogContext, segments: SegmentList) {
     this.#context = context
@@ -104,7 +104,7 @@ export class LogLocator {
 
   /** Base offsets of segments whose indexes were missing or bad, each told once. */
   takeIndexFaults(): number[] {
-    const faults = this.#indexFaults ?? []
+    const faults = [...(this.#indexFaults ?? [])]
     this.#indexFaults = undefined
     return faults
   }
@@ -124,8 +124,8 @@ export class LogLocator {
     const read = readIndexes(this.#context.files, folder, segment.baseOffset, segment.bytes)
     const indexes = read.kind === 'present' ? read.indexes : new SegmentIndexes()
     if (read.kind !== 'present') {
-      this.#indexFaults ??= []
-      this.#indexFaults.push(segment.baseOffset)
+      this.#indexFaults ??= new Set()
+      this.#indexFaults.add(segment.baseOffset)
     }
     this.#context.indexes.put(segment.key, indexes)
     return indexes

@@ -10,7 +10,7 @@
  * Limits      PARTITION_PRODUCERS_MAX: the producer that wrote least recently goes first (a duplicate of its is then not known);
  *             expire() drops those that were silent for producer.id.expiration.ms
  * Format      format.md "Producer snapshot"
- * Not here    transactions (rules 6 and 7 of KAFKA 4.2): the fields are in the format, the rules come with the coordinator
+ * Not here    transactions (the rules of transactions): the fields are in the format, the rules come with the coordinator
  */
 import { assert } from '../base/assert.ts'
 import { readSafeInt64, writeSafeInt64 } from '../base/bytes.ts'
@@ -142,7 +142,7 @@ export class ProducerState {
     return this.#producers?.size ?? 0
   }
 
-  /** What to do with a client's batch: rules 1 to 5 of KAFKA 4.2, in their order. Changes nothing. */
+  /** What to do with a client's batch: rules 1 to 5 of docs/invariants.md, in their order. Changes nothing. */
   decide(batch: ProducerBatch): ProducerDecision {
     if (batch.producerId < 0) return APPEND
     const entry = this.#producers?.get(batch.producerId)

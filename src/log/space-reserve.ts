@@ -1,5 +1,5 @@
 /**
- * SpaceReserve: a file of zeros that is given up where a start finds the disk full (RELIABILITY R8): lock, identity, metadata and
+ * SpaceReserve: a file of zeros that is given up where a start finds the disk full (R8): lock, identity, metadata and
  * recovery write a few small files before anything can be read again, and whoever filled the disk left no room for them.
  *
  * Thread      the pool, at start and stop only

@@ -5,7 +5,7 @@ const MIB = 1024 * KIB
 
 /** Partitions of one topic. */
 export const TOPIC_PARTITIONS_MAX = 10_000
-/** Partitions of one broker (descriptor budget: at most one open file each, DESIGN of log/). */
+/** Partitions of one broker (descriptor budget: at most one open file each, src/log/README.md). */
 export const BROKER_PARTITIONS_MAX = 100_000
 /** Default of `max.message.bytes`: a record batch as stored, header included. */
 export const BATCH_BYTES_DEFAULT = 1 * MIB

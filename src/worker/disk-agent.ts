@@ -8,7 +8,7 @@
  *             sync up to READS_AFTER_SYNC waiting reads go first: neither a cold reader delays acknowledgements by more than
  *             those, nor does a steady stream of commit groups starve cold readers
  * Wake-ups    an answer rings the shard at once, but reads that come out of the system's memory are told several together
- * Failure     told with the system's code; what a failed sync means is the shard's to say (RELIABILITY R3)
+ * Failure     told with the system's code; what a failed sync means is the shard's to say (R3)
  * Limits      what waits here is bounded by the shard: its syncs and reads in flight
  */
 import type { Agent } from '../agent/agent.ts'

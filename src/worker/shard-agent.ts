@@ -112,7 +112,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     this.#notices = new NoticeSender(this.#outbox)
     this.#disk = new DiskProxy(side, this, Math.min(options.coldReadsMax, Math.max(1, side.pages.pageCount >> 2)))
     this.#cache = new PageCache(side.pages)
-    const context = createLogContext({ files, clock, dataDir })
+    const context = createLogContext({ files, clock, dataDir, filesOpenMax: options.openFilesMax })
     const key = { high: from.prng.uint32(), low: from.prng.uint32() }
     this.#journal =
       options.journalBytes === 0

@@ -14,13 +14,15 @@ export interface ShardOptions {
   readonly journalThresholdPartitions: number
   /** Both halves together; 0 = no journal: every group syncs segments. */
   readonly journalBytes: number
+  /** Closed segments kept open while nobody reads them. */
+  readonly openFilesMax: number
   readonly checkpointMs: number
   readonly checkpointBytes: number
   readonly waitingFetchesMax: number
   readonly waitingProducesMax: number
   /** Cold reads under way; each holds a page. */
   readonly coldReadsMax: number
-  /** Free bytes of the disk below which produce is refused (RELIABILITY R8). */
+  /** Free bytes of the disk below which produce is refused (R8). */
   readonly spaceLowBytes: number
   readonly spaceProbeBytes: number
   readonly spaceProbeMs: number
@@ -38,6 +40,7 @@ export const SHARD_DEFAULTS = {
   residentBytes: 64 * MIB,
   journalThresholdPartitions: 1,
   journalBytes: 64 * MIB,
+  openFilesMax: 256,
   checkpointMs: 10_000,
   checkpointBytes: 1024 * MIB,
   waitingFetchesMax: 100_000,

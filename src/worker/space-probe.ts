@@ -1,5 +1,5 @@
 /**
- * SpaceProbe: whether the disk has room (RELIABILITY R8): produce is refused before the device is full, so that a reserve is
+ * SpaceProbe: whether the disk has room (R8): produce is refused before the device is full, so that a reserve is
  * left for checkpoints and deletes, and taken again by itself.
  *
  * Thread      the shard; one statfs a period, none between

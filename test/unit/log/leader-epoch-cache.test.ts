@@ -9,7 +9,7 @@ const cache = () =>
     [7, 35],
   ])
 
-describe('LeaderEpochCache: where an epoch ended (KAFKA 6.3)', () => {
+describe('LeaderEpochCache: where an epoch ended (KIP-101, KIP-279)', () => {
   for (const [epoch, expected, why] of [
     [7, { epoch: 7, endOffset: 50 }, 'the latest ends at the log end'],
     [8, { epoch: -1, endOffset: -1 }, 'a newer one is undefined'],

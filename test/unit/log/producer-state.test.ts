@@ -28,7 +28,7 @@ const kindOf = (state: ProducerState, one: ProducerBatch): string => {
   return decision.kind === 'reject' ? decision.code : decision.kind
 }
 
-describe('ProducerState: the rules of KAFKA 4.2 in their order', () => {
+describe('ProducerState: the rules of docs/invariants.md in their order', () => {
   it('no producer id: always append, nothing remembered', () => {
     const state = new ProducerState()
     assert.equal(kindOf(state, batch({ producerId: -1, baseSequence: -1 })), 'append')
