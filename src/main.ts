@@ -17,7 +17,7 @@ import { PoolStorageTasks } from './broker/pool-storage-tasks.ts'
 import { shutdown } from './broker/shutdown.ts'
 import type { StorageTasks } from './broker/storage-tasks.ts'
 import { WorkerPool } from './broker/worker-pool.ts'
-import type { BrokerConfig } from './config/index.ts'
+import { type BrokerConfig, planThreads, type ThreadPlan } from './config/index.ts'
 import { beginIncarnation } from './coordination/cluster-identity.ts'
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
@@ -28,7 +28,7 @@ import { fetchBytes } from './ring/message-codec.ts'
 import { ringCapacityFor } from './ring/ring-layout.ts'
 import { createSignals } from './ring/ring-signal.ts'
 import { createShardChannel } from './ring/shard-channel.ts'
-import { createLogger, type Logger } from './telemetry/logger.ts'
+import { createLogger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
 
 const DISK_RING_BYTES = 256 * 1024
@@ -80,14 +80,23 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const { recovered, notes } = await storage.recover(dataDir, partitionsOf(topics))
     for (const note of notes) logger.warn(note)
     const engine = await chooseEngine(config.engine, nodeTimers)
-    const shards = config.shards === 'auto' ? Math.max(1, availableParallelism() - 1) : config.shards
+    const threads = planThreads(config, availableParallelism())
+    const { shards } = threads
+    if (threads.isSpinRefused) logger.warn(`shard.wait: spin needs more than ${1 + 2 * shards} cores; the shards sleep`)
     const doorbell = createSignals()
     const channels = Array.from({ length: shards }, () => createShardChannel(channelOptions(config, doorbell)))
     const gateway = new Gateway({
       ...{ version: packageVersion(), config, identity, store, channels, doorbell, engine },
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
     })
-    const workers = startWorkers({ config, channels, logger, gateway, dataDir: path, incarnation: dataDir.incarnation })
+    const workers = startWorkers({
+      config,
+      channels,
+      threads,
+      gateway,
+      dataDir: path,
+      incarnation: dataDir.incarnation,
+    })
     undo.push(
       () => gateway.close(),
       () => workers.close(Promise.resolve()),
@@ -142,14 +151,14 @@ export function describeStart(broker: RunningBroker): string[] {
 interface WorkerContext {
   readonly config: BrokerConfig
   readonly channels: readonly ReturnType<typeof createShardChannel>[]
-  readonly logger: Logger
+  readonly threads: ThreadPlan
   readonly gateway: Gateway
   readonly dataDir: string
   readonly incarnation: number
 }
 
 function startWorkers(context: WorkerContext): WorkerPool {
-  const { config, channels, gateway, dataDir, incarnation } = context
+  const { config, channels, threads, gateway, dataDir, incarnation } = context
   return new WorkerPool({
     shards: channels.length,
     shardEntry: new URL('../workers/shard-worker.js', import.meta.url),
@@ -164,7 +173,7 @@ function startWorkers(context: WorkerContext): WorkerPool {
         checkpointMs: config.storage.checkpointMs,
         checkpointBytes: config.storage.checkpointBytes,
       },
-      spinMicroseconds: config.shard.spinMicroseconds,
+      spinMicroseconds: threads.spinMicroseconds,
       openFilesMax: config.storage.openFilesMax,
     }),
     onFailed: (shard, reason) => gateway.onShardFailed(shard, reason, false),

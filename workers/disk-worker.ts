@@ -8,8 +8,8 @@ import { openDiskSide } from '../src/ring/shard-channel.ts'
 import { DiskAgent } from '../src/worker/disk-agent.ts'
 import type { ShardWorkerData } from './shard-worker.ts'
 
-const { channel, options } = workerData as ShardWorkerData
-const side = openDiskSide(channel)
+const { channel, options, spinMicroseconds = 0 } = workerData as ShardWorkerData
+const side = openDiskSide(channel, { spinMicroseconds, clock: systemClock })
 const disk = new DiskAgent({
   name: `disk ${options.shard}`,
   side,

@@ -121,11 +121,11 @@ export interface DiskSide {
   readonly pages: PageUser
 }
 
-export function openDiskSide(channel: ShardChannel): DiskSide {
+export function openDiskSide(channel: ShardChannel, options: SpinOptions = {}): DiskSide {
   return {
     requests: new RingReader(channel.diskRequestRing),
     replies: new RingWriter(channel.diskReplyRing),
-    signal: new RingSignal(channel.diskSignal),
+    signal: new RingSignal(channel.diskSignal, options satisfies RingSignalOptions),
     shardSignal: new RingSignal(channel.shardSignal),
     pages: new PageUser(channel.pages),
   }
