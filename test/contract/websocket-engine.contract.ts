@@ -252,6 +252,27 @@ export function webSocketEngineContract(name: string, make: () => Promise<WebSoc
     await until(() => recorder.events.includes('close 1'), 'the close is seen')
   })
 
+  withEngine(
+    'a client that is behind gets all that was sent, and the close of the engine',
+    async ({ recorder, url, engine }) => {
+      const client = await open(url)
+      let bytes = 0
+      client.on('message', (data: Buffer) => {
+        bytes += data.length
+      })
+      const ended = once(client, 'close')
+      client.pause()
+      const socket = recorder.sockets[0]!
+      let sent = 0
+      for (; socket.bufferedBytes < 4 << 20; sent += 1 << 20) socket.send([new Uint8Array(1 << 20)], () => {})
+      const closed = engine.close()
+      client.resume()
+      const [code] = (await ended) as [number]
+      assert.deepEqual([code, bytes], [1001, sent])
+      await closed
+    },
+  )
+
   withEngine('closing inside onMessage and inside cork is safe', async ({ recorder, url }) => {
     recorder.onEachMessage = (socket) =>
       socket.cork(() => {
