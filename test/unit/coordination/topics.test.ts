@@ -114,8 +114,12 @@ test('a crash after any transaction of create, grow or delete leaves the topic w
     await applyAddPartitions(made[0]!, 480, { store: dying(store, survivors - 5), replica }).catch(() => {})
     const grown = await loadTopics(store)
     assert.ok([250, 480].includes(grown[0]!.partitions.length))
-    await applyDeleteTopic(grown[0]!, dying(store, survivors - 5)).catch(() => {})
+    const isDeleted = await applyDeleteTopic(grown[0]!, dying(store, survivors - 5)).then(
+      () => true,
+      () => false,
+    )
     const after = await loadTopics(store)
+    assert.equal(isDeleted, after.length === 0, 'what was told is so after the next start')
     assert.ok(after.length === 0 || after[0]!.partitions.length === grown[0]!.partitions.length)
     if (after.length === 0) assert.deepEqual((await store.list('')).values, [])
   }
