@@ -130,12 +130,12 @@ export class PartitionRouter {
     this.#partitionCount -= topic.partitions.length
   }
 
-  /** The shards have forgotten them: the refs may be given to others. */
+  /** The shards have forgotten them: the refs may be given to others. Not those of offline ones, which a shard may still know. */
   releaseRefs(partitions: readonly PartitionProxy[]): void {
     for (const proxy of partitions) {
       if (this.#byRef[proxy.ref] !== proxy) continue
       this.#byRef[proxy.ref] = undefined
-      this.#freeRefs.push(proxy.ref)
+      if (proxy.state !== 'offline') this.#freeRefs.push(proxy.ref)
     }
   }
 

@@ -72,7 +72,7 @@ export class TopicService {
       await applyDeleteTopic(topic.record, this.#gateway.store)
       this.#gateway.router.remove(topic)
       await Promise.all(topic.partitions.map((partition) => this.#deletePartition(partition)))
-      this.#gateway.router.releaseRefs(topic.partitions.filter((partition) => partition.state !== 'offline'))
+      this.#gateway.router.releaseRefs(topic.partitions)
     })
   }
 

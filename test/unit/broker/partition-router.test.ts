@@ -1,0 +1,33 @@
+/** Which partition has which ref, and what is counted. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { PartitionRouter, setOffline } from '../../../src/broker/partition-router.ts'
+import type { TopicRecord } from '../../../src/coordination/topics.ts'
+import type { Incarnation, LeaderEpoch, TopicId } from '../../../src/model/ids.ts'
+import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
+
+const incarnation = 1 as Incarnation
+
+function record(name: string, partitions: number): TopicRecord {
+  const leader = { leader: 1, leaderEpoch: 0 as LeaderEpoch, leaderIncarnation: incarnation, inSyncReplicas: [] }
+  return {
+    topicId: name.padEnd(32, '0') as TopicId,
+    state: { name, partitions, replicas: 1, config: {}, createdMs: 0 },
+    partitions: Array.from({ length: partitions }, () => leader),
+    modRevision: 1,
+  }
+}
+
+test('a deleted topic counts nowhere; its refs are used again, but for those a shard may still know', () => {
+  const router = new PartitionRouter({ shards: 2, incarnation, defaults: TOPIC_CONFIG_DEFAULTS })
+  const gone = router.add(record('a', 4))
+  for (const partition of gone.partitions) partition.state = 'serving'
+  setOffline(gone.partitions[2]!, 'damaged')
+  assert.deepEqual([router.offlineCount(), router.countsOf(gone.partitions[2]!.shard).offline], [1, 1])
+  router.remove(gone)
+  router.releaseRefs(gone.partitions)
+  assert.deepEqual([router.partitionCount, router.offlineCount(), router.byRef(2)], [0, 0, undefined])
+  assert.deepEqual(router.countsOf(gone.partitions[2]!.shard), { partitions: 0, offline: 0 })
+  const refs = router.add(record('b', 5)).partitions.map(({ ref }) => ref as number)
+  assert.deepEqual(refs.sort(), [0, 1, 3, 4, 5])
+})
