@@ -125,6 +125,8 @@ export function parseTopicConfig(
         throw new MillraceError('INVALID_CONFIG', `compression.type: only 'producer' is served, not '${text}'`)
       continue
     }
+    if (key === 'cleanup.policy' && text.includes('compact'))
+      throw new MillraceError('INVALID_CONFIG', `cleanup.policy: this version has no compaction; only 'delete' is served`)
     const known = Object.hasOwn(TOPIC_CONFIG_KEYS, key) ? TOPIC_CONFIG_KEYS[key] : undefined
     if (known === undefined)
       throw new MillraceError('INVALID_CONFIG', `unknown topic configuration '${key}'${hintAt(key)}`)
