@@ -172,6 +172,7 @@ function startWorkers(context: WorkerContext): WorkerPool {
         ...spaceOptions(config),
         checkpointMs: config.storage.checkpointMs,
         checkpointBytes: config.storage.checkpointBytes,
+        scrubPeriodMs: config.storage.scrubPeriodMs,
       },
       spinMicroseconds: threads.spinMicroseconds,
       openFilesMax: config.storage.openFilesMax,

@@ -37,6 +37,7 @@ export interface BrokerConfig {
     readonly reserveBytes: number
     readonly checkpointMs: number
     readonly checkpointBytes: number
+    readonly scrubPeriodMs: number
     readonly openFilesMax: number
   }
   readonly topics: {
@@ -221,6 +222,7 @@ function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): 
       reserveBytes: value('storage.reserve'),
       checkpointMs: value('storage.checkpoint'),
       checkpointBytes: value('storage.checkpointBytes'),
+      scrubPeriodMs: value('storage.scrub'),
       openFilesMax: value('storage.openFiles'),
     },
     topics: {

@@ -144,6 +144,12 @@ export const CONFIG_KEYS = {
     1024 * 1024 * MIB,
     'and after how many bytes written per shard: after a crash at most about so much is read again',
   ),
+  'storage.scrub': duration(
+    7 * 86_400_000,
+    60_000,
+    365 * 86_400_000,
+    'period in which every closed segment is read once in the background and compared with its checksums',
+  ),
   'storage.openFiles': integer(256, 16, 100_000, 'closed segments kept open, per shard'),
   'flush.ms': integer(1_000, 1, 3_600_000, 'period of `storage.fsync: interval`, milliseconds'),
   'topics.autoCreate': boolean(false, 'create a topic when metadata of it is asked for by name'),

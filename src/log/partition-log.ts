@@ -388,6 +388,17 @@ export class PartitionLog {
     this.#locator.remember(offset, filePosition)
   }
 
+  /** Segments that take no more writes, in order; those that are condemned left out. */
+  closedSegments(): readonly Segment[] {
+    return this.#isSealed ? this.#segments.all : this.#segments.all.slice(0, -1)
+  }
+
+  /** The closed segment that begins with `baseOffset`, if its bytes are still those that `key` named. */
+  closedSegment(baseOffset: number, key: number): Segment | undefined {
+    const segment = this.#segments.find(baseOffset)
+    return segment?.key === key && segment !== this.#active ? segment : undefined
+  }
+
   /** A pinned descriptor to read `segment` with; releaseFd() when the read is done. */
   acquireFd(segment: Segment): Fd {
     return this.#context.openFiles.acquire(this.#pathOf(segment, '.log'), 'read')

@@ -104,6 +104,9 @@ export interface ShardStats {
   readonly turns: number
   readonly busyMicroseconds: number
   readonly heapBytes: number
+  /** Bytes of closed segments that were checked in the background, and what was found wrong. */
+  readonly scrubbedBytes: number
+  readonly scrubFindings: number
 }
 
 /** What a shard says by itself. Extend by adding a kind; the gateway logs a kind that it does not know. */

@@ -23,6 +23,8 @@ export interface ShardGauges {
   readonly turns: number
   readonly busyMicroseconds: number
   readonly heapBytes: number
+  readonly scrubbedBytes: number
+  readonly scrubFindings: number
   readonly requestRingBytes: number
   readonly requestRingStalls: number
   readonly stagedBytes: number
@@ -46,6 +48,8 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
   turns: ['millrace_shard_turns_total', 'turns of the loop since the start'],
   busyMicroseconds: ['millrace_shard_busy_seconds_total', 'time the loop worked', 1e-6],
   heapBytes: ['millrace_shard_heap_bytes', 'heap of the shard thread'],
+  scrubbedBytes: ['millrace_shard_scrubbed_bytes_total', 'bytes of closed segments checked in the background'],
+  scrubFindings: ['millrace_shard_scrub_findings_total', 'closed segments that were found damaged by that'],
   requestRingBytes: ['millrace_shard_request_ring_bytes', 'bytes in the request ring'],
   requestRingStalls: ['millrace_shard_request_ring_stalls_total', 'requests that found the ring full'],
   stagedBytes: ['millrace_shard_staged_bytes', 'bytes that wait for room in the request ring'],

@@ -129,6 +129,11 @@ export class FetchHandler implements LoadListener {
     return this.#delayed.size + this.#unparked.size
   }
 
+  /** Somebody is about to read, or waits for a page. */
+  get wantsPages(): boolean {
+    return this.#ready.size > 0 || this.#starved.size > 0
+  }
+
   deadlineMs(nowMs: number): number {
     if (this.#ready.size > 0) return nowMs
     if (this.#starved.size > 0) return nowMs + 1

@@ -1,7 +1,8 @@
 /**
  * PageCache: which blocks of which segment files lie in the shard's shared pages.
  *
- * Owns        the pages of the pool that hold file bytes: one reference each; every fragment sent adds one
+ * Owns        the pages of the pool that hold file bytes, and those it lends out by borrow(): one reference each; every fragment
+ *             sent adds one
  * Thread      the shard
  * Key         (CachedFile, block number); a CachedFile is one generation of one segment: a file that is deleted, cut or
  *             rewritten gets a new one, so that stale bytes cannot be found
@@ -119,6 +120,23 @@ export class PageCache {
     this.#used++
     file.blocks.set(block, cached)
     return cached
+  }
+
+  /** A page for bytes that nobody is to find, until giveBack(); -1 = none can be had now. */
+  borrow(): number {
+    const page = this.#takePage()
+    if (page !== -1) this.#used++
+    return page
+  }
+
+  giveBack(page: number): void {
+    assert(this.#cached[page] === undefined, 'a page that holds a block was not borrowed')
+    this.#used--
+    this.#owner.release(page)
+  }
+
+  bytesOf(page: number): Uint8Array {
+    return this.#bytes[page]!
   }
 
   /** Adds the reference that one fragment sent carries; the gateway gives it back. */

@@ -41,6 +41,7 @@ import { ProduceReplies } from './produce-replies.ts'
 import { RemovalQueue } from './removal-queue.ts'
 import { ReplyOutbox } from './reply-outbox.ts'
 import { ResidentWindow } from './resident-window.ts'
+import { ScrubJob } from './scrub-job.ts'
 import { SegmentReader } from './segment-reader.ts'
 import type { ShardOptions } from './shard-options.ts'
 import { SpaceProbe } from './space-probe.ts'
@@ -86,6 +87,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
+  readonly #scrub: ScrubJob
   readonly #groupWritten: PartitionAgent[] = []
   #failure: string | undefined
   #shutdown: 'none' | 'draining' | 'checkpoint' | 'answered' = 'none'
@@ -167,6 +169,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       onCondemned: (partition, text) =>
         this.#notices.log('info', `${partition.topicId}-${partition.partition}: ${text}`),
     })
+    this.#scrub = new ScrubJob({
+      ...{ partitions, cache, disk: this.#disk, periodMs: options.scrubPeriodMs, onFinding: onUnreadable },
+    })
     this.#removals = new RemovalQueue(files, (text) => this.#notices.log('warn', text))
   }
 
@@ -206,7 +211,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     // A timer that no turn would serve must not keep the loop from sleeping.
     if (this.#failure !== undefined) return nextMs
     const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
-    return Math.min(nextMs, this.#syncDeadlineMs(), this.#housekeeper.nextDeadlineMs, spaceMs)
+    const scrubMs = this.#mayScrub ? this.#scrub.nextDeadlineMs : Number.POSITIVE_INFINITY
+    return Math.min(nextMs, this.#syncDeadlineMs(), this.#housekeeper.nextDeadlineMs, spaceMs, scrubMs)
   }
 
   /** While a sync is under way its answer wakes the shard; what is due meanwhile waits for it. */
@@ -297,7 +303,13 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     }
     if (this.#failure !== undefined) return 0
     this.#space.step(nowMs)
-    return (this.#housekeeper.step(nowMs) ? 1 : 0) + (this.#removals.step() ? 1 : 0)
+    const kept = (this.#housekeeper.step(nowMs) ? 1 : 0) + (this.#removals.step() ? 1 : 0)
+    return kept + (this.#mayScrub && this.#scrub.step(nowMs) ? 1 : 0)
+  }
+
+  /** Fetches that wait have their own deadlines and wake-ups. */
+  get #mayScrub(): boolean {
+    return this.#shutdown === 'none' && !this.#fetches.wantsPages
   }
 
   // WriteListener
@@ -335,6 +347,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   // ReadListener
 
   onRead(page: number, bytesRead: number, code: string): void {
+    if (this.#scrub.onRead(page, bytesRead, code, this.#clock.monotonicMs())) return
     const cached = this.#cache.pageOf(page)
     const load = cached.load!
     const { partition } = load
@@ -403,6 +416,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       turns: this.#turns,
       busyMicroseconds: this.#busyMs * 1000,
       heapBytes: this.#heapBytes(),
+      scrubbedBytes: this.#scrub.scrubbedBytes,
+      scrubFindings: this.#scrub.findings,
     }
   }
 

@@ -1,3 +1,5 @@
+import { SCRUB_PERIOD_MS } from '../log/scrub.ts'
+
 /** What a shard is told when it is made, with its defaults: plain data, goes through workerData. */
 export interface ShardOptions {
   /** 0 … shards − 1. */
@@ -31,6 +33,8 @@ export interface ShardOptions {
   readonly retentionCheckMs: number
   /** A producer id that was silent so long is forgotten. */
   readonly producerExpiryMs: number
+  /** In this time every closed segment is read and checked once, in the background. */
+  readonly scrubPeriodMs: number
 }
 
 const MIB = 1024 * 1024
@@ -52,4 +56,5 @@ export const SHARD_DEFAULTS = {
   statsMs: 1_000,
   retentionCheckMs: 30_000,
   producerExpiryMs: 86_400_000,
+  scrubPeriodMs: SCRUB_PERIOD_MS,
 } as const satisfies Partial<ShardOptions>
