@@ -150,7 +150,7 @@ export class Scrubber<S extends ScrubSegment = ScrubSegment> {
     assert(this.#isReading, 'no read of the scrubber is under way')
     this.#isReading = false
     // A read that came late is made up for, at twice the pace at most.
-    this.#dueMs = Math.max(this.#dueMs + this.#gapMs, nowMs + this.#gapMs / 2)
+    this.#dueMs = Math.max(this.#dueMs + this.#gapMs, nowMs + Math.floor(this.#gapMs / 2))
     return this.#round[this.#index]!
   }
 
@@ -172,7 +172,7 @@ export class Scrubber<S extends ScrubSegment = ScrubSegment> {
     this.counts.rounds++
     this.#roundEndMs = nowMs + this.#periodMs
     this.#dueMs = nowMs
-    this.#gapMs = Math.min(READ_GAP_MS_MAX, Math.max(READ_GAP_MS_MIN, this.#periodMs / pieces))
+    this.#gapMs = Math.min(READ_GAP_MS_MAX, Math.max(READ_GAP_MS_MIN, Math.floor(this.#periodMs / pieces)))
     return true
   }
 
@@ -214,7 +214,8 @@ export class Scrubber<S extends ScrubSegment = ScrubSegment> {
     if (batchBytes > leftInFile) return `the batch says it has ${batchBytes} bytes, ${leftInFile} are left`
     const batch = this.#batch.reset(header, 0)
     if (batch.magic !== MAGIC) return `the magic of the batch is ${batch.magic}, not ${MAGIC}`
-    if (batch.baseOffset !== this.#offset) return `the batch begins with offset ${batch.baseOffset}, not ${this.#offset}`
+    if (batch.baseOffset !== this.#offset)
+      return `the batch begins with offset ${batch.baseOffset}, not ${this.#offset}`
     if (!(batch.nextOffset > batch.baseOffset && batch.nextOffset <= segment.nextOffset))
       return `the batch ends before offset ${batch.nextOffset}, the segment before ${segment.nextOffset}`
     this.#batchBytes = batchBytes

@@ -14,7 +14,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { type Fd, StorageError } from '../io/file-system.ts'
-import { type ScrubFinding, type ScrubRead, type ScrubSegment, Scrubber } from '../log/scrub.ts'
+import { Scrubber, type ScrubFinding, type ScrubRead, type ScrubSegment } from '../log/scrub.ts'
 import type { DiskProxy } from './disk-proxy.ts'
 import type { PageCache } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'

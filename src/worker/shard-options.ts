@@ -1,6 +1,6 @@
+/** What a shard is told when it is made, with its defaults: plain data, goes through workerData. */
 import { SCRUB_PERIOD_MS } from '../log/scrub.ts'
 
-/** What a shard is told when it is made, with its defaults: plain data, goes through workerData. */
 export interface ShardOptions {
   /** 0 … shards − 1. */
   readonly shard: number
