@@ -253,6 +253,9 @@ export class FolderReplay {
 
   /** The newest snapshot at or below the recovery point; replay goes from there, or from the log's start when there is none. */
   #loadProducers(recoveryPoint: number, firstOffset: number): void {
+    // A file that says nothing of the log's start cannot be whole, however sound it is.
+    const startOffset = Math.max(firstOffset, this.logStartOffset)
+    if (recoveryPoint > startOffset && this.epochs.epochAt(startOffset) < 0) this.#epochsAreWhole = false
     this.#replayFrom = this.#epochsAreWhole ? recoveryPoint : firstOffset
     // The checkpoint says that there was no producer at the recovery point.
     this.#producersFrom = recoveryPoint

@@ -176,8 +176,11 @@ class DataDirVerify {
         if (step === 'batch') {
           this.#counts.batches++
           indexes?.see(walk.batch, walk.filePosition)
-          // Behind the recovery point recovery reads the epochs from the batches: the file need not know them yet.
-          if (walk.batch.baseOffset < bounds.recoveryPoint) this.#checkEpoch(file, walk, epochs)
+          // Behind the recovery point recovery reads the epochs from the batches, and below the log's start nobody asks for them:
+          // there the file need not know them.
+          const { baseOffset } = walk.batch
+          if (baseOffset >= bounds.logStartOffset && baseOffset < bounds.recoveryPoint)
+            this.#checkEpoch(file, walk, epochs)
           continue
         }
         const { filePosition, nextOffset, fault, leaderEpoch } = walk

@@ -126,7 +126,10 @@ export function parseTopicConfig(
       continue
     }
     if (key === 'cleanup.policy' && text.includes('compact'))
-      throw new MillraceError('INVALID_CONFIG', `cleanup.policy: this version has no compaction; only 'delete' is served`)
+      throw new MillraceError(
+        'INVALID_CONFIG',
+        `cleanup.policy: this version has no compaction; only 'delete' is served`,
+      )
     const known = Object.hasOwn(TOPIC_CONFIG_KEYS, key) ? TOPIC_CONFIG_KEYS[key] : undefined
     if (known === undefined)
       throw new MillraceError('INVALID_CONFIG', `unknown topic configuration '${key}'${hintAt(key)}`)

@@ -151,11 +151,13 @@ export function compareRecovered(
   disk: MemoryFileSystem,
   folder: string,
   content: LogContent,
-  recovered: Pick<RecoveredPartition, 'leaderEpochs' | 'producerSnapshotOffset' | 'logEndOffset'>,
+  recovered: Pick<RecoveredPartition, 'leaderEpochs' | 'producerSnapshotOffset' | 'logStartOffset' | 'logEndOffset'>,
 ): void {
   if (content.segments === 0) return
+  // An epoch that began before the log's start is said to begin there, or where its segment begins: what counts is what comes later.
+  const startOffset = Math.max(content.startOffset, recovered.logStartOffset)
   const later = (entries: readonly (readonly [number, number])[]) =>
-    JSON.stringify(entries.filter(([, firstOffset]) => firstOffset > content.startOffset))
+    JSON.stringify(entries.filter(([, firstOffset]) => firstOffset > startOffset))
   if (later(recovered.leaderEpochs) !== later(content.leaderEpochs))
     throw new Error(
       `${folder}: recovery says leader epochs ${JSON.stringify(recovered.leaderEpochs)}, the log ${JSON.stringify(content.leaderEpochs)}`,
