@@ -115,6 +115,26 @@ describe('durability', () => {
     assert.equal(describePartition(after).logEndOffset, 1)
   })
 
+  test('a power cut before the first checkpoint: unsynced batches that came out of order are cut, not called damage', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    const batchBytes = makeBatch().length
+    shard.open(1)
+    assert.equal(shard.produce(makeBatch()).error, 'NONE')
+    const config = topicConfig({ fsync: 'interval', flushMs: 60_000 })
+    shard.control(ControlOperation.UPDATE_CONFIG, { partitionRef: 0, config })
+    for (let count = 0; count < 3; count++) shard.produce(makeBatch())
+    assert.equal(describePartition(shard).syncedEndOffset, 1)
+    // All reached the device but the first of those that were not synced.
+    const after = files.crash(new SeededPrng(1), { kind: 'kill' })
+    const [log] = after.filePaths().filter((path) => path.endsWith('.log'))
+    after.damage(log!, batchBytes, new Uint8Array(batchBytes))
+    const restarted = restart(after, 'machine-died', 1)
+    assert.equal(describePartition(restarted).logEndOffset, 1)
+    assert.equal(restarted.produce(makeBatch()).baseOffset, 1)
+    assert.equal(after.filePaths().filter((path) => path.includes('/quarantine/')).length, 1, 'a copy is kept')
+  })
+
   test('a partition that went offline keeps what only the journal holds of it', () => {
     const files = new MemoryFileSystem()
     const faulty = new FaultyFileSystem(files)

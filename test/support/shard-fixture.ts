@@ -5,6 +5,7 @@ import { SeededPrng } from '../../src/base/prng.ts'
 import type { FileSystem } from '../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { STATE_FOLDER } from '../../src/log/data-dir.ts'
+import { finishRecovery } from '../../src/log/data-dir-recovery.ts'
 import { type ErrorCode, errorCodeOf } from '../../src/model/errors.ts'
 import type { LeaderEpoch, PartitionRef } from '../../src/model/ids.ts'
 import type { TopicConfig } from '../../src/model/topic-config.ts'
@@ -92,9 +93,7 @@ export class ShardFixture {
 
   constructor(options: ShardFixtureOptions = {}) {
     this.files = options.files ?? new MemoryFileSystem()
-    this.files.makeFolder(`${DATA_DIR}/${STATE_FOLDER}`)
-    this.files.syncFolder(DATA_DIR)
-    this.files.syncFolder('/')
+    if (this.files.stat(`${DATA_DIR}/${STATE_FOLDER}`).kind === 'absent') finishFirstRecovery(this.files)
     const channel = createShardChannel({
       requestRingBytes: 4 * MIB,
       readRingBytes: MIB,
@@ -281,6 +280,16 @@ export class ShardFixture {
     assert.ok(!this.#answers.has(answer.requestId), `request ${answer.requestId} is answered twice`)
     this.#answers.set(answer.requestId, answer)
   }
+}
+
+/**
+ * A new data dir as every first start leaves it to its shards: the checkpoint that ends a recovery is there. Without it the next
+ * start must take it for lost, and then it cuts nothing but torn tails.
+ */
+function finishFirstRecovery(files: FileSystem): void {
+  files.makeFolder(DATA_DIR)
+  files.syncFolder('/')
+  finishRecovery(files, { dataDir: DATA_DIR, incarnation: 1, results: [] })
 }
 
 /** [base offset, next offset] of each batch in `bytes`, which must be whole batches. */

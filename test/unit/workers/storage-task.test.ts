@@ -35,3 +35,21 @@ test('a folder that no topic knows is set aside whole, is told of, and a second 
     assert.deepEqual(kept.sort(), ['bytes of round 0', 'bytes of round 1'].slice(0, round + 1))
   }
 })
+
+test('after a first start a partition that no checkpoint names yet is known to be new, and the next start may judge it so', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'millrace-storage-task-'))
+  t.after(() => rmSync(path, { recursive: true, force: true }))
+  const dataDir = openDataDir({ path, nodeId: 1, newClusterId: 'c' })
+  await prepareRecovery({ dataDir, knownFolders: new Set([KNOWN]) })
+  finishRecovery({ dataDir, results: [] })
+  // The shards open partitions and make folders; the machine goes down before their first checkpoint.
+  mkdirSync(join(path, KNOWN))
+  closeDataDir({ dataDir, isClean: false })
+  const next = openDataDir({ path, nodeId: 1, newClusterId: 'c' })
+  const { partitions } = await prepareRecovery({ dataDir: next, knownFolders: new Set([KNOWN]) })
+  closeDataDir({ dataDir: next, isClean: false })
+  assert.deepEqual(
+    partitions.map(({ logStartOffset }) => logStartOffset),
+    [0],
+  )
+})
