@@ -1,6 +1,6 @@
 /** Thread entry of a shard's disk thread: fdatasync and cold reads, until the shard tells it to stop. */
 import { workerData } from 'node:worker_threads'
-import { runWaitingAgent } from '../src/agent/agent-runner.ts'
+import { pauseWhileWaiting, runAgent } from '../src/agent/agent-runner.ts'
 import { systemClock } from '../src/base/node/system-clock.ts'
 import { NodeFileSystem } from '../src/io/node-file-system.ts'
 import { NodeParallelSync } from '../src/io/node-parallel-sync.ts'
@@ -17,4 +17,4 @@ const disk = new DiskAgent({
   clock: systemClock,
   parallel: new NodeParallelSync(),
 })
-await runWaitingAgent(disk, { signal: side.signal, clock: systemClock })
+await runAgent(disk, { signal: side.signal, clock: systemClock, pause: pauseWhileWaiting(disk) })

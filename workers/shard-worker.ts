@@ -4,10 +4,11 @@
  */
 import '../src/base/node/native-crc32c.ts'
 import { workerData } from 'node:worker_threads'
-import { runAgent } from '../src/agent/agent-runner.ts'
+import { LoopTurns, runAgent } from '../src/agent/agent-runner.ts'
 import { systemClock } from '../src/base/node/system-clock.ts'
 import { systemPrng } from '../src/base/node/system-prng.ts'
 import { NodeFileSystem } from '../src/io/node-file-system.ts'
+import { countedCodecs } from '../src/record/compression.ts'
 import { nodeCodecs } from '../src/record/node-codecs.ts'
 import { openShardSide, type ShardChannel } from '../src/ring/shard-channel.ts'
 import { ShardAgent } from '../src/worker/shard-agent.ts'
@@ -23,13 +24,14 @@ export interface ShardWorkerData {
 
 const { channel, options, spinMicroseconds = 0 } = workerData as ShardWorkerData
 const side = openShardSide(channel, { spinMicroseconds, clock: systemClock })
+const turns = new LoopTurns()
 const shard = new ShardAgent({
   options: { ...SHARD_DEFAULTS, ...options },
   side,
   files: new NodeFileSystem(),
   clock: systemClock,
   prng: systemPrng(),
-  codecs: nodeCodecs(),
+  codecs: countedCodecs(nodeCodecs(), () => turns.count()),
   heapBytes: () => process.memoryUsage().heapUsed,
 })
-runAgent(shard, { signal: side.signal, clock: systemClock })
+await runAgent(shard, { signal: side.signal, clock: systemClock, pause: turns.pause })

@@ -1,7 +1,8 @@
 /**
  * agent-runner: steps an agent on the current thread until it is done, sleeping between idle turns.
  *
- * Thread      a worker: it sleeps in the signal's wait, so nothing else of this thread's event loop runs meanwhile
+ * Thread      a worker: it sleeps in the signal's wait, so nothing else of this thread's event loop runs meanwhile; where the agent
+ *             needs the event loop, `pause` says so
  * Invariants  AR1 the signal's sequence is read before the turn: what is rung during a turn is not slept over
  *             AR2 close() is called exactly once, also when doWork or deadlineMs throws
  * Limits      waitMsMax bounds a sleep, so that an agent whose deadline is far looks around now and then
@@ -23,44 +24,58 @@ export interface AgentRunnerOptions {
   readonly clock: Clock
   /** The longest sleep; default AGENT_WAIT_MS_MAX. */
   readonly waitMsMax?: number
+  /** Asked after each turn: what the agent needs the thread's event loop for; undefined = nothing. */
+  readonly pause?: () => Promise<void> | undefined
 }
 
-/** Runs the agent to its end. Throws what the agent throws, after closing it. */
-export function runAgent(agent: Agent, options: AgentRunnerOptions): void {
-  const { signal, clock, waitMsMax = AGENT_WAIT_MS_MAX } = options
+/** Runs the agent to its end, without a turn of the event loop but in a pause. Rejects with what the agent throws, after closing it. */
+export async function runAgent(agent: Agent, options: AgentRunnerOptions): Promise<void> {
+  const { signal, clock, waitMsMax = AGENT_WAIT_MS_MAX, pause } = options
   try {
     while (!agent.isDone) {
       const sequence = signal.sequence()
-      if (agent.doWork() > 0 || agent.isDone) continue
-      const waitMs = Math.min(agent.deadlineMs() - clock.monotonicMs(), waitMsMax)
-      if (waitMs > 0) signal.wait(sequence, waitMs)
+      const worked = agent.doWork() > 0
+      const pausing = pause?.()
+      if (pausing !== undefined) await pausing
+      else if (!worked && !agent.isDone) {
+        const waitMs = Math.min(agent.deadlineMs() - clock.monotonicMs(), waitMsMax)
+        if (waitMs > 0) signal.wait(sequence, waitMs)
+      }
     }
   } finally {
     agent.close()
   }
 }
 
-/** An agent that waits for callbacks of this thread's event loop now and then; until they came a turn does nothing. */
+/** An agent that waits for callbacks of its thread's event loop now and then; until they came a turn does nothing. */
 export interface WaitingAgent extends Agent {
   readonly isWaiting: boolean
   /** Called when it waits no more. */
   onReady: (() => void) | undefined
 }
 
-/** As runAgent(), and lets the event loop run while the agent waits for its callbacks. Resolves at its end. */
-export async function runWaitingAgent(agent: WaitingAgent, options: AgentRunnerOptions): Promise<void> {
-  const { signal, clock, waitMsMax = AGENT_WAIT_MS_MAX } = options
-  try {
-    while (!agent.isDone) {
-      const sequence = signal.sequence()
-      if (agent.doWork() > 0 || agent.isDone) {
-        if (agent.isWaiting) await new Promise<void>((resolve) => (agent.onReady = resolve))
-        continue
-      }
-      const waitMs = Math.min(agent.deadlineMs() - clock.monotonicMs(), waitMsMax)
-      if (waitMs > 0) signal.wait(sequence, waitMs)
-    }
-  } finally {
-    agent.close()
+/** A pause as long as the agent waits. */
+export function pauseWhileWaiting(agent: WaitingAgent): () => Promise<void> | undefined {
+  return () => (agent.isWaiting ? new Promise<void>((resolve) => (agent.onReady = resolve)) : undefined)
+}
+
+/** Calls of codecs between two turns of the event loop: what they made may be freed in the next turn at the earliest. */
+const CALLS_A_TURN = 32
+
+/**
+ * Native code gives the memory it has handed out back in turns of the event loop, and nowhere else: a thread that never had one would
+ * keep every batch that it ever unpacked. Counts calls, and pauses for one turn after some.
+ */
+export class LoopTurns {
+  #calls = 0
+
+  count(): void {
+    this.#calls++
+  }
+
+  readonly pause = (): Promise<void> | undefined => {
+    if (this.#calls < CALLS_A_TURN) return undefined
+    this.#calls = 0
+    return new Promise((resolve) => setImmediate(resolve))
   }
 }

@@ -17,7 +17,7 @@ export interface DurableFiles {
   /** Names in the folder, which is made when it is missing. */
   list(): Promise<string[]>
   read(name: string): Promise<Uint8Array>
-  /** Opens an existing file, cut to `bytes`, durably so. */
+  /** Opens an existing file, cut to `bytes`: its name and all that read() gave of it are durable then, whoever wrote it. */
   open(name: string, bytes: number): Promise<DurableFile>
   /** Makes a file of this content appear whole and durable: temporary name, fsync, rename, fsync of the folder. */
   writeWhole(name: string, bytes: Uint8Array): Promise<void>

@@ -6,6 +6,7 @@
  * Invariants  ES1 a transaction resolves, and is seen by get, list and watches, only after it is synced
  *             ES2 one group is under way at a time: while it syncs, transactions gather in the next one
  *             ES3 conditions are checked against everything that is queued before them, so outcomes are those of the queue's order
+ *             ES4 what open() found is durable before anything follows from it: folders are set aside, records taken, by what it says
  * Ordering    write group -> fdatasync -> apply -> resolve -> watches
  * Compaction  a file over COMPACT_BYTES_MIN and four times its snapshot is replaced by a new generation that begins with a
  *             snapshot; it appears whole by rename, then the old one goes
@@ -224,9 +225,9 @@ async function openNewest(files: DurableFiles, state: StoreState): Promise<Opene
       `the metadata store's file ${fileName(newest)} is damaged at byte ${content.at}: ${content.reason}`,
     )
   for (const frame of content.frames) replay(state, frame)
-  // Whole since its rename: an older one was about to be removed.
-  for (const older of generations) if (older < newest) await files.remove(fileName(older))
   const file = await files.open(fileName(newest), content.bytes)
+  // Whole since its rename, and durable since open(): an older one was about to be removed.
+  for (const older of generations) if (older < newest) await files.remove(fileName(older))
   return { file, generation: newest, bytes: content.bytes, snapshotBytes: encodeStoreFrame(content.frames[0]!).length }
 }
 

@@ -45,10 +45,10 @@ export class NodeDurableFiles implements DurableFiles {
 
   async open(name: string, bytes: number): Promise<DurableFile> {
     const handle = await open(join(this.#folder, name), 'r+')
-    if ((await handle.stat()).size > bytes) {
-      await handle.truncate(bytes)
-      await handle.sync()
-    }
+    if ((await handle.stat()).size > bytes) await handle.truncate(bytes)
+    // Cut or not: a process that was killed may have left bytes and a name that the device does not have yet.
+    await handle.sync()
+    await this.#syncFolder()
     return new NodeDurableFile(handle)
   }
 

@@ -403,7 +403,9 @@ export class FolderReplay {
       this.nextOffset = walk.nextOffset
       if (walk.nextOffset > this.#bounds.syncedEnd)
         this.#unsyncedFrom ??= { baseOffset: segment.baseOffset, filePosition: segment.bytes - batchBytes }
-      if (batch.leaderEpoch > this.epochs.latestEpoch) this.epochs.add(batch.leaderEpoch, batch.baseOffset)
+      // Before the newest start that the file knows it knows better: a batch's epoch lies outside its checksum.
+      if (batch.leaderEpoch > this.epochs.latestEpoch && batch.baseOffset >= this.epochs.latestStartOffset)
+        this.epochs.add(batch.leaderEpoch, batch.baseOffset)
       // Not the records' own time: a producer of old data would be forgotten at once, and its retries become duplicates.
       if (batch.baseOffset >= this.#producersFrom)
         this.producers.replay(batch, Math.max(batch.maxTimestamp, this.#modifiedMs))

@@ -4,6 +4,8 @@
  * Thread      recovery, once, before the partitions; blocks
  * Invariants  J5 replay is idempotent: a crash in the middle of recovery is followed by the same replay
  *             J6 what a truncation, a delete or an older incarnation superseded is not written
+ *             J7 what the plan was read from is durable before anything is changed by it: a kill between the rename of a checkpoint
+ *                and the sync of its folder leaves one that a power cut would take back    checked in: test/crash/power-cut.test.ts
  * Ordering    all journals replayed -> the touched files and folders synced (sync-list.ts) -> partitions scanned -> journals removed
  *             (finishRecovery), so no journal goes while something depends on it
  * Failure     a gap is the torn end of the journal, unless a later entry says that the gap was synced: then it is damage, told
@@ -51,6 +53,8 @@ interface FoundEntry {
 
 /** Replays every journal of the plan and raises the plan's bounds by what the entries say; `syncs` takes what was written. */
 export function replayJournals(files: FileSystem, plan: RecoveryPlan, syncs: SyncList): JournalReplay {
+  const state = `${plan.dataDir}/${STATE_FOLDER}`
+  if (files.stat(state).kind === 'folder') files.syncFolder(state)
   const writer = new ReplayWriter(files, plan)
   let damagedEntries = 0
   for (const journal of plan.journals) {

@@ -56,6 +56,11 @@ export class LeaderEpochCache {
     return this.#entries.length === 0 ? -1 : this.#entries[this.#entries.length - 2]!
   }
 
+  /** Where the latest epoch began; -1 = no record yet. */
+  get latestStartOffset(): number {
+    return this.#entries.length === 0 ? -1 : this.#entries[this.#entries.length - 1]!
+  }
+
   /** Tells of a batch: adds an entry if its epoch is newer than the latest. */
   add(epoch: number, startOffset: number): void {
     const latest = this.latestEpoch

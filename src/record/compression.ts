@@ -32,6 +32,26 @@ export interface Codecs {
 /** A process without codecs: reads and writes uncompressed batches only. */
 export const NO_CODECS: Codecs = { find: () => undefined }
 
+/** The same codecs; `onCall` is told of each call. */
+export function countedCodecs(codecs: Codecs, onCall: () => void): Codecs {
+  return {
+    find(name) {
+      const codec = codecs.find(name)
+      if (codec === undefined) return undefined
+      return {
+        compress: (bytes) => {
+          onCall()
+          return codec.compress(bytes)
+        },
+        decompress: (bytes, maxBytes) => {
+          onCall()
+          return codec.decompress(bytes, maxBytes)
+        },
+      }
+    },
+  }
+}
+
 /** Number of a codec's name; undefined for a name that is not one. */
 export function codecNumberOf(name: string): number | undefined {
   const number = (CODEC_NAMES as readonly string[]).indexOf(name)

@@ -172,7 +172,7 @@ export class ControlHandler {
     const { partitionRef, topicId, partition, leaderEpoch, config } = opening
     if (partitions.get(partitionRef) !== undefined) return `handle ${partitionRef} is in use`
     const recovered = opening.recovered as RecoveredPartition | null
-    let reason = recovered?.damaged ?? undefined
+    let reason = recovered?.damaged ?? futureEpoch(recovered, leaderEpoch)
     let log = PartitionLog.create(context, { topicId, partition, config })
     if (recovered !== null && reason === undefined) {
       try {
@@ -368,4 +368,11 @@ export class ControlHandler {
     outbox.bytes.set(body, outbox.at + CONTROL_BODY_AT)
     outbox.end()
   }
+}
+
+/** R5: the epoch does not fall. A log whose last epoch is newer than its leader's holds a changed batch, or belongs to another store. */
+function futureEpoch(recovered: RecoveredPartition | null, leaderEpoch: number): string | undefined {
+  const latest = recovered?.leaderEpochs[recovered.leaderEpochs.length - 1]
+  if (latest === undefined || latest[0] <= leaderEpoch) return undefined
+  return `from offset ${latest[1]} on its batches have leader epoch ${latest[0]}, its leader has ${leaderEpoch}`
 }

@@ -5,6 +5,7 @@ import { SeededPrng } from '../../src/base/prng.ts'
 import { FaultyFileSystem } from '../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
+import { segmentFileName } from '../../src/log/segment.ts'
 import { partitionFolder } from '../../src/model/ids.ts'
 import { ControlOperation, type DescribePartitionAnswer, type ShardStats } from '../../src/ring/control-messages.ts'
 import { DATA_DIR, makeBatch, TOPIC, topicConfig } from '../support/log-fixture.ts'
@@ -283,6 +284,28 @@ describe('durability', () => {
     const after = restart(files.crash(new SeededPrng(3)), 'clean', 2)
     assert.equal(after.produce(makeBatch({ records: 3, producerId: 9, baseSequence: 0 })).baseOffset, 0, 'a duplicate')
     assert.equal(after.produce(makeBatch({ producerId: 9, baseSequence: 3 })).baseOffset, 3)
+  })
+
+  test('a log whose last epoch is newer than its leader is offline, the other partitions of the shard serve', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(2)
+    for (const partitionRef of [0, 1]) assert.equal(shard.produce(makeBatch(), { partitionRef }).error, 'NONE')
+    // Killed before a checkpoint, so that the walk believes the batch; its epoch lies outside the checksum.
+    files.damage(`${DATA_DIR}/${partitionFolder(TOPIC, 1)}/${segmentFileName(0, '.log')}`, 15, new Uint8Array([31]))
+    const { results } = recoverDataDir(files, { dataDir: DATA_DIR, incarnation: 2, previousRun: 'process-died' })
+    const after = new ShardFixture({ files, shard: { incarnation: 2 } })
+    const recovered = new Map(results.map((result) => [result.bounds.partition, result.recovered]))
+    const { body } = after.control(ControlOperation.OPEN_PARTITIONS, {
+      partitions: [0, 1].map((partition) => ({
+        ...{ partitionRef: partition, topicId: TOPIC, partition, leaderEpoch: 4, config: topicConfig({}) },
+        recovered: recovered.get(partition) ?? null,
+      })),
+    })
+    const reason = 'from offset 0 on its batches have leader epoch 31, its leader has 4'
+    assert.deepEqual(body, { failed: [{ partitionRef: 1, reason }] })
+    assert.equal(after.produce(makeBatch(), { partitionRef: 1 }).error, 'KAFKA_STORAGE_ERROR')
+    assert.equal(after.produce(makeBatch(), { partitionRef: 0 }).baseOffset, 1)
   })
 })
 

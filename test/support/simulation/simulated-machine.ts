@@ -122,10 +122,9 @@ export class SimulatedDurableFiles implements DurableFiles {
   async open(name: string, bytes: number): Promise<DurableFile> {
     const files = this.#files
     const fd = files.open(`${this.#folder}/${name}`, 'write')
-    if (files.sizeOf(fd) > bytes) {
-      files.truncate(fd, bytes)
-      files.fsync(fd)
-    }
+    if (files.sizeOf(fd) > bytes) files.truncate(fd, bytes)
+    files.fsync(fd)
+    files.syncFolder(this.#folder)
     return {
       append: async (position, content) => {
         await this.#pause()

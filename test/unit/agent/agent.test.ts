@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Agent } from '../../../src/agent/agent.ts'
 import { AgentInvoker } from '../../../src/agent/agent-invoker.ts'
-import { runAgent } from '../../../src/agent/agent-runner.ts'
+import { LoopTurns, runAgent } from '../../../src/agent/agent-runner.ts'
 
 /** Works `turns` times, then idles; done after `idleTurns` idle ones. */
 class CountingAgent implements Agent {
@@ -48,31 +48,51 @@ function harness(nowMs = 100) {
 }
 
 describe('runAgent', () => {
-  test('waits only after an idle turn, with the sequence from before it, up to the deadline', () => {
+  test('waits only after an idle turn, with the sequence from before it, up to the deadline', async () => {
     const { waits, options } = harness()
     const agent = new CountingAgent({ turns: 2, idleTurns: 2, deadlineMs: 130 })
-    runAgent(agent, options)
+    await runAgent(agent, options)
     assert.deepEqual(waits, [{ sequence: 2, timeoutMs: 30 }])
     assert.equal(agent.closed, 1)
   })
 
-  test('bounds a wait without deadline, and does not wait for one that has passed', () => {
+  test('bounds a wait without deadline, and does not wait for one that has passed', async () => {
     const bounded = harness()
-    runAgent(new CountingAgent({ turns: 0, idleTurns: 2 }), { ...bounded.options, waitMsMax: 50 })
+    await runAgent(new CountingAgent({ turns: 0, idleTurns: 2 }), { ...bounded.options, waitMsMax: 50 })
     assert.deepEqual(bounded.waits, [{ sequence: 0, timeoutMs: 50 }])
     const late = harness()
-    runAgent(new CountingAgent({ turns: 0, idleTurns: 3, deadlineMs: 99 }), late.options)
+    await runAgent(new CountingAgent({ turns: 0, idleTurns: 3, deadlineMs: 99 }), late.options)
     assert.deepEqual(late.waits, [])
   })
 
-  test('closes once and throws on what the agent throws', () => {
+  test('closes once and throws on what the agent throws', async () => {
     const agent = new CountingAgent({ turns: 1, idleTurns: 1 })
     agent.doWork = () => {
       throw new Error('broken')
     }
-    assert.throws(() => runAgent(agent, harness().options), /broken/)
+    await assert.rejects(runAgent(agent, harness().options), /broken/)
     assert.equal(agent.closed, 1)
   })
+})
+
+test('calls of codecs are followed by turns of the event loop, in which other code of the thread runs', async () => {
+  const turns = new LoopTurns()
+  let immediates = 0
+  let seenBetween = 0
+  const next = () => {
+    immediates++
+    if (immediates < 100) setImmediate(next)
+  }
+  setImmediate(next)
+  const agent = new CountingAgent({ turns: 320, idleTurns: 2 })
+  const work = agent.doWork.bind(agent)
+  agent.doWork = () => {
+    turns.count()
+    seenBetween = immediates
+    return work()
+  }
+  await runAgent(agent, { ...harness().options, pause: turns.pause })
+  assert.ok(seenBetween >= 9 && seenBetween <= 11, `${seenBetween} turns`)
 })
 
 describe('AgentInvoker', () => {

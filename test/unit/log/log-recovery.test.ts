@@ -137,6 +137,23 @@ test('a sound batch in the wrong place is no part of the log: another offset, or
   assert.match(result.notes.join(), /the leader epoch falls from 1 to 0/)
 })
 
+test('an epoch changed below the recovery point does not move what the epoch file knows', () => {
+  fill(0, 4)
+  put(0, 2 * BATCH, batchAt(4, 4, 2))
+  put(0, 3 * BATCH, batchAt(6, 6, 2))
+  assert.deepEqual(recover('clean').recovered.leaderEpochs, [
+    [1, 0],
+    [2, 4],
+  ])
+  // The epoch lies outside the checksum. No producer snapshot and no index: the walk of the next start sees it.
+  files.damage(`${FOLDER}/${segmentFileName(0, '.log')}`, BATCH + 15, new Uint8Array([31]))
+  const again = recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'clean' })
+  assert.deepEqual(again.results[0]!.recovered!.leaderEpochs, [
+    [1, 0],
+    [2, 4],
+  ])
+})
+
 test('sound batches behind a bad one: damage after a kill, set aside and cut after a power cut', () => {
   fill(0, 10)
   put(0, 2 * BATCH, new Uint8Array(BATCH))
@@ -148,6 +165,41 @@ test('sound batches behind a bad one: damage after a kill, set aside and cut aft
   assert.deepEqual([recovered.damaged, recovered.logEndOffset, result.cutBytes], [null, 4, 3 * BATCH])
   const copy = `/d/${result.setAside}/${segmentFileName(0, '.log')}.from-${2 * BATCH}`
   assert.equal(files.contentOf(copy).length, 3 * BATCH)
+})
+
+test('a checkpoint that only the page cache has is made durable before segments go by it', () => {
+  fill(0, 6)
+  fill(6, 12)
+  writeIfMissing()
+  const line = { topicId: TOPIC, partition: 0, recoveryPoint: 12, producerSnapshotOffset: -1 }
+  const checkpoint = { incarnation: 1, shard: 0, journalSequence: 0 }
+  writeCheckpoint(files, '/d/state', { ...checkpoint, lines: [{ ...line, logStartOffset: 0 }] })
+  for (const path of files.filePaths()) {
+    const fd = files.open(path, 'write')
+    files.fsync(fd)
+    files.close(fd)
+  }
+  for (const folder of ['/', '/d', '/d/state', FOLDER]) files.syncFolder(folder)
+  // Retention moved the start; the process is killed after the rename of its checkpoint, before the sync of the folder.
+  const killed = files.clone()
+  killed.syncFolder = () => {
+    throw new Error('killed')
+  }
+  assert.throws(() => writeCheckpoint(killed, '/d/state', { ...checkpoint, lines: [{ ...line, logStartOffset: 6 }] }))
+  for (let seed = 1; seed <= 50; seed++) {
+    const started = killed.crash(new SeededPrng(seed), { kind: 'kill' })
+    const remove = started.remove.bind(started)
+    started.remove = (path) => {
+      remove(path)
+      throw new Error('power cut')
+    }
+    const recovery = { dataDir: '/d', incarnation: 2, previousRun: 'process-died' } as const
+    assert.throws(() => recoverDataDir(started, recovery), /power cut/)
+    const image = started.crash(new SeededPrng(seed), { kind: 'power' })
+    const again = recoverDataDir(image, { dataDir: '/d', incarnation: 3, previousRun: 'machine-died' })
+    const { damaged, logEndOffset } = again.results[0]!.recovered!
+    assert.deepEqual([damaged, logEndOffset], [null, 12], `seed ${seed}`)
+  }
 })
 
 test('a missing segment in the middle is damage when records in it were acknowledged', () => {
