@@ -17,4 +17,5 @@ const disk = new DiskAgent({
   clock: systemClock,
   parallel: new NodeParallelSync(),
 })
-await runAgent(disk, { signal: side.signal, clock: systemClock, pause: pauseWhileWaiting(disk) })
+const pause = pauseWhileWaiting(disk, { clock: systemClock, makeBell: side.makeBell })
+await runAgent(disk, { signal: side.signal, clock: systemClock, pause })

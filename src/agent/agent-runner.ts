@@ -24,8 +24,8 @@ export interface AgentRunnerOptions {
   readonly clock: Clock
   /** The longest sleep; default AGENT_WAIT_MS_MAX. */
   readonly waitMsMax?: number
-  /** Asked after each turn: what the agent needs the thread's event loop for; undefined = nothing. */
-  readonly pause?: () => Promise<void> | undefined
+  /** Asked after each turn, and told whether it did something: what the agent needs the event loop for; undefined = nothing. */
+  readonly pause?: (worked: boolean) => Promise<void> | undefined
 }
 
 /** Runs the agent to its end, without a turn of the event loop but in a pause. Rejects with what the agent throws, after closing it. */
@@ -35,7 +35,7 @@ export async function runAgent(agent: Agent, options: AgentRunnerOptions): Promi
     while (!agent.isDone) {
       const sequence = signal.sequence()
       const worked = agent.doWork() > 0
-      const pausing = pause?.()
+      const pausing = pause?.(worked)
       if (pausing !== undefined) await pausing
       else if (!worked && !agent.isDone) {
         const waitMs = Math.min(agent.deadlineMs() - clock.monotonicMs(), waitMsMax)
@@ -47,16 +47,49 @@ export async function runAgent(agent: Agent, options: AgentRunnerOptions): Promi
   }
 }
 
-/** An agent that waits for callbacks of its thread's event loop now and then; until they came a turn does nothing. */
+/** An agent that waits for a callback of its thread's event loop now and then, and works on meanwhile. */
 export interface WaitingAgent extends Agent {
   readonly isWaiting: boolean
   /** Called when it waits no more. */
   onReady: (() => void) | undefined
 }
 
-/** A pause as long as the agent waits. */
-export function pauseWhileWaiting(agent: WaitingAgent): () => Promise<void> | undefined {
-  return () => (agent.isWaiting ? new Promise<void>((resolve) => (agent.onReady = resolve)) : undefined)
+/** Tells a thread that must not sleep that its signal was rung; Doorbell is one. */
+export interface WaitBell {
+  /** One call of its listener after the next ring, or soon if it was rung since the last call. */
+  arm(): void
+  /** No call from here on, and the thread may sleep again. */
+  disarm(): void
+}
+
+/**
+ * Pauses while the agent waits: one turn of the event loop after a turn of work, and after an idle one until the callback came, the
+ * signal was rung, or the agent's deadline is there. `makeBell` makes the bell that listens to the agent's signal.
+ */
+export function pauseWhileWaiting(
+  agent: WaitingAgent,
+  options: { readonly clock: Clock; readonly makeBell: (onRing: () => void) => WaitBell },
+): (worked: boolean) => Promise<void> | undefined {
+  let wake = (): void => {}
+  const bell = options.makeBell(() => wake())
+  return (worked) => {
+    if (!agent.isWaiting) return undefined
+    return new Promise<void>((resolve) => {
+      if (worked) {
+        setImmediate(resolve)
+        return
+      }
+      const waitMs = agent.deadlineMs() - options.clock.monotonicMs()
+      const timer = waitMs < AGENT_WAIT_MS_MAX ? setTimeout(() => wake(), Math.max(0, waitMs)) : undefined
+      wake = () => {
+        clearTimeout(timer)
+        bell.disarm()
+        resolve()
+      }
+      agent.onReady = wake
+      bell.arm()
+    })
+  }
 }
 
 /** Calls of codecs between two turns of the event loop: what they made may be freed in the next turn at the earliest. */

@@ -150,10 +150,11 @@ export const CONTROL_BODY_AT = 12
 export const NOTICE_BODY_BYTES_AT = 0
 export const NOTICE_BODY_AT = 4
 
-// DISK_SYNC: fdatasync each descriptor in turn.
+// DISK_SYNC: fdatasync each descriptor.
 // |  0 |    4 | syncId  | u32
 // |  4 |    4 | fdCount | u32
-// |  8 | 4 each | fds  | i32
+// |  8 |    4 | isLong  | u32; 1 = nobody waits for it, and it may last: reads go on meanwhile
+// | 12 | 4 each | fds  | i32
 // DISK_SYNC_DONE
 // |  0 |    4 | syncId       | u32
 // |  4 |    4 | failedFd     | i32; -1 = all are synced
@@ -162,7 +163,8 @@ export const NOTICE_BODY_AT = 4
 // | 20 |      | code         | EIO, …
 export const DISK_SYNC_ID_AT = 0
 export const DISK_SYNC_COUNT_AT = 4
-export const DISK_SYNC_FDS_AT = 8
+export const DISK_SYNC_IS_LONG_AT = 8
+export const DISK_SYNC_FDS_AT = 12
 export const DISK_SYNC_DONE_FAILED_FD_AT = 4
 export const DISK_SYNC_DONE_MICROSECONDS_AT = 8
 export const DISK_SYNC_DONE_CODE_BYTES_AT = 16

@@ -102,6 +102,7 @@ export class RingSignal {
  *   })
  *   doorbell.arm()
  *
+ * A thread that sleeps in RingSignal.wait() at other times listens with both, never at once: disarm() before the next wait().
  * One onRing for each arm(). While it is not armed, ringing costs nobody a wake-up. It never keeps the event loop alive.
  */
 export class Doorbell {
@@ -136,13 +137,19 @@ export class Doorbell {
     else setImmediate(this.#wakeTask)
   }
 
-  /** No onRing after this. */
-  close(): void {
-    if (this.#state === 'closed') return
-    this.#state = 'closed'
+  /** Takes arm() back: the thread may sleep in RingSignal.wait() again. A wake-up that is on its way may still come after the next arm(). */
+  disarm(): void {
+    if (this.#state !== 'armed') return
+    this.#state = 'idle'
     Atomics.store(this.#words, WAITING_WORD, 0)
     // Settles the promise of a waitAsync, so that V8 lets go of its waiter.
     Atomics.notify(this.#words, SEQUENCE_WORD)
+  }
+
+  /** No onRing after this. */
+  close(): void {
+    this.disarm()
+    this.#state = 'closed'
   }
 
   #wake(): void {

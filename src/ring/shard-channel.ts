@@ -15,7 +15,7 @@ import type { Clock } from '../base/clock.ts'
 import { createPagePool, PageOwner, PageUser } from './page-pool.ts'
 import { createRing } from './ring-layout.ts'
 import { RingReader } from './ring-reader.ts'
-import { createSignals, RingSignal, type RingSignalOptions } from './ring-signal.ts'
+import { createSignals, Doorbell, RingSignal, type RingSignalOptions } from './ring-signal.ts'
 import { RingWriter } from './ring-writer.ts'
 
 export interface ShardChannelOptions {
@@ -117,6 +117,8 @@ export interface DiskSide {
   readonly replies: RingWriter
   /** The disk thread's own: waits on it. */
   readonly signal: RingSignal
+  /** Listens to the same signal where the thread must not sleep. */
+  readonly makeBell: (onRing: () => void) => Doorbell
   readonly shardSignal: RingSignal
   readonly pages: PageUser
 }
@@ -126,6 +128,7 @@ export function openDiskSide(channel: ShardChannel, options: SpinOptions = {}): 
     requests: new RingReader(channel.diskRequestRing),
     replies: new RingWriter(channel.diskReplyRing),
     signal: new RingSignal(channel.diskSignal, options satisfies RingSignalOptions),
+    makeBell: (onRing) => new Doorbell(channel.diskSignal, onRing),
     shardSignal: new RingSignal(channel.shardSignal),
     pages: new PageUser(channel.pages),
   }

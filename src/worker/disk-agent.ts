@@ -3,12 +3,13 @@
  *
  * Owns        nothing: descriptors are the shard's, pages are lent to it for the time of a read
  * Thread      one disk thread a shard; one device call a turn, so that a waiting sync is seen between reads. A piece of several
- *             descriptors is one call where the files can be synced at the same time: isWaiting until its callback
+ *             descriptors, and a long one, is handed to the pool: isWaiting until its callback; reads go on meanwhile, syncs wait
  * Ordering    syncs among themselves and reads among themselves first in, first out. A sync goes before reads, but after each
  *             sync up to READS_AFTER_SYNC waiting reads go first: neither a cold reader delays acknowledgements by more than
  *             those, nor does a steady stream of commit groups starve cold readers
  * Wake-ups    an answer rings the shard at once, but reads that come out of the system's memory are told several together
  * Failure     told with the system's code; what a failed sync means is the shard's to say (R3)
+ * Why         `interval` leaves gigabytes unsynced between two syncs: a read behind one would stand still for as long as it lasts
  * Limits      what waits here is bounded by the shard: its syncs and reads in flight
  */
 import type { Agent } from '../agent/agent.ts'
@@ -33,6 +34,7 @@ import {
   DISK_SYNC_DONE_MICROSECONDS_AT,
   DISK_SYNC_FDS_AT,
   DISK_SYNC_ID_AT,
+  DISK_SYNC_IS_LONG_AT,
   MessageType,
 } from '../ring/messages.ts'
 import type { DiskSide } from '../ring/shard-channel.ts'
@@ -46,7 +48,14 @@ const REPLY_BYTES_MAX = 64
 
 interface SyncTask {
   readonly syncId: number
+  readonly isLong: boolean
   readonly fds: number[]
+}
+
+interface FinishedSync {
+  readonly task: SyncTask
+  readonly microseconds: number
+  readonly failure: { readonly fd: Fd; readonly error: unknown } | undefined
 }
 
 interface ReadTask {
@@ -63,7 +72,7 @@ export interface DiskAgentOptions {
   readonly side: DiskSide
   readonly files: FileSystem
   readonly clock: Clock
-  /** Syncs several descriptors at a time; without it they are synced one after the other. */
+  /** Syncs beside this thread, several descriptors at a time; without it they are synced here, one after the other. */
   readonly parallel?: ParallelSync
 }
 
@@ -83,6 +92,8 @@ export class DiskAgent implements Agent {
   #untoldReads = 0
   #isStopping = false
   #isWaiting = false
+  /** Its callback came; the answer waits for room in the ring, as every answer does. */
+  #finished: FinishedSync | undefined
 
   constructor(options: DiskAgentOptions) {
     this.name = options.name
@@ -92,16 +103,20 @@ export class DiskAgent implements Agent {
     this.#parallel = options.parallel
   }
 
-  /** A parallel sync is under way: turns do nothing until its callback, which needs the thread's event loop. */
+  /** A parallel sync is under way: its callback needs the thread's event loop. */
   get isWaiting(): boolean {
     return this.#isWaiting
   }
 
   doWork(): number {
-    if (this.#isWaiting) return 0
     const taken = this.#takeRequests()
     if (!this.#hasReplyRoom()) return taken
-    const sync = this.#syncs.peek()
+    if (this.#finished !== undefined) {
+      this.#answerSync(this.#finished)
+      this.#finished = undefined
+      return taken + 1
+    }
+    const sync = this.#isWaiting ? undefined : this.#syncs.peek()
     if (sync !== undefined && (this.#readsBeforeSync === 0 || this.#reads.size === 0)) {
       this.#syncs.shift()
       this.#readsBeforeSync = READS_AFTER_SYNC
@@ -114,13 +129,15 @@ export class DiskAgent implements Agent {
       this.#read(read)
       return taken + 1
     }
-    if (this.#isStopping) this.isDone = true
+    if (this.#isStopping && !this.#isWaiting && this.#syncs.size === 0) this.isDone = true
     return taken
   }
 
   deadlineMs(): number {
     // Only a reply ring without room makes it look again by itself; the shard empties it each turn.
-    return this.#syncs.size + this.#reads.size > 0 ? this.#clock.monotonicMs() + 1 : Number.POSITIVE_INFINITY
+    // What waits behind a parallel sync waits for its callback.
+    const waiting = this.#reads.size + (this.#isWaiting ? 0 : this.#syncs.size) + (this.#finished === undefined ? 0 : 1)
+    return waiting > 0 ? this.#clock.monotonicMs() + 1 : Number.POSITIVE_INFINITY
   }
 
   close(): void {
@@ -137,7 +154,8 @@ export class DiskAgent implements Agent {
         const fds: number[] = []
         const count = view.getUint32(at + DISK_SYNC_COUNT_AT, true)
         for (let index = 0; index < count; index++) fds.push(view.getInt32(at + DISK_SYNC_FDS_AT + index * 4, true))
-        this.#syncs.push({ syncId: view.getUint32(at + DISK_SYNC_ID_AT, true), fds })
+        const isLong = view.getUint32(at + DISK_SYNC_IS_LONG_AT, true) !== 0
+        this.#syncs.push({ syncId: view.getUint32(at + DISK_SYNC_ID_AT, true), isLong, fds })
       } else if (requests.type === MessageType.DISK_READ) {
         this.#reads.push({
           readId: view.getUint32(at + DISK_READ_ID_AT, true),
@@ -156,11 +174,11 @@ export class DiskAgent implements Agent {
   #sync(task: SyncTask): void {
     this.#tellHeld()
     const startMs = this.#clock.monotonicMs()
-    if (this.#parallel !== undefined && task.fds.length > 1) {
+    if (this.#parallel !== undefined && (task.isLong || task.fds.length > 1)) {
       this.#isWaiting = true
       this.#parallel.begin(task.fds, (failure) => {
         this.#isWaiting = false
-        this.#answerSync(task, startMs, failure?.fd ?? -1, failure?.error)
+        this.#finished = { task, microseconds: this.#microsecondsSince(startMs), failure }
         this.onReady?.()
       })
       return
@@ -169,21 +187,24 @@ export class DiskAgent implements Agent {
       try {
         this.#files.fdatasync(fd)
       } catch (error) {
-        this.#answerSync(task, startMs, fd, error)
+        this.#answerSync({ task, microseconds: this.#microsecondsSince(startMs), failure: { fd, error } })
         return
       }
     }
-    this.#answerSync(task, startMs, -1, undefined)
+    this.#answerSync({ task, microseconds: this.#microsecondsSince(startMs), failure: undefined })
   }
 
-  #answerSync(task: SyncTask, startMs: number, failedFd: Fd, error: unknown): void {
-    const microseconds = (this.#clock.monotonicMs() - startMs) * 1000
-    const text = utf8Encode(failedFd === -1 ? '' : codeOf(error))
+  #microsecondsSince(startMs: number): number {
+    return (this.#clock.monotonicMs() - startMs) * 1000
+  }
+
+  #answerSync({ task, microseconds, failure }: FinishedSync): void {
+    const text = utf8Encode(failure === undefined ? '' : codeOf(failure.error))
     const { replies } = this.#side
     const at = replies.claim(MessageType.DISK_SYNC_DONE, DISK_SYNC_DONE_CODE_AT + text.length, 'control')
     const { view } = replies
     view.setUint32(at + DISK_SYNC_ID_AT, task.syncId, true)
-    view.setInt32(at + DISK_SYNC_DONE_FAILED_FD_AT, failedFd, true)
+    view.setInt32(at + DISK_SYNC_DONE_FAILED_FD_AT, failure?.fd ?? -1, true)
     view.setFloat64(at + DISK_SYNC_DONE_MICROSECONDS_AT, microseconds, true)
     view.setUint32(at + DISK_SYNC_DONE_CODE_BYTES_AT, text.length, true)
     replies.bytes.set(text, at + DISK_SYNC_DONE_CODE_AT)

@@ -29,6 +29,7 @@ import {
   DISK_SYNC_DONE_MICROSECONDS_AT,
   DISK_SYNC_FDS_AT,
   DISK_SYNC_ID_AT,
+  DISK_SYNC_IS_LONG_AT,
   MessageType,
 } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
@@ -53,8 +54,14 @@ export interface DiskRead {
   readonly to: number
 }
 
+export interface SyncOptions {
+  /** Somebody waits for a short one; a long one may take its time, and holds no reads up. */
+  readonly isLong: boolean
+}
+
 interface SyncTask {
   readonly listener: SyncListener
+  readonly isLong: boolean
   /** Pieces not answered yet. */
   pieces: number
   microseconds: number
@@ -86,9 +93,10 @@ export class DiskProxy {
     return this.#syncs.size === 0 && this.#unsent.size === 0 && this.readsInFlight === 0
   }
 
-  sync(fds: readonly Fd[], listener: SyncListener): void {
+  sync(fds: readonly Fd[], listener: SyncListener, options: SyncOptions): void {
     assert(fds.length > 0, 'a sync of nothing')
-    const task: SyncTask = { listener, pieces: 0, microseconds: 0, hasFailed: false }
+    const { isLong } = options
+    const task: SyncTask = { listener, isLong, pieces: 0, microseconds: 0, hasFailed: false }
     for (let from = 0; from < fds.length; from += SYNC_FDS_MAX) {
       task.pieces++
       this.#unsent.push({ task, fds: fds.slice(from, from + SYNC_FDS_MAX) })
@@ -156,6 +164,7 @@ export class DiskProxy {
       this.#syncs.set(syncId, task)
       diskRequests.view.setUint32(at + DISK_SYNC_ID_AT, syncId, true)
       diskRequests.view.setUint32(at + DISK_SYNC_COUNT_AT, fds.length, true)
+      diskRequests.view.setUint32(at + DISK_SYNC_IS_LONG_AT, task.isLong ? 1 : 0, true)
       for (let index = 0; index < fds.length; index++)
         diskRequests.view.setInt32(at + DISK_SYNC_FDS_AT + index * 4, fds[index]!, true)
       this.#isDirty = true

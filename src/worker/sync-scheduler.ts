@@ -56,7 +56,7 @@ export class SyncScheduler implements SyncListener {
       if (this.#fds.length === 0) job.complete()
       else {
         this.#current = job
-        this.#options.disk.sync(this.#fds, this)
+        this.#options.disk.sync(this.#fds, this, { isLong: job !== this.#options.group })
       }
     }
     return steps

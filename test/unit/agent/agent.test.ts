@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Agent } from '../../../src/agent/agent.ts'
 import { AgentInvoker } from '../../../src/agent/agent-invoker.ts'
-import { LoopTurns, runAgent } from '../../../src/agent/agent-runner.ts'
+import { LoopTurns, pauseWhileWaiting, runAgent } from '../../../src/agent/agent-runner.ts'
+import { systemClock } from '../../../src/base/node/system-clock.ts'
+
+import { createSignals, Doorbell, RingSignal } from '../../../src/ring/ring-signal.ts'
 
 /** Works `turns` times, then idles; done after `idleTurns` idle ones. */
 class CountingAgent implements Agent {
@@ -93,6 +96,47 @@ test('calls of codecs are followed by turns of the event loop, in which other co
   }
   await runAgent(agent, { ...harness().options, pause: turns.pause })
   assert.ok(seenBetween >= 9 && seenBetween <= 11, `${seenBetween} turns`)
+})
+
+describe('pauseWhileWaiting', () => {
+  /** Waits for `left` callbacks of the event loop; counts its turns while it does. */
+  class CallbackAgent extends CountingAgent {
+    isWaiting = true
+    onReady: (() => void) | undefined
+    looks = 0
+    override doWork(): number {
+      this.looks++
+      return super.doWork()
+    }
+    answer(): void {
+      this.isWaiting = false
+      this.onReady?.()
+    }
+  }
+
+  test('the event loop runs until the callback comes, and the agent looks around when it is rung', async () => {
+    const memory = createSignals()
+    const signal = new RingSignal(memory)
+    const agent = new CallbackAgent({ turns: 3, idleTurns: 100 })
+    const pause = pauseWhileWaiting(agent, {
+      clock: systemClock,
+      makeBell: (onRing) => new Doorbell(memory, onRing),
+    })
+    const looks: number[] = []
+    setTimeout(() => {
+      looks.push(agent.looks)
+      signal.ring()
+    }, 20)
+    setTimeout(() => looks.push(agent.looks), 40)
+    setTimeout(() => agent.answer(), 60)
+    await runAgent(agent, { clock: systemClock, signal, pause, waitMsMax: 1 })
+    const [beforeRing, afterRing] = looks
+    assert.ok(beforeRing! >= 4 && beforeRing! <= 6, `${beforeRing} looks before it was rung`)
+    assert.ok(afterRing! > beforeRing! && afterRing! <= beforeRing! + 2, `${afterRing} looks after it was rung`)
+    assert.equal(agent.closed, 1)
+    // The thread may sleep again: whoever rings finds the flag as wait() leaves it.
+    assert.equal(new Int32Array(memory)[1], 0)
+  })
 })
 
 describe('AgentInvoker', () => {

@@ -34,10 +34,14 @@ function setUp({ readsInFlightMax = 64, diskReplyRingBytes = 16_384 } = {}) {
   const clock = new ManualClock()
   const agent = new DiskAgent({ name: 'disk', side: openDiskSide(channel), files, clock })
   const sync = (fds: number[]) =>
-    proxy.sync(fds, {
-      onSynced: () => void events.push('sync'),
-      onSyncFailed: (reason) => void events.push(`failed ${/E[A-Z]+/.exec(reason)?.[0]}`),
-    })
+    proxy.sync(
+      fds,
+      {
+        onSynced: () => void events.push('sync'),
+        onSyncFailed: (reason) => void events.push(`failed ${/E[A-Z]+/.exec(reason)?.[0]}`),
+      },
+      { isLong: false },
+    )
   const read = (page: number, position = 0) => proxy.read({ page, fd, filePosition: position, from: 0, to: 64 })
   const run = () => {
     do proxy.publish()
@@ -150,7 +154,7 @@ test('nobody reads its answers: it waits before the device is asked, and every a
   assert.deepEqual(events, new Array<string>(100).fill('sync'))
 })
 
-test('a wide sync is answered when all of it is done, as it ended; nothing else is begun meanwhile', () => {
+test('a wide or a long sync is answered when all of it is done, as it ended; reads go on meanwhile, syncs wait', () => {
   const channel = createShardChannel({
     ...{
       readRingBytes: 4096,
@@ -162,13 +166,14 @@ test('a wide sync is answered when all of it is done, as it ended; nothing else 
     ...{ pageBytes: 64, pageCount: 4, doorbell: createSignals() },
   })
   const events: string[] = []
-  const proxy = new DiskProxy(openShardSide(channel), { onRead: () => {} }, 4)
+  const proxy = new DiskProxy(openShardSide(channel), { onRead: () => void events.push('read') }, 4)
   const listener = {
     onSynced: () => void events.push('sync'),
     onSyncFailed: (reason: string) => void events.push(reason),
   }
   const begun: { fds: readonly number[]; done: (failure: SyncFailure | undefined) => void }[] = []
   const files = new MemoryFileSystem()
+  const fd = files.open('/file', 'create')
   const parallel: ParallelSync = { begin: (fds, done) => void begun.push({ fds: [...fds], done }) }
   const agent = new DiskAgent({
     ...{ name: 'disk', side: openDiskSide(channel), files, clock: new ManualClock(), parallel },
@@ -177,15 +182,20 @@ test('a wide sync is answered when all of it is done, as it ended; nothing else 
     do proxy.publish()
     while (agent.doWork() + proxy.drain() > 0)
   }
-  proxy.sync([4, 5, 6], listener)
-  proxy.sync([7, 8], listener)
+  proxy.sync([4, 5, 6], listener, { isLong: false })
+  proxy.sync([7], listener, { isLong: true })
+  proxy.stop()
   run()
   assert.deepEqual([begun.map(({ fds }) => fds), agent.isWaiting, events], [[[4, 5, 6]], true, []])
+  for (const page of [0, 1]) assert.ok(proxy.read({ page, fd, filePosition: 0, from: 0, to: 64 }))
+  run()
+  assert.deepEqual([events.splice(0), begun.length, agent.isDone], [['read', 'read'], 1, false])
   begun[0]!.done(undefined)
   run()
-  assert.deepEqual([events, begun.length], [['sync'], 2])
-  begun[1]!.done({ fd: 8, error: new StorageError('EIO', 'no') })
+  assert.deepEqual([events.splice(0), begun.length, agent.isDone], [['sync'], 2, false])
+  begun[1]!.done({ fd: 7, error: new StorageError('EIO', 'no') })
   run()
-  assert.equal(events.length, 2)
-  assert.match(events[1]!, /descriptor 8 failed: EIO/)
+  assert.equal(events.length, 1)
+  assert.match(events[0]!, /descriptor 7 failed: EIO/)
+  assert.ok(agent.isDone)
 })
