@@ -10,6 +10,7 @@
  * Failure     per record by send()'s promise; for enqueue() by onFailed, or thrown by drain() and close()
  * Hot path    enqueue() makes no promise, closure or object
  */
+import { BurstClock } from '../base/burst-clock.ts'
 import { MillraceError } from '../model/errors.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
 import { abortable, abortError } from './abort.ts'
@@ -77,6 +78,7 @@ const SPARE_WRITERS_MAX = 64
 export class Producer {
   readonly topic: string
   readonly #runtime: ClientRuntime
+  readonly #burstClock: BurstClock
   readonly #metadata: MetadataCache
   readonly #connections: BrokerConnections
   readonly #options: ResolvedProducerOptions
@@ -99,6 +101,8 @@ export class Producer {
   #onReady: (() => void)[] = []
   #onDrained: (() => void)[] = []
   #firstFailure: MillraceError | undefined
+  /** Of the record that #append() took last. */
+  #appendedTimestampMs = 0
   #recordsEnqueued = 0
   #recordsStored = 0
   #recordsFailed = 0
@@ -109,6 +113,7 @@ export class Producer {
   constructor(topic: string, parts: ProducerParts, options: ProducerOptions) {
     this.topic = topic
     this.#runtime = parts.runtime
+    this.#burstClock = new BurstClock(parts.runtime.clock)
     this.#metadata = parts.metadata
     this.#connections = parts.connections
     this.#options = resolveProducerOptions(options)
@@ -270,7 +275,8 @@ export class Producer {
 
   /** Appends to the open batch of the record's partition; answers that batch. */
   #append(record: ProducerRecord): ProducerBatch {
-    const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+    const timestampMs = record.timestampMs ?? this.#burstClock.nowMs()
+    this.#appendedTimestampMs = timestampMs
     const key = record.key ?? null
     const partition = this.#router.route(record.partition, key, this.#partitions())
     const queue = this.#queues[partition] ?? this.#queueOf(partition)
@@ -326,7 +332,7 @@ export class Producer {
     try {
       const batch = this.#append(record)
       const index = batch.recordsCount - 1
-      const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+      const timestampMs = this.#appendedTimestampMs
       batch.waiters ??= []
       batch.waiters.push({ index, timestampMs, resolve, reject })
     } catch (error) {
