@@ -7,6 +7,8 @@
  * Masking    the key is zero, so no byte needs to be touched. Masks guard caching proxies from scripts in browsers
  *            (RFC 6455, section 10.3); a Node process sends what it likes anyway.
  * Ordering   ws writes its own control frames synchronously to the same socket, so frames never interleave
+ * Wake-ups   the first small message of a turn is written at once: the other side works on it while this turn goes on. All
+ *            others are gathered, and leave when the turn ends
  * Limits     messages below COPY_BYTES_MAX are copied into one write; larger ones are gathered by writev
  */
 import type { Socket } from 'node:net'
@@ -58,6 +60,8 @@ class NodeConnection implements TransportConnection {
   readonly #handlers: TransportHandlers
   #socket: Socket | undefined
   #corked = false
+  /** Something has been written in this turn of the event loop. */
+  #wrote = false
   #closed = false
   #failure: string | undefined
   #httpStatus: number | undefined
@@ -124,9 +128,11 @@ class NodeConnection implements TransportConnection {
     }
     let payloadBytes = 0
     for (const part of parts) payloadBytes += part.length
-    this.#cork(socket)
+    const isSmall = payloadBytes <= COPY_BYTES_MAX
+    if (!isSmall || this.#wrote) this.#cork(socket)
     const headBytes = frameHeaderBytes(payloadBytes)
-    if (payloadBytes <= COPY_BYTES_MAX) {
+    if (isSmall) {
+      this.#noteWrite()
       const frame = Buffer.allocUnsafe(headBytes + payloadBytes)
       let at = writeFrameHeader(frame, payloadBytes)
       for (const part of parts) {
@@ -145,7 +151,15 @@ class NodeConnection implements TransportConnection {
     socket.write(parts[last]!, done === undefined ? undefined : () => done())
   }
 
-  /** One writev for everything that is sent in this turn of the event loop. */
+  #noteWrite(): void {
+    if (this.#wrote) return
+    this.#wrote = true
+    process.nextTick(() => {
+      this.#wrote = false
+    })
+  }
+
+  /** One writev for everything that is sent from here on in this turn of the event loop. */
   #cork(socket: Socket): void {
     if (this.#corked) return
     this.#corked = true
