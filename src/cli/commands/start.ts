@@ -5,13 +5,16 @@
 import { resolveConfig } from '../../config/index.ts'
 import { type ConfigFlags, configInputOf } from '../config-input.ts'
 import { ExitCode } from '../exit-codes.ts'
+import { explainListenFault, tryListen } from '../listen-fault.ts'
 import type { Terminal } from '../terminal.ts'
 
 export async function start(terminal: Terminal, flags: ConfigFlags): Promise<void> {
   const config = resolveConfig(configInputOf(flags, process.env))
   // Here and not above: no other command loads a broker.
   const { describeStart, startBroker } = await import('../../main.ts')
-  const broker = await startBroker({ config })
+  const broker = await startBroker({ config }).catch(async (error: unknown) => {
+    throw await explained(error, config.listen)
+  })
   try {
     if (terminal.isJson) {
       const { url, port, version, shards, engine, readyMs } = broker
@@ -27,6 +30,16 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
   if (terminal.isJson) terminal.writeJson({ event: 'stopped' })
   else terminal.say('stopped')
   if (terminal.interruptedBy === 'SIGINT') process.exitCode = ExitCode.INTERRUPTED
+}
+
+/** An address that cannot be listened on, with the reason and what to do. */
+async function explained(error: unknown, listen: { readonly host: string; readonly port: number }): Promise<unknown> {
+  const { code, syscall, message } = error as NodeJS.ErrnoException
+  if (syscall !== 'listen' && syscall !== 'getaddrinfo' && !/^cannot listen/.test(message)) return error
+  const { host, port } = listen
+  // Free by now: then what the engine said stands.
+  const reason = (await tryListen(host, port)) ?? code ?? message
+  return new Error(explainListenFault(host, port, reason), { cause: error })
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /** `millrace topic …`. */
-import type { TopicDescription } from '../../client/index.ts'
+import { isMillraceError, MillraceError, type TopicDescription } from '../../client/index.ts'
 import { integerOf, pairsOf, partitionsOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
 import { notAvailable, UsageError } from '../errors.ts'
@@ -22,7 +22,11 @@ export async function createTopic(terminal: Terminal, flags: CreateFlags, name: 
     ...(flags.replicas === undefined ? {} : { replicas: integerOf('--replicas', flags.replicas, 1) }),
   }
   await withClient(terminal, async (client) => {
-    const topic = await client.admin.topics.create(name, options)
+    const topic = await client.admin.topics.create(name, options).catch((error: unknown) => {
+      if (!isMillraceError(error) || error.code !== 'TOPIC_ALREADY_EXISTS') throw error
+      const hint = '--if-not-exists makes that no error, millrace topic alter changes it'
+      throw new MillraceError(error.code, `there is a topic '${name}' already; ${hint}`, { cause: error })
+    })
     if (terminal.isJson) terminal.writeJson(topic)
     else if (topic.created) terminal.say(`created ${name} with ${topic.partitions} partitions`)
     else terminal.say(`${name} exists already, with ${topic.partitions} partitions`)
@@ -96,10 +100,17 @@ export async function alterTopic(terminal: Terminal, flags: AlterFlags, name: st
     const options = { ...changes, signal: terminal.signal, ...(partitions === undefined ? {} : { partitions }) }
     const config = await client.admin.topics.alter(name, options)
     if (terminal.isJson) terminal.writeJson({ name, config, ...(partitions === undefined ? {} : { partitions }) })
-    else terminal.say(`altered ${name}`)
+    else for (const line of changesOf(partitions, pairs)) terminal.say(`${name}: ${line}`)
     if (partitions !== undefined)
       terminal.say('keys hash to other partitions from now on: order per key holds before and after, not across')
   })
+}
+
+function changesOf(partitions: number | undefined, pairs: readonly [string, string][]): string[] {
+  return [
+    ...(partitions === undefined ? [] : [`${partitions} partitions`]),
+    ...pairs.map(([key, value]) => (value === '' ? `${key} as the broker has it` : `${key}=${value}`)),
+  ]
 }
 
 const isSet = ([, value]: [string, string]): boolean => value !== ''
@@ -117,7 +128,12 @@ export async function trimTopic(terminal: Terminal, flags: TrimFlags, name: stri
     ...(flags.partitions === undefined ? {} : { partitions: partitionsOf('-p', flags.partitions) }),
   }
   await withClient(terminal, async (client) => {
-    for (const { partition, offset } of await client.admin.topics.trim(name, options)) {
+    const starts = await client.admin.topics.trim(name, options).catch((error: unknown) => {
+      if (!isMillraceError(error) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
+      const hint = `millrace topic describe ${name} shows what each partition holds, -p names some`
+      throw new MillraceError(error.code, `${name}: ${error.message}; ${hint}`, { cause: error })
+    })
+    for (const { partition, offset } of starts) {
       if (terminal.isJson) terminal.writeJson({ topic: name, partition, logStartOffset: offset })
       else terminal.say(`${name}/${partition} begins at ${offset}`)
     }

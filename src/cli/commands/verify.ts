@@ -3,11 +3,13 @@
  * each; exit code 1 when records are damaged. What can be rebuilt (an index) and a torn tail are findings, no damage.
  */
 import '../../base/node/native-crc32c.ts'
-import { existsSync } from 'node:fs'
 import { systemProcessProbe } from '../../base/node/process-probe.ts'
 import { NodeFileSystem } from '../../io/node-file-system.ts'
+import { listPartitionFolders } from '../../log/data-dir.ts'
 import { MillraceError } from '../../model/errors.ts'
-import { verifyLog } from '../../tools/verify-log.ts'
+import { type VerifyLogSummary, verifyLog } from '../../tools/verify-log.ts'
+import { checkedFolder } from '../files.ts'
+import { Progress } from '../progress.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
 
 export async function verify(
@@ -15,14 +17,22 @@ export async function verify(
   flags: GlobalOptions & { readonly repair?: boolean },
   dataDir: string,
 ): Promise<void> {
-  if (!existsSync(dataDir)) throw new MillraceError('RESOURCE_NOT_FOUND', `there is no folder '${dataDir}'`)
-  const summary = verifyLog({
-    files: new NodeFileSystem(),
-    dataDir,
-    probe: systemProcessProbe(),
-    repair: flags.repair === true,
-    write: (line) => writeFinding(terminal, line),
-  })
+  checkedFolder('data dir', dataDir)
+  const files = new NodeFileSystem()
+  const totalBytes = segmentBytes(files, dataDir)
+  const progress = await Progress.start(terminal.progressStream, { what: 'verifying', totalBytes })
+  const lines: string[] = [] // written when the bar is gone
+  let summary: VerifyLogSummary
+  try {
+    summary = verifyLog({
+      ...{ files, dataDir, probe: systemProcessProbe(), repair: flags.repair === true },
+      write: (line) => void lines.push(line),
+      onBytes: (bytes) => progress.add(bytes),
+    })
+  } finally {
+    progress.end()
+    for (const line of lines) writeFinding(terminal, line)
+  }
   const { partitions, segments, batches, bytes, damages, findings, repaired } = summary
   const megabytes = (bytes / 1e6).toFixed(1)
   terminal.say(`${partitions} partitions, ${segments} segments, ${batches} batches, ${megabytes} MB checked`)
@@ -32,6 +42,17 @@ export async function verify(
     throw new MillraceError('CORRUPT_MESSAGE', `${damages} damaged places (${findings} findings)${hint}`)
   }
   terminal.say(findings === 0 ? 'sound' : `sound; ${findings} findings that a start mends by itself`)
+}
+
+/** What there is to look at. */
+function segmentBytes(files: NodeFileSystem, dataDir: string): number {
+  let bytes = 0
+  for (const { name } of listPartitionFolders(files, dataDir))
+    for (const file of files.list(`${dataDir}/${name}`)) {
+      const stat = file.endsWith('.log') ? files.stat(`${dataDir}/${name}/${file}`) : undefined
+      if (stat?.kind === 'file') bytes += stat.bytes
+    }
+  return bytes
 }
 
 /** The tool speaks JSON lines; people get the same as `key=value`. */
