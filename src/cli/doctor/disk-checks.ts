@@ -16,7 +16,7 @@ import type { Diagnosis, Patient } from './diagnosis.ts'
 
 const SYNCS_MAX = 200
 const SYNC_MS_MAX = 2_000
-const SYNC_WAIT_MS = 10_000
+const SYNC_WAIT_MS = 30_000
 const SYNC_BYTES = 4096
 /** A device that keeps what it was told answers in 0.05 to 10 ms; above it is a busy disk, or one that turns. */
 const SLOW_P99_MS = 50
@@ -67,9 +67,10 @@ export function checkDataDir({ dataDir, config }: Patient): DataDirFacts {
   }
 }
 
-export function checkFreeSpace({ dataDir, config, threads }: Patient): Diagnosis {
-  const stat = statfsSync(existingFolder(dataDir))
-  const freeBytes = stat.bavail * stat.bsize
+export function checkFreeSpace(
+  { dataDir, config, threads }: Patient,
+  freeBytes = freeBytesOf(existingFolder(dataDir)),
+): Diagnosis {
   const { reserveBytes, journalBytes } = config.storage
   const leastBytes = reserveBytes + threads.shards * journalBytes
   const facts = { freeBytes, leastBytes }
@@ -79,6 +80,11 @@ export function checkFreeSpace({ dataDir, config, threads }: Patient): Diagnosis
   if (freeBytes < leastBytes) return { check: 'space', status: 'fail', text, fix, facts }
   if (freeBytes < 4 * leastBytes) return { check: 'space', status: 'warn', text, fix, facts }
   return { check: 'space', status: 'ok', text, facts }
+}
+
+function freeBytesOf(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder)
+  return bavail * bsize
 }
 
 /** What fdatasync costs after a small write: the floor of an acknowledgement's latency. */
