@@ -102,11 +102,17 @@ export function resolveConfig(input: ConfigInput = {}): BrokerConfig {
     raw.set(path, { value, source: `profile ${profile.name}` })
   for (const layer of layers) for (const [path, value] of layer) raw.set(path, value)
   const entries = checkedEntries(raw, faults)
-  if (faults.length > 0) throw new ConfigError(faults)
+  if (faults.length > 0) throw new ConfigError(faults.sort(byLine))
   const config = toBrokerConfig(profile, entries)
   const unsafe = findUnsafe(config)
   if (unsafe.length > 0) throw new ConfigError(unsafe)
   return config
+}
+
+/** Faults of a file in the order of its lines; others stay where they are. */
+function byLine(left: string, right: string): number {
+  const lineOf = (fault: string): number => Number(/^[^\s:]+:(\d+): /.exec(fault)?.[1] ?? 0)
+  return lineOf(left) - lineOf(right)
 }
 
 /** Takes `profile` out of the layers, the last of which wins: it decides what lies below all of them. */
