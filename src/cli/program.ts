@@ -167,7 +167,7 @@ function addTopics(add: Add, program: Command, runs: Runs): void {
   runs(alter, async () => (await load()).alterTopic)
   const trim = add(topic, 'trim <name>', 'remove the records before an offset').requiredOption(
     '--before <offset>',
-    'an offset, or end for all that is there now',
+    'N, end (all there is), -N (all but the last N), +N (N more), @TIME (what is older)',
   )
   trim.option('-p, --partitions <list>', 'partitions, with commas (default: all)')
   runs(trim, async () => (await load()).trimTopic)

@@ -36,7 +36,7 @@ export interface Profile {
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   balanced: {
-    purpose: 'the defaults: good latency, good throughput, about 150 MiB of buffers for one shard',
+    purpose: 'the defaults: short latency and high throughput in about 80 MiB of rings and pages a shard',
     sets: {},
   },
   throughput: {

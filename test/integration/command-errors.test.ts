@@ -68,7 +68,7 @@ test('operands and values', async () => {
   await fails(
     ['topic', 'trim', 'orders'],
     2,
-    'millrace topic trim needs --before <offset>: an offset, or end for all that is there now',
+    'millrace topic trim needs --before <offset>: N, end (all there is), -N (all but the last N), +N (N more), @TIME (what is older)',
   )
   await fails(['produce', 'orders', '-k'], 2, 'millrace produce: -k, --key <key> needs a value')
   await fails(['produce', 'orders', '--acks', 'two'], 2, "--acks: expected one of none, leader, all, not 'two'")

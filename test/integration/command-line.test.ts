@@ -63,6 +63,17 @@ test('topics: made, listed, described, altered, trimmed, deleted', async () => {
   assert.deepEqual(trimmed, [{ topic: 'orders', partition: 1, logStartOffset: 3 }])
   assert.match((await run(['topic', 'describe', 'orders'])).stdout, /^ {8}1 +1 +0 +3 +4 {2}online$/m)
   assert.equal((await run(['consume', 'orders', '-o', 'start', '-e'])).stdout, 'd\n')
+  await run(['produce', 'orders', '-p', '2'], { input: 'e\nf\n' })
+  const kept = await json(['topic', 'trim', 'orders', '--before', '-1', '-p', '1,2'])
+  assert.deepEqual(
+    kept.map(({ partition, logStartOffset }) => [partition, logStartOffset]),
+    [
+      [1, 3],
+      [2, 1],
+    ],
+  )
+  await run(['topic', 'trim', 'orders', '--before', '@2001-01-01'])
+  assert.deepEqual((await run(['consume', 'orders', '-o', 'start', '-e'])).stdout.split('\n').sort(), ['', 'd', 'f'])
   await run(['topic', 'trim', 'orders', '--before', 'end'])
   assert.equal((await run(['consume', 'orders', '-o', 'start', '-e'])).stdout, '')
 })

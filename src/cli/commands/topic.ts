@@ -1,6 +1,13 @@
 /** `millrace topic …`. */
-import { isMillraceError, MillraceError, type TopicDescription } from '../../client/index.ts'
-import { integerOf, pairsOf, partitionsOf } from '../arguments.ts'
+import {
+  type Client,
+  isMillraceError,
+  MillraceError,
+  type PartitionOffset,
+  type Position,
+  type TopicDescription,
+} from '../../client/index.ts'
+import { integerOf, pairsOf, partitionsOf, positionOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
 import { notAvailable, UsageError } from '../errors.ts'
 import { table } from '../table.ts'
@@ -122,13 +129,11 @@ interface TrimFlags extends GlobalOptions {
 }
 
 export async function trimTopic(terminal: Terminal, flags: TrimFlags, name: string): Promise<void> {
-  const options = {
-    signal: terminal.signal,
-    ...(flags.before === 'end' ? {} : { before: integerOf('--before', flags.before, 0) }),
-    ...(flags.partitions === undefined ? {} : { partitions: partitionsOf('-p', flags.partitions) }),
-  }
+  const before = positionOf('--before', flags.before)
+  const partitions = flags.partitions === undefined ? undefined : partitionsOf('-p', flags.partitions)
   await withClient(terminal, async (client) => {
-    const starts = await client.admin.topics.trim(name, options).catch((error: unknown) => {
+    const trimmed = trimTo(client, name, { before, partitions, signal: terminal.signal })
+    const starts = await trimmed.catch((error: unknown) => {
       if (!isMillraceError(error) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
       const hint = `millrace topic describe ${name} shows what each partition holds, -p names some`
       throw new MillraceError(error.code, `${name}: ${error.message}; ${hint}`, { cause: error })
@@ -138,4 +143,24 @@ export async function trimTopic(terminal: Terminal, flags: TrimFlags, name: stri
       else terminal.say(`${name}/${partition} begins at ${offset}`)
     }
   })
+}
+
+interface TrimWish {
+  readonly before: Position
+  readonly partitions: readonly number[] | undefined
+  readonly signal: AbortSignal
+}
+
+/** The end and an offset are the same request for all partitions; other positions are another offset in each. */
+async function trimTo(client: Client, name: string, wish: TrimWish): Promise<PartitionOffset[]> {
+  const { before, partitions, signal } = wish
+  const { topics } = client.admin
+  const some = { signal, ...(partitions === undefined ? {} : { partitions }) }
+  if (before === 'end') return topics.trim(name, some)
+  if (before !== 'start' && 'offset' in before) return topics.trim(name, { ...some, before: before.offset })
+  const starts: PartitionOffset[] = []
+  for (const { partition, offset } of await topics.offsets(name, before, { signal }))
+    if (partitions === undefined || partitions.includes(partition))
+      starts.push(...(await topics.trim(name, { before: offset, partitions: [partition], signal })))
+  return starts
 }
