@@ -25,9 +25,25 @@ function statOf(what: string, path: string) {
 
 /** What an error of the file system means. */
 export function fileError(what: string, path: string, error: unknown): Error {
-  const { code, message } = error as NodeJS.ErrnoException
+  const { code } = error as NodeJS.ErrnoException
   if (code === 'ENOENT' || code === 'ENOTDIR')
     return new MillraceError('RESOURCE_NOT_FOUND', `${what}: there is no '${path}'`, { cause: error })
-  if (code === 'EACCES' || code === 'EPERM') return new Error(`${what}: '${path}' may not be read by this user`)
-  return new Error(`${what}: '${path}' cannot be read: ${message}`, { cause: error })
+  return new Error(`${what}: '${path}' cannot be read: ${plainReason(error)}`, { cause: error })
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not',
+  EPERM: 'this user may not',
+  EROFS: 'the file system is mounted read-only',
+  ENOSPC: 'the disk is full',
+  EDQUOT: "this user's quota of the disk is used up",
+  ENOTDIR: 'a part of the path is a file',
+  ENOENT: 'there is no such path',
+  EMFILE: 'too many files are open (ulimit -n)',
+}
+
+/** Why a file system refused, in words; its own text where there are none. Of errors that came from another thread only the text is left. */
+export function plainReason(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  return REASONS[(error as NodeJS.ErrnoException).code ?? ''] ?? REASONS[/\b(E[A-Z]+): /.exec(text)?.[1] ?? ''] ?? text
 }

@@ -163,7 +163,8 @@ function checkedEntries(raw: Map<string, RawValue>, faults: string[]): ConfigEnt
   for (const [path, { source }] of raw) {
     if (Object.hasOwn(CONFIG_KEYS, path)) continue
     const known = nearestKey(path)
-    const hint = known === undefined ? 'millrace config show prints all keys' : `did you mean '${known}'?`
+    const near = known !== undefined && source.startsWith('env ') ? envNameOf(known) : known
+    const hint = near === undefined ? 'millrace config show prints all keys' : `did you mean '${near}'?`
     faults.push(`${source.replace(/^(flag|env) /, '')}: unknown key '${path}'; ${hint}`)
   }
   return CONFIG_PATHS.map((path): ConfigEntry => {

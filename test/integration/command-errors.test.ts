@@ -147,6 +147,10 @@ test('a broker that cannot start: its data dir, its port, its configuration', as
     'm',
   )
   await fails([...start, '--listen', `127.0.0.1:${port}`], 1, taken)
+  const below = join(folder, 'a-file', 'data')
+  writeFileSync(join(folder, 'a-file'), '')
+  const unmade = `the data dir '${below}' cannot be made: a part of the path is a file; name another with --data-dir`
+  await fails(['start', '--data-dir', below, '--listen', '127.0.0.1:0'], 1, unmade)
   await fails([...start, '--listen', '0.0.0.0:0'], 2, /0\.0\.0\.0 can be reached by others: set auth\.tokens/)
   await fails([...start, '--listen', '7171'], 2, "--listen: expected HOST:PORT, not '7171' [INVALID_CONFIG]")
   await fails(

@@ -2,9 +2,10 @@
  * `millrace start`: runs a broker until SIGTERM or SIGINT, then stops it in order: what was acknowledged is on disk, the next
  * start needs no recovery. A second signal ends the process at once. With --json the facts are events on stdout, a line each.
  */
-import { resolveConfig } from '../../config/index.ts'
+import { type BrokerConfig, resolveConfig } from '../../config/index.ts'
 import { type ConfigFlags, configInputOf } from '../config-input.ts'
 import { ExitCode } from '../exit-codes.ts'
+import { plainReason } from '../files.ts'
 import { explainListenFault, tryListen } from '../listen-fault.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -13,7 +14,7 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
   // Here and not above: no other command loads a broker.
   const { describeStart, startBroker } = await import('../../main.ts')
   const broker = await startBroker({ config }).catch(async (error: unknown) => {
-    throw await explained(error, config.listen)
+    throw await explained(error, config)
   })
   try {
     if (terminal.isJson) {
@@ -32,9 +33,13 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
   if (terminal.interruptedBy === 'SIGINT') process.exitCode = ExitCode.INTERRUPTED
 }
 
-/** An address that cannot be listened on, with the reason and what to do. */
-async function explained(error: unknown, listen: { readonly host: string; readonly port: number }): Promise<unknown> {
+/** A data dir that cannot be made, an address that cannot be listened on: with the reason and what to do. */
+async function explained(error: unknown, { dataDir, listen }: BrokerConfig): Promise<unknown> {
   const { code, syscall, message } = error as NodeJS.ErrnoException
+  if (/^make folder /.test(message)) {
+    const text = `the data dir '${dataDir}' cannot be made: ${plainReason(error)}; name another with --data-dir`
+    return new Error(text, { cause: error })
+  }
   if (syscall !== 'listen' && syscall !== 'getaddrinfo' && !/^cannot listen/.test(message)) return error
   const { host, port } = listen
   // Free by now: then what the engine said stands.

@@ -12,6 +12,7 @@ import { systemProcessProbe } from '../../base/node/process-probe.ts'
 import { formatSize } from '../../config/index.ts'
 import { NodeFileSystem } from '../../io/node-file-system.ts'
 import { listPartitionFolders, lockHolder, readIdentity } from '../../log/data-dir.ts'
+import { plainReason } from '../files.ts'
 import type { Diagnosis, Patient } from './diagnosis.ts'
 
 const SYNCS_MAX = 200
@@ -63,7 +64,7 @@ export function checkDataDir({ dataDir, config }: Patient): DataDirFacts {
     return { ...found, diagnosis: said('ok', `${dataDir}: ${partitions} partitions, ${state}`) }
   } catch (error) {
     const fix = 'millrace verify DATA-DIR, or give the folder to the user who runs the broker'
-    return { ...nothing, diagnosis: said('fail', `${dataDir}: ${textOf(error)}`, fix) }
+    return { ...nothing, diagnosis: said('fail', `${dataDir}: ${plainReason(error)}`, fix) }
   }
 }
 
@@ -95,14 +96,19 @@ export async function checkSync({ dataDir, signal }: Patient): Promise<Diagnosis
     folder = mkdtempSync(join(parent, '.millrace-doctor-'))
   } catch (error) {
     const fix = 'give the folder to the user who runs the broker, or name another with --data-dir'
-    return { check: 'fdatasync', status: 'fail', text: `${parent} cannot be written to: ${textOf(error)}`, fix }
+    return { check: 'fdatasync', status: 'fail', text: `${parent} cannot be written to: ${plainReason(error)}`, fix }
   }
   try {
     const tooksMs = await measureSyncs(join(folder, 'sync'), signal)
     const isMemory = MEMORY_FILE_SYSTEMS.includes(statfsSync(parent).type)
     return judgeSyncs(tooksMs, { parent, isMemory })
   } catch (error) {
-    return { check: 'fdatasync', status: 'fail', text: `${parent}: ${textOf(error)}`, fix: 'look at the disk (dmesg)' }
+    return {
+      check: 'fdatasync',
+      status: 'fail',
+      text: `${parent}: ${plainReason(error)}`,
+      fix: 'look at the disk (dmesg)',
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -163,8 +169,4 @@ function existingFolder(path: string): string {
 
 function gibOf(bytes: number): string {
   return `${(bytes / 1024 ** 3).toFixed(1)} GiB`
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

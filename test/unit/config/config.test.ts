@@ -97,7 +97,7 @@ test('faults name source, line, key and the nearest known key; all of them at on
   ])
   assert.match(
     faultsOf({ env: { MILLRACE_STORAGE__FSYNCC: 'x' } })[0]!,
-    /^MILLRACE_STORAGE__FSYNCC: unknown key.*storage\.fsync/,
+    /^MILLRACE_STORAGE__FSYNCC: unknown key .*did you mean 'MILLRACE_STORAGE__FSYNC'/,
   )
   assert.match(
     faultsOf({ flags: [flag('qqqqqqqqqqqq', 1)] })[0]!,
