@@ -2,8 +2,9 @@
  * The tree of commands with every flag of the interface. Flags are parsed here; what a command does lies in commands/, loaded
  * when it runs, so that `millrace topic list` does not load a broker.
  */
-import { type Command, Option } from 'commander'
+import { Argument, type Command, Option } from 'commander'
 import { CLIENT_VERSION } from '../client/client-options.ts'
+import type { Shell } from './completion.ts'
 import { notAvailable } from './errors.ts'
 import type { GlobalOptions, Terminal } from './terminal.ts'
 import { UsageCommand } from './usage-command.ts'
@@ -35,6 +36,7 @@ export function buildProgram(terminal: Terminal): Command {
   addTopics(add, program, runs)
   addTools(add, program, runs)
   addDoctor(add, program, runs)
+  addCompletion(add, program, runs)
   addAbsent(add, program, runs)
   addGlobals(program)
   return program
@@ -219,6 +221,18 @@ function addTools(add: Add, program: Command, runs: Runs): void {
 function addDoctor(add: Add, program: Command, runs: Runs): void {
   const doctor = configFlags(add(program, 'doctor', 'whether this machine is fit for a broker, and what to do'))
   runs(doctor, async () => (await import('./commands/doctor.ts')).doctor)
+}
+
+function addCompletion(add: Add, program: Command, runs: Runs): void {
+  const completion = add(program, 'completion', 'a script that completes commands and flags in your shell')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh']))
+    .addHelpText('after', '\n  eval "$(millrace completion bash)"    in ~/.bashrc')
+  runs(completion, async () => {
+    const { completionScript } = await import('./completion.ts')
+    return async (terminal: Terminal, _flags: GlobalOptions, shell: Shell) => {
+      terminal.write(completionScript(program, shell))
+    }
+  })
 }
 
 /** Verbs of the interface that come later: their flags parse, and they say what is so. */

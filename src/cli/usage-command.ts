@@ -53,12 +53,19 @@ const REWORDED: Readonly<Record<string, Reword>> = {
   'commander.optionMissingArgument': (command, message) =>
     `${commandLine(command)}: ${quotedIn(message)} needs a value`,
   'commander.invalidArgument': (command, message) => {
-    const parts = /option '([^']+)' argument '([^']*)' is invalid\. Allowed choices are (.*)\.$/.exec(message)
-    if (parts === null) return `${commandLine(command)}: ${message}`
-    const [, flags = '', given = '', choices = ''] = parts
-    const flag = /--[\w-]+/.exec(flags)?.[0] ?? flags
-    return `${flag}: expected one of ${choices}, not '${given}'`
+    const option = /option '([^']+)' argument '([^']*)' is invalid\. Allowed choices are (.*)\.$/.exec(message)
+    const operand = /argument value '([^']*)' is invalid for argument '([^']+)'\. Allowed choices are (.*)\.$/.exec(
+      message,
+    )
+    if (option !== null) return expected(/--[\w-]+/.exec(option[1]!)?.[0] ?? option[1]!, option[3]!, option[2]!)
+    if (operand !== null)
+      return expected(`${commandLine(command)} ${operand[2]!.toUpperCase()}`, operand[3]!, operand[1]!)
+    return `${commandLine(command)}: ${message}`
   },
+}
+
+function expected(what: string, choices: string, given: string): string {
+  return `${what}: expected one of ${choices}, not '${given}'`
 }
 
 function quotedIn(message: string): string {
