@@ -20,6 +20,7 @@ import {
 } from '../doctor/machine-checks.ts'
 import { checkKafkaPort, checkListenPort } from '../doctor/port-checks.ts'
 import type { Terminal } from '../terminal.ts'
+import { counted } from '../words.ts'
 
 export async function doctor(terminal: Terminal, flags: ConfigFlags): Promise<void> {
   const config = resolveConfig(configInputOf(flags, process.env))
@@ -51,9 +52,7 @@ export async function doctor(terminal: Terminal, flags: ConfigFlags): Promise<vo
     else for (const line of linesOf(diagnosis, terminal)) terminal.writeLine(line)
   }
   if (counts.fail > 0) throw new Error(`${counts.fail} of ${checks.length} checks failed; the fixes stand beside them`)
-  terminal.say(
-    counts.warn === 0 ? 'fit for a broker' : `fit for a broker; ${counts.warn} warning${counts.warn === 1 ? '' : 's'}`,
-  )
+  terminal.say(counts.warn === 0 ? 'fit for a broker' : `fit for a broker; ${counted(counts.warn, 'warning')}`)
 }
 
 const COLOR: Readonly<Record<DiagnosisStatus, number>> = { ok: 32, warn: 33, fail: 31 }

@@ -12,6 +12,7 @@ import { withClient } from '../connect.ts'
 import { notAvailable, UsageError } from '../errors.ts'
 import { table } from '../table.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
+import { counted } from '../words.ts'
 
 interface CreateFlags extends GlobalOptions {
   readonly partitions?: string
@@ -35,8 +36,8 @@ export async function createTopic(terminal: Terminal, flags: CreateFlags, name: 
       throw new MillraceError(error.code, `there is a topic '${name}' already; ${hint}`, { cause: error })
     })
     if (terminal.isJson) terminal.writeJson(topic)
-    else if (topic.created) terminal.say(`created ${name} with ${topic.partitions} partitions`)
-    else terminal.say(`${name} exists already, with ${topic.partitions} partitions`)
+    else if (topic.created) terminal.say(`created ${name} with ${counted(topic.partitions, 'partition')}`)
+    else terminal.say(`${name} exists already, with ${counted(topic.partitions, 'partition')}`)
   })
 }
 
@@ -115,7 +116,7 @@ export async function alterTopic(terminal: Terminal, flags: AlterFlags, name: st
 
 function changesOf(partitions: number | undefined, pairs: readonly [string, string][]): string[] {
   return [
-    ...(partitions === undefined ? [] : [`${partitions} partitions`]),
+    ...(partitions === undefined ? [] : [counted(partitions, 'partition')]),
     ...pairs.map(([key, value]) => (value === '' ? `${key} as the broker has it` : `${key}=${value}`)),
   ]
 }

@@ -11,6 +11,7 @@ import { type VerifyLogSummary, verifyLog } from '../../tools/verify-log.ts'
 import { checkedFolder } from '../files.ts'
 import { Progress } from '../progress.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
+import { counted } from '../words.ts'
 
 export async function verify(
   terminal: Terminal,
@@ -35,13 +36,18 @@ export async function verify(
   }
   const { partitions, segments, batches, bytes, damages, findings, repaired } = summary
   const megabytes = (bytes / 1e6).toFixed(1)
-  terminal.say(`${partitions} partitions, ${segments} segments, ${batches} batches, ${megabytes} MB checked`)
-  if (repaired > 0) terminal.say(`${repaired} partitions repaired`)
+  terminal.say(
+    `${counted(partitions, 'partition')}, ${counted(segments, 'segment')}, ${batches} batches, ${megabytes} MB checked`,
+  )
+  if (repaired > 0) terminal.say(`${counted(repaired, 'partition')} repaired`)
   if (damages > 0) {
     const hint = flags.repair === true ? '' : '; --repair cuts a log at its damage, so that the rest can be served'
-    throw new MillraceError('CORRUPT_MESSAGE', `${damages} damaged places (${findings} findings)${hint}`)
+    throw new MillraceError(
+      'CORRUPT_MESSAGE',
+      `${counted(damages, 'damaged place')} (${counted(findings, 'finding')})${hint}`,
+    )
   }
-  terminal.say(findings === 0 ? 'sound' : `sound; ${findings} findings that a start mends by itself`)
+  terminal.say(findings === 0 ? 'sound' : `sound; a start mends ${counted(findings, 'finding')} by itself`)
 }
 
 /** What there is to look at. */

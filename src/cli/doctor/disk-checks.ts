@@ -13,6 +13,7 @@ import { formatSize } from '../../config/index.ts'
 import { NodeFileSystem } from '../../io/node-file-system.ts'
 import { listPartitionFolders, lockHolder, readIdentity } from '../../log/data-dir.ts'
 import { plainReason } from '../files.ts'
+import { counted } from '../words.ts'
 import type { Diagnosis, Patient } from './diagnosis.ts'
 
 const SYNCS_MAX = 200
@@ -61,7 +62,7 @@ export function checkDataDir({ dataDir, config }: Patient): DataDirFacts {
       return { ...found, diagnosis: said('fail', text, `--node-id ${identity.nodeId}, or another --data-dir`) }
     }
     const state = holder === undefined ? 'no broker runs on it' : `process ${holder} runs on it`
-    return { ...found, diagnosis: said('ok', `${dataDir}: ${partitions} partitions, ${state}`) }
+    return { ...found, diagnosis: said('ok', `${dataDir}: ${counted(partitions, 'partition')}, ${state}`) }
   } catch (error) {
     const fix = 'millrace verify DATA-DIR, or give the folder to the user who runs the broker'
     return { ...nothing, diagnosis: said('fail', `${dataDir}: ${plainReason(error)}`, fix) }

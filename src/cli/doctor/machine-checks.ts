@@ -6,6 +6,7 @@ import { crc32c } from '@node-rs/crc32'
 import { probeUwsEngine } from '../../broker/listeners/uws-engine.ts'
 import { CODEC_NAMES } from '../../record/compression.ts'
 import { nodeCodecs } from '../../record/node-codecs.ts'
+import { counted } from '../words.ts'
 import type { Diagnosis, Patient } from './diagnosis.ts'
 
 const NODE_MIN = [20, 19] as const
@@ -87,7 +88,7 @@ export function checkOpenFiles({ config, threads }: Patient, partitions: number,
   const wanted = forStorage + config.limits.connections
   const facts = { limit: Number.isFinite(limit) ? limit : null, wanted, partitions }
   const shown = Number.isFinite(limit) ? String(limit) : 'no limit'
-  const needs = `${partitions} partitions and ${config.limits.connections} connections may want ${wanted}`
+  const needs = `${counted(partitions, 'partition')} and ${config.limits.connections} connections may want ${wanted}`
   if (limit >= wanted) return { check: 'files', status: 'ok', text: `${shown} open files; ${needs}`, facts }
   const fix = `ulimit -n ${wanted}, or LimitNOFILE=${wanted} in its systemd unit, or a smaller limits.connections`
   const status = limit < forStorage ? 'fail' : 'warn'
@@ -107,13 +108,13 @@ export function checkCores(
   quota = cpuQuota(),
 ): Diagnosis {
   const facts = { cores, quota: quota ?? null, shards: threads.shards, spin: threads.spinMicroseconds > 0 }
-  const plan = `${cores} cores: one thread for sockets, ${threads.shards} shard${threads.shards === 1 ? '' : 's'}`
+  const plan = `${cores} cores: one thread for sockets, ${counted(threads.shards, 'shard')}`
   if (quota !== undefined && quota < cores && config.shards === 'auto' && threads.shards > Math.max(1, quota - 1)) {
     const fix = `--shards ${Math.max(1, Math.floor(quota) - 1)}`
     return { check: 'cores', status: 'warn', text: `${plan}, but the container may use ${quota} only`, fix, facts }
   }
   if (threads.isSpinRefused) {
-    const fix = `the profile latency wants more than ${1 + 2 * threads.shards} cores for ${threads.shards} shard(s)`
+    const fix = `the profile latency wants more than ${1 + 2 * threads.shards} cores for ${counted(threads.shards, 'shard')}`
     return { check: 'cores', status: 'warn', text: `${plan}; too few for shard.wait: spin, threads sleep`, fix, facts }
   }
   if (threads.shards >= cores && cores > 1) {
