@@ -3,7 +3,7 @@ import { explainListenFault, portHolder, tryListen } from '../listen-fault.ts'
 import type { Diagnosis, Patient } from './diagnosis.ts'
 
 const KAFKA_PORT = 9092
-const LIVEZ_TIMEOUT_MS = 2_000
+const LIVEZ_TIMEOUT_MS = 10_000
 
 export async function checkListenPort({ config, signal }: Patient): Promise<Diagnosis> {
   const { host, port } = config.listen
