@@ -1,9 +1,11 @@
 /** The ports a broker wants: free, held by a broker, or by something else. */
+import { get } from 'node:http'
 import { explainListenFault, portHolder, tryListen } from '../listen-fault.ts'
 import type { Diagnosis, Patient } from './diagnosis.ts'
 
 const KAFKA_PORT = 9092
 const LIVEZ_TIMEOUT_MS = 10_000
+const LIVEZ_LENGTH_MAX = 4096
 
 export async function checkListenPort({ config, signal }: Patient): Promise<Diagnosis> {
   const { host, port } = config.listen
@@ -29,12 +31,29 @@ export async function checkKafkaPort(): Promise<Diagnosis> {
   }
 }
 
-async function isBroker(host: string, port: number, signal: AbortSignal): Promise<boolean> {
-  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
+/** Not by fetch(): it tries a server that hangs up again and again, and Node 20 may collect the signal that would end it. */
+function isBroker(host: string, port: number, signal: AbortSignal): Promise<boolean> {
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return new Promise((resolve) => {
+    const request = get({ host: name, port, path: '/livez', agent: false, timeout: LIVEZ_TIMEOUT_MS, signal })
+    let text = ''
+    request.on('response', (response) => {
+      response.setEncoding('utf8')
+      response.on('data', (piece: string) => {
+        text += piece
+        if (text.length > LIVEZ_LENGTH_MAX) request.destroy()
+      })
+      response.on('end', () => resolve(saysAlive(text)))
+    })
+    request.on('timeout', () => request.destroy())
+    request.on('error', () => resolve(false))
+    request.on('close', () => resolve(false))
+  })
+}
+
+function saysAlive(text: string): boolean {
   try {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(LIVEZ_TIMEOUT_MS)])
-    const answer = await fetch(`http://${name}:${port}/livez`, { signal: limit })
-    return ((await answer.json()) as { status?: unknown }).status === 'alive'
+    return (JSON.parse(text) as { status?: unknown } | null)?.status === 'alive'
   } catch {
     return false
   }
