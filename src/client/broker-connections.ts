@@ -8,6 +8,7 @@
 import { MillraceError } from '../model/errors.ts'
 import type { MetadataBroker } from '../protocol/index.ts'
 import { sleep, throwIfAborted } from './abort.ts'
+import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
@@ -31,28 +32,46 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What is told of connections. */
+export interface ConnectionEvents {
+  onConnected(connection: Connection): void
+  onDisconnected(connection: Connection, error: MillraceError): void
+  onConnectFailed(url: string, error: MillraceError, retryInMs: number): void
+  onReconnecting(url: string, attempt: number): void
+}
+
+export interface ConnectionStats {
+  readonly connectionsOpen: number
+  readonly connectionsMade: number
+  readonly connectionsLost: number
+  /** Attempts that failed. */
+  readonly connectsFailed: number
+  /** Bytes that wait for credit or for the platform. */
+  readonly queuedBytes: number
+}
+
 export class BrokerConnections {
   readonly #runtime: ClientRuntime
   readonly #options: ConnectionOptions & { readonly backoff: BackoffOptions }
   readonly #bootstrap: readonly Endpoint[]
   readonly #endpoints = new Map<string, Endpoint>()
   readonly #nodeUrls = new Map<number, string>()
-  #onConnect: ((connection: Connection) => void)[] = []
+  readonly #events: ConnectionEvents
+  #made = 0
+  #lostCount = 0
+  #failedCount = 0
   #closed = false
 
   constructor(
     runtime: ClientRuntime,
     urls: readonly string[],
     options: ConnectionOptions & { readonly backoff: BackoffOptions },
+    events: ConnectionEvents,
   ) {
     this.#runtime = runtime
     this.#options = options
+    this.#events = events
     this.#bootstrap = urls.map((url) => this.#endpoint(url))
-  }
-
-  /** Runs `listener` for every connection made from now on. */
-  onConnect(listener: (connection: Connection) => void): void {
-    this.#onConnect.push(listener)
   }
 
   /** Takes note of where brokers are. */
@@ -134,6 +153,7 @@ export class BrokerConnections {
   }
 
   async #attempt(endpoint: Endpoint): Promise<Connection> {
+    if (endpoint.failures > 0) this.#events.onReconnecting(endpoint.url, endpoint.failures)
     try {
       const connection = await Connection.open(this.#runtime, endpoint.url, this.#options)
       if (this.#closed) {
@@ -143,16 +163,38 @@ export class BrokerConnections {
       endpoint.connection = connection
       endpoint.failures = 0
       endpoint.nodeId = connection.broker.nodeId
-      connection.onEnd(() => this.#lost(endpoint))
-      for (const listener of this.#onConnect) listener(connection)
+      this.#made++
+      connection.onEnd(() => {
+        this.#lostCount++
+        this.#postpone(endpoint)
+        this.#events.onDisconnected(connection, connection.failure!)
+      })
+      this.#events.onConnected(connection)
       return connection
     } catch (error) {
-      this.#lost(endpoint)
+      this.#postpone(endpoint)
+      if (!this.#closed) {
+        this.#failedCount++
+        const retryInMs = endpoint.notBeforeMs - this.#runtime.clock.monotonicMs()
+        this.#events.onConnectFailed(endpoint.url, asMillraceError(error), retryInMs)
+      }
       throw error
     }
   }
 
-  #lost(endpoint: Endpoint): void {
+  stats(): ConnectionStats {
+    const open = [...this.#endpoints.values()].flatMap(({ connection }) => (connection?.isOpen ? [connection] : []))
+    return {
+      connectionsOpen: open.length,
+      connectionsMade: this.#made,
+      connectionsLost: this.#lostCount,
+      connectsFailed: this.#failedCount,
+      queuedBytes: open.reduce((sum, connection) => sum + connection.queuedBytes, 0),
+    }
+  }
+
+  /** The next attempt waits its turn. */
+  #postpone(endpoint: Endpoint): void {
     endpoint.connection = undefined
     endpoint.failures++
     endpoint.notBeforeMs =
