@@ -27,11 +27,11 @@ interface Listener {
 }
 
 export class EventHub<Events extends object> {
-  readonly #listeners: Record<string, readonly Listener[]> = {}
+  readonly #listeners = new Map<string, readonly Listener[]>()
   readonly #onListenerError: (failure: ListenerError) => void
 
   constructor(names: Record<keyof Events & string, true>, onListenerError: (failure: ListenerError) => void) {
-    for (const name of Object.keys(names)) this.#listeners[name] = []
+    for (const name of Object.keys(names)) this.#listeners.set(name, [])
     this.#onListenerError = onListenerError
   }
 
@@ -41,8 +41,8 @@ export class EventHub<Events extends object> {
     listener: (event: Events[Name]) => unknown,
     options: ListenOptions = {},
   ): () => void {
-    const before = this.#listeners[name]
-    if (before === undefined) throw unknownEvent(name, Object.keys(this.#listeners))
+    const before = this.#listeners.get(name)
+    if (before === undefined) throw unknownEvent(name, [...this.#listeners.keys()])
     if (before.length >= LISTENERS_MAX)
       throw new MillraceError(
         'INVALID_ARGUMENT',
@@ -51,9 +51,13 @@ export class EventHub<Events extends object> {
     if (options.signal?.aborted) return () => {}
     const entry: Listener = { run: listener }
     // Lists are replaced, never changed: one that is being walked stays whole.
-    this.#listeners[name] = [...before, entry]
+    this.#listeners.set(name, [...before, entry])
     const off = (): void => {
-      this.#listeners[name] = this.#listeners[name]!.filter((each) => each !== entry)
+      const now = this.#listeners.get(name)!
+      this.#listeners.set(
+        name,
+        now.filter((each) => each !== entry),
+      )
       options.signal?.removeEventListener('abort', off)
     }
     options.signal?.addEventListener('abort', off, { once: true })
@@ -62,11 +66,11 @@ export class EventHub<Events extends object> {
 
   /** Whether anybody listens: an event that costs something to make need not be made else. */
   has(name: keyof Events & string): boolean {
-    return this.#listeners[name]!.length > 0
+    return this.#listeners.get(name)!.length > 0
   }
 
   emit<Name extends keyof Events & string>(name: Name, event: Events[Name]): void {
-    for (const { run } of this.#listeners[name]!) {
+    for (const { run } of this.#listeners.get(name)!) {
       try {
         const result = (run as (event: Events[Name]) => unknown)(event)
         if (result instanceof Promise) result.catch((error: unknown) => this.#onListenerError({ event: name, error }))
