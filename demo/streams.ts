@@ -26,7 +26,7 @@ function source(): ReadableStream<Reading> {
 }
 
 const mq = await connect(process.env.MILLRACE_SERVER ?? 'ws://127.0.0.1:7171')
-await mq.admin.topics.create(readings.name, { partitions: 4 })
+await mq.admin.topics.create(readings, { partitions: 4 })
 
 const asRecords = new TransformStream<Reading, ProducerRecord<string, Reading>>({
   transform: (value, controller) => controller.enqueue({ key: value.sensor, value }),

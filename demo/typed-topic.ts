@@ -13,7 +13,7 @@ const orders = topic(name, {
 
 const mq = await connect(process.env.MILLRACE_SERVER ?? 'ws://127.0.0.1:7171')
 mq.on('disconnected', ({ url, error }) => console.error(`lost ${url}: ${error.message}`))
-await mq.admin.topics.create(orders.name, { partitions: 3 })
+await mq.admin.topics.create(orders, { partitions: 3 })
 
 const producer = mq.producer(orders)
 await producer.send({ key: 'u1', value: { id: 1, item: 'tea' } })

@@ -87,7 +87,8 @@ export class TopicAdmin {
     this.#positions = parts.positions
   }
 
-  async create(name: string, options: CreateTopicOptions = {}): Promise<CreatedTopic> {
+  async create(topic: TopicLike, options: CreateTopicOptions = {}): Promise<CreatedTopic> {
+    const name = topicName(topic)
     const request = {
       name,
       partitions: options.partitions ?? -1,

@@ -101,12 +101,12 @@ export class BrokerConnections {
     return undefined
   }
 
-  /** Where a broker answered before, else where metadata says it is, else (metadata knows no other) the given URLs. */
+  /** Where a broker answered before and where metadata says it is, for it may have moved; if nobody knows, the given URLs. */
   #candidates(nodeId: number): readonly Endpoint[] {
-    const seen = [...this.#endpoints.values()].filter((endpoint) => endpoint.nodeId === nodeId)
-    if (seen.length > 0) return seen
+    const candidates = new Set([...this.#endpoints.values()].filter((endpoint) => endpoint.nodeId === nodeId))
     const url = this.#nodeUrls.get(nodeId)
-    return url === undefined ? this.#bootstrap : [this.#endpoint(url)]
+    if (url !== undefined) candidates.add(this.#endpoint(url))
+    return candidates.size === 0 ? this.#bootstrap : [...candidates]
   }
 
   async #firstOf(candidates: () => readonly Endpoint[], options: WaitOptions): Promise<Connection> {

@@ -1,4 +1,5 @@
 /** The events of clients, producers and consumers, with what each tells. See events.ts for the rules of listening. */
+import type { MillraceError } from '../model/errors.ts'
 import type { ListenerError } from './events.ts'
 import type { FailedBatch, StoredBatch } from './producer-options.ts'
 import type { DecodeError } from './record-decoder.ts'
@@ -7,9 +8,9 @@ export interface ClientEvents {
   /** A connection is open and greeted. */
   readonly connected: { readonly url: string; readonly nodeId: number; readonly version: string }
   /** A connection has ended; CLOSED when the client ended it. */
-  readonly disconnected: { readonly url: string; readonly nodeId: number; readonly error: Error }
+  readonly disconnected: { readonly url: string; readonly nodeId: number; readonly error: MillraceError }
   /** An attempt to connect failed; the next one comes after retryInMs at the earliest, when something is to be sent. */
-  readonly connectFailed: { readonly url: string; readonly error: Error; readonly retryInMs: number }
+  readonly connectFailed: { readonly url: string; readonly error: MillraceError; readonly retryInMs: number }
   /** An attempt begins after a lost connection or failed attempts; `attempt` counts them since the last success. */
   readonly reconnecting: { readonly url: string; readonly attempt: number }
   /** A listener of the client, or of a producer or consumer of it, threw or rejected. */

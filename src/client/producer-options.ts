@@ -80,7 +80,7 @@ export interface FailedBatch {
   readonly topic: string
   readonly partition: number
   readonly recordsCount: number
-  readonly error: Error
+  readonly error: MillraceError
 }
 
 export interface ResolvedProducerOptions {
