@@ -172,10 +172,9 @@ export class BrokerConnections {
       this.#events.onConnected(connection)
       return connection
     } catch (error) {
-      this.#postpone(endpoint)
+      const retryInMs = this.#postpone(endpoint)
       if (!this.#closed) {
         this.#failedCount++
-        const retryInMs = endpoint.notBeforeMs - this.#runtime.clock.monotonicMs()
         this.#events.onConnectFailed(endpoint.url, asMillraceError(error), retryInMs)
       }
       throw error
@@ -193,12 +192,13 @@ export class BrokerConnections {
     }
   }
 
-  /** The next attempt waits its turn. */
-  #postpone(endpoint: Endpoint): void {
+  /** The next attempt waits its turn; answers how long. */
+  #postpone(endpoint: Endpoint): number {
     endpoint.connection = undefined
     endpoint.failures++
-    endpoint.notBeforeMs =
-      this.#runtime.clock.monotonicMs() + backoffMs(this.#runtime.prng, endpoint.failures, this.#options.backoff)
+    const delayMs = backoffMs(this.#runtime.prng, endpoint.failures, this.#options.backoff)
+    endpoint.notBeforeMs = this.#runtime.clock.monotonicMs() + delayMs
+    return delayMs
   }
 
   close(): void {
