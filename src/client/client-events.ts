@@ -5,7 +5,7 @@ import type { FailedBatch, StoredBatch } from './producer-options.ts'
 import type { DecodeError } from './record-decoder.ts'
 
 export interface ClientEvents {
-  /** A connection is open and greeted. */
+  /** A connection is open and greeted. The first is so before connect() answers. */
   readonly connected: { readonly url: string; readonly nodeId: number; readonly version: string }
   /** A connection has ended; CLOSED when the client ended it. */
   readonly disconnected: { readonly url: string; readonly nodeId: number; readonly error: MillraceError }

@@ -38,6 +38,7 @@ export interface ConsumerPosition {
 }
 
 export interface ConsumerStats {
+  /** By the iterator; batches() are not looked into. */
   readonly recordsConsumed: number
   readonly batchesConsumed: number
   readonly bytesConsumed: number

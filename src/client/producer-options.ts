@@ -21,9 +21,8 @@ export type Semantics = 'at-most-once' | 'at-least-once' | 'exactly-once'
 
 export interface ProducerOptions {
   /**
-   * Sets acks, idempotent and retriesMax together; each can still be set alone, but for what 'exactly-once' rests on. What left
-   * out does is the same as 'exactly-once'. That speaks of one producer writing: reading, processing and writing as one thing
-   * needs transactions.
+   * Sets acks, idempotent and retriesMax together; each can still be set alone, but for what 'exactly-once' rests on. Default:
+   * as 'exactly-once', which speaks of one producer's writing. Reading, processing and writing as one thing needs transactions.
    */
   readonly semantics?: Semantics
   /** For transactions, which this version does not have: NOT_AVAILABLE_YET. */

@@ -45,7 +45,7 @@ export function checkedSchema<Schema extends StandardSchema>(schema: Schema): Sc
  */
 export function validated<Output>(schema: StandardSchema<unknown, Output>, value: unknown): Output {
   const result = schema['~standard'].validate(value)
-  if (result instanceof Promise) {
+  if ('then' in result) {
     result.catch(() => {})
     throw new MillraceError(
       'INVALID_ARGUMENT',

@@ -56,8 +56,11 @@ test('a broker that has moved is found where metadata says it is', () =>
 test('everything that waits for a broker is given up by its signal', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     await using mq = await connect(broker.url)
+    const busy = mq.producer('t')
+    await busy.ready()
     broker.faults = ({ name }) => (name === 'HELLO' ? { kind: 'none' } : { kind: 'drop-reply' })
     const { topics } = mq.admin
+    assert.ok(busy.enqueue({ value: 'x' }))
     const waits: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
       'topics.list': (signal) => topics.list({ signal }),
       'topics.create': (signal) => topics.create('u', { signal }),
@@ -70,6 +73,8 @@ test('everything that waits for a broker is given up by its signal', () =>
       'consumer.start': (signal) => mq.consume('t', { signal }).start(),
       'consumer.next': (signal) => mq.consume('t', { signal })[Symbol.asyncIterator]().next(),
       'consumer.read': (signal) => mq.consume('t', { signal }).readable().getReader().read(),
+      'producer.drain': (signal) => busy.drain({ signal }),
+      'producer.close': (signal) => busy.close({ signal }),
       'producer.ready': (signal) => mq.producer('t').ready({ signal }),
       'producer.send': (signal) => mq.producer('t').send({ value: 'x' }, { signal }),
       'producer.sendMany': (signal) => mq.producer('t').sendMany([{ value: 'x' }], { signal }),

@@ -201,6 +201,14 @@ test('a record larger than batchBytesMax goes alone in a batch, in its place', (
     const counts = broker.partition('t', 0).batches.map(({ bytes }) => readRecords(bytes).length)
     assert.deepEqual(counts, [2, 1, 1, 1, 1, 2])
     assert.equal(producer.stats().bufferedBytes, 0)
+    // The buffer of a large one is not used again: batches stay as small as they should be.
+    for (let index = 0; index < 100; index++) assert.ok(producer.enqueue({ value: 'x'.repeat(100) }))
+    await producer.drain()
+    const sizes = broker
+      .partition('t', 0)
+      .batches.slice(6)
+      .map(({ bytes }) => bytes.length)
+    assert.ok(Math.max(...sizes) <= 1024, `${Math.max(...sizes)} bytes`)
   }))
 
 test('a record that fits no batch is refused with the sizes and what to raise; the next one is stored', async () => {
