@@ -10,6 +10,7 @@
  * Failure     per record by send()'s promise; for enqueue() by onFailed, or thrown by drain() and close()
  * Hot path    enqueue() makes no promise, closure or object
  */
+import { BurstClock } from '../base/burst-clock.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { HelloReply } from '../protocol/index.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
@@ -82,14 +83,18 @@ export interface ProducerParts<Key, Value> {
 const DURABILITIES = ['none', 'written', 'fsynced', 'replicated'] as const
 /** Of the buffer's bound: ready() resolves below it, so that producers do not wake for every batch. */
 const READY_PART = 0.75
-/** Buffers kept for the next batches, beyond those in use. */
-const SPARE_WRITERS_MAX = 64
+/**
+ * Buffers kept for the next batches while records flow are as many as those need: memory that is made anew for each batch is zeroed,
+ * faulted in, and collected again. When nothing is on its way, so many are kept.
+ */
+const SPARE_WRITERS_IDLE = 16
 
 export class Producer<Key = Bytes, Value = Bytes> {
   readonly topic: string
   readonly #encode: EncodeRecord<Key, Value>
   readonly #events: EventHub<ProducerEvents>
   readonly #runtime: ClientRuntime
+  readonly #burstClock: BurstClock
   readonly #metadata: MetadataCache
   readonly #connections: BrokerConnections
   readonly #options: ResolvedProducerOptions
@@ -99,6 +104,8 @@ export class Producer<Key = Bytes, Value = Bytes> {
   readonly #sender: ProduceSender
   readonly #queues: PartitionQueue[] = []
   readonly #spareWriters: BatchWriter[] = []
+  /** Of the spare writers' buffers. */
+  #spareBytes = 0
   readonly #loaded: Promise<void>
   #info: TopicInfo | undefined
   /** The broker that was asked when the topic became known. */
@@ -114,6 +121,8 @@ export class Producer<Key = Bytes, Value = Bytes> {
   #onReady: (() => void)[] = []
   #onDrained: (() => void)[] = []
   #firstFailure: MillraceError | undefined
+  /** Of the record that #append() took last. */
+  #appendedTimestampMs = 0
   #recordsEnqueued = 0
   #recordsStored = 0
   #recordsFailed = 0
@@ -127,6 +136,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
     this.#encode = parts.encode
     this.#events = new EventHub(PRODUCER_EVENTS, parts.onListenerError)
     this.#runtime = parts.runtime
+    this.#burstClock = new BurstClock(parts.runtime.clock)
     this.#metadata = parts.metadata
     this.#connections = parts.connections
     this.#options = resolveProducerOptions(options)
@@ -160,7 +170,10 @@ export class Producer<Key = Bytes, Value = Bytes> {
   /** A batch that is larger than what the other end takes would fail with all its records, however small each of them. */
   #useInfo(info: TopicInfo): void {
     const limits = batchLimits(this.#options.batchBytesMax, this.#broker!, info.config)
-    if (limits.batchBytesMax !== this.#limits?.batchBytesMax) this.#spareWriters.length = 0
+    if (limits.batchBytesMax !== this.#limits?.batchBytesMax) {
+      this.#spareWriters.length = 0
+      this.#spareBytes = 0
+    }
     this.#limits = limits
     this.#info = info
   }
@@ -311,7 +324,8 @@ export class Producer<Key = Bytes, Value = Bytes> {
   /** Appends to the open batch of the record's partition; answers that batch. */
   #append(given: ProducerRecord<Key, Value>): ProducerBatch {
     const record = this.#encode(given)
-    const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+    const timestampMs = record.timestampMs ?? this.#burstClock.nowMs()
+    this.#appendedTimestampMs = timestampMs
     const key = record.key ?? null
     const partition = this.#router.route(record.partition, key, this.#partitions())
     const queue = this.#queues[partition] ?? this.#queueOf(partition)
@@ -336,13 +350,12 @@ export class Producer<Key = Bytes, Value = Bytes> {
     timestampMs: number,
   ): ProducerBatch {
     const { batchBytesMax, recordBytesMax } = this.#limits!
-    const common = this.#spareWriters.pop() ?? this.#newWriter(batchBytesMax)
+    const common = this.#takeSpare() ?? this.#newWriter(batchBytesMax)
     let fits = false
     try {
-      common.reset()
       fits = common.append(key, value, headers, timestampMs)
     } finally {
-      if (!fits) this.#spareWriters.push(common)
+      if (!fits) this.#keepSpare(common)
     }
     const writer = fits ? common : this.#newWriter(recordBytesMax)
     if (!fits && !writer.append(key, value, headers, timestampMs))
@@ -371,7 +384,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
     try {
       const batch = this.#append(record)
       const index = batch.recordsCount - 1
-      const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+      const timestampMs = this.#appendedTimestampMs
       batch.waiters ??= []
       batch.waiters.push({ index, timestampMs, resolve, reject })
     } catch (error) {
@@ -471,8 +484,23 @@ export class Producer<Key = Bytes, Value = Bytes> {
   #recycle(batch: ProducerBatch): void {
     this.#bytesStored += batch.bufferedBytes
     const isCommon = batch.writer.batchBytesMax === this.#limits?.batchBytesMax
-    if (isCommon && this.#spareWriters.length < SPARE_WRITERS_MAX && batch.attempts === 1)
-      this.#spareWriters.push(batch.writer)
+    if (isCommon && batch.attempts === 1) this.#keepSpare(batch.writer)
+    if (this.#batchesAlive > 0) return
+    while (this.#spareWriters.length > SPARE_WRITERS_IDLE) this.#spareBytes -= this.#spareWriters.pop()!.capacityBytes
+  }
+
+  #takeSpare(): BatchWriter | undefined {
+    const writer = this.#spareWriters.pop()
+    if (writer === undefined) return undefined
+    this.#spareBytes -= writer.capacityBytes
+    writer.reset()
+    return writer
+  }
+
+  #keepSpare(writer: BatchWriter): void {
+    if (this.#spareBytes + writer.capacityBytes > this.#options.bufferBytesMax) return
+    this.#spareWriters.push(writer)
+    this.#spareBytes += writer.capacityBytes
   }
 
   #admitWaiting(): void {
