@@ -2,8 +2,8 @@
  * Consumer: reads partitions without a group: replay, tail, or a stretch between two positions.
  *
  * Invariants  R1 records of one partition come in the order of their offsets, each once          checked in: test/scenario
- *             R2 a position moves by what was handed out and by nothing else                     checked in: #take()
- *                or, by onDecodeError 'skip', passed over
+ *             R2 a position moves by what was handed out, or passed over by onDecodeError        checked in: #nextOf(),
+ *                'skip', and by nothing else                                                     test/unit/client/typed-topics.test.ts
  * Limits      prefetchBytesMax bytes wait here for the handler
  * Failure     what cannot mend is thrown by the iterator after all records received before it; positions() then tells where to go on
  * Hot path    batches() with a batch's reader(): nothing is made per record. `for await` over records makes a record object
