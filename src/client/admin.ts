@@ -10,11 +10,13 @@ import {
   metadata,
   trim,
 } from '../protocol/index.ts'
+import { abortable } from './abort.ts'
 import { checkedInteger } from './client-options.ts'
 import type { MetadataCache, PartitionInfo, TopicInfo } from './metadata-cache.ts'
 import { checkedPosition, type PartitionOffset, type Positions } from './positions.ts'
-import { type Position, type TopicLike, topicName } from './record-types.ts'
+import type { Position } from './record-types.ts'
 import type { Requests } from './requests.ts'
+import { type TopicLike, topicName } from './topic.ts'
 
 export interface CreateTopicOptions {
   /** Default: the broker's. */
@@ -85,7 +87,8 @@ export class TopicAdmin {
     this.#positions = parts.positions
   }
 
-  async create(name: string, options: CreateTopicOptions = {}): Promise<CreatedTopic> {
+  async create(topic: TopicLike, options: CreateTopicOptions = {}): Promise<CreatedTopic> {
+    const name = topicName(topic)
     const request = {
       name,
       partitions: options.partitions ?? -1,
@@ -112,7 +115,7 @@ export class TopicAdmin {
 
   /** A topic with its partitions' leaders and ends; offsets are undefined where a partition does not answer. */
   async describe(topic: TopicLike, options: SignalOption = {}): Promise<TopicDescription> {
-    const info = await this.#fresh(topicName(topic))
+    const info = await this.#fresh(topicName(topic), options.signal)
     const serving = info.partitions.flatMap((each, index) =>
       each.leaderNodeId >= 0 && each.offline === null ? [index] : [],
     )
@@ -152,13 +155,13 @@ export class TopicAdmin {
       const request = { name, set: options.set ?? {}, remove: options.remove ?? [] }
       config = (await this.#requests.ask(alterTopicConfig, request, { changes: true, signal })).config
     }
-    const info = await this.#fresh(name)
+    const info = await this.#fresh(name, signal)
     return config ?? info.config
   }
 
   /** Removes the records before an offset. Answers each partition's new log start. */
   async trim(topic: TopicLike, options: TrimOptions = {}): Promise<PartitionOffset[]> {
-    const info = await this.#fresh(topicName(topic))
+    const info = await this.#fresh(topicName(topic), options.signal)
     const beforeOffset = options.before ?? -1
     if (options.before !== undefined) checkedInteger('before', beforeOffset, 0, Number.MAX_SAFE_INTEGER)
     const results: PartitionOffset[] = []
@@ -174,14 +177,14 @@ export class TopicAdmin {
 
   /** The offset of a position in every partition. */
   async offsets(topic: TopicLike, position: Position, options: SignalOption = {}): Promise<PartitionOffset[]> {
-    const info = await this.#fresh(topicName(topic))
+    const info = await this.#fresh(topicName(topic), options.signal)
     const all = info.partitions.map((_, index) => index)
     return this.#positions.resolve(info.name, all, checkedPosition('position', position), options.signal)
   }
 
-  async #fresh(name: string): Promise<TopicInfo> {
+  #fresh(name: string, signal: AbortSignal | undefined): Promise<TopicInfo> {
     this.#metadata.forget(name)
-    return this.#metadata.get(name)
+    return abortable(this.#metadata.get(name), signal)
   }
 }
 

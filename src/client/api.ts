@@ -13,18 +13,27 @@ export type {
   TrimOptions,
 } from './admin.ts'
 export { Admin, TopicAdmin } from './admin.ts'
-export { type BrokerInfo, Client } from './client.ts'
-export type { ClientOptions } from './client-options.ts'
+export { type BrokerInfo, Client, type ClientStats, type ProducerOf } from './client.ts'
+export type { ClientEvents, ConsumerEvents, ProducerEvents } from './client-events.ts'
+export type { ClientOptions, Duration } from './client-options.ts'
 export type { ClientRuntime, Timer } from './client-runtime.ts'
 export { Consumer, type ConsumerPosition, type ConsumerStats } from './consumer.ts'
 export type { ConsumerOptions } from './consumer-options.ts'
+export type { ListenerError, ListenOptions } from './events.ts'
 export type { PartitionOffset } from './positions.ts'
 export { Producer, type ProducerRecord, type ProducerStats, type Receipt, type SendOptions } from './producer.ts'
-export type { Acks, FailedBatch, ProducerOptions, StoredBatch } from './producer-options.ts'
-export type { Partitioner } from './record-router.ts'
-export type { ConsumedBatch, ConsumedRecord, Position, RecordCursor, TopicLike } from './record-types.ts'
-
-/** A topic as a value, to be named in one place. */
-export function topic(name: string): { readonly name: string } {
-  return { name }
-}
+export type { Acks, FailedBatch, ProducerOptions, Semantics, StoredBatch } from './producer-options.ts'
+export { DecodeError, type DecodeErrorPolicy } from './record-decoder.ts'
+export type { Partitioner, PartitionFunction } from './record-router.ts'
+export type {
+  ConsumedBatch,
+  ConsumedRecord,
+  DecodedRecord,
+  Position,
+  RecordCursor,
+  RecordOf,
+  UndecodedRecord,
+} from './record-types.ts'
+export { type Bytes, bytes, json, type Serde, string } from './serde.ts'
+export type { StandardSchema } from './standard-schema.ts'
+export { type PlainTopic, type TopicLike, type TopicOptions, type TypedTopic, topic } from './topic.ts'

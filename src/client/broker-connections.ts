@@ -8,6 +8,7 @@
 import { MillraceError } from '../model/errors.ts'
 import type { MetadataBroker } from '../protocol/index.ts'
 import { sleep, throwIfAborted } from './abort.ts'
+import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
@@ -31,28 +32,46 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What is told of connections. */
+export interface ConnectionEvents {
+  onConnected(connection: Connection): void
+  onDisconnected(connection: Connection, error: MillraceError): void
+  onConnectFailed(url: string, error: MillraceError, retryInMs: number): void
+  onReconnecting(url: string, attempt: number): void
+}
+
+export interface ConnectionStats {
+  readonly connectionsOpen: number
+  readonly connectionsMade: number
+  readonly connectionsLost: number
+  /** Attempts that failed. */
+  readonly connectsFailed: number
+  /** Bytes that wait for credit or for the platform. */
+  readonly queuedBytes: number
+}
+
 export class BrokerConnections {
   readonly #runtime: ClientRuntime
   readonly #options: ConnectionOptions & { readonly backoff: BackoffOptions }
   readonly #bootstrap: readonly Endpoint[]
   readonly #endpoints = new Map<string, Endpoint>()
   readonly #nodeUrls = new Map<number, string>()
-  #onConnect: ((connection: Connection) => void)[] = []
+  readonly #events: ConnectionEvents
+  #made = 0
+  #lostCount = 0
+  #failedCount = 0
   #closed = false
 
   constructor(
     runtime: ClientRuntime,
     urls: readonly string[],
     options: ConnectionOptions & { readonly backoff: BackoffOptions },
+    events: ConnectionEvents,
   ) {
     this.#runtime = runtime
     this.#options = options
+    this.#events = events
     this.#bootstrap = urls.map((url) => this.#endpoint(url))
-  }
-
-  /** Runs `listener` for every connection made from now on. */
-  onConnect(listener: (connection: Connection) => void): void {
-    this.#onConnect.push(listener)
   }
 
   /** Takes note of where brokers are. */
@@ -82,12 +101,12 @@ export class BrokerConnections {
     return undefined
   }
 
-  /** Where a broker answered before, else where metadata says it is, else (metadata knows no other) the given URLs. */
+  /** Where a broker answered before and where metadata says it is, for it may have moved; if nobody knows, the given URLs. */
   #candidates(nodeId: number): readonly Endpoint[] {
-    const seen = [...this.#endpoints.values()].filter((endpoint) => endpoint.nodeId === nodeId)
-    if (seen.length > 0) return seen
+    const candidates = new Set([...this.#endpoints.values()].filter((endpoint) => endpoint.nodeId === nodeId))
     const url = this.#nodeUrls.get(nodeId)
-    return url === undefined ? this.#bootstrap : [this.#endpoint(url)]
+    if (url !== undefined) candidates.add(this.#endpoint(url))
+    return candidates.size === 0 ? this.#bootstrap : [...candidates]
   }
 
   async #firstOf(candidates: () => readonly Endpoint[], options: WaitOptions): Promise<Connection> {
@@ -134,6 +153,7 @@ export class BrokerConnections {
   }
 
   async #attempt(endpoint: Endpoint): Promise<Connection> {
+    if (endpoint.failures > 0) this.#events.onReconnecting(endpoint.url, endpoint.failures)
     try {
       const connection = await Connection.open(this.#runtime, endpoint.url, this.#options)
       if (this.#closed) {
@@ -143,20 +163,42 @@ export class BrokerConnections {
       endpoint.connection = connection
       endpoint.failures = 0
       endpoint.nodeId = connection.broker.nodeId
-      connection.onEnd(() => this.#lost(endpoint))
-      for (const listener of this.#onConnect) listener(connection)
+      this.#made++
+      connection.onEnd(() => {
+        this.#lostCount++
+        this.#postpone(endpoint)
+        this.#events.onDisconnected(connection, connection.failure!)
+      })
+      this.#events.onConnected(connection)
       return connection
     } catch (error) {
-      this.#lost(endpoint)
+      const retryInMs = this.#postpone(endpoint)
+      if (!this.#closed) {
+        this.#failedCount++
+        this.#events.onConnectFailed(endpoint.url, asMillraceError(error), retryInMs)
+      }
       throw error
     }
   }
 
-  #lost(endpoint: Endpoint): void {
+  stats(): ConnectionStats {
+    const open = [...this.#endpoints.values()].flatMap(({ connection }) => (connection?.isOpen ? [connection] : []))
+    return {
+      connectionsOpen: open.length,
+      connectionsMade: this.#made,
+      connectionsLost: this.#lostCount,
+      connectsFailed: this.#failedCount,
+      queuedBytes: open.reduce((sum, connection) => sum + connection.queuedBytes, 0),
+    }
+  }
+
+  /** The next attempt waits its turn; answers how long. */
+  #postpone(endpoint: Endpoint): number {
     endpoint.connection = undefined
     endpoint.failures++
-    endpoint.notBeforeMs =
-      this.#runtime.clock.monotonicMs() + backoffMs(this.#runtime.prng, endpoint.failures, this.#options.backoff)
+    const delayMs = backoffMs(this.#runtime.prng, endpoint.failures, this.#options.backoff)
+    endpoint.notBeforeMs = this.#runtime.clock.monotonicMs() + delayMs
+    return delayMs
   }
 
   close(): void {

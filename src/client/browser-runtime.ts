@@ -1,9 +1,9 @@
-/** What the client takes from a browser: no codecs yet, so compressed batches cannot be read there. */
+/** What the client takes from a browser. It brings no codecs: a page that reads compressed batches hands its own in. */
 import { browserClock, browserPrng, startTimer } from '../base/browser/system.ts'
-import { NO_CODECS } from '../record/compression.ts'
+import { type Codecs, NO_CODECS } from '../record/compression.ts'
 import { browserTransport } from '../transport/browser-transport.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 
-export function browserRuntime(): ClientRuntime {
-  return { clock: browserClock, prng: browserPrng(), transport: browserTransport(), codecs: NO_CODECS, startTimer }
+export function browserRuntime(codecs: Codecs = NO_CODECS): ClientRuntime {
+  return { clock: browserClock, prng: browserPrng(), transport: browserTransport(), codecs, startTimer }
 }

@@ -1,11 +1,19 @@
 /** `millrace/client` for browsers: the same interface over the platform's WebSocket. */
+
+import type { Codecs } from '../record/compression.ts'
 import { browserRuntime } from './browser-runtime.ts'
 import { Client } from './client.ts'
 import type { ClientOptions } from './client-options.ts'
 
+export type { Codec, Codecs } from '../record/compression.ts'
 export * from './api.ts'
 
+export interface BrowserClientOptions extends ClientOptions {
+  /** For `compression` and to read compressed batches; they answer at once, as the browser's own streams do not. Default: none. */
+  readonly codecs?: Codecs
+}
+
 /** Connects to a cluster: one URL, several, or a comma-separated list; `host:port` stands for `ws://host:port`. */
-export function connect(urls: string | readonly string[], options: ClientOptions = {}): Promise<Client> {
-  return Client.connect(browserRuntime(), urls, options)
+export function connect(urls: string | readonly string[], options: BrowserClientOptions = {}): Promise<Client> {
+  return Client.connect(browserRuntime(options.codecs), urls, options)
 }

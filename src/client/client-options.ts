@@ -1,20 +1,23 @@
 /** Options of connect(), their defaults and their checks. Every number has its unit in its name. */
 import { MillraceError } from '../model/errors.ts'
 
+/** Milliseconds, or text with its unit: 250, '250ms', '5s', '2m', '1h', '14d'. */
+export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
+
 export interface ClientOptions {
   /** Sent with every connection, for a broker that asks for one. */
   readonly token?: string
   /** How the broker's logs name this client. */
   readonly clientName?: string
   /** One connection attempt, hello included. Default 10,000. */
-  readonly connectTimeoutMs?: number
+  readonly connectTimeoutMs?: Duration
   /** How long connect() keeps trying when no broker answers. Default 0: every URL once. */
-  readonly connectWaitMs?: number
+  readonly connectWaitMs?: Duration
   /** A request without a reply for so long ends its connection. Default 30,000. */
-  readonly requestTimeoutMs?: number
+  readonly requestTimeoutMs?: Duration
   /** First and largest delay between attempts. Defaults 50 and 2,000. */
-  readonly backoffMsMin?: number
-  readonly backoffMsMax?: number
+  readonly backoffMsMin?: Duration
+  readonly backoffMsMax?: Duration
   /** Gives connect() up. */
   readonly signal?: AbortSignal
 }
@@ -35,11 +38,11 @@ export function resolveClientOptions(options: ClientOptions): ResolvedClientOpti
   return {
     token: options.token,
     clientName: options.clientName ?? 'millrace-client',
-    connectTimeoutMs: checkedInteger('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 1, 600_000),
-    connectWaitMs: checkedInteger('connectWaitMs', options.connectWaitMs ?? 0, 0, Number.MAX_SAFE_INTEGER),
-    requestTimeoutMs: checkedInteger('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 1, 600_000),
-    backoffMsMin: checkedInteger('backoffMsMin', options.backoffMsMin ?? 50, 1, 600_000),
-    backoffMsMax: checkedInteger('backoffMsMax', options.backoffMsMax ?? 2_000, 1, 600_000),
+    connectTimeoutMs: checkedDuration('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 1, 600_000),
+    connectWaitMs: checkedDuration('connectWaitMs', options.connectWaitMs ?? 0, 0, Number.MAX_SAFE_INTEGER),
+    requestTimeoutMs: checkedDuration('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 1, 600_000),
+    backoffMsMin: checkedDuration('backoffMsMin', options.backoffMsMin ?? 50, 1, 600_000),
+    backoffMsMax: checkedDuration('backoffMsMax', options.backoffMsMax ?? 2_000, 1, 600_000),
   }
 }
 
@@ -51,6 +54,21 @@ export function checkedInteger(name: string, value: unknown, min: number, max: n
     'INVALID_ARGUMENT',
     `${name}: expected an integer of at least ${min}${most}, not ${String(value)}`,
   )
+}
+
+/** Milliseconds of a unit. */
+export const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Milliseconds of a duration in [min, max], else INVALID_ARGUMENT that names the option. */
+export function checkedDuration(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value !== 'string') return checkedInteger(name, value, min, max)
+  const span = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)$/.exec(value)
+  if (span === null)
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      `${name}: expected milliseconds, or a duration such as 250ms, 5s, 2m, 1h or 14d, not '${value}'`,
+    )
+  return checkedInteger(name, Number(span[1]) * UNIT_MS[span[2]!]!, min, max)
 }
 
 /** `value` if it is one of the choices, else INVALID_ARGUMENT that names the option. */

@@ -8,7 +8,8 @@ import { MillraceError } from '../model/errors.ts'
 import { metadata } from '../protocol/index.ts'
 import { abortable } from './abort.ts'
 import { Admin } from './admin.ts'
-import { BrokerConnections } from './broker-connections.ts'
+import { BrokerConnections, type ConnectionEvents, type ConnectionStats } from './broker-connections.ts'
+import { CLIENT_EVENTS, type ClientEvents } from './client-events.ts'
 import {
   CLIENT_VERSION,
   type ClientOptions,
@@ -17,14 +18,19 @@ import {
   resolveClientOptions,
 } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
-import { Consumer } from './consumer.ts'
+import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
+import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { Positions } from './positions.ts'
 import { Producer } from './producer.ts'
 import type { ProducerOptions } from './producer-options.ts'
-import { type TopicLike, topicName } from './record-types.ts'
+import { asStored, recordDecoder } from './record-decoder.ts'
+import { asGiven, type EncodeRecord, recordEncoder } from './record-encoder.ts'
+import type { RecordOf, UndecodedRecord } from './record-types.ts'
 import { Requests } from './requests.ts'
+import type { AnyTypedTopic, TopicLike, TypedTopic } from './topic.ts'
+import { serdesOf, topicName } from './topic.ts'
 
 /** What a broker said of itself in its hello. */
 export interface BrokerInfo {
@@ -34,6 +40,21 @@ export interface BrokerInfo {
   readonly nodeId: number
 }
 
+export interface ClientStats extends ConnectionStats {
+  /** Those that are open. */
+  readonly producers: number
+  readonly consumers: number
+  /** Listeners that threw. */
+  readonly listenerErrors: number
+}
+
+/** What sends to a topic. */
+export type ProducerOf<Topic extends TopicLike> = Topic extends AnyTypedTopic
+  ? Topic extends TypedTopic<infer KeyIn, unknown, infer ValueIn, unknown>
+    ? Producer<KeyIn, ValueIn>
+    : never
+  : Producer
+
 export class Client {
   readonly admin: Admin
   readonly #runtime: ClientRuntime
@@ -42,21 +63,25 @@ export class Client {
   readonly #metadata: MetadataCache
   readonly #requests: Requests
   readonly #positions: Positions
-  readonly #producers = new Set<Producer>()
-  readonly #consumers = new Set<Consumer>()
+  readonly #events: EventHub<ClientEvents>
+  readonly #producers = new Set<Pick<Producer, 'close' | 'abort'>>()
+  readonly #consumers = new Set<Pick<Consumer, 'close'>>()
+  #listenerErrors = 0
   #closed = false
 
   private constructor(runtime: ClientRuntime, urls: readonly string[], options: ResolvedClientOptions) {
     this.#runtime = runtime
     this.#options = options
-    this.#connections = new BrokerConnections(runtime, urls, {
+    this.#events = new EventHub(CLIENT_EVENTS, this.#onListenerError)
+    const connectionOptions = {
       clientName: options.clientName,
       clientVersion: CLIENT_VERSION,
       token: options.token,
       connectTimeoutMs: options.connectTimeoutMs,
       requestTimeoutMs: options.requestTimeoutMs,
       backoff: this.#backoff,
-    })
+    }
+    this.#connections = new BrokerConnections(runtime, urls, connectionOptions, this.#connectionEvents())
     this.#requests = new Requests(runtime, this.#connections, options)
     this.#metadata = new MetadataCache(async (request) => {
       const reply = await this.#requests.ask(metadata, request)
@@ -90,34 +115,106 @@ export class Client {
     return { delayMsMin: this.#options.backoffMsMin, delayMsMax: this.#options.backoffMsMax }
   }
 
+  #connectionEvents(): ConnectionEvents {
+    const events = this.#events
+    return {
+      onConnected: ({ url, broker }) =>
+        events.emit('connected', { url, nodeId: broker.nodeId, version: broker.serverVersion }),
+      onDisconnected: ({ url, broker }, error) => events.emit('disconnected', { url, nodeId: broker.nodeId, error }),
+      onConnectFailed: (url, error, retryInMs) => events.emit('connectFailed', { url, error, retryInMs }),
+      onReconnecting: (url, attempt) => events.emit('reconnecting', { url, attempt }),
+    }
+  }
+
+  readonly #onListenerError = (failure: ListenerError): void => {
+    this.#listenerErrors++
+    // A listener of this very event that fails is counted, and told to nobody: it would be told to itself.
+    if (failure.event !== 'listenerError') this.#events.emit('listenerError', failure)
+  }
+
+  /** Runs `listener` at every such event; the answer stops that. */
+  on<Name extends keyof ClientEvents>(
+    name: Name,
+    listener: (event: ClientEvents[Name]) => unknown,
+    options: ListenOptions = {},
+  ): () => void {
+    return this.#events.on(name, listener, options)
+  }
+
+  stats(): ClientStats {
+    return {
+      ...this.#connections.stats(),
+      producers: this.#producers.size,
+      consumers: this.#consumers.size,
+      listenerErrors: this.#listenerErrors,
+    }
+  }
+
   /** The broker that a request without a wish would go to. */
-  async broker(): Promise<BrokerInfo> {
-    const { url, broker } = await this.#connections.any()
+  async broker(options: { readonly signal?: AbortSignal } = {}): Promise<BrokerInfo> {
+    const { signal } = options
+    const { url, broker } = await abortable(this.#connections.any({ signal }), signal)
     return { url, version: broker.serverVersion, clusterId: broker.clusterId, nodeId: broker.nodeId }
   }
 
   /** Sends records to a topic. Keep it: each has buffers and a producer id of its own. */
-  producer(topic: TopicLike, options: ProducerOptions = {}): Producer {
+  producer<Topic extends TopicLike>(topic: Topic, options?: ProducerOptions): ProducerOf<Topic>
+  producer(topic: TopicLike, options: ProducerOptions = {}): unknown {
+    if (typeof topic !== 'string' && topic.serdes !== undefined)
+      return this.#newProducer(topic.name, recordEncoder(topic), options)
+    return this.#newProducer(topicName(topic), asGiven, options)
+  }
+
+  #newProducer<Key, Value>(
+    name: string,
+    encode: EncodeRecord<Key, Value>,
+    options: ProducerOptions,
+  ): Producer<Key, Value> {
     this.#checkOpen()
     const parts = {
+      encode,
+      onListenerError: this.#onListenerError,
       runtime: this.#runtime,
       connections: this.#connections,
       metadata: this.#metadata,
       requests: this.#requests,
       backoff: this.#backoff,
     }
-    const producer = new Producer(topicName(topic), parts, options)
+    const producer = new Producer(name, parts, options)
     this.#producers.add(producer)
     producer.onClosed(() => this.#producers.delete(producer))
     return producer
   }
 
-  /** Reads topics without a group: from any position, as often as wanted. */
-  consume(topics: TopicLike | readonly TopicLike[], options: ConsumerOptions = {}): Consumer {
+  /**
+   * Reads topics without a group: from any position, as often as wanted. Records of typed topics come decoded, and with
+   * `onDecodeError: 'pass'` as they were stored where that fails.
+   */
+  consume<Topic extends TopicLike>(
+    topics: Topic | readonly Topic[],
+    options?: ConsumerOptions & { readonly onDecodeError?: 'fail' | 'skip' },
+  ): Consumer<RecordOf<Topic>>
+  consume<Topic extends TopicLike>(
+    topics: Topic | readonly Topic[],
+    options: ConsumerOptions,
+  ): Consumer<RecordOf<Topic> | (Topic extends AnyTypedTopic ? UndecodedRecord : never)>
+  consume(topics: TopicLike | readonly TopicLike[], options: ConsumerOptions = {}): unknown {
+    const list = Array.isArray(topics) ? (topics as readonly TopicLike[]) : [topics as TopicLike]
+    if (list.length === 0) throw new MillraceError('INVALID_ARGUMENT', 'consume: no topic is named')
+    if (list.every((topic) => serdesOf(topic) === undefined)) return this.#newConsumer(list, () => asStored, options)
+    const policy = options.onDecodeError ?? 'fail'
+    return this.#newConsumer(list, (onDecodeError) => recordDecoder(list, policy, onDecodeError), options)
+  }
+
+  #newConsumer<Handed>(
+    topics: readonly TopicLike[],
+    decoder: ConsumerParts<Handed>['decoder'],
+    options: ConsumerOptions,
+  ): Consumer<Handed> {
     this.#checkOpen()
-    const names = (Array.isArray(topics) ? (topics as readonly TopicLike[]) : [topics as TopicLike]).map(topicName)
-    if (names.length === 0) throw new MillraceError('INVALID_ARGUMENT', 'consume: no topic is named')
     const parts = {
+      decoder,
+      onListenerError: this.#onListenerError,
       runtime: this.#runtime,
       connections: this.#connections,
       metadata: this.#metadata,
@@ -125,7 +222,7 @@ export class Client {
       backoff: this.#backoff,
       requestTimeoutMs: this.#options.requestTimeoutMs,
     }
-    const consumer = new Consumer([...new Set(names)], parts, options)
+    const consumer = new Consumer([...new Set(topics.map(topicName))], parts, options)
     this.#consumers.add(consumer)
     consumer.onClosed(() => this.#consumers.delete(consumer))
     return consumer

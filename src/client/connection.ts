@@ -143,6 +143,11 @@ export class Connection {
     return this.#failure === undefined
   }
 
+  /** Why it has ended; undefined while it is open. */
+  get failure(): MillraceError | undefined {
+    return this.#failure
+  }
+
   /** True when a frame of `bytes` could leave now, without waiting for credit. */
   hasCredit(bytes: number): boolean {
     return this.#outboxHead === this.#outbox.length && this.#sentBytes + bytes <= this.#grantedBytes

@@ -1,7 +1,8 @@
 /** Options of consume(), their defaults and their checks. */
 import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../model/limits.ts'
-import { checkedChoice, checkedInteger } from './client-options.ts'
+import { checkedChoice, checkedDuration, checkedInteger, type Duration } from './client-options.ts'
 import { checkedPosition } from './positions.ts'
+import type { DecodeErrorPolicy } from './record-decoder.ts'
 import type { Position } from './record-types.ts'
 
 export interface ConsumerOptions {
@@ -13,7 +14,10 @@ export interface ConsumerOptions {
   readonly partitions?: readonly number[]
   /** What to do where the offset wanted is gone or not there yet. Default 'fail'; never silently. */
   readonly onOutOfRange?: 'fail' | 'earliest' | 'latest'
+  /** Which records of transactions are read. Default 'read_committed'; alike while the broker has no transactions. */
   readonly isolation?: 'read_uncommitted' | 'read_committed'
+  /** Typed topics: what becomes of a record that its serdes cannot read. Default 'fail'. */
+  readonly onDecodeError?: DecodeErrorPolicy
   readonly signal?: AbortSignal
   /** Bytes of one fetch. Default 4 MiB. */
   readonly fetchBytesMax?: number
@@ -22,7 +26,7 @@ export interface ConsumerOptions {
   /** Bytes that wait for the handler; fetching pauses there. Default 16 MiB. */
   readonly prefetchBytesMax?: number
   /** How long the broker may hold a fetch that has fewer than minBytes. Defaults 500 ms and 1 byte. */
-  readonly waitMs?: number
+  readonly waitMs?: Duration
   readonly minBytes?: number
   /** Check each batch's CRC-32C. Default true. */
   readonly checkCrc?: boolean
@@ -34,6 +38,7 @@ export interface ResolvedConsumerOptions {
   readonly partitions: readonly number[] | undefined
   readonly onOutOfRange: 'fail' | 'earliest' | 'latest'
   readonly isolation: 0 | 1
+  readonly onDecodeError: DecodeErrorPolicy
   readonly fetchBytesMax: number
   readonly partitionBytesMax: number
   readonly prefetchBytesMax: number
@@ -55,10 +60,11 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     partitions: options.partitions,
     onOutOfRange: checkedChoice('onOutOfRange', options.onOutOfRange ?? 'fail', ['fail', 'earliest', 'latest']),
     isolation: isolation === 'read_committed' ? 1 : 0,
+    onDecodeError: checkedChoice('onDecodeError', options.onDecodeError ?? 'fail', ['fail', 'skip', 'pass']),
     fetchBytesMax: checkedInteger('fetchBytesMax', options.fetchBytesMax ?? 4 * MIB, 1, FETCH_BYTES_MAX),
     partitionBytesMax: checkedInteger('partitionBytesMax', options.partitionBytesMax ?? MIB, 1, FETCH_BYTES_MAX),
     prefetchBytesMax: checkedInteger('prefetchBytesMax', options.prefetchBytesMax ?? 16 * MIB, 1, 2 ** 40),
-    waitMs: checkedInteger('waitMs', options.waitMs ?? 500, 0, FETCH_WAIT_MS_MAX),
+    waitMs: checkedDuration('waitMs', options.waitMs ?? 500, 0, FETCH_WAIT_MS_MAX),
     minBytes: checkedInteger('minBytes', options.minBytes ?? 1, 0, FETCH_BYTES_MAX),
     checkCrc: options.checkCrc ?? true,
   }

@@ -2,7 +2,8 @@
  * Consumer: reads partitions without a group: replay, tail, or a stretch between two positions.
  *
  * Invariants  R1 records of one partition come in the order of their offsets, each once          checked in: test/scenario
- *             R2 a position moves by what was handed out and by nothing else                     checked in: #take()
+ *             R2 a position moves by what was handed out, or passed over by onDecodeError        checked in: #nextOf(),
+ *                'skip', and by nothing else                                                     test/unit/client/typed-topics.test.ts
  * Limits      prefetchBytesMax bytes wait here for the handler
  * Failure     what cannot mend is thrown by the iterator after all records received before it; positions() then tells where to go on
  * Hot path    batches() with a batch's reader(): nothing is made per record. `for await` over records makes a record object
@@ -10,15 +11,22 @@
  */
 import { MillraceError } from '../model/errors.ts'
 import { BatchReader } from '../record/batch-reader.ts'
-import { abortError } from './abort.ts'
+import { abortable, abortError } from './abort.ts'
 import { checkedPartitions } from './admin.ts'
+import { CONSUMER_EVENTS, type ConsumerEvents } from './client-events.ts'
 import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from './consumer-options.ts'
+import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { type Cursor, type FetchedBytes, Fetcher, type FetcherParts } from './fetcher.ts'
 import type { Positions } from './positions.ts'
+import type { DecodeError, DecodeRecord } from './record-decoder.ts'
 import type { ConsumedBatch, ConsumedRecord, RecordCursor } from './record-types.ts'
+import { readableOf } from './streams.ts'
 
-export interface ConsumerParts extends FetcherParts {
+export interface ConsumerParts<Handed> extends FetcherParts {
   readonly positions: Positions
+  /** Makes what records are handed out as; is told of what cannot be decoded by `onDecodeError`. */
+  readonly decoder: (onDecodeError: (error: DecodeError) => void) => DecodeRecord<Handed>
+  readonly onListenerError: (failure: ListenerError) => void
 }
 
 export interface ConsumerPosition {
@@ -30,10 +38,13 @@ export interface ConsumerPosition {
 }
 
 export interface ConsumerStats {
+  /** By the iterator; batches() are not looked into. */
   readonly recordsConsumed: number
   readonly batchesConsumed: number
   readonly bytesConsumed: number
   readonly bufferedBytes: number
+  /** Records that could not be decoded, whatever became of them. */
+  readonly recordsUndecodable: number
 }
 
 const NOTHING = new Uint8Array(0)
@@ -116,8 +127,11 @@ function recordOf(topic: string, partition: number, reader: RecordCursor): Consu
   return { topic, partition, offset, timestampMs, key, value, headers }
 }
 
-export class Consumer implements AsyncIterable<ConsumedRecord> {
-  readonly #parts: ConsumerParts
+/** `Handed` is what `for await` gives: records as they were stored, or decoded by their topics' serdes. */
+export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
+  readonly #parts: ConsumerParts<Handed>
+  readonly #events: EventHub<ConsumerEvents>
+  readonly #decode: DecodeRecord<Handed>
   readonly #options: ResolvedConsumerOptions
   readonly #topics: readonly string[]
   readonly #signal: AbortSignal | undefined
@@ -136,12 +150,18 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
   #recordsConsumed = 0
   #batchesConsumed = 0
   #bytesConsumed = 0
+  #recordsUndecodable = 0
   #onClosed: (() => void)[] = []
   readonly #onAbort = (): void => this.#abort()
 
-  constructor(topics: readonly string[], parts: ConsumerParts, options: ConsumerOptions) {
+  constructor(topics: readonly string[], parts: ConsumerParts<Handed>, options: ConsumerOptions) {
     this.#topics = topics
     this.#parts = parts
+    this.#events = new EventHub(CONSUMER_EVENTS, parts.onListenerError)
+    this.#decode = parts.decoder((error) => {
+      this.#recordsUndecodable++
+      this.#events.emit('decodeError', { error })
+    })
     this.#options = resolveConsumerOptions(options)
     this.#signal = options.signal
     this.#reader = this.#newReader()
@@ -173,7 +193,7 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     const signal = this.#signal
     const cursors: Cursor[] = []
     for (const topic of this.#topics) {
-      const partitions = checkedPartitions(await metadata.get(topic), this.#options.partitions)
+      const partitions = checkedPartitions(await abortable(metadata.get(topic), signal), this.#options.partitions)
       // The end first: with from 'start' to 'end' of an empty stretch nothing may slip between the two.
       const ends = to === undefined ? undefined : await positions.resolve(topic, partitions, to, signal)
       const starts = await positions.resolve(topic, partitions, from, signal)
@@ -191,6 +211,8 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
         this.#buffer.push(fetched)
         this.#notify()
       },
+      onReset: ({ topic, partition, fetchOffset }, fromOffset) =>
+        this.#events.emit('offsetReset', { topic, partition, fromOffset, toOffset: fetchOffset }),
       onFault: (error) => {
         this.#error ??= error
         this.#notify()
@@ -219,10 +241,25 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
       batchesConsumed: this.#batchesConsumed,
       bytesConsumed: this.#bytesConsumed,
       bufferedBytes: this.#fetcher?.bufferedBytes ?? 0,
+      recordsUndecodable: this.#recordsUndecodable,
     }
   }
 
-  /** The fast path: batches as they came. The position moves when a batch is handed out. */
+  /** Runs `listener` at every such event; the answer stops that. What it throws is told as the client's listenerError. */
+  on<Name extends keyof ConsumerEvents>(
+    name: Name,
+    listener: (event: ConsumerEvents[Name]) => unknown,
+    options: ListenOptions = {},
+  ): () => void {
+    return this.#events.on(name, listener, options)
+  }
+
+  /** A Web Stream of the records; it reads one when it is asked for one, and cancelling it closes the consumer. */
+  readable(): ReadableStream<Handed> {
+    return readableOf(this)
+  }
+
+  /** The fast path: batches as they came, their records not decoded. The position moves when a batch is handed out. */
   batches(): AsyncIterableIterator<ConsumedBatch> {
     return {
       next: async () => {
@@ -241,9 +278,9 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     }
   }
 
-  [Symbol.asyncIterator](): AsyncIterableIterator<ConsumedRecord> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<Handed> {
     const cursor = new RecordIterator(this.#newReader())
-    const advance = async (): Promise<IteratorResult<ConsumedRecord>> => {
+    const advance = async (): Promise<IteratorResult<Handed>> => {
       for (;;) {
         const record = this.#nextOf(cursor)
         if (record !== undefined) return { done: false, value: record }
@@ -280,16 +317,20 @@ export class Consumer implements AsyncIterable<ConsumedRecord> {
     return Promise.reject(error)
   }
 
-  #nextOf(cursor: RecordIterator): ConsumedRecord | undefined {
+  #nextOf(cursor: RecordIterator): Handed | undefined {
     if (this.#isClosed) return undefined
-    const record = cursor.next()
-    if (record === undefined) {
-      if (cursor.source !== undefined) this.#positions.set(cursor.source, cursor.nextOffset)
-      return undefined
+    for (;;) {
+      const record = cursor.next()
+      if (record === undefined) {
+        if (cursor.source !== undefined) this.#positions.set(cursor.source, cursor.nextOffset)
+        return undefined
+      }
+      const handed = this.#decode(record) // before the position moves: what it throws stays in front of it
+      this.#positions.set(cursor.source!, record.offset + 1)
+      if (handed === undefined) continue
+      this.#recordsConsumed++
+      return handed
     }
-    this.#positions.set(cursor.source!, record.offset + 1)
-    this.#recordsConsumed++
-    return record
   }
 
   /** The next received bytes; undefined at the end. Throws the fault, after everything received before it was taken. */

@@ -13,13 +13,13 @@ import { type FetchReplyPart, type FetchRequestPart, fetch } from '../protocol/i
 import { BATCH_HEADER_BYTES, batchBytesAt } from '../record/batch-layout.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { sleep } from './abort.ts'
+import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import type { Connection } from './connection.ts'
 import type { ResolvedConsumerOptions } from './consumer-options.ts'
 import type { MetadataCache } from './metadata-cache.ts'
-import { asMillraceError } from './produce-sender.ts'
 
 /** One partition as a consumer reads it. */
 export interface Cursor {
@@ -46,6 +46,8 @@ export interface FetchedBytes {
 
 export interface FetcherEvents {
   onBytes(fetched: FetchedBytes): void
+  /** The policy for offsets that are out of range moved a partition. */
+  onReset(cursor: Cursor, fromOffset: number): void
   /** Nothing more will come: what stands in the way cannot mend. */
   onFault(error: MillraceError): void
   /** Every partition has reached its end. */
@@ -279,7 +281,9 @@ export class Fetcher {
       )
       return
     }
+    const fromOffset = cursor.fetchOffset
     cursor.fetchOffset = target
+    this.#events.onReset(cursor, fromOffset)
   }
 
   /** The partition is asked for again later; its position stays. */

@@ -29,6 +29,8 @@ const NO_PRODUCER = -1
 export interface PartitionQueueOptions {
   /** Stamp producer id, epoch and sequence. */
   readonly idempotent: boolean
+  /** How often a batch is sent again at most. */
+  readonly retriesMax: number
   readonly inFlightMax: number
   /** How long a batch that is not full waits for more records; 0 = only while another is in flight. */
   readonly lingerMs: number
@@ -243,7 +245,8 @@ export class PartitionQueue {
     // An error reply of a recognised sequence settles nothing that an earlier attempt left open, except by success.
     batch.inDoubt = wasInDoubt || fault.inDoubt
     batch.lastError = fault.error
-    if (!ERRORS[fault.code].retriable || nowMs >= batch.deadlineMs) return this.#giveUp(batch)
+    const isSpent = nowMs >= batch.deadlineMs || batch.attempts > this.#options.retriesMax
+    if (!ERRORS[fault.code].retriable || isSpent) return this.#giveUp(batch)
     // Those that were in flight behind it fail with it: one failure, not five.
     if (!this.#recovering) this.#failures++
     this.#requeue(batch)

@@ -7,14 +7,12 @@
 import type { Clock } from '../base/clock.ts'
 import { errorCodeOf, MillraceError } from '../model/errors.ts'
 import { EARLIEST, errorOf, LATEST, listOffsets } from '../protocol/index.ts'
-import { sleep } from './abort.ts'
-import { checkedInteger } from './client-options.ts'
+import { abortable, sleep } from './abort.ts'
+import { checkedInteger, UNIT_MS } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import type { Position } from './record-types.ts'
 import type { Requests } from './requests.ts'
-
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** Milliseconds since the epoch of a time position. Throws INVALID_ARGUMENT. */
 export function timeOf(time: number | string | Date, clock: Clock): number {
@@ -97,12 +95,13 @@ export class Positions {
   ): Promise<PartitionOffset[]> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#listOnce(await this.#metadata.get(topic), partitions, timestampMs, signal)
+        const info = await abortable(this.#metadata.get(topic), signal)
+        return await this.#listOnce(info, partitions, timestampMs, signal)
       } catch (error) {
         const refresh = error instanceof MillraceError && error.retriable
         if (!refresh || attempt >= ATTEMPTS_MAX) throw error
         await sleep(this.#runtime, RETRY_MS, signal)
-        await this.#metadata.refresh(topic)
+        await abortable(this.#metadata.refresh(topic), signal)
       }
     }
   }

@@ -6,8 +6,9 @@
  *             it is used up, batches keep filling instead of being queued as frames
  * Failure     per batch, decided by its PartitionQueue; here: when to ask for metadata, when to try again
  */
-import { ERRORS, errorCodeOf, isMillraceError, MillraceError } from '../model/errors.ts'
+import { ERRORS, errorCodeOf, MillraceError } from '../model/errors.ts'
 import { initProducerId, type ProduceReplyPart, type ProduceRequestPart, produce } from '../protocol/index.ts'
+import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ClientRuntime, Timer } from './client-runtime.ts'
@@ -40,7 +41,7 @@ export interface BatchOutcomes {
   onStored(batch: ProducerBatch, queue: PartitionQueue, part: StoredPart): void
   onFailed(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void
   onTaken(queue: PartitionQueue): void
-  onRetried(batch: ProducerBatch): void
+  onRetried(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void
 }
 
 export interface StoredPart {
@@ -240,7 +241,8 @@ export class ProduceSender {
     }
     const where = `${this.#options.topic}/${parcel.queue.partition}`
     const text = part.errorText === '' ? ERRORS[code].text : part.errorText
-    this.#returned(parcel, new MillraceError(code, `${where}: ${text}`))
+    const advice = code === 'MESSAGE_TOO_LARGE' ? '; raise max.message.bytes of the topic, or send less' : ''
+    this.#returned(parcel, new MillraceError(code, `${where}: ${text}${advice}`))
   }
 
   #lost(connection: Connection, parcels: readonly Parcel[], error: MillraceError): void {
@@ -265,7 +267,7 @@ export class ProduceSender {
       )
       return
     }
-    this.#outcomes.onRetried(batch)
+    this.#outcomes.onRetried(batch, queue, error)
     queue.delayUntil(nowMs + backoffMs(this.#runtime.prng, queue.failures, this.#options.backoff))
     this.#active.add(queue)
   }
@@ -415,10 +417,4 @@ function timedOut(batch: ProducerBatch, cause: MillraceError | undefined): Millr
   return new MillraceError('DELIVERY_TIMED_OUT', `not acknowledged within the delivery timeout: ${fate}${why}`, {
     cause,
   })
-}
-
-export function asMillraceError(error: unknown): MillraceError {
-  if (isMillraceError(error)) return error
-  const text = error instanceof Error ? error.message : String(error)
-  return new MillraceError('UNKNOWN_SERVER_ERROR', `the client failed: ${text}`, { cause: error })
 }

@@ -12,23 +12,30 @@
  */
 import { BurstClock } from '../base/burst-clock.ts'
 import { MillraceError } from '../model/errors.ts'
+import type { HelloReply } from '../protocol/index.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
 import { abortable, abortError } from './abort.ts'
 import type { BackoffOptions } from './backoff.ts'
+import { type BatchLimits, batchLimits, recordTooLarge } from './batch-limits.ts'
 import type { BrokerConnections } from './broker-connections.ts'
+import { PRODUCER_EVENTS, type ProducerEvents } from './client-events.ts'
 import type { ClientRuntime } from './client-runtime.ts'
+import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import { PartitionQueue } from './partition-queue.ts'
 import { type BatchOutcomes, ProduceSender, type StoredPart } from './produce-sender.ts'
 import { type DeliveredRecord, ProducerBatch } from './producer-batch.ts'
 import { type ProducerOptions, type ResolvedProducerOptions, resolveProducerOptions } from './producer-options.ts'
+import type { EncodeRecord } from './record-encoder.ts'
 import { RecordRouter } from './record-router.ts'
 import type { Requests } from './requests.ts'
+import type { Bytes } from './serde.ts'
+import { writableOf } from './streams.ts'
 
 /** A record to send. Text is written as UTF-8; no value (null) is a tombstone. */
-export interface ProducerRecord {
-  readonly key?: Uint8Array | string | null
-  readonly value: Uint8Array | string | null
+export interface ProducerRecord<Key = Bytes, Value = Bytes> {
+  readonly key?: Key | null
+  readonly value: Value | null
   readonly headers?: readonly HeaderInput[]
   /** Milliseconds since the epoch; now, when left out. */
   readonly timestampMs?: number
@@ -44,6 +51,7 @@ export interface ProducerStats {
   readonly recordsStored: number
   readonly recordsFailed: number
   readonly batchesStored: number
+  readonly batchesFailed: number
   readonly batchesRetried: number
   readonly bytesStored: number
   readonly bufferedBytes: number
@@ -54,14 +62,17 @@ export interface SendOptions {
   readonly signal?: AbortSignal
 }
 
-interface WaitingSend {
-  readonly record: ProducerRecord
+interface WaitingSend<Key, Value> {
+  readonly record: ProducerRecord<Key, Value>
   readonly resolve: (receipt: Receipt) => void
   readonly reject: (error: MillraceError) => void
   abandoned: boolean
 }
 
-export interface ProducerParts {
+export interface ProducerParts<Key, Value> {
+  /** What is written for a record; no promise, and for plain topics the record itself. */
+  readonly encode: EncodeRecord<Key, Value>
+  readonly onListenerError: (failure: ListenerError) => void
   readonly runtime: ClientRuntime
   readonly connections: BrokerConnections
   readonly metadata: MetadataCache
@@ -78,14 +89,17 @@ const READY_PART = 0.75
  */
 const SPARE_WRITERS_IDLE = 16
 
-export class Producer {
+export class Producer<Key = Bytes, Value = Bytes> {
   readonly topic: string
+  readonly #encode: EncodeRecord<Key, Value>
+  readonly #events: EventHub<ProducerEvents>
   readonly #runtime: ClientRuntime
   readonly #burstClock: BurstClock
   readonly #metadata: MetadataCache
   readonly #connections: BrokerConnections
   readonly #options: ResolvedProducerOptions
-  readonly #callbacks: ProducerOptions
+  /** onFailed was given: nothing is left for drain() to throw. */
+  readonly #isToldOfFailures: boolean
   readonly #router: RecordRouter
   readonly #sender: ProduceSender
   readonly #queues: PartitionQueue[] = []
@@ -94,14 +108,15 @@ export class Producer {
   #spareBytes = 0
   readonly #loaded: Promise<void>
   #info: TopicInfo | undefined
-  /** The option, or less where the broker or the topic takes less. */
-  #batchBytesMax: number
+  /** The broker that was asked when the topic became known. */
+  #broker: HelloReply | undefined
+  #limits: BatchLimits | undefined
   #loadError: MillraceError | undefined
   #closed = false
   #bufferedBytes = 0
   /** Batches that are neither stored nor failed. */
   #batchesAlive = 0
-  #waitingSends: WaitingSend[] = []
+  #waitingSends: WaitingSend<Key, Value>[] = []
   #onClosed: (() => void)[] = []
   #onReady: (() => void)[] = []
   #onDrained: (() => void)[] = []
@@ -112,19 +127,23 @@ export class Producer {
   #recordsStored = 0
   #recordsFailed = 0
   #batchesStored = 0
+  #batchesFailed = 0
   #batchesRetried = 0
   #bytesStored = 0
 
-  constructor(topic: string, parts: ProducerParts, options: ProducerOptions) {
+  constructor(topic: string, parts: ProducerParts<Key, Value>, options: ProducerOptions) {
     this.topic = topic
+    this.#encode = parts.encode
+    this.#events = new EventHub(PRODUCER_EVENTS, parts.onListenerError)
     this.#runtime = parts.runtime
     this.#burstClock = new BurstClock(parts.runtime.clock)
     this.#metadata = parts.metadata
     this.#connections = parts.connections
     this.#options = resolveProducerOptions(options)
-    this.#batchBytesMax = this.#options.batchBytesMax
-    this.#callbacks = options
-    this.#router = new RecordRouter(parts.runtime.prng, options.partitioner)
+    this.#isToldOfFailures = options.onFailed !== undefined
+    if (options.onStored !== undefined) this.on('batchStored', options.onStored)
+    if (options.onFailed !== undefined) this.on('batchFailed', options.onFailed)
+    this.#router = new RecordRouter(parts.runtime.prng, this.#options.partitioner)
     const { acks, idempotent, requestBytesMax, requestTimeoutMs } = this.#options
     const senderOptions = { topic, acks, idempotent, requestBytesMax, requestTimeoutMs, backoff: parts.backoff }
     this.#sender = new ProduceSender(parts, senderOptions, this.#outcomes())
@@ -135,8 +154,9 @@ export class Producer {
   async #load(): Promise<void> {
     try {
       const info = await this.#metadata.get(this.topic)
-      this.#batchBytesMax = await this.#batchBytesServed(info)
-      this.#info = info
+      const deadlineMs = this.#runtime.clock.monotonicMs() + this.#options.requestTimeoutMs
+      this.#broker = (await this.#connections.any({ deadlineMs })).broker
+      this.#useInfo(info)
     } catch (error) {
       this.#loadError = error as MillraceError
       const waiting = this.#waitingSends
@@ -148,19 +168,21 @@ export class Producer {
   }
 
   /** A batch that is larger than what the other end takes would fail with all its records, however small each of them. */
-  async #batchBytesServed(info: TopicInfo): Promise<number> {
-    const { batchBytesMax, requestTimeoutMs } = this.#options
-    const deadlineMs = this.#runtime.clock.monotonicMs() + requestTimeoutMs
-    const { broker } = await this.#connections.any({ deadlineMs })
-    const ofTopic = Number(info.config['max.message.bytes'] ?? Number.POSITIVE_INFINITY)
-    return Math.min(batchBytesMax, broker.batchBytesMax, ofTopic)
+  #useInfo(info: TopicInfo): void {
+    const limits = batchLimits(this.#options.batchBytesMax, this.#broker!, info.config)
+    if (limits.batchBytesMax !== this.#limits?.batchBytesMax) {
+      this.#spareWriters.length = 0
+      this.#spareBytes = 0
+    }
+    this.#limits = limits
+    this.#info = info
   }
 
   /**
    * Puts a record on its way. False when there is no room, or the topic is not known yet: nothing was taken; wait for ready().
    * Throws MESSAGE_TOO_LARGE, INVALID_ARGUMENT, CLOSED, or why the topic cannot be written to.
    */
-  enqueue(record: ProducerRecord): boolean {
+  enqueue(record: ProducerRecord<Key, Value>): boolean {
     if (this.#closed || this.#loadError !== undefined) throw this.#loadError ?? closedError()
     if (this.#info === undefined || this.#waitingSends.length > 0) return false
     if (this.#bufferedBytes >= this.#options.bufferBytesMax) return false
@@ -176,7 +198,7 @@ export class Producer {
   }
 
   /** Sends one record; resolves when it is as durable as `acks` asks for. Waits for room first. */
-  send(record: ProducerRecord, options: SendOptions = {}): Promise<Receipt> {
+  send(record: ProducerRecord<Key, Value>, options: SendOptions = {}): Promise<Receipt> {
     const { signal } = options
     if (signal?.aborted) return Promise.reject(abortError(signal))
     if (this.#closed || this.#loadError !== undefined) return Promise.reject(this.#loadError ?? closedError())
@@ -186,9 +208,9 @@ export class Producer {
     return abortable(promise, signal)
   }
 
-  #sendLater(record: ProducerRecord, signal: AbortSignal | undefined): Promise<Receipt> {
+  #sendLater(record: ProducerRecord<Key, Value>, signal: AbortSignal | undefined): Promise<Receipt> {
     const { promise, resolve, reject } = deferred<Receipt>()
-    const waiting: WaitingSend = { record, resolve, reject, abandoned: false }
+    const waiting: WaitingSend<Key, Value> = { record, resolve, reject, abandoned: false }
     this.#waitingSends.push(waiting)
     const receipt = abortable(promise, signal)
     receipt.catch(() => {
@@ -198,7 +220,7 @@ export class Producer {
   }
 
   /** Sends records in order; resolves when all are stored. Throws the first failure, after all have ended. */
-  async sendMany(records: Iterable<ProducerRecord>, options: SendOptions = {}): Promise<Receipt[]> {
+  async sendMany(records: Iterable<ProducerRecord<Key, Value>>, options: SendOptions = {}): Promise<Receipt[]> {
     const results = await Promise.allSettled(Array.from(records, (record) => this.send(record, options)))
     return results.map((result) => {
       if (result.status === 'rejected') throw result.reason
@@ -225,9 +247,29 @@ export class Producer {
     } finally {
       this.#sender.draining = false
     }
+    const failure = this.takeFailure()
+    if (failure !== undefined) throw failure
+  }
+
+  /** The failure that drain() would throw now; it counts as told. */
+  takeFailure(): MillraceError | undefined {
     const failure = this.#firstFailure
     this.#firstFailure = undefined
-    if (failure !== undefined) throw failure
+    return failure
+  }
+
+  /** A Web Stream into this producer: writes wait for room, closing it drains, the producer stays open. */
+  writable(): WritableStream<ProducerRecord<Key, Value>> {
+    return writableOf(this)
+  }
+
+  /** Runs `listener` at every such event; the answer stops that. What it throws is told as the client's listenerError. */
+  on<Name extends keyof ProducerEvents>(
+    name: Name,
+    listener: (event: ProducerEvents[Name]) => unknown,
+    options: ListenOptions = {},
+  ): () => void {
+    return this.#events.on(name, listener, options)
   }
 
   /** Runs `listener` once, when the producer has closed. */
@@ -241,6 +283,7 @@ export class Producer {
       recordsStored: this.#recordsStored,
       recordsFailed: this.#recordsFailed,
       batchesStored: this.#batchesStored,
+      batchesFailed: this.#batchesFailed,
       batchesRetried: this.#batchesRetried,
       bytesStored: this.#bytesStored,
       bufferedBytes: this.#bufferedBytes,
@@ -279,7 +322,8 @@ export class Producer {
   }
 
   /** Appends to the open batch of the record's partition; answers that batch. */
-  #append(record: ProducerRecord): ProducerBatch {
+  #append(given: ProducerRecord<Key, Value>): ProducerBatch {
+    const record = this.#encode(given)
     const timestampMs = record.timestampMs ?? this.#burstClock.nowMs()
     this.#appendedTimestampMs = timestampMs
     const key = record.key ?? null
@@ -295,33 +339,31 @@ export class Producer {
         return open
       }
     }
-    return this.#appendToNew(queue, record, key, headers, timestampMs)
+    return this.#appendToNew(queue, key, record.value, headers, timestampMs)
   }
 
   #appendToNew(
     queue: PartitionQueue,
-    record: ProducerRecord,
-    key: Uint8Array | string | null,
+    key: Bytes | null,
+    value: Bytes | null,
     headers: readonly HeaderInput[] | null,
     timestampMs: number,
   ): ProducerBatch {
-    const batch = this.#newBatch()
+    const { batchBytesMax, recordBytesMax } = this.#limits!
+    const common = this.#takeSpare() ?? this.#newWriter(batchBytesMax)
     let fits = false
     try {
-      fits = batch.writer.append(key, record.value, headers, timestampMs)
+      fits = common.append(key, value, headers, timestampMs)
     } finally {
-      if (!fits) this.#keepSpare(batch.writer)
+      if (!fits) this.#keepSpare(common)
     }
-    if (!fits)
-      throw new MillraceError(
-        'MESSAGE_TOO_LARGE',
-        `a record for ${this.topic} is larger than a batch may be, ${this.#batchBytesMax} bytes`,
-      )
-    if (queue.open !== undefined) {
-      queue.seal()
-      this.#router.batchClosed(queue.partition)
-    }
+    const writer = fits ? common : this.#newWriter(recordBytesMax)
+    if (!fits && !writer.append(key, value, headers, timestampMs))
+      throw recordTooLarge(this.topic, [key, value], headers, this.#limits!)
+    if (queue.open !== undefined) this.#sealOpen(queue)
+    const batch = this.#newBatch(writer)
     queue.begin(batch)
+    if (!fits) this.#sealOpen(queue) // nothing joins a record that is a batch of its own
     this.#batchesAlive++
     this.#bufferedBytes += batch.bufferedBytes
     this.#recordsEnqueued++
@@ -329,8 +371,13 @@ export class Producer {
     return batch
   }
 
+  #sealOpen(queue: PartitionQueue): void {
+    queue.seal()
+    this.#router.batchClosed(queue.partition)
+  }
+
   #appendAwaited(
-    record: ProducerRecord,
+    record: ProducerRecord<Key, Value>,
     resolve: (receipt: Receipt) => void,
     reject: (error: MillraceError) => void,
   ): void {
@@ -348,7 +395,7 @@ export class Producer {
   #partitions(): TopicInfo['partitions'] {
     // The cache may know more by now: partitions that were added.
     const info = this.#metadata.peek(this.topic)
-    if (info !== undefined) this.#info = info
+    if (info !== undefined && info !== this.#info) this.#useInfo(info)
     return this.#info!.partitions
   }
 
@@ -358,13 +405,12 @@ export class Producer {
     return this.#queues[partition]!
   }
 
-  #newBatch(): ProducerBatch {
+  #newWriter(batchBytesMax: number): BatchWriter {
+    return new BatchWriter({ batchBytesMax, codecs: this.#runtime.codecs })
+  }
+
+  #newBatch(writer: BatchWriter): ProducerBatch {
     const { deliveryTimeoutMs, codec } = this.#options
-    const batchBytesMax = this.#batchBytesMax
-    const spare = this.#spareWriters.pop()
-    if (spare !== undefined) this.#spareBytes -= spare.capacityBytes
-    const writer = spare ?? new BatchWriter({ batchBytesMax, codecs: this.#runtime.codecs })
-    writer.reset()
     const createdMs = this.#runtime.clock.monotonicMs()
     return new ProducerBatch(writer, { createdMs, deadlineMs: createdMs + deliveryTimeoutMs, codec })
   }
@@ -376,8 +422,17 @@ export class Producer {
       onTaken: (queue) => {
         if (queue.open === undefined) this.#router.batchClosed(queue.partition)
       },
-      onRetried: () => {
+      onRetried: (batch, queue, error) => {
         this.#batchesRetried++
+        const { recordsCount, attempts } = batch
+        if (this.#events.has('batchRetried'))
+          this.#events.emit('batchRetried', {
+            topic: this.topic,
+            partition: queue.partition,
+            recordsCount,
+            attempts,
+            error,
+          })
       },
     }
   }
@@ -398,7 +453,8 @@ export class Producer {
         timestampMs: part.logAppendTimeMs >= 0 ? part.logAppendTimeMs : waiter.timestampMs,
         durability,
       })
-    this.#callbacks.onStored?.({ topic, partition, baseOffset: part.baseOffset, recordsCount, durability })
+    if (this.#events.has('batchStored'))
+      this.#events.emit('batchStored', { topic, partition, baseOffset: part.baseOffset, recordsCount, durability })
     this.#recycle(batch)
     this.#admitWaiting()
   }
@@ -407,11 +463,11 @@ export class Producer {
     if (!this.#release(batch)) return
     const { recordsCount } = batch
     this.#recordsFailed += recordsCount
+    this.#batchesFailed++
     const waiters = batch.waiters ?? []
     for (const waiter of waiters) waiter.reject(error)
-    if (this.#callbacks.onFailed !== undefined)
-      this.#callbacks.onFailed({ topic: this.topic, partition: queue.partition, recordsCount, error })
-    else if (waiters.length < recordsCount) this.#firstFailure ??= error
+    if (!this.#isToldOfFailures && waiters.length < recordsCount) this.#firstFailure ??= error
+    this.#events.emit('batchFailed', { topic: this.topic, partition: queue.partition, recordsCount, error })
     // Its buffer is not used again: a connection that is being dropped may still hold it.
     this.#admitWaiting()
   }
@@ -427,9 +483,18 @@ export class Producer {
 
   #recycle(batch: ProducerBatch): void {
     this.#bytesStored += batch.bufferedBytes
-    if (batch.attempts === 1) this.#keepSpare(batch.writer)
+    const isCommon = batch.writer.batchBytesMax === this.#limits?.batchBytesMax
+    if (isCommon && batch.attempts === 1) this.#keepSpare(batch.writer)
     if (this.#batchesAlive > 0) return
     while (this.#spareWriters.length > SPARE_WRITERS_IDLE) this.#spareBytes -= this.#spareWriters.pop()!.capacityBytes
+  }
+
+  #takeSpare(): BatchWriter | undefined {
+    const writer = this.#spareWriters.pop()
+    if (writer === undefined) return undefined
+    this.#spareBytes -= writer.capacityBytes
+    writer.reset()
+    return writer
   }
 
   #keepSpare(writer: BatchWriter): void {

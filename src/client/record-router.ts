@@ -1,8 +1,9 @@
 /**
  * RecordRouter: which partition a record goes to. A record's own partition first; then its key's (murmur2, as Kafka's
- * clients do); without a key a random one that stays until its batch is full or sent (KIP-480), so that batches fill.
+ * clients do); without a key, by the partitioner's name: 'sticky' a random one that stays until its batch is full or sent
+ * (KIP-480), so that batches fill; 'random' one drawn for each record; 'round-robin' each in turn. Partitions without a leader
+ * are passed over while any has one. A function of the user's decides for all records that name no partition.
  */
-
 import { utf8Encode } from '../base/bytes.ts'
 import type { Prng } from '../base/prng.ts'
 import { utf8Write } from '../base/utf8-write.ts'
@@ -10,8 +11,23 @@ import { MillraceError } from '../model/errors.ts'
 import { murmur2 } from '../record/partitioner.ts'
 import type { PartitionInfo } from './metadata-cache.ts'
 
-/** Gives a key's partition; answers an integer in [0, partitions). */
-export type Partitioner = (key: Uint8Array | string | null, partitions: number) => number
+/** Answers the partition of a record, an integer in [0, partitions), from its key as it is written. */
+export type PartitionFunction = (key: Uint8Array | string | null, partitions: number) => number
+
+const SPREADS = ['sticky', 'random', 'round-robin'] as const
+type Spread = (typeof SPREADS)[number]
+
+export type Partitioner = Spread | PartitionFunction
+
+/** Throws INVALID_ARGUMENT unless `partitioner` is one. */
+export function checkedPartitioner(partitioner: unknown): Partitioner {
+  if (typeof partitioner === 'function') return partitioner as PartitionFunction
+  if ((SPREADS as readonly unknown[]).includes(partitioner)) return partitioner as Spread
+  throw new MillraceError(
+    'INVALID_ARGUMENT',
+    `partitioner: expected ${SPREADS.join(', ')} or a function of key and number of partitions, not '${String(partitioner)}'`,
+  )
+}
 
 const SCRATCH_BYTES = 256
 /** UTF-8 takes at most three bytes for a UTF-16 unit. */
@@ -19,15 +35,18 @@ const SHORT_KEY_LENGTH_MAX = Math.floor(SCRATCH_BYTES / 3)
 
 export class RecordRouter {
   readonly #prng: Prng
-  readonly #custom: Partitioner | undefined
+  readonly #custom: PartitionFunction | undefined
+  readonly #spread: Spread
   readonly #scratch = new Uint8Array(SCRATCH_BYTES)
   /** views[n] = the first n bytes of the scratch: text keys are hashed without an allocation each. */
   readonly #views: Uint8Array[] = []
   #sticky = -1
+  #turn = -1
 
-  constructor(prng: Prng, custom?: Partitioner) {
+  constructor(prng: Prng, partitioner: Partitioner) {
     this.#prng = prng
-    this.#custom = custom
+    this.#custom = typeof partitioner === 'function' ? partitioner : undefined
+    this.#spread = typeof partitioner === 'function' ? 'sticky' : partitioner
     for (let bytes = 0; bytes <= SCRATCH_BYTES; bytes++) this.#views.push(this.#scratch.subarray(0, bytes))
   }
 
@@ -41,8 +60,18 @@ export class RecordRouter {
     if (partition !== undefined) return checked(partition, count, 'partition')
     if (this.#custom !== undefined) return checked(this.#custom(key ?? null, count), count, 'partitioner')
     if (key !== null && key !== undefined) return (this.#hash(key) & 0x7fffffff) % count
-    if (this.#sticky < 0 || this.#sticky >= count) this.#sticky = this.#choose(partitions)
+    if (this.#spread !== 'sticky') return this.#spreadOut(partitions)
+    if (this.#sticky < 0 || this.#sticky >= count) this.#sticky = this.#withLeader(this.#prng.below(count), partitions)
     return this.#sticky
+  }
+
+  #spreadOut(partitions: readonly PartitionInfo[]): number {
+    const count = partitions.length
+    if (this.#spread === 'random') return this.#withLeader(this.#prng.below(count), partitions)
+    // The first turn is drawn: producers that begin together do not all begin with the same partition.
+    const next = this.#turn < 0 ? this.#prng.below(count) : (this.#turn + 1) % count
+    this.#turn = this.#withLeader(next, partitions)
+    return this.#turn
   }
 
   /** A batch of `partition` is closed: records without a key go elsewhere. */
@@ -56,9 +85,8 @@ export class RecordRouter {
     return murmur2(this.#views[utf8Write(this.#scratch, 0, key)]!)
   }
 
-  /** A random partition, of those that have a leader if any has. */
-  #choose(partitions: readonly PartitionInfo[]): number {
-    const from = this.#prng.below(partitions.length)
+  /** `from`, or the first after it that has a leader if any has. */
+  #withLeader(from: number, partitions: readonly PartitionInfo[]): number {
     for (let step = 0; step < partitions.length; step++) {
       const index = (from + step) % partitions.length
       const info = partitions[index]!

@@ -1,5 +1,7 @@
 /** What a consumer gets: records, and batches of them. */
 import type { BatchReader, RecordHeader } from '../record/batch-reader.ts'
+import type { DecodeError } from './record-decoder.ts'
+import type { AnyTypedTopic, TopicLike, TypedTopic } from './topic.ts'
 
 /** A record as it was stored. Key, value and header values are views of the received bytes: copy what must outlive many records. */
 export interface ConsumedRecord {
@@ -10,7 +12,26 @@ export interface ConsumedRecord {
   readonly key: Uint8Array | null
   readonly value: Uint8Array | null
   readonly headers: readonly RecordHeader[]
+  readonly decodeError?: undefined
 }
+
+/** A record of a typed topic. A null value is a tombstone. */
+export interface DecodedRecord<Key, Value> extends Omit<ConsumedRecord, 'key' | 'value'> {
+  readonly key: Key | null
+  readonly value: Value | null
+}
+
+/** A record as it was stored, which its topic's serdes could not read: only with `onDecodeError: 'pass'`. */
+export interface UndecodedRecord extends Omit<ConsumedRecord, 'decodeError'> {
+  readonly decodeError: DecodeError
+}
+
+/** What is consumed from a topic. */
+export type RecordOf<Topic extends TopicLike> = Topic extends AnyTypedTopic
+  ? Topic extends TypedTopic<never, infer Key, never, infer Value>
+    ? DecodedRecord<Key, Value>
+    : never
+  : ConsumedRecord
 
 /**
  * Some record batches of one partition, as they came: the fast way to read. Walk the records with `reader()`, a cursor that
@@ -45,10 +66,3 @@ export type Position =
   | { readonly last: number }
   | { readonly skip: number }
   | { readonly time: number | string | Date }
-
-/** A topic's name, or what topic() made of it. */
-export type TopicLike = string | { readonly name: string }
-
-export function topicName(topic: TopicLike): string {
-  return typeof topic === 'string' ? topic : topic.name
-}

@@ -151,6 +151,33 @@ for (const shards of ['1', '3']) {
         assert.equal((await producer.send({ value: 'fits again' })).offset, 1)
       })
 
+      await t.test('a record larger than batchBytesMax goes alone, up to what topic and broker take', async () => {
+        const config = { 'max.message.bytes': String(4 * 1024 * 1024) }
+        await mq.admin.topics.create('large', { partitions: 1, config })
+        const sizes = [10, 300_000, 900_000, 20, 3_000_000, 4_000_000, 30]
+        const sent = sizes.map((bytes, index) => ({ value: new Uint8Array(bytes).fill(index + 1) }))
+        const receipts = await mq.producer('large').sendMany(sent)
+        assert.deepEqual(
+          receipts.map(({ offset }) => offset),
+          sizes.map((_, index) => index),
+        )
+        let offset = 0
+        for await (const record of mq.consume('large', { from: 'start', to: 'end' }))
+          assert.ok(Buffer.from(record.value!).equals(sent[offset++]!.value), `record ${offset}`)
+        assert.equal(offset, sizes.length)
+        const tooLarge = { value: new Uint8Array(5_000_000) }
+        await assert.rejects(
+          mq.producer('large').send(tooLarge),
+          hasCode('MESSAGE_TOO_LARGE', /5000000 bytes .* raise /),
+        )
+        // The topic sets nothing of its own: the broker knows the limit, and says it.
+        await mq.admin.topics.create('usual', { partitions: 1 })
+        await assert.rejects(
+          mq.producer('usual').send({ value: new Uint8Array(2_000_000) }),
+          hasCode('MESSAGE_TOO_LARGE', /2000\d+ bytes, the limit is 1048576; raise max\.message\.bytes/),
+        )
+      })
+
       await t.test('memory stays bounded while a slow reader reads and a fast writer writes', async () => {
         await mq.admin.topics.create('slow', { partitions: 3 })
         const bufferBytesMax = 2 * 1024 * 1024

@@ -72,21 +72,21 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
   const { time, reach } = context
   const { prng } = time
   const client = await context.connect()
-  const options: ProducerOptions = {
+  const options = {
     acks: pick(prng, ['leader', 'all'] as const),
     lingerMs: pick(prng, [0, 0, 5]),
     batchBytesMax: pick(prng, [3 * 1024, 6 * 1024, 16 * 1024]),
     inFlightMax: 1 + prng.below(5),
     requestTimeoutMs: pick(prng, [500, 3000, 30_000]),
     deliveryTimeoutMs: prng.below(6) === 0 ? 1500 : 600_000,
-  }
+  } satisfies ProducerOptions
   const recorder = new SendRecorder(context, wish)
   const producer = client.producer(wish.topic.name, {
     ...options,
     onStored: (batch) => recorder.onStored(batch.partition, batch.baseOffset, batch.recordsCount),
     onFailed: () => recorder.onFailed(),
   })
-  const usesSend = options.deliveryTimeoutMs! < 600_000 || prng.below(2) === 0
+  const usesSend = options.deliveryTimeoutMs < 600_000 || prng.below(2) === 0
   const open: Promise<void>[] = []
   try {
     for (let count = 0; count < wish.records || (count < RECORDS_MAX && !context.isHealed()); count++) {
@@ -108,6 +108,8 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
     checkAllowed(context, error)
   }
   reach.add('batch retried', producer.stats().batchesRetried)
+  // The client tells of a listener that throws, and goes on: the recorder's faults must not pass so.
+  if (client.stats().listenerErrors > 0) throw new Error('a listener of the workload failed')
   await client.close().catch((error: unknown) => checkAllowed(context, error))
 }
 

@@ -1,9 +1,11 @@
 /** Connecting, refusals, credit and deadlines. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { checkedUrls } from '../../../src/client/client-options.ts'
-import { connect } from '../../../src/client/index.ts'
-import { hasCode } from '../../support/expect.ts'
+import { BrokerConnections } from '../../../src/client/broker-connections.ts'
+import { checkedUrls, resolveClientOptions } from '../../../src/client/client-options.ts'
+import { connect, isMillraceError } from '../../../src/client/index.ts'
+import { nodeRuntime } from '../../../src/client/node-runtime.ts'
+import { hasCode, until } from '../../support/expect.ts'
 import { FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
 
 test('nobody there: CONNECTION_FAILED names the URL', async () => {
@@ -16,6 +18,80 @@ test('the second URL serves when the first does not', () =>
   withFakeBroker({}, async (broker) => {
     await using mq = await connect(['ws://127.0.0.1:1', broker.url], { backoffMsMin: 1, backoffMsMax: 1 })
     assert.equal((await mq.broker()).url, broker.url)
+  }))
+
+test('when the first of several brokers goes, the second serves what follows', () =>
+  withFakeBroker({ topics: { t: 1 } }, (first) =>
+    withFakeBroker({ topics: { t: 1 } }, async (second) => {
+      await using mq = await connect([first.url, second.url], { backoffMsMin: 1, backoffMsMax: 5 })
+      const producer = mq.producer('t')
+      assert.equal((await producer.send({ value: '0' })).offset, 0)
+      await first.stop()
+      await producer.send({ value: '1' })
+      assert.equal(second.partition('t', 0).highWatermark, 1)
+      assert.equal((await mq.broker()).url, second.url)
+    }),
+  ))
+
+test('a broker that has moved is found where metadata says it is', () =>
+  withFakeBroker({}, (before) =>
+    withFakeBroker({}, async (after) => {
+      const { connectTimeoutMs, requestTimeoutMs } = resolveClientOptions({})
+      const backoff = { delayMsMin: 1, delayMsMax: 5 }
+      const names = { clientName: 'test', clientVersion: '0' }
+      const none = { onConnected() {}, onDisconnected() {}, onConnectFailed() {}, onReconnecting() {} }
+      const runtime = nodeRuntime()
+      const options = { ...names, connectTimeoutMs, requestTimeoutMs, backoff }
+      const connections = new BrokerConnections(runtime, [before.url], options, none)
+      const { nodeId } = (await connections.any()).broker
+      await before.stop()
+      await until(() => connections.openTo(nodeId) === undefined)
+      connections.learn([{ nodeId, url: after.url }])
+      const deadlineMs = runtime.clock.monotonicMs() + 20_000
+      assert.equal((await connections.node(nodeId, { deadlineMs })).url, after.url)
+      connections.close()
+    }),
+  ))
+
+test('everything that waits for a broker is given up by its signal', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const busy = mq.producer('t')
+    await busy.ready()
+    broker.faults = ({ name }) => (name === 'HELLO' ? { kind: 'none' } : { kind: 'drop-reply' })
+    const { topics } = mq.admin
+    assert.ok(busy.enqueue({ value: 'x' }))
+    const waits: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
+      'topics.list': (signal) => topics.list({ signal }),
+      'topics.create': (signal) => topics.create('u', { signal }),
+      'topics.describe': (signal) => topics.describe('t', { signal }),
+      'topics.alter': (signal) => topics.alter('t', { partitions: 2, signal }),
+      'topics.trim': (signal) => topics.trim('t', { signal }),
+      'topics.offsets': (signal) => topics.offsets('t', 'end', { signal }),
+      'topics.delete': (signal) => topics.delete('other', { signal }),
+      describeCluster: (signal) => mq.admin.describeCluster({ signal }),
+      'consumer.start': (signal) => mq.consume('t', { signal }).start(),
+      'consumer.next': (signal) => mq.consume('t', { signal })[Symbol.asyncIterator]().next(),
+      'consumer.read': (signal) => mq.consume('t', { signal }).readable().getReader().read(),
+      'producer.drain': (signal) => busy.drain({ signal }),
+      'producer.close': (signal) => busy.close({ signal }),
+      'producer.ready': (signal) => mq.producer('t').ready({ signal }),
+      'producer.send': (signal) => mq.producer('t').send({ value: 'x' }, { signal }),
+      'producer.sendMany': (signal) => mq.producer('t').sendMany([{ value: 'x' }], { signal }),
+    }
+    for (const [name, wait] of Object.entries(waits)) {
+      const controller = new AbortController()
+      const waiting = wait(controller.signal)
+      setTimeout(() => controller.abort(new Error(`enough of ${name}`)), 2)
+      await assert.rejects(waiting, (error: unknown) => {
+        assert.ok(isMillraceError(error), name)
+        assert.equal(error.code, 'ABORTED', name)
+        assert.match(String(error.cause), /enough of/)
+        return true
+      })
+    }
+    broker.faults = () => ({ kind: 'none' })
+    broker.breakConnections()
   }))
 
 test('connectWaitMs waits for a broker that is about to start', async () => {

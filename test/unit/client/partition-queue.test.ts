@@ -10,7 +10,7 @@ const NOW_MS = 1_000
 const retriable = faultOf(new MillraceError('NOT_LEADER_OR_FOLLOWER'))
 
 function newQueue(): PartitionQueue {
-  const queue = new PartitionQueue('t', 0, { idempotent: true, inFlightMax: 5, lingerMs: 0 })
+  const queue = new PartitionQueue('t', 0, { idempotent: true, retriesMax: 1_000, inFlightMax: 5, lingerMs: 0 })
   queue.useProducerId(7, 0)
   return queue
 }

@@ -189,15 +189,63 @@ test('the buffer is bounded: enqueue says full and ready() waits while credit ho
     assert.equal(producer.stats().bufferedBytes, 0)
   }))
 
-test('a record larger than a batch is refused by name; the next one is stored', () =>
+test('a record larger than batchBytesMax goes alone in a batch, in its place', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     await using mq = await connect(broker.url)
-    const producer = mq.producer('t', { batchBytesMax: 1024 })
+    const producer = mq.producer('t', { batchBytesMax: 1024, lingerMs: 20 })
     await producer.ready()
-    assert.throws(() => producer.enqueue({ value: 'x'.repeat(2000) }), hasCode('MESSAGE_TOO_LARGE'))
-    await assert.rejects(producer.send({ value: 'x'.repeat(2000) }), hasCode('MESSAGE_TOO_LARGE'))
-    assert.equal((await producer.send({ value: 'y' })).offset, 0)
+    const values = ['a', 'b', 'x'.repeat(5_000), 'c', 'y'.repeat(300_000), 'z'.repeat(2_000), 'd', 'e']
+    for (const value of values) assert.ok(producer.enqueue({ value }))
+    await producer.drain()
+    assert.deepEqual(stored(broker, 't'), values)
+    const counts = broker.partition('t', 0).batches.map(({ bytes }) => readRecords(bytes).length)
+    assert.deepEqual(counts, [2, 1, 1, 1, 1, 2])
+    assert.equal(producer.stats().bufferedBytes, 0)
+    // The buffer of a large one is not used again: batches stay as small as they should be.
+    for (let index = 0; index < 100; index++) assert.ok(producer.enqueue({ value: 'x'.repeat(100) }))
+    await producer.drain()
+    const sizes = broker
+      .partition('t', 0)
+      .batches.slice(6)
+      .map(({ bytes }) => bytes.length)
+    assert.ok(Math.max(...sizes) <= 1024, `${Math.max(...sizes)} bytes`)
   }))
+
+test('a record that fits no batch is refused with the sizes and what to raise; the next one is stored', async () => {
+  const cases = [
+    {
+      limit: { config: { 'max.message.bytes': '4096' } },
+      text: /5003 bytes .* 4096 bytes.*raise the topic's max\.message\.bytes/,
+    },
+    {
+      limit: { batchBytesMax: 4_000 },
+      text: /5003 bytes .* 4000 bytes.*raise rings\.requestBytes or limits\.frameBytes/,
+    },
+  ]
+  for (const { limit, text } of cases)
+    await withFakeBroker({ topics: { t: 1 }, ...limit }, async (broker) => {
+      await using mq = await connect(broker.url)
+      const producer = mq.producer('t', { batchBytesMax: 1024 })
+      await producer.ready()
+      const record = { key: 'ä', value: 'x'.repeat(5_000), headers: [{ key: 'h', value: null }] }
+      assert.throws(() => producer.enqueue(record), hasCode('MESSAGE_TOO_LARGE', text))
+      await assert.rejects(producer.send(record), hasCode('MESSAGE_TOO_LARGE', text))
+      assert.equal((await producer.send({ value: 'y' })).offset, 0)
+      assert.equal((await producer.send({ value: 'y'.repeat(3_000) })).offset, 1)
+    })
+})
+
+test('a topic whose max.message.bytes changes is served by the new one after the next look at metadata', () => {
+  const config = { 'max.message.bytes': '4096' }
+  return withFakeBroker({ topics: { t: 1 }, config }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t')
+    await assert.rejects(producer.send({ value: 'x'.repeat(5_000) }), hasCode('MESSAGE_TOO_LARGE'))
+    config['max.message.bytes'] = '8192'
+    await mq.admin.topics.describe('t')
+    assert.equal((await producer.send({ value: 'x'.repeat(5_000) })).offset, 0)
+  })
+})
 
 test('a signal gives send() up, and a closed producer refuses', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {

@@ -1,0 +1,52 @@
+/** The events of clients, producers and consumers, with what each tells. See events.ts for the rules of listening. */
+import type { MillraceError } from '../model/errors.ts'
+import type { ListenerError } from './events.ts'
+import type { FailedBatch, StoredBatch } from './producer-options.ts'
+import type { DecodeError } from './record-decoder.ts'
+
+export interface ClientEvents {
+  /** A connection is open and greeted. The first is so before connect() answers. */
+  readonly connected: { readonly url: string; readonly nodeId: number; readonly version: string }
+  /** A connection has ended; CLOSED when the client ended it. */
+  readonly disconnected: { readonly url: string; readonly nodeId: number; readonly error: MillraceError }
+  /** An attempt to connect failed; the next one comes after retryInMs at the earliest, when something is to be sent. */
+  readonly connectFailed: { readonly url: string; readonly error: MillraceError; readonly retryInMs: number }
+  /** An attempt begins after a lost connection or failed attempts; `attempt` counts them since the last success. */
+  readonly reconnecting: { readonly url: string; readonly attempt: number }
+  /** A listener of the client, or of a producer or consumer of it, threw or rejected. */
+  readonly listenerError: ListenerError
+}
+
+export interface ProducerEvents {
+  readonly batchStored: StoredBatch
+  /** A batch was given up. Told beside send()'s rejection, onFailed and drain(), not instead. */
+  readonly batchFailed: FailedBatch
+  /** A batch comes to be sent again because of `error`. */
+  readonly batchRetried: FailedBatch & { readonly attempts: number }
+}
+
+export interface ConsumerEvents {
+  /** A record could not be decoded, whatever onDecodeError makes of it. */
+  readonly decodeError: { readonly error: DecodeError }
+  /** onOutOfRange moved a partition: records between were passed over, or are read again. */
+  readonly offsetReset: {
+    readonly topic: string
+    readonly partition: number
+    readonly fromOffset: number
+    readonly toOffset: number
+  }
+}
+
+export const CLIENT_EVENTS: Record<keyof ClientEvents, true> = {
+  connected: true,
+  disconnected: true,
+  connectFailed: true,
+  reconnecting: true,
+  listenerError: true,
+}
+export const PRODUCER_EVENTS: Record<keyof ProducerEvents, true> = {
+  batchStored: true,
+  batchFailed: true,
+  batchRetried: true,
+}
+export const CONSUMER_EVENTS: Record<keyof ConsumerEvents, true> = { decodeError: true, offsetReset: true }
