@@ -17,6 +17,7 @@
 import { AUTHENTICATION_MS_MAX } from '../model/limits.ts'
 import { credit, encodeFrame } from '../protocol/index.ts'
 import type { Principal } from './authorise.ts'
+import { ColdRequests } from './cold-requests.ts'
 import type { EngineSocket } from './listeners/web-socket-engine.ts'
 import type { Timers } from './timers.ts'
 
@@ -66,6 +67,7 @@ export class Connection {
   isReady = false
   isClosed = false
   openRequests = 0
+  readonly cold = new ColdRequests()
   clientName = ''
   isDirty = false
   isStarved = false
@@ -241,6 +243,7 @@ export class Connection {
     for (const outgoing of this.#outbox) outgoing.onDone?.()
     this.#outbox = []
     this.#held = []
+    this.cold.clear()
     for (const fetch of [...this.fetches]) fetch.cancel()
   }
 

@@ -6,7 +6,8 @@
  * Thread    main
  * Failure   whatever a frame holds, the answer is a reply or a close: garbage (shorter than a prologue), a text message, a reply
  *           from a client, too large before hello = close; everything else = an error reply under the frame's correlation id
- * Limits    UNAUTHENTICATED_FRAME_BYTES_MAX before hello, limits.frameBytes after, CONNECTION_REQUESTS_MAX open requests
+ * Limits    UNAUTHENTICATED_FRAME_BYTES_MAX before hello, limits.frameBytes after, CONNECTION_REQUESTS_MAX open requests, of which so
+ *           many that are no produce and no fetch are worked on at once that their replies, of any size, do not pile up (cold-requests.ts)
  */
 import { type ErrorCode, errorNumberOf, isMillraceError, MillraceError } from '../model/errors.ts'
 import { CONNECTION_REQUESTS_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../model/limits.ts'
@@ -28,7 +29,7 @@ import {
   initProducerIdHandler,
   trimHandler,
 } from './handlers/admin.ts'
-import type { AnyHandler, Handler } from './handlers/handler.ts'
+import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
 
 const HANDLERS = new Map<number, AnyHandler>(
@@ -128,33 +129,36 @@ export class Dispatcher {
         handler.start({ gateway: this.#gateway, connection, correlationId, request, body, frameBytes })
         return
       }
-      if (connection.isBehind) throw new MillraceError('OVERLOADED', 'replies of this connection wait to be read')
       if (frame.body.length > 0)
         throw new MillraceError('INVALID_REQUEST', `${handler.codec.name} has no body, not ${frame.body.length} bytes`)
-      this.#answerCold(connection, frame, handler.answer(this.#gateway, request), handler.codec)
+      // The frame's memory is gone when it is answered: keep what the reply needs.
+      const { api, correlationId } = frame
+      connection.openRequests++
+      connection.cold.run(() => this.#answerCold(connection, { api, correlationId }, request, handler))
     } catch (error) {
       this.#refuseError(connection, frame, error)
     }
     connection.complete(frameBytes)
   }
 
-  #answerCold(
+  /** One of the connection's requests that may run now; never rejects. */
+  async #answerCold(
     connection: Connection,
-    frame: Frame,
-    answer: Promise<unknown>,
-    codec: Handler<unknown, unknown>['codec'],
-  ): void {
-    // The frame's memory is gone when the promise settles: keep what the reply needs.
-    const { api, correlationId } = frame
+    frame: { readonly api: number; readonly correlationId: number },
+    request: unknown,
+    handler: ColdHandler<unknown, unknown>,
+  ): Promise<void> {
+    const { codec } = handler
     const startedMs = this.#gateway.clock.monotonicMs()
-    connection.openRequests++
-    answer
-      .then((reply) => connection.send(encodeFrame({ api, isReply: true, correlationId }, codec.encodeReply(reply))))
-      .catch((error: unknown) => this.#refuseError(connection, { api, correlationId }, error))
-      .finally(() => {
-        connection.openRequests--
-        this.#gateway.metrics.observeRequest(codec.name, this.#gateway.clock.monotonicMs() - startedMs)
-      })
+    try {
+      if (connection.isBehind) throw new MillraceError('OVERLOADED', 'replies of this connection wait to be read')
+      const header = codec.encodeReply(await handler.answer(this.#gateway, request))
+      connection.send(encodeFrame({ ...frame, isReply: true }, header))
+    } catch (error) {
+      this.#refuseError(connection, frame, error)
+    }
+    connection.openRequests--
+    this.#gateway.metrics.observeRequest(codec.name, this.#gateway.clock.monotonicMs() - startedMs)
   }
 
   #checkAuthorised(connection: Connection, api: number, resources: ReturnType<AnyHandler['resources']>): void {

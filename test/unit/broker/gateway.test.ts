@@ -4,6 +4,7 @@ import { nodeTimers } from '../../../src/base/node/node-timers.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
 import * as protocol from '../../../src/protocol/index.ts'
 import { BareClient, fakeBatch, type GatewayFixture, startGateway, until } from '../../support/gateway-fixture.ts'
+import { until as untilAnswer } from '../../support/until.ts'
 
 const NONE = { config: {}, ifNotExists: false, validateOnly: false, replicas: -1 }
 
@@ -159,6 +160,10 @@ for (const engine of ['uws', 'ws'] as const) {
         client.sendFrame(protocol.metadata.api, protocol.metadata.encodeRequest({ topics: null })),
       )
       const last = client.sendFrame(protocol.describeCluster.api, protocol.describeCluster.encodeRequest({}))
+      // Not before one is refused: who reads at once is served.
+      await untilAnswer('refused request', 5_000, async () =>
+        /millrace_errors_total\{[^}]*OVERLOADED[^}]*\} [1-9]/.test(await fixture.gateway.metrics.text()),
+      )
       client.socket.resume()
       let refused = 0
       for (const id of ids) {
