@@ -31,6 +31,8 @@ export interface LatencyOptions {
 export interface MeasuredLatency extends Measured {
   /** From send() to the acknowledgement. */
   readonly acknowledged: RecordableHistogram
+  /** From the acknowledgement's arrival to the record's, 0 where the record was first. */
+  readonly afterAcknowledged: RecordableHistogram
 }
 
 const ARRIVAL_MS_MAX = 30_000
@@ -74,6 +76,8 @@ class LatencyRun {
   readonly #total: number
   readonly #consumers: number
   readonly #sentMs: Float64Array
+  readonly #ackedMs: Float64Array
+  readonly #arrivedMs: Float64Array
   readonly #latency = newLatency()
   readonly #acknowledged = newLatency()
   #durability: Receipt['durability'] | undefined
@@ -87,6 +91,8 @@ class LatencyRun {
     this.#total = total
     this.#consumers = consumers
     this.#sentMs = new Float64Array(total)
+    this.#ackedMs = new Float64Array(total)
+    this.#arrivedMs = new Float64Array(total)
   }
 
   get missing(): number {
@@ -126,8 +132,10 @@ class LatencyRun {
     const sentMs = performance.now()
     this.#sentMs[serial] = sentMs
     const receipt = await producer.send({ key, value })
+    const ackedMs = performance.now()
+    this.#ackedMs[serial] = ackedMs
     this.#durability ??= receipt.durability
-    if (serial >= this.#warmUp) recordMs(this.#acknowledged, performance.now() - sentMs)
+    if (serial >= this.#warmUp) recordMs(this.#acknowledged, ackedMs - sentMs)
   }
 
   /** Reads until every record has come. */
@@ -142,6 +150,7 @@ class LatencyRun {
       if (seen[serial] !== 0) throw new Error(`record ${serial} came twice, or was never sent`)
       seen[serial] = 1
       this.#arrivals++
+      this.#arrivedMs[serial] = nowMs
       if (serial >= this.#warmUp) {
         this.#arrivedChecksum += touch(key, value)
         recordMs(this.#latency, nowMs - this.#sentMs[serial]!)
@@ -154,9 +163,13 @@ class LatencyRun {
     if (this.#arrivedChecksum !== this.#sentChecksum * this.#consumers)
       throw new Error('what was consumed is not what was produced')
     const records = this.#total - this.#warmUp
+    const afterAcknowledged = newLatency()
+    for (let serial = this.#warmUp; serial < this.#total; serial++)
+      recordMs(afterAcknowledged, Math.max(0, this.#arrivedMs[serial]! - this.#ackedMs[serial]!))
     return {
       ...{ records, bytes: records * recordBytes, seconds: this.#seconds, checksum: this.#sentChecksum },
-      ...{ latency: this.#latency, acknowledged: this.#acknowledged, durability: this.#durability },
+      ...{ latency: this.#latency, acknowledged: this.#acknowledged, afterAcknowledged },
+      durability: this.#durability,
     }
   }
 }
