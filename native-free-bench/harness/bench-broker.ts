@@ -1,4 +1,5 @@
 /** A broker process of a bench's own, with a client connected to it: the target that the workloads of src/cli/bench take. */
+import './end-together.ts'
 import type { BenchTarget } from '../../src/cli/bench/bench-target.ts'
 import { connect } from '../../src/client/index.ts'
 import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
@@ -19,6 +20,8 @@ export async function withBroker<T>(
 ): Promise<T> {
   const { profile, fsync, args = [], nodeArgs = [] } = options
   const dataDir = makeDataDir()
+  const remove = (): void => removeDataDir(dataDir)
+  process.once('exit', remove)
   try {
     const settings = ['--profile', profile, '--set', `storage.fsync=${fsync}`, ...args]
     const broker = await BrokerProcess.start({ dataDir, args: settings, nodeArgs })
@@ -31,7 +34,8 @@ export async function withBroker<T>(
       await broker.stop()
     }
   } finally {
-    removeDataDir(dataDir)
+    process.off('exit', remove)
+    remove()
   }
 }
 

@@ -31,7 +31,7 @@ import { Report } from '../harness/report.ts'
 const options = benchOptions()
 const report = new Report('macro/latency', options)
 const runs = options.number('runs', 5, 1)
-const seconds = options.number('seconds', 10, 1)
+const seconds = options.number('seconds', 10, 0.3)
 const only = options.text('only', '')
 const profile = options.text('profile', 'latency') as BenchBrokerOptions['profile']
 const RECORD_BYTES = 1024
@@ -43,7 +43,12 @@ function measure(
   scene: { readonly rate: number; readonly partitions: number; readonly fsync: Fsync },
 ): Promise<MeasuredLatency> {
   return withTopic(target, 'latency', scene.partitions, async (topic) => {
-    const plan = { topic: topic.name, ratePerSec: scene.rate, records: scene.rate * seconds, recordBytes: RECORD_BYTES }
+    const plan = {
+      topic: topic.name,
+      ratePerSec: scene.rate,
+      records: Math.round(scene.rate * seconds),
+      recordBytes: RECORD_BYTES,
+    }
     const measured = await runLatency(target.client, plan)
     report.result(`${scene.rate}/s, ${scene.fsync}`, resultOf(measured, { profile, fsync: scene.fsync, acks: 'all' }))
     return measured

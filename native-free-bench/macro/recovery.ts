@@ -9,6 +9,7 @@
 import { runProduce } from '../../src/cli/bench/produce-workload.ts'
 import { connect } from '../../src/client/index.ts'
 import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
+import '../harness/end-together.ts'
 import { benchOptions } from '../harness/options.ts'
 import { Report } from '../harness/report.ts'
 

@@ -1,12 +1,13 @@
 /** `millrace bench` against a broker process: every kind works, counts and checksums match, nothing is left behind. */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { BenchResult } from '../../src/cli/bench/bench-result.ts'
 import { connect } from '../../src/client/index.ts'
 import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
 import { repositoryRoot } from '../support/repository.ts'
+import { until } from '../support/until.ts'
 
 const MILLRACE = join(repositoryRoot, 'dist', 'src', 'cli', 'main.js')
 const FIXED = 'records bytes seconds recordsPerSec mibPerSec p50Ms p99Ms p999Ms maxMs checksum profile fsync acks'
@@ -98,6 +99,24 @@ test('shards: by one, by two, with how busy they were', async () => {
     assert.ok(Number(mainUtilisation) > 0 && Number(mainUtilisation) <= 1)
     for (const share of shardUtilisation as number[]) assert.ok(share >= 0 && share <= 1)
   }
+})
+
+test('an interrupt ends it with 130 and takes its topic away', async () => {
+  const client = await connect(broker.url)
+  for (const producers of ['1', '2']) {
+    const args = [MILLRACE, 'bench', 'produce', '--seconds', '600', '--producers', producers, '-s', broker.url]
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+    try {
+      await until('topic', 30_000, async () => (await client.admin.topics.list()).length > 0)
+      child.kill('SIGINT')
+      assert.equal(await ended, 130)
+      assert.deepEqual(await client.admin.topics.list(), [])
+    } finally {
+      child.kill('SIGKILL')
+    }
+  }
+  await client.close()
 })
 
 test('text says what JSON says; what fails says why; no topic is left', async () => {

@@ -48,6 +48,7 @@ export interface RunJobsOptions {
 
 export async function runJobs(jobs: readonly ClientJob[], options: RunJobsOptions): Promise<Measured> {
   const { client, url, token, signal } = options
+  signal?.throwIfAborted()
   if (jobs.length === 1) return runJob(client, jobs[0]!, signal)
   const threads = jobs.map((job) => new ClientThread({ url, token, job }))
   const stop = (): void => {

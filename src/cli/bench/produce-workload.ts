@@ -36,6 +36,7 @@ const TURN_BYTES = 128 * 1024
 
 /** Runs until all is acknowledged; throws the first failure. */
 export async function runProduce(client: Client, options: ProduceOptions): Promise<Measured> {
+  options.signal?.throwIfAborted()
   const pool = new RecordPool(options)
   const producer = client.producer(options.topic, options.producer)
   const abort = (): void => producer.abort()
