@@ -12,7 +12,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSy
 import { arch, cpus, loadavg, platform, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 
-const SMOKE_MS_MAX = 120_000
+const SMOKE_MS_MAX = 300_000
 const FULL_MS_MAX = 4 * 3_600_000
 const FOLDER = 'dist/native-free-bench'
 

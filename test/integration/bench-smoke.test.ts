@@ -18,7 +18,7 @@ interface Outcome {
 
 function run(script: string, ...words: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
-    const options = { cwd: repositoryRoot, timeout: 600_000, maxBuffer: 1 << 24 }
+    const options = { cwd: repositoryRoot, timeout: 1_800_000, maxBuffer: 1 << 24 }
     execFile(process.execPath, [script, ...words], options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), output: stdout + stderr })
     })
