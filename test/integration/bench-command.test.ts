@@ -120,8 +120,9 @@ test('an interrupt ends it with 130 and takes its topic away', async () => {
 })
 
 test('text says what JSON says; what fails says why; no topic is left', async () => {
-  const text = await bench('produce', '--records', '500')
+  const text = await bench('produce', '--records', '500', '--consumers', '3')
   assert.equal(text.code, 0)
+  assert.match(text.stderr, /--consumers: bench produce has no use for it/)
   assert.match(text.lines.join('\n'), /^500 records in .*records\/s.*\n.*p99\.9.*\n.*fsync group, acks all/)
   const failed = await bench('shards', '--partitions', '1', '--records', '10', '--json')
   assert.equal(failed.code, 2, failed.stderr)

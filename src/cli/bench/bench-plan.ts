@@ -62,7 +62,7 @@ export interface LatencyPlan {
 
 export type BenchPlan = ProducePlan | ConsumePlan | LatencyPlan
 
-/** Flags that a kind has no use for: refused, so that nobody takes a figure for something else. */
+/** Flags that parse and that a kind has no use for. */
 const UNUSED: Readonly<Record<BenchKind, readonly (keyof BenchFlags)[]>> = {
   produce: ['consumers'],
   consume: ['rate', 'producers'],
@@ -86,8 +86,6 @@ const RECORD_BYTES_MAX = BATCH_BYTES_DEFAULT - 1024
 
 /** Throws UsageError. */
 export function benchPlanOf(kind: BenchKind, flags: BenchFlags): BenchPlan {
-  for (const flag of UNUSED[kind])
-    if (flags[flag] !== undefined) throw new UsageError(`--${flag}: bench ${kind} has no use for it`)
   const api = choiceOf('--api', flags.api ?? APIS[kind][0]!, APIS[kind])
   const integer = (flag: keyof BenchFlags, max: number, min = 1): number | undefined =>
     flags[flag] === undefined ? undefined : integerOf(`--${flag}`, flags[flag], min, max)
@@ -114,6 +112,11 @@ export function benchPlanOf(kind: BenchKind, flags: BenchFlags): BenchPlan {
   const recordsDefault = seconds === undefined ? RECORDS_DEFAULT : RECORDS_MAX
   const written = { api: api as ProducePlan['api'], ratePerSec, producers, seconds }
   return { ...common, ...written, kind, records: records ?? recordsDefault }
+}
+
+/** Flags given that change nothing: to be told, so that nobody takes a figure for something else. */
+export function unusedFlags(kind: BenchKind, flags: BenchFlags): readonly string[] {
+  return UNUSED[kind].filter((flag) => flags[flag] !== undefined).map((flag) => `--${flag}`)
 }
 
 function choiceOf<T extends string>(flag: string, text: string, choices: readonly T[]): T {

@@ -1,7 +1,7 @@
 /** `millrace bench produce | consume | latency | shards`: measures a running broker from here, with a topic of its own. */
 
 import type { Client } from '../../client/index.ts'
-import { type BenchFlags, type BenchKind, benchPlanOf } from '../bench/bench-plan.ts'
+import { type BenchFlags, type BenchKind, benchPlanOf, unusedFlags } from '../bench/bench-plan.ts'
 import type { BenchReport } from '../bench/bench-target.ts'
 import { runBench } from '../bench/run-bench.ts'
 import { withClient } from '../connect.ts'
@@ -9,6 +9,7 @@ import type { GlobalOptions, Terminal } from '../terminal.ts'
 
 export async function bench(terminal: Terminal, flags: BenchFlags & GlobalOptions, kind: BenchKind): Promise<void> {
   const plan = benchPlanOf(kind, flags)
+  for (const flag of unusedFlags(kind, flags)) terminal.say(`${flag}: bench ${kind} has no use for it`)
   const { server: url, token, signal } = terminal
   await withClient(terminal, async (client) => {
     if (plan.profile !== undefined) await tellOtherProfile(terminal, plan.profile, client)
