@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-/** Lint, types and tidy tests: seconds. Types were checked by the build that ran before. */
+/** Lint, types, generated files and tidy tests: seconds. Types were checked by the build that ran before. */
 import { spawnSync } from 'node:child_process'
 
 const steps = [
   ['biome', ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.']],
+  ['generated files', ['dist/src/config/write-files.js', '--check']],
   ['tidy', ['--test', 'dist/test/tidy/']],
 ]
 let failed = 0

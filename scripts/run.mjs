@@ -26,6 +26,8 @@ const COMMANDS = {
   start: ['dist/src/cli/main.js', 'start'],
   demo: ['dist/demo/main.js'],
   check: ['scripts/check.mjs'],
+  generate: ['dist/src/config/write-files.js'],
+  'generate:check': ['dist/src/config/write-files.js', '--check'],
   test: ['scripts/test.mjs', 'all'],
   'test:sim': ['scripts/test.mjs', 'simulation'],
   'test:crash': ['scripts/test.mjs', 'crash'],

@@ -11,9 +11,10 @@
 import { type ErrorCode, errorNumberOf, isMillraceError, MillraceError } from '../model/errors.ts'
 import { CONNECTION_REQUESTS_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../model/limits.ts'
 import { Api, decodeFrame, encodeErrorReply, encodeFrame, type Frame, hello, SERVED_APIS } from '../protocol/index.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Authenticator } from './authenticate.ts'
 import { authorise, OPERATIONS } from './authorise.ts'
 import type { Connection } from './connection.ts'
-import type { Gateway } from './gateway.ts'
 import { produceHandler } from './handlers/00-produce.ts'
 import { fetchHandler } from './handlers/01-fetch.ts'
 import { listOffsetsHandler } from './handlers/02-list-offsets.ts'
@@ -28,6 +29,7 @@ import {
   trimHandler,
 } from './handlers/admin.ts'
 import type { AnyHandler, Handler } from './handlers/handler.ts'
+import type { HandlerContext } from './handlers/handler-context.ts'
 
 const HANDLERS = new Map<number, AnyHandler>(
   [
@@ -51,10 +53,19 @@ const CLOSE_TOO_LARGE = 1009
 const CLOSE_POLICY_VIOLATION = 1008
 const HELLO_FIRST = 'the first frame must be a hello'
 
-export class Dispatcher {
-  readonly #gateway: Gateway
+/** What the dispatcher needs of the broker beside what it hands to handlers. */
+export interface DispatcherContext extends HandlerContext {
+  readonly version: string
+  readonly authenticator: Authenticator
+  readonly logger: Logger
+  readonly batchBytesMax: number
+  onAuthenticated(connection: Connection): void
+}
 
-  constructor(gateway: Gateway) {
+export class Dispatcher {
+  readonly #gateway: DispatcherContext
+
+  constructor(gateway: DispatcherContext) {
     this.#gateway = gateway
   }
 

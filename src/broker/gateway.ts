@@ -27,9 +27,10 @@ import type { Logger } from '../telemetry/logger.ts'
 import { mainBusyMicroseconds } from '../telemetry/main-busy.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
-import { Connection, type ConnectionPool, creditWindowOf } from './connection.ts'
+import { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { GatewayConnections } from './gateway-connections.ts'
 import { HttpApi } from './http-api.ts'
 import type {
   EngineHandler,
@@ -51,8 +52,6 @@ const STATS_MS = 5_000
 const FRAME_SLACK_BYTES = 64 * 1024
 /** Of a produce frame beside its one batch, generously. */
 const FRAME_OVERHEAD_BYTES = 1024
-/** Part of limits.sendBytes from which on the pool is pressed: what is on its way then, and what the engine allocates ahead, is the rest. */
-const SEND_PRESSURE = 1 / 4
 /** Above a connection's window there is one reply of any size, and what a turn adds to it. */
 const SEND_BUFFER_SLACK_BYTES = 256 * 1024 * 1024
 
@@ -78,51 +77,6 @@ export interface GatewayOptions {
 /** The listening end of the doorbell: one onRing for each arm(), after a ring since the last onRing began. */
 export type Bell = Pick<Doorbell, 'arm' | 'close'>
 
-class Pool implements ConnectionPool {
-  pendingReceiveBytes = 0
-  pendingSendBytes = 0
-  readonly receiveBytesMax: number
-  readonly connectionSendBytesMax: number
-  readonly windowBytes: number
-  readonly all = new Set<Connection>()
-  dirty: Connection[] = []
-  starved: Connection[] = []
-  readonly #sendPressureBytes: number
-  readonly #onDirty: () => void
-
-  constructor(limits: BrokerConfig['limits'], onDirty: () => void) {
-    this.receiveBytesMax = limits.receiveBytes
-    this.#sendPressureBytes = limits.sendBytes * SEND_PRESSURE
-    this.connectionSendBytesMax = limits.connectionSendBytes
-    this.windowBytes = creditWindowOf(limits.frameBytes)
-    this.#onDirty = onDirty
-  }
-
-  markDirty(connection: Connection): void {
-    this.dirty.push(connection)
-    this.#onDirty()
-  }
-
-  markStarved(connection: Connection): void {
-    this.starved.push(connection)
-  }
-
-  get isSendPressed(): boolean {
-    return this.pendingSendBytes > this.#sendPressureBytes
-  }
-
-  /** Lends to those that wait, oldest first, as far as there is room. */
-  feedStarved(): void {
-    if (this.starved.length === 0 || this.pendingReceiveBytes > this.receiveBytesMax) return
-    const waiting = this.starved
-    this.starved = []
-    for (const connection of waiting) {
-      connection.isStarved = false
-      connection.lend()
-    }
-  }
-}
-
 export class Gateway implements EngineHandler<Connection> {
   readonly version: string
   readonly config: BrokerConfig
@@ -131,7 +85,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly store: MetadataStore
   readonly router: PartitionRouter
   readonly links: readonly ShardLink[]
-  readonly pool: Pool
+  readonly pool: GatewayConnections
   readonly authenticator: Authenticator
   readonly topicService: TopicService
   readonly clock: Clock
@@ -175,7 +129,7 @@ export class Gateway implements EngineHandler<Connection> {
       defaults: config.topics.config,
     })
     this.links = options.channels.map((channel, shard) => this.#makeLink(channel, shard as ShardIndex))
-    this.pool = new Pool(config.limits, () => this.#scheduleTurn())
+    this.pool = new GatewayConnections(config.limits, () => this.#scheduleTurn())
     this.authenticator = new Authenticator(config.auth)
     this.topicService = new TopicService(this)
     this.#dispatcher = new Dispatcher(this)

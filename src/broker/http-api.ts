@@ -16,11 +16,13 @@
  */
 import { utf8DecodeStrict } from '../base/bytes.ts'
 import { CLUSTER_KEY } from '../coordination/keys.ts'
+import type { MetadataStore } from '../coordination/metadata-store.ts'
 import { ERRORS, type ErrorCode, isMillraceError, MillraceError } from '../model/errors.ts'
 import { Api } from '../protocol/index.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import { Authenticator } from './authenticate.ts'
 import { authorise, CLUSTER, OPERATIONS, type Resource } from './authorise.ts'
-import type { Gateway } from './gateway.ts'
+import type { HandlerContext } from './handlers/handler-context.ts'
 import type { HttpReply, HttpRequest } from './listeners/web-socket-engine.ts'
 import type { RoutedTopic } from './partition-router.ts'
 
@@ -39,10 +41,19 @@ const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   UNKNOWN_SERVER_ERROR: 500,
 }
 
-export class HttpApi {
-  readonly #gateway: Gateway
+/** What the HTTP side needs of the broker beside what handlers ask for. */
+export interface HttpApiContext extends HandlerContext {
+  readonly authenticator: Authenticator
+  readonly store: MetadataStore
+  readonly logger: Logger
+  readonly notReady: ReadonlySet<string>
+  refreshStats(): Promise<void>
+}
 
-  constructor(gateway: Gateway) {
+export class HttpApi {
+  readonly #gateway: HttpApiContext
+
+  constructor(gateway: HttpApiContext) {
     this.#gateway = gateway
   }
 

@@ -6,6 +6,10 @@
  * Failure    a shard that cannot open a partition leaves it offline with the reason; the topic is made all the same
  * Limits     OPEN_BATCH partitions in one control message
  */
+import type { Clock } from '../base/clock.ts'
+import type { BrokerConfig } from '../config/index.ts'
+import type { Replica } from '../coordination/keys.ts'
+import type { MetadataStore } from '../coordination/metadata-store.ts'
 import {
   applyAddPartitions,
   applyAlterConfig,
@@ -26,20 +30,34 @@ import {
   type OpenPartitionsBody,
   type UpdateConfigBody,
 } from '../ring/control-messages.ts'
-import type { Gateway } from './gateway.ts'
-import { type PartitionProxy, type RoutedTopic, setOffline } from './partition-router.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { type PartitionProxy, type PartitionRouter, type RoutedTopic, setOffline } from './partition-router.ts'
+import type { ShardLink } from './shard-link.ts'
 
 const OPEN_BATCH = 200
 
 /** What recovery found for a partition; undefined = its folder does not exist. */
 export type RecoveredOf = (topicId: TopicId, partition: number) => unknown
 
+/** What changes of topics need of the broker. */
+export interface TopicServiceContext {
+  readonly config: BrokerConfig
+  readonly replica: Replica
+  readonly store: MetadataStore
+  readonly router: PartitionRouter
+  readonly links: readonly ShardLink[]
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Unique ids of 32 hex digits. */
+  readonly newId: () => string
+}
+
 export class TopicService {
-  readonly #gateway: Gateway
+  readonly #gateway: TopicServiceContext
   /** Changes run one after the other; a failed one does not stop the next. */
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(gateway: Gateway) {
+  constructor(gateway: TopicServiceContext) {
     this.#gateway = gateway
   }
 

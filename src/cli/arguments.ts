@@ -1,5 +1,7 @@
 /** Reads operands and flags: every fault is a UsageError that names the flag and what it expects. */
-import type { Position } from '../client/index.ts'
+import { systemClock } from '../base/node/system-clock.ts'
+import { isMillraceError, type Position } from '../client/index.ts'
+import { timeOf } from '../client/positions.ts'
 import { UsageError } from './errors.ts'
 
 export function integerOf(flag: string, text: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
@@ -16,13 +18,23 @@ export function partitionsOf(flag: string, text: string): number[] {
 /** `start`, `end`, `N`, `-N`, `+N`, `@T`. */
 export function positionOf(flag: string, text: string): Position {
   if (text === 'start' || text === 'end') return text
-  if (text.startsWith('@') && text.length > 1) return { time: text.slice(1) }
+  if (text.startsWith('@') && text.length > 1) return { time: timeAt(flag, text.slice(1)) }
   if (/^-\d+$/.test(text)) return { last: integerOf(flag, text.slice(1), 0) }
   if (/^\+\d+$/.test(text)) return { skip: integerOf(flag, text.slice(1), 0) }
   if (/^\d+$/.test(text)) return { offset: integerOf(flag, text, 0) }
   throw new UsageError(
     `${flag}: expected start, end, N, -N (last N), +N (N after the start) or @TIME (ms, ISO date, -1h), not '${text}'`,
   )
+}
+
+/** Milliseconds since the epoch; the span of `-1h` is counted from now, once for all that the command reads. */
+function timeAt(flag: string, text: string): number {
+  try {
+    return timeOf(text, systemClock)
+  } catch (error) {
+    if (!isMillraceError(error)) throw error
+    throw new UsageError(`${flag}: ${error.message}`)
+  }
 }
 
 /** `key=value` pairs; the value may be empty and may hold '='. */

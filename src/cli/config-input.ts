@@ -1,8 +1,10 @@
 /** What the flags of `start` and `config show` say to the configuration, and the file they name. */
 import { readFileSync } from 'node:fs'
 import type { ConfigInput } from '../config/index.ts'
+import { MillraceError } from '../model/errors.ts'
 import { pairsOf } from './arguments.ts'
 import { UsageError } from './errors.ts'
+import { checkedFile, fileError } from './files.ts'
 import type { GlobalOptions } from './terminal.ts'
 
 export interface ConfigFlags extends GlobalOptions {
@@ -45,8 +47,10 @@ export function configInputOf(flags: ConfigFlags, env: NodeJS.ProcessEnv): Confi
 
 export function readConfigFile(name: string): { name: string; text: string } {
   try {
+    checkedFile('configuration file', name)
     return { name, text: readFileSync(name, 'utf8') }
   } catch (error) {
-    throw new UsageError(`the configuration file '${name}' cannot be read: ${(error as Error).message}`)
+    if (error instanceof UsageError || error instanceof MillraceError) throw error
+    throw fileError('configuration file', name, error)
   }
 }

@@ -34,10 +34,33 @@ async function open(terminal: Terminal): Promise<Client> {
     }
     return client
   } catch (error) {
-    if (!isMillraceError(error) || error.code !== 'CONNECTION_FAILED') throw error
-    const hint = 'is a broker running there? millrace start runs one; -s names another'
-    throw new MillraceError('CONNECTION_FAILED', `no broker answers: ${error.message}; ${hint}`, { cause: error })
+    throw withAdvice(error, terminal)
   }
+}
+
+const NO_BROKER = "'millrace start' runs a broker on this machine; -s URL or MILLRACE_SERVER names another"
+
+/** What of a connection that fails is the network's jargon, in plain words. */
+const PLAIN: readonly (readonly [RegExp, string])[] = [
+  [/connect ECONNREFUSED \S+/, 'connection refused'],
+  [/getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)/, "the name '$1' leads to no address"],
+  [/connect (?:EHOSTUNREACH|ENETUNREACH) \S+.*$/, 'there is no way to that address'],
+  [/connect ETIMEDOUT \S+/, 'no answer'],
+  [/the server refused the WebSocket upgrade with (HTTP \d+).*/, 'what answers there ($1) is no broker of Millrace'],
+]
+
+function withAdvice(error: unknown, { server, token }: Terminal): unknown {
+  if (!isMillraceError(error)) return error
+  if (error.code === 'SASL_AUTHENTICATION_FAILED') {
+    const text =
+      token === undefined
+        ? `${server} asks for a token: give one of its auth.tokens with --token or MILLRACE_TOKEN`
+        : `${server} refuses the token: it is none of its auth.tokens`
+    return new MillraceError(error.code, text, { cause: error })
+  }
+  if (error.code !== 'CONNECTION_FAILED') return error
+  const reason = PLAIN.reduce((text, [jargon, plain]) => text.replace(jargon, plain), error.message)
+  return new MillraceError(error.code, `no broker answers: ${reason}; ${NO_BROKER}`, { cause: error })
 }
 
 /** Adds the nearest topic name to the error of an unknown one. */

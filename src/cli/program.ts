@@ -2,31 +2,26 @@
  * The tree of commands with every flag of the interface. Flags are parsed here; what a command does lies in commands/, loaded
  * when it runs, so that `millrace topic list` does not load a broker.
  */
-import { Command, Option } from 'commander'
+import { Argument, type Command, Option } from 'commander'
 import { CLIENT_VERSION } from '../client/client-options.ts'
+import type { Shell } from './completion.ts'
 import { notAvailable } from './errors.ts'
 import type { GlobalOptions, Terminal } from './terminal.ts'
+import { UsageCommand } from './usage-command.ts'
 
 /** What a command's module exports. */
 type Run = (terminal: Terminal, options: never, ...operands: never[]) => Promise<void>
 
 export function buildProgram(terminal: Terminal): Command {
-  const program = new Command('millrace')
+  const program = new UsageCommand('millrace')
   program
     .description('A distributed message queue with the memory of an event log')
     .version(CLIENT_VERSION, '-V, --version')
     .exitOverride()
-    .showHelpAfterError('(add --help for the flags)')
-    .configureOutput({ writeErr: (text) => process.stderr.write(text) })
     .enablePositionalOptions()
+    .addHelpText('after', FIRST_STEPS)
   const add = (parent: Command, nameAndOperands: string, description: string): Command =>
-    globals(
-      parent
-        .command(nameAndOperands)
-        .description(description)
-        .exitOverride()
-        .showHelpAfterError('(add --help for the flags)'),
-    )
+    parent.command(nameAndOperands).description(description).exitOverride()
   const runs = (command: Command, load: () => Promise<Run>): void => {
     command.action(async (...all: unknown[]) => {
       const operands = all.slice(0, -2)
@@ -36,13 +31,15 @@ export function buildProgram(terminal: Terminal): Command {
       await run(terminal, options, ...operands)
     })
   }
-  globals(program)
   addStart(add, program, runs)
   addData(add, program, runs)
   addTopics(add, program, runs)
   addTools(add, program, runs)
   addBench(add, program, runs)
+  addDoctor(add, program, runs)
+  addCompletion(add, program, runs)
   addAbsent(add, program, runs)
+  addGlobals(program)
   return program
 }
 
@@ -60,20 +57,48 @@ function mergedOptions(command: Command): GlobalOptions {
 type Add = (parent: Command, nameAndOperands: string, description: string) => Command
 type Runs = (command: Command, load: () => Promise<Run>) => void
 
-function globals(command: Command): Command {
-  return command
-    .option('-s, --server <url>', 'broker, or several with commas (env MILLRACE_SERVER; default ws://127.0.0.1:7171)')
-    .option('--token <token>', 'for a broker that asks for one (env MILLRACE_TOKEN)')
-    .option('--json', 'JSON on stdout, JSON lines when streaming')
-    .option('-q, --quiet', 'no talk on stderr')
-    .option('-v, --verbose', 'more talk on stderr')
-    .option('--no-color', 'no colours (env NO_COLOR)')
+const GLOBAL_FLAGS = [
+  ['-s, --server <url>', 'broker, or several with commas (env MILLRACE_SERVER; default ws://127.0.0.1:7171)'],
+  ['--token <token>', 'for a broker that asks for one (env MILLRACE_TOKEN)'],
+  ['--json', 'JSON on stdout, JSON lines when streaming'],
+  ['-q, --quiet', 'no talk on stderr'],
+  ['-v, --verbose', 'more talk on stderr'],
+  ['--no-color', 'no colours (env NO_COLOR)'],
+] as const
+
+/** Every command takes them, wherever they stand; its help has them below its own. */
+function addGlobals(command: Command): void {
+  for (const [flags, description] of GLOBAL_FLAGS)
+    command.addOption(new Option(flags, description).helpGroup('Global options:'))
+  for (const each of command.commands) addGlobals(each)
 }
 
 const collect = (value: string, previous: string[] | undefined): string[] => [...(previous ?? []), value]
 
-function addStart(add: Add, program: Command, runs: Runs): void {
-  const start = add(program, 'start', 'run a broker')
+const FIRST_STEPS = `
+First steps:
+  millrace start                                a broker in ./data, on ws://127.0.0.1:7171
+  millrace topic create orders                  and in another terminal: a topic,
+  echo 'u1:hello' | millrace produce orders -K :     a record with the key u1,
+  millrace consume orders -o start -e           and all records there are
+  millrace doctor                               whether this machine is fit for a broker`
+
+const PRODUCE_EXAMPLES = `
+Examples:
+  echo 'u1:hello' | millrace produce orders -K :        the key is u1, the value is hello
+  millrace produce orders --file lines.txt --rate 1000  a record a line, 1,000 a second
+  millrace consume a -o start -e --json | millrace produce b --input json`
+
+const CONSUME_EXAMPLES = `
+Examples:
+  millrace consume orders                               what comes from now on
+  millrace consume orders -o start -e                   all there is, then end
+  millrace consume orders -o @-1h -f '%p/%o %k %v\\n'    of the last hour, with partition, offset and key
+  millrace consume orders -o -10 -n 10 --json           the last ten of each partition, ten of them`
+
+/** What a broker can be told: the same flags for all who need its configuration. */
+function configFlags(command: Command): Command {
+  return command
     .option('-c, --config <file>', 'configuration file')
     .addOption(
       new Option('--profile <name>', 'tunes speed, never safety').choices(['throughput', 'latency', 'balanced']),
@@ -86,6 +111,10 @@ function addStart(add: Add, program: Command, runs: Runs): void {
     .option('--node-id <n>', 'identity of the broker in its cluster')
     .option('--etcd <urls>', 'metadata store of a cluster')
     .option('--set <key=value>', 'any configuration key', collect)
+}
+
+function addStart(add: Add, program: Command, runs: Runs): void {
+  const start = configFlags(add(program, 'start', 'run a broker'))
   runs(start, async () => (await import('./commands/start.ts')).start)
 }
 
@@ -102,6 +131,7 @@ function addData(add: Add, program: Command, runs: Runs): void {
     )
     .option('--rate <n>', 'records a second at most')
     .addOption(new Option('--input <format>', 'what a line is').choices(['text', 'json']).default('text'))
+    .addHelpText('after', PRODUCE_EXAMPLES)
   runs(produce, async () => (await import('./commands/produce.ts')).produce)
 
   const consume = add(program, 'consume <topics...>', 'read records to stdout')
@@ -117,11 +147,12 @@ function addData(add: Add, program: Command, runs: Runs): void {
     .addOption(
       new Option('--semantics <semantics>', 'with -g').choices(['at-most-once', 'at-least-once', 'exactly-once']),
     )
+  consume.addHelpText('after', CONSUME_EXAMPLES)
   runs(consume, async () => (await import('./commands/consume.ts')).consume)
 }
 
 function addTopics(add: Add, program: Command, runs: Runs): void {
-  const topic = globals(program.command('topic').description('make, show and change topics').exitOverride())
+  const topic = program.command('topic').description('make, show and change topics').exitOverride()
   const load = () => import('./commands/topic.ts')
   const create = add(topic, 'create <name>', 'make a topic')
     .option('--partitions <n>', "partitions (default: the broker's)")
@@ -139,7 +170,7 @@ function addTopics(add: Add, program: Command, runs: Runs): void {
   runs(alter, async () => (await load()).alterTopic)
   const trim = add(topic, 'trim <name>', 'remove the records before an offset').requiredOption(
     '--before <offset>',
-    'an offset, or end for all that is there now',
+    'N, end (all there is), -N (all but the last N), +N (N more), @TIME (what is older)',
   )
   trim.option('-p, --partitions <list>', 'partitions, with commas (default: all)')
   runs(trim, async () => (await load()).trimTopic)
@@ -155,9 +186,15 @@ function addTools(add: Add, program: Command, runs: Runs): void {
   runs(add(program, 'check <history>', 'check a history of operations (JSON lines)'), async () => {
     return (await import('./commands/check.ts')).check
   })
-  const cluster = globals(program.command('cluster').description('brokers and shards').exitOverride())
-  for (const view of ['info', 'brokers', 'shards', 'health'] as const)
-    runs(add(cluster, view, `${view} of the cluster`), async () => {
+  const cluster = program.command('cluster').description('brokers and shards').exitOverride()
+  const views = [
+    ['info', 'identity, version and counts'],
+    ['brokers', 'the brokers and where they listen'],
+    ['shards', 'the threads that own partitions'],
+    ['health', 'whether all partitions are served; exit code 5 when not'],
+  ] as const
+  for (const [view, description] of views)
+    runs(add(cluster, view, description), async () => {
       const { describeCluster } = await import('./commands/cluster.ts')
       return (terminal: Terminal) => describeCluster(terminal, view)
     })
@@ -169,15 +206,13 @@ function addTools(add: Add, program: Command, runs: Runs): void {
   ] as const
   for (const [usage, description] of later) {
     const command = add(cluster, usage, `${description} (not in this version)`)
-      .option('--dry-run')
-      .option('--etcd <urls>')
-    runs(command, absent(`cluster ${usage.split(' ')[0]}`))
+      .option('--dry-run', 'only say what would be done')
+      .option('--etcd <urls>', 'of the cluster')
+    runs(command, absent(`cluster ${usage.split(' ')[0]}`, 'it runs one broker by itself'))
   }
-  const config = globals(program.command('config').description('what a broker is told').exitOverride())
-  const show = add(config, 'show', 'every key with its value')
-    .option('--effective', 'also where each value comes from')
-    .option('-c, --config <file>', 'configuration file')
-    .option('--set <key=value>', 'any configuration key', collect)
+  const config = program.command('config').description('what a broker is told').exitOverride()
+  const show = configFlags(add(config, 'show', 'every key with its value, as a file'))
+  show.option('--effective', 'as a table, with where each value comes from')
   const loadConfig = () => import('./commands/config.ts')
   runs(show, async () => (await loadConfig()).showConfig)
   runs(add(config, 'validate <file>', 'check a configuration file'), async () => (await loadConfig()).validateConfig)
@@ -185,7 +220,7 @@ function addTools(add: Add, program: Command, runs: Runs): void {
 }
 
 function addBench(add: Add, program: Command, runs: Runs): void {
-  const bench = globals(program.command('bench').description('measure a running broker').exitOverride())
+  const bench = program.command('bench').description('measure a running broker').exitOverride()
   const kinds = [
     ['produce', 'records a second, acknowledged'],
     ['consume', 'records a second, read back; the topic is filled before'],
@@ -210,9 +245,26 @@ function addBench(add: Add, program: Command, runs: Runs): void {
   }
 }
 
+function addDoctor(add: Add, program: Command, runs: Runs): void {
+  const doctor = configFlags(add(program, 'doctor', 'whether this machine is fit for a broker, and what to do'))
+  runs(doctor, async () => (await import('./commands/doctor.ts')).doctor)
+}
+
+function addCompletion(add: Add, program: Command, runs: Runs): void {
+  const completion = add(program, 'completion', 'a script that completes commands and flags in your shell')
+    .addArgument(new Argument('<shell>').choices(['bash', 'zsh']))
+    .addHelpText('after', '\n  eval "$(millrace completion bash)"    in ~/.bashrc')
+  runs(completion, async () => {
+    const { completionScript } = await import('./completion.ts')
+    return async (terminal: Terminal, _flags: GlobalOptions, shell: Shell) => {
+      terminal.write(completionScript(program, shell))
+    }
+  })
+}
+
 /** Verbs of the interface that come later: their flags parse, and they say what is so. */
 function addAbsent(add: Add, program: Command, runs: Runs): void {
-  const group = globals(program.command('group').description('consumer groups (not in this version)').exitOverride())
+  const group = program.command('group').description('consumer groups (not in this version)').exitOverride()
   runs(add(group, 'list', 'all groups'), absent('consumer groups'))
   runs(add(group, 'describe <group>', 'members and lag'), absent('consumer groups'))
   runs(add(group, 'delete <group>', 'forget a group'), absent('consumer groups'))
@@ -221,7 +273,6 @@ function addAbsent(add: Add, program: Command, runs: Runs): void {
     'start|end|OFFSET|@TIME',
   )
   runs(seek.option('--topic <topic>').option('--dry-run'), absent('consumer groups'))
-  runs(add(program, 'doctor', 'look at the machine (not in this version)'), absent('doctor'))
 }
 
 function absent(what: string, instead?: string): () => Promise<Run> {

@@ -1,5 +1,6 @@
 /** A record as a line of JSON, and back: texts where the bytes are UTF-8, `{"base64": …}` where they are not. */
 import { utf8DecodeStrict } from '../base/bytes.ts'
+import { nearest } from '../base/nearest.ts'
 import type { ProducerRecord, RecordCursor } from '../client/index.ts'
 
 type JsonBytes = string | null | { readonly base64: string }
@@ -23,11 +24,21 @@ export function jsonOfRecord(topic: string, partition: number, record: RecordCur
   })
 }
 
+/** What `consume --json` writes goes in again: its topic and offset are passed over. */
+const RECORD_FIELDS = ['topic', 'partition', 'offset', 'timestampMs', 'key', 'value', 'headers']
+
+function hintAt(name: string): string {
+  const near = nearest(name, RECORD_FIELDS)
+  return near === undefined ? `; a record has ${RECORD_FIELDS.join(', ')}` : `; did you mean "${near}"?`
+}
+
 /** A record of a JSON line: `{"key","value","headers","partition","timestampMs"}`, all optional. Throws SyntaxError or TypeError. */
 export function recordOfJson(line: string): ProducerRecord {
   const fields: unknown = JSON.parse(line)
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
     throw new TypeError('expected a JSON object with "key", "value", "headers", "partition" or "timestampMs"')
+  const unknown = Object.keys(fields).find((name) => !RECORD_FIELDS.includes(name))
+  if (unknown !== undefined) throw new TypeError(`unknown field "${unknown}"${hintAt(unknown)}`)
   const { key, value, headers, partition, timestampMs } = fields as Record<string, unknown>
   return {
     key: bytesOfJson('key', key),

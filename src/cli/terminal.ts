@@ -17,6 +17,14 @@ export interface GlobalOptions {
   color?: boolean
 }
 
+/** An error's text. One that lists several `faults` (a configuration) is a heading and a line each. */
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const faults: unknown = 'faults' in error ? error.faults : undefined
+  if (!Array.isArray(faults) || faults.length < 2) return error.message
+  return [`${faults.length} faults`, ...faults.map((fault) => `  ${fault}`)].join('\n')
+}
+
 export class Terminal {
   readonly #process: NodeJS.Process
   readonly #abort = new AbortController()
@@ -63,9 +71,25 @@ export class Terminal {
     return this.#options.verbose === true
   }
 
-  get hasColor(): boolean {
+  /** Colours are for terminals, and for those who want them (https://no-color.org). */
+  #hasColor(stream: NodeJS.WriteStream): boolean {
     if (this.#options.color === false || (this.#process.env.NO_COLOR ?? '') !== '') return false
-    return this.#process.stderr.isTTY === true
+    return stream.isTTY === true
+  }
+
+  /** A text of stdout in an ANSI colour, as it is where stdout is no terminal. */
+  paint(text: string, color: number): string {
+    return this.#hasColor(this.#process.stdout) ? `\u001b[${color}m${text}\u001b[39m` : text
+  }
+
+  /** Where a progress bar may be drawn: undefined with -q. It draws on a terminal only. */
+  get progressStream(): NodeJS.WriteStream | undefined {
+    return this.#options.quiet === true ? undefined : this.#process.stderr
+  }
+
+  /** Records are typed by hand. */
+  get isStdinTyped(): boolean {
+    return this.#process.stdin.isTTY === true
   }
 
   /** Data. Await it when it answers a promise: stdout is slower than the command. */
@@ -97,17 +121,23 @@ export class Terminal {
     if (this.#options.quiet !== true) this.#process.stderr.write(`${text}\n`)
   }
 
+  /** Talk for a person who may wonder: on a terminal, unless -q. */
+  hint(text: string): void {
+    if (this.#process.stderr.isTTY === true) this.say(text)
+  }
+
   /** Talk for -v alone. */
   explain(text: string): void {
     if (this.isVerbose) this.#process.stderr.write(`${text}\n`)
   }
 
-  /** What went wrong: one line, with its cause and stack under -v. */
+  /** What went wrong: a line, or one for each fault there is; with cause and stack under -v. */
   fail(error: unknown): void {
-    const text = error instanceof Error ? error.message : String(error)
+    const text = textOf(error)
     const code = error instanceof MillraceError ? ` [${error.code}]` : ''
-    const mark = this.hasColor ? '\u001b[31merror\u001b[39m' : 'error'
-    this.#process.stderr.write(`${mark}: ${text}${code}\n`)
+    const mark = this.#hasColor(this.#process.stderr) ? '\u001b[31merror\u001b[39m' : 'error'
+    const [first = '', ...more] = text.split('\n')
+    this.#process.stderr.write(`${[`${mark}: ${first}${code}`, ...more].join('\n')}\n`)
     if (this.isVerbose && error instanceof Error) this.#process.stderr.write(`${error.stack}\n`)
   }
 

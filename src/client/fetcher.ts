@@ -1,6 +1,7 @@
 /**
  * Fetcher: keeps a consumer's buffer filled: one long-polling fetch to each leader, over all partitions it leads.
  *
+ * Ordering    reply -> positions -> the next fetch leaves -> the records are handed out: the broker works while the caller does
  * Invariants  F1 a partition's position moves by records received, by the stated policy, and by nothing else: no error moves it
  *             F2 a partition is in at most one fetch at a time, so its records arrive once and in order
  * Limits      prefetchBytesMax of received bytes that nobody has taken, checked before each fetch; one fetch may exceed it by
@@ -108,14 +109,20 @@ export class Fetcher {
     if (wasFull && this.#bufferedBytes < this.#options.prefetchBytesMax) this.#advance()
   }
 
-  /** Starts a fetch to every leader that has partitions to read and none under way. */
   #advance(): void {
+    this.#startFetches()
+    this.#checkDone()
+  }
+
+  #checkDone(): void {
+    if (this.#isDone || this.#cursors.some((cursor) => cursor.fetchOffset < cursor.endOffset)) return
+    this.#isDone = true
+    this.#events.onDone()
+  }
+
+  /** Starts a fetch to every leader that has partitions to read and none under way. */
+  #startFetches(): void {
     if (this.#isDone) return
-    if (this.#cursors.every((cursor) => cursor.fetchOffset >= cursor.endOffset)) {
-      this.#isDone = true
-      this.#events.onDone()
-      return
-    }
     if (this.#bufferedBytes >= this.#options.prefetchBytesMax) return
     const nowMs = this.#parts.runtime.clock.monotonicMs()
     const byLeader = new Map<number, Cursor[]>()
@@ -164,20 +171,24 @@ export class Fetcher {
   #begin(leader: number, cursors: readonly Cursor[]): void {
     this.#busy.add(leader)
     for (const cursor of cursors) cursor.isOut = true
-    this.#fetch(leader, cursors)
-      .catch((error: unknown) => {
-        const fault = asMillraceError(error)
-        if (fault.retriable) for (const cursor of cursors) this.#postpone(cursor, fault)
-        else this.#fault(fault)
-      })
-      .finally(() => {
-        this.#busy.delete(leader)
-        for (const cursor of cursors) cursor.isOut = false
-        this.#advance()
-      })
+    const fetched: FetchedBytes[] = []
+    const end = (): void => {
+      this.#busy.delete(leader)
+      for (const cursor of cursors) cursor.isOut = false
+      this.#startFetches()
+      for (const bytes of fetched) this.#events.onBytes(bytes)
+      this.#checkDone()
+    }
+    this.#fetch(leader, cursors, fetched).then(end, (error: unknown) => {
+      const fault = asMillraceError(error)
+      if (fault.retriable) for (const cursor of cursors) this.#postpone(cursor, fault)
+      else this.#fault(fault)
+      end()
+    })
   }
 
-  async #fetch(leader: number, cursors: readonly Cursor[]): Promise<void> {
+  /** Asks once; what came is added to `fetched`, whatever else is wrong. */
+  async #fetch(leader: number, cursors: readonly Cursor[], fetched: FetchedBytes[]): Promise<void> {
     const { connections, metadata, requestTimeoutMs } = this.#parts
     const connection: Connection =
       connections.openTo(leader) ?? (await connections.node(leader, { signal: this.#stop.signal }))
@@ -204,12 +215,12 @@ export class Fetcher {
       const end = at + part.batchBytes
       if (cursor === undefined || end > reply.body.length)
         throw new MillraceError('NETWORK_EXCEPTION', `${connection.url}: a fetch reply does not fit its request`)
-      this.#answered(cursor, part, reply.body.subarray(at, end))
+      this.#answered(cursor, part, reply.body.subarray(at, end), fetched)
       at = end
     }
   }
 
-  #answered(cursor: Cursor, part: FetchReplyPart, bytes: Uint8Array): void {
+  #answered(cursor: Cursor, part: FetchReplyPart, bytes: Uint8Array, fetched: FetchedBytes[]): void {
     const code = errorCodeOf(part.errorNumber)
     if (code === 'OFFSET_OUT_OF_RANGE') {
       this.#outOfRange(cursor, part)
@@ -230,7 +241,7 @@ export class Fetcher {
     if (nextOffset <= fromOffset) return
     cursor.fetchOffset = nextOffset
     this.#bufferedBytes += bytes.length
-    this.#events.onBytes({ cursor, fromOffset, nextOffset, highWatermark: cursor.highWatermark, bytes })
+    fetched.push({ cursor, fromOffset, nextOffset, highWatermark: cursor.highWatermark, bytes })
   }
 
   /** Offset after the last whole batch; the fetch offset when there is none. */

@@ -20,7 +20,7 @@ export interface ProducerOptions {
    * in flight, and else fills until one is acknowledged, so load makes batches by itself.
    */
   readonly lingerMs?: number
-  /** Records in memory, delivered to nobody yet. Default 64 MiB. */
+  /** Records in memory, delivered to nobody yet. Default 32 MiB. */
   readonly bufferBytesMax?: number
   /** Batches of one partition without an answer. Default and most 5. */
   readonly inFlightMax?: number
@@ -28,7 +28,10 @@ export interface ProducerOptions {
   readonly deliveryTimeoutMs?: number
   /** The broker answers a produce request within this. Default 30,000. */
   readonly requestTimeoutMs?: number
-  /** Bytes of one request, several partitions together. Default 1 MiB. */
+  /**
+   * Bytes of one request, several partitions together; a batch that is larger goes alone. Default 256 KiB: the gateway joins what
+   * comes in pieces, and smaller frames come in fewer.
+   */
   readonly requestBytesMax?: number
   readonly partitioner?: Partitioner
   /** Told of each stored batch: receipts for enqueue(), without a promise per record. */
@@ -74,7 +77,7 @@ export function resolveProducerOptions(options: ProducerOptions): ResolvedProduc
   const acks = ACKS[checkedChoice('acks', options.acks ?? 'all', ['none', 'leader', 'all'])]
   const idempotent = acks !== 0 && (options.idempotent ?? true)
   const batchBytesMax = checkedInteger('batchBytesMax', options.batchBytesMax ?? 256 * KIB, 1024, FRAME_BYTES_MAX / 2)
-  const bufferBytesMax = checkedInteger('bufferBytesMax', options.bufferBytesMax ?? 64 * MIB, batchBytesMax, 2 ** 40)
+  const bufferBytesMax = checkedInteger('bufferBytesMax', options.bufferBytesMax ?? 32 * MIB, batchBytesMax, 2 ** 40)
   // Without sequences a retry could overtake: order is kept by one batch in flight.
   const inFlightDefault = idempotent || acks === 0 ? IN_FLIGHT_MAX : 1
   return {
@@ -89,7 +92,7 @@ export function resolveProducerOptions(options: ProducerOptions): ResolvedProduc
     requestTimeoutMs: checkedInteger('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 1, PRODUCE_TIMEOUT_MS_MAX),
     requestBytesMax: checkedInteger(
       'requestBytesMax',
-      options.requestBytesMax ?? MIB,
+      options.requestBytesMax ?? 256 * KIB,
       1024,
       FRAME_BYTES_MAX - 64 * KIB,
     ),

@@ -10,6 +10,7 @@
  * Failure     per record by send()'s promise; for enqueue() by onFailed, or thrown by drain() and close()
  * Hot path    enqueue() makes no promise, closure or object
  */
+import { BurstClock } from '../base/burst-clock.ts'
 import { MillraceError } from '../model/errors.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
 import { abortable, abortError } from './abort.ts'
@@ -71,12 +72,16 @@ export interface ProducerParts {
 const DURABILITIES = ['none', 'written', 'fsynced', 'replicated'] as const
 /** Of the buffer's bound: ready() resolves below it, so that producers do not wake for every batch. */
 const READY_PART = 0.75
-/** Buffers kept for the next batches, beyond those in use. */
-const SPARE_WRITERS_MAX = 64
+/**
+ * Buffers kept for the next batches while records flow are as many as those need: memory that is made anew for each batch is zeroed,
+ * faulted in, and collected again. When nothing is on its way, so many are kept.
+ */
+const SPARE_WRITERS_IDLE = 16
 
 export class Producer {
   readonly topic: string
   readonly #runtime: ClientRuntime
+  readonly #burstClock: BurstClock
   readonly #metadata: MetadataCache
   readonly #connections: BrokerConnections
   readonly #options: ResolvedProducerOptions
@@ -85,6 +90,8 @@ export class Producer {
   readonly #sender: ProduceSender
   readonly #queues: PartitionQueue[] = []
   readonly #spareWriters: BatchWriter[] = []
+  /** Of the spare writers' buffers. */
+  #spareBytes = 0
   readonly #loaded: Promise<void>
   #info: TopicInfo | undefined
   /** The option, or less where the broker or the topic takes less. */
@@ -99,6 +106,8 @@ export class Producer {
   #onReady: (() => void)[] = []
   #onDrained: (() => void)[] = []
   #firstFailure: MillraceError | undefined
+  /** Of the record that #append() took last. */
+  #appendedTimestampMs = 0
   #recordsEnqueued = 0
   #recordsStored = 0
   #recordsFailed = 0
@@ -109,6 +118,7 @@ export class Producer {
   constructor(topic: string, parts: ProducerParts, options: ProducerOptions) {
     this.topic = topic
     this.#runtime = parts.runtime
+    this.#burstClock = new BurstClock(parts.runtime.clock)
     this.#metadata = parts.metadata
     this.#connections = parts.connections
     this.#options = resolveProducerOptions(options)
@@ -270,7 +280,8 @@ export class Producer {
 
   /** Appends to the open batch of the record's partition; answers that batch. */
   #append(record: ProducerRecord): ProducerBatch {
-    const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+    const timestampMs = record.timestampMs ?? this.#burstClock.nowMs()
+    this.#appendedTimestampMs = timestampMs
     const key = record.key ?? null
     const partition = this.#router.route(record.partition, key, this.#partitions())
     const queue = this.#queues[partition] ?? this.#queueOf(partition)
@@ -299,7 +310,7 @@ export class Producer {
     try {
       fits = batch.writer.append(key, record.value, headers, timestampMs)
     } finally {
-      if (!fits) this.#spareWriters.push(batch.writer)
+      if (!fits) this.#keepSpare(batch.writer)
     }
     if (!fits)
       throw new MillraceError(
@@ -326,7 +337,7 @@ export class Producer {
     try {
       const batch = this.#append(record)
       const index = batch.recordsCount - 1
-      const timestampMs = record.timestampMs ?? this.#runtime.clock.nowMs()
+      const timestampMs = this.#appendedTimestampMs
       batch.waiters ??= []
       batch.waiters.push({ index, timestampMs, resolve, reject })
     } catch (error) {
@@ -350,7 +361,9 @@ export class Producer {
   #newBatch(): ProducerBatch {
     const { deliveryTimeoutMs, codec } = this.#options
     const batchBytesMax = this.#batchBytesMax
-    const writer = this.#spareWriters.pop() ?? new BatchWriter({ batchBytesMax, codecs: this.#runtime.codecs })
+    const spare = this.#spareWriters.pop()
+    if (spare !== undefined) this.#spareBytes -= spare.capacityBytes
+    const writer = spare ?? new BatchWriter({ batchBytesMax, codecs: this.#runtime.codecs })
     writer.reset()
     const createdMs = this.#runtime.clock.monotonicMs()
     return new ProducerBatch(writer, { createdMs, deadlineMs: createdMs + deliveryTimeoutMs, codec })
@@ -414,7 +427,15 @@ export class Producer {
 
   #recycle(batch: ProducerBatch): void {
     this.#bytesStored += batch.bufferedBytes
-    if (this.#spareWriters.length < SPARE_WRITERS_MAX && batch.attempts === 1) this.#spareWriters.push(batch.writer)
+    if (batch.attempts === 1) this.#keepSpare(batch.writer)
+    if (this.#batchesAlive > 0) return
+    while (this.#spareWriters.length > SPARE_WRITERS_IDLE) this.#spareBytes -= this.#spareWriters.pop()!.capacityBytes
+  }
+
+  #keepSpare(writer: BatchWriter): void {
+    if (this.#spareBytes + writer.capacityBytes > this.#options.bufferBytesMax) return
+    this.#spareWriters.push(writer)
+    this.#spareBytes += writer.capacityBytes
   }
 
   #admitWaiting(): void {

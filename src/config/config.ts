@@ -23,6 +23,7 @@ export interface ConfigEntry {
 /** The values, typed by hand: what the rest of the broker reads. */
 export interface BrokerConfig {
   readonly profile: ProfileName
+  readonly profileSource: ConfigSource
   readonly listen: { readonly host: string; readonly port: number }
   readonly nodeId: number
   readonly dataDir: string
@@ -90,48 +91,81 @@ interface RawValue {
 export function resolveConfig(input: ConfigInput = {}): BrokerConfig {
   const faults: string[] = []
   const file = input.file === undefined ? new Map<string, RawValue>() : valuesOfFile(input.file, faults)
-  const fileProfile = file.get('profile')
-  file.delete('profile')
-  const profile = profileOf(input.profile ?? input.env?.MILLRACE__PROFILE ?? fileProfile?.value, faults)
+  const env = valuesOfEnv(input.env ?? {})
+  const flags = new Map<string, RawValue>()
+  for (const { path, value, source } of input.flags ?? []) flags.set(path, { value, source: `flag ${source}` })
+  if (input.profile !== undefined) flags.set('profile', { value: input.profile, source: 'flag --profile' })
+  const layers = [file, env, flags]
+  const profile = profileOf(layers, faults)
   const raw = new Map<string, RawValue>()
-  for (const [path, value] of Object.entries(PROFILES[profile])) raw.set(path, { value, source: `profile ${profile}` })
-  for (const [path, value] of file) raw.set(path, value)
-  for (const [path, value] of valuesOfEnv(input.env ?? {})) raw.set(path, value)
-  for (const flag of input.flags ?? []) raw.set(flag.path, { value: flag.value, source: `flag ${flag.source}` })
+  for (const [path, { value }] of Object.entries(PROFILES[profile.name].sets))
+    raw.set(path, { value, source: `profile ${profile.name}` })
+  for (const layer of layers) for (const [path, value] of layer) raw.set(path, value)
   const entries = checkedEntries(raw, faults)
-  if (faults.length > 0) throw new ConfigError(faults)
+  if (faults.length > 0) throw new ConfigError(faults.sort(byLine))
   const config = toBrokerConfig(profile, entries)
   const unsafe = findUnsafe(config)
   if (unsafe.length > 0) throw new ConfigError(unsafe)
   return config
 }
 
-function profileOf(given: unknown, faults: string[]): ProfileName {
-  if (given === undefined) return 'balanced'
-  const name = PROFILE_NAMES.find((known) => known === given)
-  if (name === undefined) faults.push(`profile: one of ${PROFILE_NAMES.join(', ')}, not '${String(given)}'`)
-  return name ?? 'balanced'
+/** Faults of a file in the order of its lines; others stay where they are. */
+function byLine(left: string, right: string): number {
+  const lineOf = (fault: string): number => Number(/^[^\s:]+:(\d+): /.exec(fault)?.[1] ?? 0)
+  return lineOf(left) - lineOf(right)
+}
+
+/** Takes `profile` out of the layers, the last of which wins: it decides what lies below all of them. */
+function profileOf(
+  layers: readonly Map<string, RawValue>[],
+  faults: string[],
+): { readonly name: ProfileName; readonly source: ConfigSource } {
+  let given: RawValue = { value: 'balanced', source: 'default' }
+  for (const layer of layers) {
+    given = layer.get('profile') ?? given
+    layer.delete('profile')
+  }
+  const name = PROFILE_NAMES.find((known) => known === given.value)
+  if (name === undefined)
+    faults.push(faultAt(given.source, 'profile', `expected one of ${PROFILE_NAMES.join(', ')}, not '${given.value}'`))
+  return { name: name ?? 'balanced', source: given.source }
+}
+
+/** `--set a.b: expected …`, `millrace.yaml:3: a.b: expected …`: where, which key, what; a source that ends with the key says both. */
+function faultAt(source: ConfigSource, path: string, text: string): string {
+  if (source === 'default') return `${path}: ${text}`
+  const where = source.replace(/^(flag|env) /, '')
+  return where.endsWith(` ${path}`) || where === `--${path}` ? `${where}: ${text}` : `${where}: ${path}: ${text}`
 }
 
 const TOPIC_CONFIG_PREFIX = 'topics.config.'
 
-/** `--set topics.config.retention.ms=…` is one entry of the map topics.config. */
-function foldTopicConfig(raw: Map<string, RawValue>): void {
+/** Each key of topics.config, checked where it was given, becomes a part of the one entry that is the map. */
+function foldTopicConfig(raw: Map<string, RawValue>, faults: string[]): void {
   for (const [path, { value, source }] of [...raw]) {
     if (!path.startsWith(TOPIC_CONFIG_PREFIX)) continue
     raw.delete(path)
+    const key = path.slice(TOPIC_CONFIG_PREFIX.length)
+    try {
+      parseTopicConfig({ [key]: String(value) })
+    } catch (error) {
+      faults.push(faultAt(source, path, (error as Error).message.replace(`${key}: `, '')))
+      continue
+    }
     const map = raw.get('topics.config')?.value
     const before = typeof map === 'object' && map !== null ? map : {}
-    raw.set('topics.config', { value: { ...before, [path.slice(TOPIC_CONFIG_PREFIX.length)]: value }, source })
+    raw.set('topics.config', { value: { ...before, [key]: value }, source })
   }
 }
 
 function checkedEntries(raw: Map<string, RawValue>, faults: string[]): ConfigEntry[] {
-  foldTopicConfig(raw)
+  foldTopicConfig(raw, faults)
   for (const [path, { source }] of raw) {
     if (Object.hasOwn(CONFIG_KEYS, path)) continue
-    const known = nearest(path, [...CONFIG_PATHS, 'profile'])
-    faults.push(`${source}: unknown key '${path}'${known === undefined ? '' : `; did you mean '${known}'?`}`)
+    const known = nearestKey(path)
+    const near = known !== undefined && source.startsWith('env ') ? envNameOf(known) : known
+    const hint = near === undefined ? 'millrace config show prints all keys' : `did you mean '${near}'?`
+    faults.push(`${source.replace(/^(flag|env) /, '')}: unknown key '${path}'; ${hint}`)
   }
   return CONFIG_PATHS.map((path): ConfigEntry => {
     const key = CONFIG_KEYS[path]
@@ -141,9 +175,15 @@ function checkedEntries(raw: Map<string, RawValue>, faults: string[]): ConfigEnt
     if (result.success) return { path, value: result.data, source: given.source }
     const custom = result.error.issues.find((issue) => issue.code === 'custom')
     const expected = custom?.message ?? `a value of kind ${key.kind}`
-    faults.push(`${given.source}: ${path}: expected ${expected}`)
+    faults.push(faultAt(given.source, path, `expected ${expected}`))
     return { path, value: key.default, source: 'default' }
   })
+}
+
+/** The key that was meant: the nearest by spelling, or the one that ends as the name given does (`fsync`: `storage.fsync`). */
+function nearestKey(path: string): string | undefined {
+  const paths = [...CONFIG_PATHS, 'profile']
+  return nearest(path, paths) ?? paths.find((known) => known.endsWith(`.${path.split('.').at(-1)}`))
 }
 
 const ENV_PREFIX = 'MILLRACE_'
@@ -153,8 +193,7 @@ function valuesOfEnv(env: Readonly<Record<string, string | undefined>>): Map<str
   const byEnvName = new Map(CONFIG_PATHS.map((path) => [envNameOf(path), path as string]))
   const values = new Map<string, RawValue>()
   for (const [name, value] of Object.entries(env)) {
-    if (value === undefined || !name.startsWith(ENV_PREFIX) || !name.includes('__') || name === 'MILLRACE__PROFILE')
-      continue
+    if (value === undefined || !name.startsWith(ENV_PREFIX) || !name.includes('__')) continue
     const spelled = name.slice(ENV_PREFIX.length).replace(/^__?/, '').replaceAll('__', '.').toLowerCase()
     values.set(byEnvName.get(name) ?? spelled, { value, source: `env ${name}` })
   }
@@ -171,11 +210,17 @@ function valuesOfFile(file: { readonly name: string; readonly text: string }, fa
   const lines = new LineCounter()
   const document = parseDocument(file.text, { lineCounter: lines, uniqueKeys: true })
   const values = new Map<string, RawValue>()
-  for (const error of document.errors)
-    faults.push(`${file.name}:${lines.linePos(error.pos[0]).line}: ${error.message.split('\n')[0]}`)
+  // What follows a broken line is often only its echo: one fault a line.
+  const broken = new Map<number, string>()
+  for (const error of document.errors) {
+    const { line } = lines.linePos(error.pos[0])
+    const text = error.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '')
+    if (!broken.has(line)) broken.set(line, `${file.name}:${line}: not YAML: ${text}`)
+  }
+  faults.push(...broken.values())
   if (document.errors.length > 0 || document.contents === null) return values
   if (!isMap(document.contents)) {
-    faults.push(`${file.name}:1: a map of keys is expected`)
+    faults.push(`${file.name}:1: expected keys and values, such as 'listen: 127.0.0.1:7171'`)
     return values
   }
   const lineOf = (node: unknown): number => {
@@ -193,14 +238,18 @@ function flatten(map: YAMLMap, prefix: string, add: (path: string, node: unknown
   for (const pair of map.items) {
     if (!isPair(pair)) continue
     const path = prefix + String(isScalar(pair.key) ? pair.key.value : pair.key)
-    const isLeaf = Object.hasOwn(CONFIG_KEYS, path)
-    if (isMap(pair.value) && !isLeaf) flatten(pair.value as YAMLMap, `${path}.`, add)
+    // The keys of a map are flattened too, so that each knows its line.
+    const isLeaf = Object.hasOwn(CONFIG_KEYS, path) && CONFIG_KEYS[path as ConfigPath].kind !== 'map'
+    if (isMap(pair.value) && !isLeaf && pair.value.items.length > 0) flatten(pair.value as YAMLMap, `${path}.`, add)
     else if (isScalar(pair.value)) add(path, pair.key, pair.value.value ?? undefined)
     else add(path, pair.key, pair.value === null ? undefined : (pair.value as { toJSON(): unknown }).toJSON())
   }
 }
 
-function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): BrokerConfig {
+function toBrokerConfig(
+  profile: { readonly name: ProfileName; readonly source: ConfigSource },
+  entries: readonly ConfigEntry[],
+): BrokerConfig {
   const values = new Map(entries.map((entry) => [entry.path, entry.value]))
   const value = <T>(path: ConfigPath): T => values.get(path) as T
   const listen = value<string>('listen')
@@ -208,7 +257,8 @@ function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): 
   const shards = value<string>('shards')
   const fsync = value<'group' | 'interval'>('storage.fsync')
   return {
-    profile,
+    profile: profile.name,
+    profileSource: profile.source,
     listen: { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) },
     nodeId: value('nodeId'),
     dataDir: value('dataDir'),
@@ -229,7 +279,11 @@ function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): 
       autoCreate: value('topics.autoCreate'),
       partitions: value('topics.partitions'),
       replicas: value('topics.replicas'),
-      config: parseTopicDefaults(value('topics.config'), { fsync, flushMs: value('flush.ms') }),
+      config: parseTopicConfig(value('topics.config'), {
+        ...TOPIC_CONFIG_DEFAULTS,
+        fsync,
+        flushMs: value('flush.ms'),
+      }),
     },
     engine: value('listeners.ws.engine'),
     idleSeconds: Math.round(value<number>('listeners.ws.idle') / 1000),
@@ -248,33 +302,23 @@ function toBrokerConfig(profile: ProfileName, entries: readonly ConfigEntry[]): 
   }
 }
 
-function parseTopicDefaults(
-  entries: Readonly<Record<string, string>>,
-  broker: { readonly fsync: 'group' | 'interval'; readonly flushMs: number },
-): TopicConfig {
-  try {
-    return parseTopicConfig(entries, { ...TOPIC_CONFIG_DEFAULTS, ...broker })
-  } catch (error) {
-    throw error instanceof MillraceError ? new ConfigError([`topics.config: ${error.message}`]) : error
-  }
-}
-
 /** Fail closed: what must not start, with the way out. */
 function findUnsafe(config: BrokerConfig): string[] {
   const faults: string[] = []
+  const entryOf = (path: ConfigPath): ConfigEntry => config.entries.find((entry) => entry.path === path)!
+  const add = (path: ConfigPath, text: string): void => {
+    faults.push(faultAt(entryOf(path).source, path, text))
+  }
   const { host, port } = config.listen
-  if (port > 65_535) faults.push(`listen: the port is 0 to 65535, not ${port}`)
+  if (port > 65_535) add('listen', `the port is 0 to 65535, not ${port}`)
   if (!isLoopback(host) && config.auth.tokens.length === 0 && !config.isInsecure)
-    faults.push(`listen: ${host} can be reached by others: set auth.tokens, or say --insecure if you mean it`)
-  if (config.topics.config.maxMessageBytes > config.rings.requestBytes * (3 / 8) - 64)
-    faults.push(
-      `rings.requestBytes: too small for batches of max.message.bytes ${config.topics.config.maxMessageBytes}`,
-    )
-  const kafka = config.entries.find((entry) => entry.path === 'kafka')
-  if (kafka?.value !== 'off') faults.push('kafka: this version has no Kafka listener; leave it off')
-  const etcd = config.entries.find((entry) => entry.path === 'etcd')
-  if (Array.isArray(etcd?.value) && etcd.value.length > 0)
-    faults.push('etcd: this version has no cluster mode; leave it empty')
+    add('listen', `${host} can be reached by others: set auth.tokens, or say --insecure if you mean it`)
+  const { maxMessageBytes } = config.topics.config
+  if (maxMessageBytes > config.rings.requestBytes * (3 / 8) - 64)
+    add('rings.requestBytes', `too small for batches of max.message.bytes ${maxMessageBytes}`)
+  if (entryOf('kafka').value !== 'off') add('kafka', 'this version has no Kafka listener; leave it off')
+  if ((entryOf('etcd').value as readonly string[]).length > 0)
+    add('etcd', 'this version has no cluster mode; leave it empty')
   return faults
 }
 

@@ -1,4 +1,4 @@
-/** Configuration as text: the default file, and what `config show` prints. */
+/** Configuration as text: config/*.yaml, and what `config show` prints. */
 import type { BrokerConfig, ConfigEntry } from './config.ts'
 import { PROFILES, type ProfileName } from './profiles.ts'
 import { CONFIG_KEYS, CONFIG_PATHS, type ConfigKey, type ConfigPath } from './schema.ts'
@@ -15,12 +15,22 @@ export function formatValue(path: ConfigPath, value: unknown): string {
     return `{${Object.entries(value)
       .map(([name, item]) => `${JSON.stringify(name)}: ${JSON.stringify(item)}`)
       .join(', ')}}`
+  if (typeof value === 'string') return yamlText(value)
   return String(value)
 }
+
+/** A text as YAML takes it for one: quoted where it would be something else. */
+function yamlText(text: string): string {
+  return /^[\w./][\w./:@-]*$/.test(text) && !text.endsWith(':') ? text : JSON.stringify(text)
+}
+
+/** For editors with a YAML language server: names, values and meanings while typing. */
+const SCHEMA_HINT = '# yaml-language-server: $schema=./millrace.schema.json'
 
 /** config/millrace.yaml: every key with its meaning and default. A test compares it with the file. */
 export function renderDefaults(): string {
   const head = [
+    SCHEMA_HINT,
     '# Every key of a Millrace broker with its default.',
     '# Overridden by the environment (MILLRACE_STORAGE__FSYNC=interval) and by flags (--set storage.fsync=interval).',
     '# Durations: 50ms 5s 10m 14d. Sizes: 64KiB 16MiB 1GiB.',
@@ -28,13 +38,53 @@ export function renderDefaults(): string {
     '# balanced, throughput or latency: tunes speed, never safety',
     'profile: balanced',
   ]
-  return `${[...head, ...renderKeys((path) => CONFIG_KEYS[path].default)].join('\n')}\n`
+  const keys = CONFIG_PATHS.map((path) => {
+    return { path, comment: CONFIG_KEYS[path].help, text: formatValue(path, CONFIG_KEYS[path].default) }
+  })
+  return `${[...head, ...nested(keys)].join('\n')}\n`
 }
 
-function renderKeys(valueAt: (path: ConfigPath) => unknown): string[] {
+/** config/<profile>.yaml: what the profile sets, with the reason. */
+export function renderProfile(name: ProfileName): string {
+  const { purpose, sets } = PROFILES[name]
+  const head = [
+    SCHEMA_HINT,
+    `# The profile ${name}: ${purpose}.`,
+    '# `profile` alone does it; what follows is what it sets, to be copied and changed.',
+    `profile: ${name}`,
+  ]
+  const keys = CONFIG_PATHS.flatMap((path) => {
+    const setting = sets[path]
+    if (setting === undefined) return []
+    const comment = `${setting.why} (default ${formatValue(path, CONFIG_KEYS[path].default)})`
+    return [{ path, comment, text: String(setting.value) }]
+  })
+  return `${[...head, ...nested(keys)].join('\n')}\n`
+}
+
+/** `config show`: a file that makes the same configuration. Secrets are left out. */
+export function renderConfig(config: BrokerConfig): string {
+  const keys = config.entries.map(({ path, value }) => {
+    const key: ConfigKey = CONFIG_KEYS[path]
+    const isHidden = key.isSecret === true && Array.isArray(value) && value.length > 0
+    return isHidden
+      ? { path, comment: 'not shown: it is secret', text: '[]' }
+      : { path, comment: undefined, text: formatValue(path, value) }
+  })
+  return `${[`profile: ${config.profile}`, ...nested(keys)].join('\n')}\n`
+}
+
+interface RenderedKey {
+  readonly path: ConfigPath
+  readonly comment: string | undefined
+  readonly text: string
+}
+
+/** Dotted paths as YAML: a line a key, its folders above it, an empty line between folders. */
+function nested(keys: readonly RenderedKey[]): string[] {
   const lines: string[] = []
   let open: string[] = []
-  for (const path of CONFIG_PATHS) {
+  for (const { path, comment, text } of keys) {
     const parts = path.split('.')
     const folders = parts.slice(0, -1)
     let common = 0
@@ -43,22 +93,19 @@ function renderKeys(valueAt: (path: ConfigPath) => unknown): string[] {
     for (let depth = common; depth < folders.length; depth++) lines.push(`${'  '.repeat(depth)}${folders[depth]}:`)
     open = folders
     const indent = '  '.repeat(folders.length)
-    lines.push(`${indent}# ${CONFIG_KEYS[path].help}`, `${indent}${parts.at(-1)}: ${formatValue(path, valueAt(path))}`)
+    if (comment !== undefined) lines.push(`${indent}# ${comment}`)
+    lines.push(`${indent}${parts.at(-1)}: ${text}`)
   }
   return lines
 }
 
-/** config/<profile>.yaml */
-export function renderProfile(name: ProfileName): string {
-  const lines = Object.entries(PROFILES[name]).map(([path, value]) => `${path}: ${value}`)
-  return `${[`# The profile ${name}: what it sets instead of the defaults of millrace.yaml.`, `profile: ${name}`, ...lines].join('\n')}\n`
-}
-
 /** Lines of `config show --effective`: key, value, where it came from. Secrets are hidden. */
 export function describeConfig(config: BrokerConfig): { path: string; value: string; source: string }[] {
-  return config.entries.map((entry: ConfigEntry) => ({
+  const profile = { path: 'profile', value: config.profile, source: config.profileSource }
+  const entries = config.entries.map((entry: ConfigEntry) => ({
     path: entry.path,
     value: formatValue(entry.path, entry.value),
     source: entry.source,
   }))
+  return [profile, ...entries]
 }

@@ -6,7 +6,8 @@
  */
 import { z } from 'zod'
 import { FRAME_BYTES_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
-import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+import { TOPIC_CONFIG_KEYS } from '../model/topic-config.ts'
+import { DURATION_PATTERN, formatDuration, formatSize, parseDuration, parseSize, SIZE_PATTERN } from './units.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -14,10 +15,15 @@ const MIB = 1024 * KIB
 /** How a key's value is written. */
 export type KeyKind = 'text' | 'integer' | 'boolean' | 'duration' | 'size' | 'choice' | 'texts' | 'map'
 
+/** The part of JSON Schema that keys need. */
+export type JsonSchema = Readonly<Record<string, unknown>>
+
 export interface ConfigKey {
   readonly kind: KeyKind
   /** From what a file, the environment or a flag says (text, or YAML's own types) to the value. */
   readonly schema: z.ZodType
+  /** What an editor checks: JSON Schema of what may stand in a file. The bounds of durations and sizes are left to `schema`. */
+  readonly json: JsonSchema
   readonly default: unknown
   readonly help: string
   /** Never printed. */
@@ -35,12 +41,21 @@ function fromText(parse: (text: string) => number | undefined, expected: string,
 
 function duration(defaultMs: number, min: number, max: number, help: string): ConfigKey {
   const expected = `a duration from ${formatDuration(min)} to ${formatDuration(max)} such as 50ms, 5s, 14d`
-  return { kind: 'duration', schema: fromText(parseDuration, expected, min, max), default: defaultMs, help }
+  const schema = fromText(parseDuration, expected, min, max)
+  const json = { type: 'string', pattern: DURATION_PATTERN }
+  return { kind: 'duration', schema, json, default: defaultMs, help }
 }
 
 function size(defaultBytes: number, min: number, max: number, help: string): ConfigKey {
   const expected = `a size from ${formatSize(min)} to ${formatSize(max)} such as 64KiB, 16MiB`
-  return { kind: 'size', schema: fromText(parseSize, expected, min, max), default: defaultBytes, help }
+  const schema = fromText(parseSize, expected, min, max)
+  const json = {
+    anyOf: [
+      { type: 'integer', minimum: min, maximum: max },
+      { type: 'string', pattern: SIZE_PATTERN },
+    ],
+  }
+  return { kind: 'size', schema, json, default: defaultBytes, help }
 }
 
 function powerOfTwo(key: ConfigKey): ConfigKey {
@@ -51,7 +66,8 @@ function powerOfTwo(key: ConfigKey): ConfigKey {
 function integer(byDefault: number, min: number, max: number, help: string): ConfigKey {
   const parse = (text: string) => (/^-?\d{1,15}$/.test(text) ? Number(text) : undefined)
   const schema = fromText(parse, `an integer from ${min} to ${max}`, min, max)
-  return { kind: 'integer', schema, default: byDefault, help }
+  const json = { type: 'integer', minimum: min, maximum: max }
+  return { kind: 'integer', schema, json, default: byDefault, help }
 }
 
 function boolean(byDefault: boolean, help: string): ConfigKey {
@@ -61,7 +77,7 @@ function boolean(byDefault: boolean, help: string): ConfigKey {
     context.addIssue({ code: 'custom', message: `true or false, not '${value}'` })
     return z.NEVER
   })
-  return { kind: 'boolean', schema, default: byDefault, help }
+  return { kind: 'boolean', schema, json: { type: 'boolean' }, default: byDefault, help }
 }
 
 function choice(byDefault: string, choices: readonly string[], help: string): ConfigKey {
@@ -73,7 +89,7 @@ function choice(byDefault: string, choices: readonly string[], help: string): Co
     context.addIssue({ code: 'custom', message: `${expected}, not '${text}'` })
     return z.NEVER
   })
-  return { kind: 'choice', schema, default: byDefault, help }
+  return { kind: 'choice', schema, json: { enum: choices }, default: byDefault, help }
 }
 
 function text(byDefault: string, help: string, shape = /^[\s\S]{1,4096}$/, expected = 'a text'): ConfigKey {
@@ -83,7 +99,8 @@ function text(byDefault: string, help: string, shape = /^[\s\S]{1,4096}$/, expec
     context.addIssue({ code: 'custom', message: `${expected}, not '${given}'` })
     return z.NEVER
   })
-  return { kind: 'text', schema, default: byDefault, help }
+  const json = { type: ['string', 'number', 'boolean'], pattern: shape.source }
+  return { kind: 'text', schema, json, default: byDefault, help }
 }
 
 /** A list of texts; in the environment and in flags separated by commas. */
@@ -94,8 +111,13 @@ function texts(help: string, options: { readonly isSecret?: boolean; readonly le
     .transform((value) => (typeof value === 'string' ? value.split(',') : value.map(String)))
     .transform((list) => list.map((item) => item.trim()).filter((item) => item !== ''))
     .refine((list) => list.every((item) => item.length >= lengthMin), `texts of at least ${lengthMin} characters`)
-  return { kind: 'texts', schema, default: [], help, isSecret }
+  const json = { type: ['array', 'string'], items: { type: 'string', minLength: lengthMin } }
+  return { kind: 'texts', schema, json, default: [], help, isSecret }
 }
+
+/** Of Kafka's topic keys an editor knows the names; their values are checked by model/topic-config.ts. */
+const TOPIC_CONFIG_NAMES = [...Object.keys(TOPIC_CONFIG_KEYS), 'compression.type']
+const TOPIC_VALUE: JsonSchema = { type: ['string', 'number', 'boolean'] }
 
 const HOST_PORT = /^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/
 
@@ -158,6 +180,11 @@ export const CONFIG_KEYS = {
   'topics.config': {
     kind: 'map',
     schema: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)),
+    json: {
+      type: 'object',
+      properties: Object.fromEntries(TOPIC_CONFIG_NAMES.map((key) => [key, TOPIC_VALUE])),
+      additionalProperties: false,
+    },
     default: {},
     help: "topic configuration that a topic does not set itself, Kafka's keys: retention.ms, segment.bytes, …",
   } satisfies ConfigKey,

@@ -13,15 +13,22 @@ const SIZES: Readonly<Record<string, number>> = {
   GB: 1000 ** 3,
 }
 
+const DURATION = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)$/
+const SIZE = /^(\d{1,15}(?:\.\d{1,6})?)([KMG]iB|[kKMG]B|B|)$/
+
+/** The shapes, for JSON Schema. */
+export const DURATION_PATTERN = `^0$|${DURATION.source}`
+export const SIZE_PATTERN = SIZE.source
+
 /** Milliseconds of `5s`; undefined for anything else. A bare 0 is a duration too. */
 export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0
-  return parseUnits(text, /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)$/, DURATIONS)
+  return parseUnits(text, DURATION, DURATIONS)
 }
 
 /** Bytes of `64MiB` or `1500`; undefined for anything else. */
 export function parseSize(text: string): number | undefined {
-  return parseUnits(text, /^(\d{1,15}(?:\.\d{1,6})?)([KMG]iB|[kKMG]B|B|)$/, SIZES)
+  return parseUnits(text, SIZE, SIZES)
 }
 
 function parseUnits(text: string, shape: RegExp, units: Readonly<Record<string, number>>): number | undefined {

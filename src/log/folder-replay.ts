@@ -423,16 +423,20 @@ export class FolderReplay {
     this.later.push(...later)
   }
 
-  /** The nearest place at or below `offset` where a batch is known to begin, and the indexes cut back to what is believed. */
+  /**
+   * The nearest place at or below `offset` where a batch is known to begin, and the indexes cut back to what is believed. Not past
+   * what both files cover: after a power cut one may be newer than the other, and what lies between is in no largest timestamp.
+   */
   #startOf(
     entry: { baseOffset: number; bytes: number },
-    opened: { indexes: SegmentIndexes | undefined },
+    opened: { indexes: SegmentIndexes | undefined; coveredBytes: number },
     offset: number,
   ): { filePosition: number; offset: number; indexes: SegmentIndexes } {
     const fresh = { filePosition: 0, offset: entry.baseOffset, indexes: new SegmentIndexes() }
     const { indexes } = opened
     if (indexes === undefined || offset <= entry.baseOffset) return fresh
-    const floor = indexes.offsets.floor(offset - entry.baseOffset)
+    let floor = indexes.offsets.floor(offset - entry.baseOffset)
+    while (floor >= 0 && indexes.offsets.filePositionAt(floor) > opened.coveredBytes) floor--
     if (floor < 0) return fresh
     const relative = indexes.offsets.relativeOffsetAt(floor)
     const filePosition = indexes.offsets.filePositionAt(floor)

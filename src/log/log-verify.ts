@@ -51,6 +51,8 @@ export interface VerifyOptions {
   readonly dataDir: string
   readonly probe: ProcessProbe
   readonly readBytes?: number
+  /** Told of bytes that were looked at, for a progress bar. */
+  readonly onBytes?: (bytes: number) => void
 }
 
 export interface VerifyReport {
@@ -71,7 +73,7 @@ export function verifyDataDir(files: FileSystem, options: VerifyOptions): Verify
   if (identity === undefined) throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
   const plan = planRecovery(files, { dataDir, incarnation: identity.incarnation + 1 })
   const journals = inspectJournals(files, plan)
-  const verify = new DataDirVerify(files, plan, options.readBytes)
+  const verify = new DataDirVerify(files, plan, options)
   for (const note of plan.notes) verify.add({ kind: 'state', file: STATE_FOLDER, text: note })
   if (journals.damagedEntries > 0)
     verify.add({
@@ -89,13 +91,15 @@ class DataDirVerify {
   readonly #files: FileSystem
   readonly #plan: RecoveryPlan
   readonly #walk: BatchWalk
+  readonly #onBytes: (bytes: number) => void
   readonly #findings: Finding[] = []
   readonly #counts = { partitions: 0, segments: 0, batches: 0, bytes: 0 }
 
-  constructor(files: FileSystem, plan: RecoveryPlan, readBytes?: number) {
+  constructor(files: FileSystem, plan: RecoveryPlan, options: Pick<VerifyOptions, 'readBytes' | 'onBytes'>) {
     this.#files = files
     this.#plan = plan
-    this.#walk = new BatchWalk(files, readBytes)
+    this.#walk = new BatchWalk(files, options.readBytes)
+    this.#onBytes = options.onBytes ?? (() => {})
   }
 
   get report(): VerifyReport {
@@ -175,6 +179,7 @@ class DataDirVerify {
         if (step === 'end') break
         if (step === 'batch') {
           this.#counts.batches++
+          this.#onBytes(walk.batchBytes)
           indexes?.see(walk.batch, walk.filePosition)
           // Behind the recovery point recovery reads the epochs from the batches, and below the log's start nobody asks for them:
           // there the file need not know them.
@@ -315,7 +320,7 @@ export function repairDataDir(files: FileSystem, options: VerifyOptions & { read
 function dropFaultyIndexes(files: FileSystem, plan: RecoveryPlan, bounds: PartitionBounds): void {
   const folder = partitionFolder(bounds.topicId, bounds.partition)
   if (files.stat(`${plan.dataDir}/${folder}`).kind !== 'folder') return
-  const verify = new DataDirVerify(files, { ...plan, partitions: [bounds] })
+  const verify = new DataDirVerify(files, { ...plan, partitions: [bounds] }, {})
   verify.run()
   for (const finding of verify.report.findings)
     if (finding.kind === 'rebuildable' && finding.file.startsWith(`${folder}/`) && !finding.file.endsWith('.log'))

@@ -103,6 +103,11 @@ export class BatchWriter {
     return this.#at
   }
 
+  /** Bytes of the buffer. */
+  get capacityBytes(): number {
+    return this.#bytes.length
+  }
+
   /** Largest timestamp appended, milliseconds; 0 while empty. */
   get maxTimestamp(): number {
     return this.#maxTimestamp
@@ -192,7 +197,7 @@ export class BatchWriter {
   }
 
   #grow(bytesMin: number): void {
-    const grown = new Uint8Array(Math.max(bytesMin, 2 * this.#bytes.length))
+    const grown = new Uint8Array(Math.max(bytesMin, Math.min(2 * this.#bytes.length, this.batchBytesMax)))
     grown.set(this.#bytes.subarray(0, this.#at))
     this.#bytes = grown
     this.#data = new DataView(grown.buffer)

@@ -18,6 +18,8 @@ export interface VerifyLogOptions {
   readonly repair: boolean
   /** Given one line of JSON at a time, without its line end. */
   readonly write: (line: string) => void
+  /** Told of bytes that were looked at; after a repair once more. */
+  readonly onBytes?: (bytes: number) => void
 }
 
 export interface VerifyLogSummary {
@@ -34,8 +36,9 @@ export interface VerifyLogSummary {
 }
 
 export function verifyLog(options: VerifyLogOptions): VerifyLogSummary {
-  const { files, dataDir, probe } = options
-  let report = verifyDataDir(files, { dataDir, probe })
+  const { files, dataDir, probe, onBytes } = options
+  const what = { dataDir, probe, ...(onBytes === undefined ? {} : { onBytes }) }
+  let report = verifyDataDir(files, what)
   writeFindings(options, report)
   let repaired = 0
   if (options.repair) {
@@ -45,7 +48,7 @@ export function verifyLog(options: VerifyLogOptions): VerifyLogSummary {
     for (const entry of repair.repaired) options.write(JSON.stringify({ type: 'repaired', ...entry }))
     for (const text of repair.notes) options.write(JSON.stringify({ type: 'note', text }))
     repaired = repair.repaired.length
-    report = verifyDataDir(files, { dataDir, probe })
+    report = verifyDataDir(files, what)
     writeFindings(options, report)
   }
   const { partitions, segments, batches, bytes } = report

@@ -1,5 +1,5 @@
 /**
- * The transport of a Node process: `ws` does handshake, receiving, close and ping; data frames are written here.
+ * The transport of a Node process: `ws` does handshake, close and ping; data frames are written here and read by FrameReceiver.
  *
  * Why        ws sends one buffer a message. A produce request is a header and batches that lie in several buffers, up to
  *            1 MiB each: copying them together, or sending them as WebSocket fragments, which receivers must join by copying,
@@ -7,10 +7,13 @@
  * Masking    the key is zero, so no byte needs to be touched. Masks guard caching proxies from scripts in browsers
  *            (RFC 6455, section 10.3); a Node process sends what it likes anyway.
  * Ordering   ws writes its own control frames synchronously to the same socket, so frames never interleave
+ * Wake-ups   the first small message of a turn is written at once: the other side works on it while this turn goes on. All
+ *            others are gathered, and leave when the turn ends
  * Limits     messages below COPY_BYTES_MAX are copied into one write; larger ones are gathered by writev
  */
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
+import { FrameReceiver } from './frame-receiver.ts'
 import {
   SUBPROTOCOL,
   type Transport,
@@ -56,14 +59,20 @@ export function writeFrameHeader(target: Buffer, payloadBytes: number): number {
 class NodeConnection implements TransportConnection {
   readonly #ws: WebSocket
   readonly #handlers: TransportHandlers
+  readonly #receiver: FrameReceiver
+  /** How ws listens to the socket: it is given the frames that are not data. */
+  #wsListeners: ((bytes: Buffer) => void)[] = []
   #socket: Socket | undefined
   #corked = false
+  /** Something has been written in this turn of the event loop. */
+  #wrote = false
   #closed = false
   #failure: string | undefined
   #httpStatus: number | undefined
 
   constructor(url: string, options: TransportOptions, handlers: TransportHandlers) {
     this.#handlers = handlers
+    this.#receiver = this.#newReceiver(options.messageBytesMax)
     this.#ws = new WebSocket(url, SUBPROTOCOL, {
       perMessageDeflate: false,
       skipUTF8Validation: true,
@@ -84,10 +93,12 @@ class NodeConnection implements TransportConnection {
       this.#socket.setNoDelay(true)
       this.#socket.setKeepAlive(true, KEEP_ALIVE_MS)
     })
-    ws.on('open', () => this.#handlers.onOpen())
-    ws.on('message', (data: Buffer) => {
-      // A plain Uint8Array, so that what users get does not depend on the platform.
-      if (!this.#closed) this.#handlers.onMessage(new Uint8Array(data.buffer, data.byteOffset, data.length))
+    ws.on('open', () => {
+      this.#receiveFrames(this.#socket!)
+      this.#handlers.onOpen()
+    })
+    ws.on('message', (data: Buffer, isBinary) => {
+      if (!isBinary) this.#message(data)
     })
     ws.on('unexpected-response', (request, response) => {
       this.#httpStatus = response.statusCode
@@ -100,6 +111,34 @@ class NodeConnection implements TransportConnection {
       this.#failure ??= describeError(error)
     })
     ws.on('close', (code, reason) => this.#end({ code, text: reason.toString('utf8') }))
+  }
+
+  /** Before the first byte behind the handshake: ws has just begun to listen. */
+  #receiveFrames(socket: Socket): void {
+    this.#wsListeners = socket.listeners('data') as ((bytes: Buffer) => void)[]
+    socket.on('data', (chunk: Buffer) => this.#receiver.push(chunk))
+    for (const listener of this.#wsListeners) socket.off('data', listener)
+  }
+
+  #newReceiver(messageBytesMax: number): FrameReceiver {
+    return new FrameReceiver({
+      messageBytesMax,
+      allocate: (bytes) => Buffer.allocUnsafeSlow(bytes),
+      onMessage: (bytes) => this.#message(bytes),
+      onOther: (bytes) => {
+        const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+        for (const listener of this.#wsListeners) listener.call(this.#socket, buffer)
+      },
+      onFault: (text) => {
+        this.#failure = text
+        this.#ws.terminate()
+      },
+    })
+  }
+
+  #message(data: Uint8Array): void {
+    // A plain Uint8Array, so that what users get does not depend on the platform.
+    if (!this.#closed) this.#handlers.onMessage(new Uint8Array(data.buffer, data.byteOffset, data.length))
   }
 
   #end(close: TransportClose): void {
@@ -124,9 +163,11 @@ class NodeConnection implements TransportConnection {
     }
     let payloadBytes = 0
     for (const part of parts) payloadBytes += part.length
-    this.#cork(socket)
+    const isSmall = payloadBytes <= COPY_BYTES_MAX
+    if (!isSmall || this.#wrote) this.#cork(socket)
     const headBytes = frameHeaderBytes(payloadBytes)
-    if (payloadBytes <= COPY_BYTES_MAX) {
+    if (isSmall) {
+      this.#noteWrite()
       const frame = Buffer.allocUnsafe(headBytes + payloadBytes)
       let at = writeFrameHeader(frame, payloadBytes)
       for (const part of parts) {
@@ -145,7 +186,15 @@ class NodeConnection implements TransportConnection {
     socket.write(parts[last]!, done === undefined ? undefined : () => done())
   }
 
-  /** One writev for everything that is sent in this turn of the event loop. */
+  #noteWrite(): void {
+    if (this.#wrote) return
+    this.#wrote = true
+    process.nextTick(() => {
+      this.#wrote = false
+    })
+  }
+
+  /** One writev for everything that is sent from here on in this turn of the event loop. */
   #cork(socket: Socket): void {
     if (this.#corked) return
     this.#corked = true

@@ -7,8 +7,8 @@ import {
   listOffsets,
 } from '../../protocol/index.ts'
 import { ControlOperation, type ListOffsetsAnswer, type ListOffsetsBody } from '../../ring/control-messages.ts'
-import type { Gateway } from '../gateway.ts'
 import type { ColdHandler } from './handler.ts'
+import type { HandlerContext } from './handler-context.ts'
 
 export const listOffsetsHandler: ColdHandler<ListOffsetsRequest, ListOffsetsReply> = {
   kind: 'cold',
@@ -21,7 +21,7 @@ export const listOffsetsHandler: ColdHandler<ListOffsetsRequest, ListOffsetsRepl
 }
 
 async function answerPart(
-  gateway: Gateway,
+  gateway: HandlerContext,
   isolation: 0 | 1,
   part: ListOffsetsRequest['parts'][number],
 ): Promise<ListOffsetsReplyPart> {

@@ -2,9 +2,9 @@
 import { errorNumberOf, isMillraceError, MillraceError } from '../../model/errors.ts'
 import { type MetadataReply, type MetadataRequest, type MetadataTopic, metadata } from '../../protocol/index.ts'
 import { CLUSTER } from '../authorise.ts'
-import type { Gateway } from '../gateway.ts'
 import type { RoutedTopic } from '../partition-router.ts'
 import type { ColdHandler } from './handler.ts'
+import type { HandlerContext } from './handler-context.ts'
 
 export const metadataHandler: ColdHandler<MetadataRequest, MetadataReply> = {
   kind: 'cold',
@@ -24,7 +24,7 @@ export const metadataHandler: ColdHandler<MetadataRequest, MetadataReply> = {
   },
 }
 
-async function find(gateway: Gateway, name: string): Promise<MetadataTopic> {
+async function find(gateway: HandlerContext, name: string): Promise<MetadataTopic> {
   try {
     const topic = gateway.router.byName(name) ?? (await create(gateway, name))
     return describe(topic, gateway.identity.nodeId)
@@ -35,7 +35,7 @@ async function find(gateway: Gateway, name: string): Promise<MetadataTopic> {
   }
 }
 
-async function create(gateway: Gateway, name: string): Promise<RoutedTopic> {
+async function create(gateway: HandlerContext, name: string): Promise<RoutedTopic> {
   if (!gateway.config.topics.autoCreate)
     throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name.slice(0, 249)}'`)
   await gateway.topicService.create({ name, partitions: -1, replicas: -1, config: {}, ifNotExists: true }, false)

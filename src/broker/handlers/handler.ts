@@ -2,10 +2,10 @@
 import type { Codec } from '../../protocol/index.ts'
 import type { Resource } from '../authorise.ts'
 import type { Connection } from '../connection.ts'
-import type { Gateway } from '../gateway.ts'
+import type { HandlerContext } from './handler-context.ts'
 
 export interface Call<Request> {
-  readonly gateway: Gateway
+  readonly gateway: HandlerContext
   readonly connection: Connection
   readonly correlationId: number
   readonly request: Request
@@ -21,7 +21,7 @@ export interface ColdHandler<Request, Reply> {
   readonly codec: Codec<Request, Reply>
   resources(request: Request): readonly Resource[]
   /** Rejects with MillraceError for an error reply. */
-  answer(gateway: Gateway, request: Request): Promise<Reply>
+  answer(gateway: HandlerContext, request: Request): Promise<Reply>
 }
 
 /** A request of the data path: replies by itself, gives the frame's credit back by itself. */

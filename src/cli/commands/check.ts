@@ -2,18 +2,30 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { HistoryChecker } from '../../tools/check-history.ts'
-import { parseHistoryLine } from '../../tools/history.ts'
+import { HistoryError, type HistoryOperation, parseHistoryLine } from '../../tools/history.ts'
+import { UsageError } from '../errors.ts'
+import { checkedFile } from '../files.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
 
 export async function check(terminal: Terminal, _flags: GlobalOptions, path: string): Promise<void> {
   const checker = new HistoryChecker()
   let line = 0
+  checkedFile('history', path)
   for await (const text of createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })) {
     line++
-    const operation = parseHistoryLine(text, line)
+    const operation = operationAt(path, text, line)
     if (operation !== undefined) checker.add(operation)
   }
   const verdict = checker.verdict()
   terminal.writeJson(verdict)
   if (!verdict.valid) throw new Error(`the history has ${verdict.anomalies.length} anomalies`)
+}
+
+function operationAt(path: string, text: string, line: number): HistoryOperation | undefined {
+  try {
+    return parseHistoryLine(text, line)
+  } catch (error) {
+    if (!(error instanceof HistoryError)) throw error
+    throw new UsageError(`${path}: ${error.message}; a history is JSON lines, as src/tools/history.ts describes them`)
+  }
 }

@@ -18,14 +18,14 @@ export async function describeCluster(terminal: Terminal, view: ClusterView): Pr
       else for (const [key, value] of Object.entries(totals)) terminal.writeLine(`${key.padEnd(18)} ${value}`)
     } else if (view === 'brokers') {
       const rows = brokers.map((broker) => ({ ...broker, shards: broker.shards.length }))
-      print(terminal, ['nodeId', 'url', 'incarnation', 'shards'], rows)
+      print(terminal, { NODE: 'nodeId', URL: 'url', INCARNATION: 'incarnation', SHARDS: 'shards' }, rows)
     } else if (view === 'shards') {
-      print(terminal, ['nodeId', 'shard', 'state', 'partitions', 'offlinePartitions', 'reason'], shards)
+      print(terminal, { ...SHARD_COLUMNS, PARTITIONS: 'partitions', ...STATE_COLUMNS }, shards)
     } else {
       if (terminal.isJson) terminal.writeJson({ healthy: sick.length === 0, shards: sick })
       else if (sick.length === 0) terminal.writeLine('healthy')
       if (sick.length > 0) {
-        if (!terminal.isJson) print(terminal, ['nodeId', 'shard', 'state', 'offlinePartitions', 'reason'], sick)
+        if (!terminal.isJson) print(terminal, { ...SHARD_COLUMNS, ...STATE_COLUMNS }, sick)
         throw new MillraceError(
           'KAFKA_STORAGE_ERROR',
           `${sick.length} of ${shards.length} shards do not serve all their partitions`,
@@ -35,17 +35,20 @@ export async function describeCluster(terminal: Terminal, view: ClusterView): Pr
   })
 }
 
-function print(terminal: Terminal, columns: readonly string[], rows: readonly object[]): void {
+/** Heading -> field. */
+type Columns = Readonly<Record<string, string>>
+
+const SHARD_COLUMNS: Columns = { NODE: 'nodeId', SHARD: 'shard' }
+const STATE_COLUMNS: Columns = { STATE: 'state', OFFLINE: 'offlinePartitions', REASON: 'reason' }
+
+function print(terminal: Terminal, columns: Columns, rows: readonly object[]): void {
   if (terminal.isJson) {
     for (const row of rows) terminal.writeJson(row)
     return
   }
-  const cells = rows.map((row) => columns.map((column) => cellOf((row as Record<string, unknown>)[column])))
-  for (const line of table(
-    columns.map((column) => column.toUpperCase()),
-    cells,
-  ))
-    terminal.writeLine(line)
+  const fields = Object.values(columns)
+  const cells = rows.map((row) => fields.map((field) => cellOf((row as Record<string, unknown>)[field])))
+  for (const line of table(Object.keys(columns), cells)) terminal.writeLine(line)
 }
 
 function cellOf(value: unknown): string | number {

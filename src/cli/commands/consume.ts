@@ -1,5 +1,5 @@
 /** `millrace consume`: records to stdout, from batches into large writes. */
-import type { Consumer, ConsumerOptions } from '../../client/index.ts'
+import { type Consumer, type ConsumerOptions, isMillraceError, MillraceError } from '../../client/index.ts'
 import { integerOf, partitionsOf, positionOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
 import { notAvailable, UsageError } from '../errors.ts'
@@ -33,21 +33,39 @@ export async function consume(terminal: Terminal, flags: ConsumeFlags, topics: s
     const consumer = client.consume(topics, options)
     await consumer.start()
     terminal.explain(describeStart(consumer))
-    let count = 0
-    const output = new OutputBuffer()
-    for await (const batch of consumer.batches()) {
-      const record = batch.reader()
-      while (count < countMax && record.next()) {
-        if (terminal.isJson) output.addText(`${jsonOfRecord(batch.topic, batch.partition, record)}\n`)
-        else writeRecord(output, pieces, batch, record)
-        count++
-        if (output.isFull) await pass(terminal, output)
-      }
-      await pass(terminal, output)
-      if (count >= countMax) break
-    }
+    const count = await print(consumer, terminal, { pieces, countMax }).catch((error: unknown) => {
+      if (!isMillraceError(error) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
+      const what = error.message.split(';')[0]
+      throw new MillraceError(error.code, `${what}; -o start begins at the oldest record, -o end at the next`)
+    })
     terminal.explain(`${count} records`)
+    if (count === 0 && flags.exitAtEnd === true && flags.offset === undefined)
+      terminal.hint(
+        'nothing to read: -e stops at the end, and -o is end unless it is given; -o start reads all there is',
+      )
   })
+}
+
+/** Writes records until the consumer ends or there are enough; answers how many. */
+async function print(
+  consumer: Consumer,
+  terminal: Terminal,
+  { pieces, countMax }: { readonly pieces: ReturnType<typeof compileFormat>; readonly countMax: number },
+): Promise<number> {
+  let count = 0
+  const output = new OutputBuffer()
+  for await (const batch of consumer.batches()) {
+    const record = batch.reader()
+    while (count < countMax && record.next()) {
+      if (terminal.isJson) output.addText(`${jsonOfRecord(batch.topic, batch.partition, record)}\n`)
+      else writeRecord(output, pieces, batch, record)
+      count++
+      if (output.isFull) await pass(terminal, output)
+    }
+    await pass(terminal, output)
+    if (count >= countMax) break
+  }
+  return count
 }
 
 async function pass(terminal: Terminal, output: OutputBuffer): Promise<void> {

@@ -3,18 +3,19 @@
  * The walk is synchronous, so lines go to stdout by synchronous writes: nothing piles up, and a closed pipe ends the walk.
  */
 import '../../base/node/native-crc32c.ts'
-import { existsSync, writeSync } from 'node:fs'
+import { writeSync } from 'node:fs'
 import { NodeFileSystem } from '../../io/node-file-system.ts'
 import { MillraceError } from '../../model/errors.ts'
 import { nodeCodecs } from '../../record/node-codecs.ts'
 import { dumpSegment } from '../../tools/dump-segment.ts'
+import { checkedFile } from '../files.ts'
 import { OutputBuffer } from '../record-format.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
 
 const STDOUT = 1
 
 export async function dump(terminal: Terminal, _flags: GlobalOptions, path: string): Promise<void> {
-  if (!existsSync(path)) throw new MillraceError('RESOURCE_NOT_FOUND', `there is no file '${path}'`)
+  checkedFile('segment', path)
   const output = new OutputBuffer()
   const write = (line: string): void => {
     output.addText(`${line}\n`)
@@ -24,6 +25,8 @@ export async function dump(terminal: Terminal, _flags: GlobalOptions, path: stri
     const summary = dumpSegment({ files: new NodeFileSystem(), path, codecs: nodeCodecs(), write })
     writeAll(output.take())
     terminal.say(`${summary.batches} batches, ${summary.records} records, ${summary.tailBytes} bytes of a torn tail`)
+    if (summary.batches === 0 && summary.tailBytes > 0)
+      throw new MillraceError('CORRUPT_MESSAGE', `${path}: not one batch: is it a segment, TOPIC-ID-PARTITION/….log?`)
     if (summary.damages > 0)
       throw new MillraceError('CORRUPT_MESSAGE', `${path}: ${summary.damages} damaged places; see the lines above`)
   } catch (error) {

@@ -6,12 +6,15 @@ import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { utf8Decode } from '../../base/bytes.ts'
 import type { Acks, Client, CodecName, Producer, ProducerOptions, ProducerRecord, Receipt } from '../../client/index.ts'
+import { isMillraceError, MillraceError } from '../../model/errors.ts'
 import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from '../../model/limits.ts'
 import { headersOf, integerOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
 import { UsageError } from '../errors.ts'
+import { checkedFile } from '../files.ts'
 import { LineSplitter } from '../line-splitter.ts'
 import { Pace } from '../pace.ts'
+import { Progress } from '../progress.ts'
 import { recordOfJson } from '../record-json.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
 
@@ -36,20 +39,22 @@ type MakeRecord = (line: Uint8Array) => ProducerRecord
 export async function produce(terminal: Terminal, flags: ProduceFlags, topic: string): Promise<void> {
   const makeRecord = recordMaker(flags)
   const pace = flags.rate === undefined ? undefined : new Pace(integerOf('--rate', flags.rate, 1))
+  const totalBytes = flags.file === undefined ? 0 : checkedFile('--file', flags.file)
   await withClient(terminal, async (client) => {
     const producer = await readyProducer(client, topic, flags, terminal)
     const startedMs = performance.now()
-    const input = flags.file === undefined ? process.stdin : createReadStream(flags.file, { highWaterMark: READ_BYTES })
+    const input = openInput(flags, terminal)
     const sink = terminal.isJson ? new ReceiptSink(producer, terminal) : new EnqueueSink(producer, terminal)
+    const progress = await Progress.start(terminal.progressStream, { what: 'producing', totalBytes })
     try {
-      await feed(input, terminal, makeRecord, pace, sink)
+      const fault = await feed({ input, terminal, makeRecord, pace, sink, progress })
       await sink.finish()
+      if (fault !== undefined) throw fault
     } catch (error) {
-      // The lines before one that cannot be read are sent: who mends it knows where to go on.
-      if (error instanceof UsageError) await sink.finish()
       producer.abort()
       throw error
     } finally {
+      progress.end()
       input.destroy()
     }
     const { recordsStored, bytesStored } = producer.stats()
@@ -59,6 +64,12 @@ export async function produce(terminal: Terminal, flags: ProduceFlags, topic: st
         `${Math.round(recordsStored / seconds)} records/s`,
     )
   })
+}
+
+function openInput(flags: ProduceFlags, terminal: Terminal): Readable {
+  if (flags.file !== undefined) return createReadStream(flags.file, { highWaterMark: READ_BYTES })
+  if (terminal.isStdinTyped) terminal.say('a line is a record; Ctrl-D ends')
+  return process.stdin
 }
 
 async function readyProducer(
@@ -109,48 +120,84 @@ interface RecordSink {
   finish(): Promise<void>
 }
 
-async function feed(
-  input: Readable,
-  terminal: Terminal,
-  makeRecord: MakeRecord,
-  pace: Pace | undefined,
-  sink: RecordSink,
-): Promise<void> {
-  const lines = new LineSplitter(BATCH_BYTES_MAX)
-  let lineNumber = 0
-  const one = async (line: Uint8Array): Promise<void> => {
-    if (pace !== undefined) await pace.next(terminal.signal)
-    await sink.take(recordAt(line, lineNumber, makeRecord))
-  }
-  const stop = (): unknown => input.destroy()
-  terminal.signal.addEventListener('abort', stop, { once: true })
-  try {
-    for await (const chunk of input as AsyncIterable<Buffer>) {
-      lines.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
-      for (let line = lines.next(); line !== undefined; line = lines.next()) {
-        lineNumber++
-        if (pace !== undefined) await one(line)
-        else {
-          const waiting = sink.take(recordAt(line, lineNumber, makeRecord))
-          if (waiting !== undefined) await waiting
-        }
-      }
-    }
-  } catch (error) {
-    if (!terminal.signal.aborted) throw error
-  }
-  const last = lines.last()
-  if (last !== undefined && !terminal.signal.aborted) {
-    lineNumber++
-    await one(last)
+interface Feed {
+  readonly input: Readable
+  readonly terminal: Terminal
+  readonly makeRecord: MakeRecord
+  readonly pace: Pace | undefined
+  readonly sink: RecordSink
+  readonly progress: Progress
+}
+
+/** Why a line cannot be a record that is sent. */
+class LineFault extends Error {
+  readonly fault: Error
+
+  constructor(fault: Error) {
+    super(fault.message)
+    this.fault = fault
   }
 }
 
-function recordAt(line: Uint8Array, lineNumber: number, makeRecord: MakeRecord): ProducerRecord {
+/**
+ * Hands all lines to the sink. Answers what is wrong with the first line that cannot be sent: those before it are with the
+ * sink, it and those after it are not, so that who mends it knows where to go on.
+ */
+async function feed(parts: Feed): Promise<Error | undefined> {
+  const { input, terminal } = parts
+  const stop = (): unknown => input.destroy()
+  terminal.signal.addEventListener('abort', stop, { once: true })
   try {
-    return makeRecord(line)
+    await feedLines(parts)
   } catch (error) {
-    throw new UsageError(`line ${lineNumber}: ${error instanceof Error ? error.message : String(error)}`)
+    if (error instanceof LineFault) return error.fault
+    if (!terminal.signal.aborted) throw error
+  }
+  return undefined
+}
+
+async function feedLines({ input, terminal, makeRecord, pace, sink, progress }: Feed): Promise<void> {
+  const lines = new LineSplitter(BATCH_BYTES_MAX)
+  let lineNumber = 0
+  const take = (line: Uint8Array): Promise<void> | undefined => {
+    lineNumber++
+    return takeLine(sink, makeRecord, line, lineNumber)
+  }
+  for await (const chunk of input as AsyncIterable<Buffer>) {
+    lines.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length))
+    for (let line = nextOf(lines, lineNumber); line !== undefined; line = nextOf(lines, lineNumber)) {
+      if (pace !== undefined) await pace.next(terminal.signal)
+      const waiting = take(line)
+      if (waiting !== undefined) await waiting
+    }
+    progress.add(chunk.length)
+  }
+  const last = lines.last()
+  if (last === undefined || terminal.signal.aborted) return
+  if (pace !== undefined) await pace.next(terminal.signal)
+  await take(last)
+}
+
+function nextOf(lines: LineSplitter, lineNumber: number): Uint8Array | undefined {
+  try {
+    return lines.next()
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new LineFault(new MillraceError('MESSAGE_TOO_LARGE', `line ${lineNumber + 1}: ${error.message}`))
+  }
+}
+
+function takeLine(
+  sink: RecordSink,
+  makeRecord: MakeRecord,
+  line: Uint8Array,
+  lineNumber: number,
+): Promise<void> | undefined {
+  try {
+    return sink.take(makeRecord(line))
+  } catch (error) {
+    const text = `line ${lineNumber}: ${error instanceof Error ? error.message : String(error)}`
+    throw new LineFault(isMillraceError(error) ? new MillraceError(error.code, text) : new UsageError(text))
   }
 }
 

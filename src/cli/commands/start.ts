@@ -2,16 +2,20 @@
  * `millrace start`: runs a broker until SIGTERM or SIGINT, then stops it in order: what was acknowledged is on disk, the next
  * start needs no recovery. A second signal ends the process at once. With --json the facts are events on stdout, a line each.
  */
-import { resolveConfig } from '../../config/index.ts'
+import { type BrokerConfig, resolveConfig } from '../../config/index.ts'
 import { type ConfigFlags, configInputOf } from '../config-input.ts'
 import { ExitCode } from '../exit-codes.ts'
+import { plainReason } from '../files.ts'
+import { explainListenFault, tryListen } from '../listen-fault.ts'
 import type { Terminal } from '../terminal.ts'
 
 export async function start(terminal: Terminal, flags: ConfigFlags): Promise<void> {
   const config = resolveConfig(configInputOf(flags, process.env))
   // Here and not above: no other command loads a broker.
   const { describeStart, startBroker } = await import('../../main.ts')
-  const broker = await startBroker({ config })
+  const broker = await startBroker({ config }).catch(async (error: unknown) => {
+    throw await explained(error, config)
+  })
   try {
     if (terminal.isJson) {
       const { url, port, version, shards, engine, readyMs } = broker
@@ -27,6 +31,20 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
   if (terminal.isJson) terminal.writeJson({ event: 'stopped' })
   else terminal.say('stopped')
   if (terminal.interruptedBy === 'SIGINT') process.exitCode = ExitCode.INTERRUPTED
+}
+
+/** A data dir that cannot be made, an address that cannot be listened on: with the reason and what to do. */
+async function explained(error: unknown, { dataDir, listen }: BrokerConfig): Promise<unknown> {
+  const { code, syscall, message } = error as NodeJS.ErrnoException
+  if (/^make folder /.test(message)) {
+    const text = `the data dir '${dataDir}' cannot be made: ${plainReason(error)}; name another with --data-dir`
+    return new Error(text, { cause: error })
+  }
+  if (syscall !== 'listen' && syscall !== 'getaddrinfo' && !/^cannot listen/.test(message)) return error
+  const { host, port } = listen
+  // Free by now: then what the engine said stands.
+  const reason = (await tryListen(host, port)) ?? code ?? message
+  return new Error(explainListenFault(host, port, reason), { cause: error })
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

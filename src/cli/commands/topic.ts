@@ -1,10 +1,18 @@
 /** `millrace topic …`. */
-import type { TopicDescription } from '../../client/index.ts'
-import { integerOf, pairsOf, partitionsOf } from '../arguments.ts'
+import {
+  type Client,
+  isMillraceError,
+  MillraceError,
+  type PartitionOffset,
+  type Position,
+  type TopicDescription,
+} from '../../client/index.ts'
+import { integerOf, pairsOf, partitionsOf, positionOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
 import { notAvailable, UsageError } from '../errors.ts'
 import { table } from '../table.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
+import { counted } from '../words.ts'
 
 interface CreateFlags extends GlobalOptions {
   readonly partitions?: string
@@ -22,10 +30,14 @@ export async function createTopic(terminal: Terminal, flags: CreateFlags, name: 
     ...(flags.replicas === undefined ? {} : { replicas: integerOf('--replicas', flags.replicas, 1) }),
   }
   await withClient(terminal, async (client) => {
-    const topic = await client.admin.topics.create(name, options)
+    const topic = await client.admin.topics.create(name, options).catch((error: unknown) => {
+      if (!isMillraceError(error) || error.code !== 'TOPIC_ALREADY_EXISTS') throw error
+      const hint = '--if-not-exists makes that no error, millrace topic alter changes it'
+      throw new MillraceError(error.code, `there is a topic '${name}' already; ${hint}`, { cause: error })
+    })
     if (terminal.isJson) terminal.writeJson(topic)
-    else if (topic.created) terminal.say(`created ${name} with ${topic.partitions} partitions`)
-    else terminal.say(`${name} exists already, with ${topic.partitions} partitions`)
+    else if (topic.created) terminal.say(`created ${name} with ${counted(topic.partitions, 'partition')}`)
+    else terminal.say(`${name} exists already, with ${counted(topic.partitions, 'partition')}`)
   })
 }
 
@@ -96,10 +108,17 @@ export async function alterTopic(terminal: Terminal, flags: AlterFlags, name: st
     const options = { ...changes, signal: terminal.signal, ...(partitions === undefined ? {} : { partitions }) }
     const config = await client.admin.topics.alter(name, options)
     if (terminal.isJson) terminal.writeJson({ name, config, ...(partitions === undefined ? {} : { partitions }) })
-    else terminal.say(`altered ${name}`)
+    else for (const line of changesOf(partitions, pairs)) terminal.say(`${name}: ${line}`)
     if (partitions !== undefined)
       terminal.say('keys hash to other partitions from now on: order per key holds before and after, not across')
   })
+}
+
+function changesOf(partitions: number | undefined, pairs: readonly [string, string][]): string[] {
+  return [
+    ...(partitions === undefined ? [] : [counted(partitions, 'partition')]),
+    ...pairs.map(([key, value]) => (value === '' ? `${key} as the broker has it` : `${key}=${value}`)),
+  ]
 }
 
 const isSet = ([, value]: [string, string]): boolean => value !== ''
@@ -111,15 +130,38 @@ interface TrimFlags extends GlobalOptions {
 }
 
 export async function trimTopic(terminal: Terminal, flags: TrimFlags, name: string): Promise<void> {
-  const options = {
-    signal: terminal.signal,
-    ...(flags.before === 'end' ? {} : { before: integerOf('--before', flags.before, 0) }),
-    ...(flags.partitions === undefined ? {} : { partitions: partitionsOf('-p', flags.partitions) }),
-  }
+  const before = positionOf('--before', flags.before)
+  const partitions = flags.partitions === undefined ? undefined : partitionsOf('-p', flags.partitions)
   await withClient(terminal, async (client) => {
-    for (const { partition, offset } of await client.admin.topics.trim(name, options)) {
+    const trimmed = trimTo(client, name, { before, partitions, signal: terminal.signal })
+    const starts = await trimmed.catch((error: unknown) => {
+      if (!isMillraceError(error) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
+      const hint = `millrace topic describe ${name} shows what each partition holds, -p names some`
+      throw new MillraceError(error.code, `${name}: ${error.message}; ${hint}`, { cause: error })
+    })
+    for (const { partition, offset } of starts) {
       if (terminal.isJson) terminal.writeJson({ topic: name, partition, logStartOffset: offset })
       else terminal.say(`${name}/${partition} begins at ${offset}`)
     }
   })
+}
+
+interface TrimWish {
+  readonly before: Position
+  readonly partitions: readonly number[] | undefined
+  readonly signal: AbortSignal
+}
+
+/** The end and an offset are the same request for all partitions; other positions are another offset in each. */
+async function trimTo(client: Client, name: string, wish: TrimWish): Promise<PartitionOffset[]> {
+  const { before, partitions, signal } = wish
+  const { topics } = client.admin
+  const some = { signal, ...(partitions === undefined ? {} : { partitions }) }
+  if (before === 'end') return topics.trim(name, some)
+  if (before !== 'start' && 'offset' in before) return topics.trim(name, { ...some, before: before.offset })
+  const starts: PartitionOffset[] = []
+  for (const { partition, offset } of await topics.offsets(name, before, { signal }))
+    if (partitions === undefined || partitions.includes(partition))
+      starts.push(...(await topics.trim(name, { before: offset, partitions: [partition], signal })))
+  return starts
 }

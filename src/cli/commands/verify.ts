@@ -3,35 +3,62 @@
  * each; exit code 1 when records are damaged. What can be rebuilt (an index) and a torn tail are findings, no damage.
  */
 import '../../base/node/native-crc32c.ts'
-import { existsSync } from 'node:fs'
 import { systemProcessProbe } from '../../base/node/process-probe.ts'
 import { NodeFileSystem } from '../../io/node-file-system.ts'
+import { listPartitionFolders } from '../../log/data-dir.ts'
 import { MillraceError } from '../../model/errors.ts'
-import { verifyLog } from '../../tools/verify-log.ts'
+import { type VerifyLogSummary, verifyLog } from '../../tools/verify-log.ts'
+import { checkedFolder } from '../files.ts'
+import { Progress } from '../progress.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
+import { counted } from '../words.ts'
 
 export async function verify(
   terminal: Terminal,
   flags: GlobalOptions & { readonly repair?: boolean },
   dataDir: string,
 ): Promise<void> {
-  if (!existsSync(dataDir)) throw new MillraceError('RESOURCE_NOT_FOUND', `there is no folder '${dataDir}'`)
-  const summary = verifyLog({
-    files: new NodeFileSystem(),
-    dataDir,
-    probe: systemProcessProbe(),
-    repair: flags.repair === true,
-    write: (line) => writeFinding(terminal, line),
-  })
+  checkedFolder('data dir', dataDir)
+  const files = new NodeFileSystem()
+  const totalBytes = segmentBytes(files, dataDir)
+  const progress = await Progress.start(terminal.progressStream, { what: 'verifying', totalBytes })
+  const lines: string[] = [] // written when the bar is gone
+  let summary: VerifyLogSummary
+  try {
+    summary = verifyLog({
+      ...{ files, dataDir, probe: systemProcessProbe(), repair: flags.repair === true },
+      write: (line) => void lines.push(line),
+      onBytes: (bytes) => progress.add(bytes),
+    })
+  } finally {
+    progress.end()
+    for (const line of lines) writeFinding(terminal, line)
+  }
   const { partitions, segments, batches, bytes, damages, findings, repaired } = summary
   const megabytes = (bytes / 1e6).toFixed(1)
-  terminal.say(`${partitions} partitions, ${segments} segments, ${batches} batches, ${megabytes} MB checked`)
-  if (repaired > 0) terminal.say(`${repaired} partitions repaired`)
+  terminal.say(
+    `${counted(partitions, 'partition')}, ${counted(segments, 'segment')}, ${batches} batches, ${megabytes} MB checked`,
+  )
+  if (repaired > 0) terminal.say(`${counted(repaired, 'partition')} repaired`)
   if (damages > 0) {
     const hint = flags.repair === true ? '' : '; --repair cuts a log at its damage, so that the rest can be served'
-    throw new MillraceError('CORRUPT_MESSAGE', `${damages} damaged places (${findings} findings)${hint}`)
+    throw new MillraceError(
+      'CORRUPT_MESSAGE',
+      `${counted(damages, 'damaged place')} (${counted(findings, 'finding')})${hint}`,
+    )
   }
-  terminal.say(findings === 0 ? 'sound' : `sound; ${findings} findings that a start mends by itself`)
+  terminal.say(findings === 0 ? 'sound' : `sound; a start mends ${counted(findings, 'finding')} by itself`)
+}
+
+/** What there is to look at. */
+function segmentBytes(files: NodeFileSystem, dataDir: string): number {
+  let bytes = 0
+  for (const { name } of listPartitionFolders(files, dataDir))
+    for (const file of files.list(`${dataDir}/${name}`)) {
+      const stat = file.endsWith('.log') ? files.stat(`${dataDir}/${name}/${file}`) : undefined
+      if (stat?.kind === 'file') bytes += stat.bytes
+    }
+  return bytes
 }
 
 /** The tool speaks JSON lines; people get the same as `key=value`. */

@@ -6,53 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { withFakeBroker } from '../../support/fake-broker.ts'
-import { repositoryRoot } from '../../support/repository.ts'
-
-const MILLRACE = join(repositoryRoot, 'dist', 'src', 'cli', 'main.js')
-
-interface Outcome {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-interface RunOptions {
-  readonly url?: string
-  readonly input?: string
-  /** Written to stdin, which stays open. */
-  readonly firstInput?: string
-  /** Sends this signal when stdout or stderr first says something. */
-  readonly interruptAt?: RegExp
-}
-
-function millrace(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const env = { ...process.env, ...(options.url === undefined ? {} : { MILLRACE_SERVER: options.url }) }
-    const child = spawn(process.execPath, [MILLRACE, ...args], { env })
-    const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
-    let stdout = ''
-    let stderr = ''
-    const look = (): void => {
-      if (options.interruptAt?.test(stdout + stderr)) child.kill('SIGINT')
-    }
-    child.stdout.on('data', (chunk: Buffer) => {
-      stdout += chunk.toString()
-      look()
-    })
-    child.stderr.on('data', (chunk: Buffer) => {
-      stderr += chunk.toString()
-      look()
-    })
-    child.once('error', reject)
-    child.once('close', (code) => {
-      clearTimeout(timer)
-      resolve({ code, stdout, stderr })
-    })
-    child.stdin.on('error', () => {})
-    if (options.firstInput !== undefined) child.stdin.write(options.firstInput)
-    else if (options.interruptAt === undefined || options.input !== undefined) child.stdin.end(options.input ?? '')
-  })
-}
+import { MILLRACE, millrace } from '../../support/run-millrace.ts'
 
 test('what goes in comes out, byte for byte, with stdout empty while producing', () =>
   withFakeBroker({ topics: { t: 1 } }, async ({ url }) => {
@@ -122,7 +76,7 @@ test('exit codes and the nearest names', () =>
     const cases: [string[], number, RegExp][] = [
       [['consume', 'ordes', '-e'], 3, /'ordes'.*did you mean 'orders'/],
       [['topic', 'describe', 'absent-topic'], 3, /millrace topic list/],
-      [['topic', 'lst'], 2, /Did you mean list/],
+      [['topic', 'lst'], 2, /did you mean 'list'/],
       [['consume', 'orders', '-o', 'nowhere'], 2, /-o: expected start, end/],
       [['consume', 'orders', '-f', '%x'], 2, /%x/],
       [['produce', 'orders', '-p', 'one'], 2, /-p: expected an integer/],

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { parse } from 'yaml'
+import { z } from 'zod'
 import { envNameOf } from '../../../src/config/config.ts'
 import * as config from '../../../src/config/index.ts'
 import { repositoryRoot } from '../../support/repository.ts'
@@ -17,16 +19,52 @@ const faultsOf = (input: config.ConfigInput): readonly string[] => {
   return []
 }
 
-test('config/*.yaml say what the schema says (else: node dist/src/config/write-files.js)', () => {
-  const read = (name: string) => readFileSync(`${repositoryRoot}/config/${name}.yaml`, 'utf8')
-  assert.equal(read('millrace'), config.renderDefaults())
-  for (const name of config.PROFILE_NAMES) assert.equal(read(name), config.renderProfile(name))
+const read = (name: string) => readFileSync(`${repositoryRoot}/config/${name}`, 'utf8')
+
+test('the files of config/ say what the schema says (else: npm run generate)', () => {
+  assert.equal(read('millrace.yaml'), config.renderDefaults())
+  assert.equal(read('millrace.schema.json'), config.renderJsonSchema())
+  for (const name of config.PROFILE_NAMES) assert.equal(read(`${name}.yaml`), config.renderProfile(name))
+})
+
+test('the file of a profile is what the profile alone sets', () => {
+  for (const name of config.PROFILE_NAMES) {
+    const valuesOf = (resolved: config.BrokerConfig) => resolved.entries.map(({ path, value }) => [path, value])
+    const file = { name: `${name}.yaml`, text: read(`${name}.yaml`) }
+    assert.deepEqual(valuesOf(resolveConfig({ file })), valuesOf(resolveConfig({ profile: name })))
+  }
+})
+
+test('a profile tunes speed: it sets nothing that decides what is acknowledged, kept or let in', () => {
+  for (const { sets } of Object.values(config.PROFILES))
+    for (const path of Object.keys(sets)) assert.ok(config.PROFILE_KEYS.includes(path as config.ConfigPath), path)
+  for (const path of config.PROFILE_KEYS) assert.doesNotMatch(path, /^(storage|flush|topics|auth|listen|insecure)/)
+})
+
+test('an editor that has the JSON Schema takes what a broker takes, and refuses unknown keys', () => {
+  const schema = z.fromJSONSchema(config.configJsonSchema() as Parameters<typeof z.fromJSONSchema>[0])
+  const takes = (text: string): boolean => schema.safeParse(parse(text)).success
+  for (const name of ['millrace', ...config.PROFILE_NAMES]) assert.ok(takes(read(`${name}.yaml`)), name)
+  for (const text of ['shards: 3', 'storage.fsync: interval', 'topics: { config: { retention.ms: 5 } }', 'kafka: off'])
+    assert.ok(takes(text), text)
+  for (const text of ['shards: x', 'storag: {}', 'storage: { fsnc: group }', 'storage: { checkpoint: 5 seconds }'])
+    assert.ok(!takes(text) && faultsOf({ file: { name: 'm.yaml', text } }).length > 0, text)
+  assert.ok(!takes('topics: { config: { retention.mss: 5 } }'))
+})
+
+test('config show prints a file that makes the same configuration', () => {
+  const flags = [flag('storage.fsync', 'interval'), flag('topics.config.retention.ms', '5'), flag('etcd', '')]
+  const shown = resolveConfig({ profile: 'latency', flags: [...flags, flag('dataDir', 'C: # data')] })
+  const again = resolveConfig({ file: { name: 'shown.yaml', text: config.renderConfig(shown) } })
+  const { entries: _, profileSource: __, ...values } = again
+  const { entries: ___, profileSource: ____, ...expected } = shown
+  assert.deepEqual(values, expected)
 })
 
 test('the default file is the defaults', () => {
   const file = { name: 'millrace.yaml', text: config.renderDefaults() }
-  const { entries, ...values } = resolveConfig({ file })
-  const { entries: _, ...defaults } = resolveConfig()
+  const { entries, profileSource: _, ...values } = resolveConfig({ file })
+  const { entries: __, profileSource: ___, ...defaults } = resolveConfig()
   assert.deepEqual(values, defaults)
   assert.ok(entries.every((entry) => entry.source.startsWith('millrace.yaml:')))
 })
@@ -57,14 +95,20 @@ test('faults name source, line, key and the nearest known key; all of them at on
     "m.yaml:4: nodeId: expected an integer from 0 to 2147483647, not 'many'",
     "m.yaml:6: limits.frameBytes: expected a size from 64KiB to 8MiB such as 64KiB, 16MiB, not '1TB'",
   ])
-  assert.match(faultsOf({ env: { MILLRACE_STORAGE__FSYNCC: 'x' } })[0]!, /env MILLRACE_STORAGE__FSYNCC.*storage\.fsync/)
+  assert.match(
+    faultsOf({ env: { MILLRACE_STORAGE__FSYNCC: 'x' } })[0]!,
+    /^MILLRACE_STORAGE__FSYNCC: unknown key .*did you mean 'MILLRACE_STORAGE__FSYNC'/,
+  )
   assert.match(
     faultsOf({ flags: [flag('qqqqqqqqqqqq', 1)] })[0]!,
-    /^flag --set qqqqqqqqqqqq: unknown key 'qqqqqqqqqqqq'$/,
+    /^--set qqqqqqqqqqqq: unknown key 'qqqqqqqqqqqq'; millrace config show prints all keys$/,
   )
   assert.match(faultsOf({ file: { name: 'm.yaml', text: 'a: [\n' } })[0]!, /^m\.yaml:\d+: /)
   assert.match(faultsOf({ file: { name: 'm.yaml', text: 'shards: 1\nshards: 2\n' } })[0]!, /^m\.yaml:2: .*unique/)
-  assert.match(faultsOf({ profile: 'fast' })[0]!, /profile: one of balanced, throughput, latency, not 'fast'/)
+  assert.match(
+    faultsOf({ profile: 'fast' })[0]!,
+    /^--profile: expected one of balanced, throughput, latency, not 'fast'/,
+  )
   assert.match(faultsOf({ flags: [flag('rings.requestBytes', '3MiB')] })[0]!, /rings\.requestBytes/)
   assert.match(faultsOf({ flags: [flag('topics.config.retention.mss', '1')] })[0]!, /topics\.config.*retention\.mss/)
 })
@@ -85,6 +129,21 @@ test('topic defaults: a map in the file, single keys by flag', () => {
   const file = { name: 'm.yaml', text: 'topics:\n  config:\n    retention.ms: 1000\n' }
   const resolved = resolveConfig({ file, flags: [flag('topics.config.segment.ms', '5000')] })
   assert.deepEqual([resolved.topics.config.retentionMs, resolved.topics.config.segmentMs], [1000, 5000])
+})
+
+test('each topic default is checked where it stands', () => {
+  const text = 'topics:\n  config:\n    retention.mss: 1\n    segment.ms: soon\n'
+  assert.deepEqual(faultsOf({ file: { name: 'm.yaml', text } }), [
+    "m.yaml:3: topics.config.retention.mss: unknown topic configuration 'retention.mss'; did you mean 'retention.ms'?",
+    "m.yaml:4: topics.config.segment.ms: 'soon' is not milliseconds, at least 1",
+  ])
+})
+
+test('what is no YAML is one fault a line; what is no map says what it should be', () => {
+  assert.deepEqual(faultsOf({ file: { name: 'm.yaml', text: '{{{' } }).length, 1)
+  assert.match(faultsOf({ file: { name: 'm.yaml', text: 'a: [\n' } })[0]!, /^m\.yaml:\d: not YAML: /)
+  assert.match(faultsOf({ file: { name: 'm.yaml', text: 'just text' } })[0]!, /^m\.yaml:1: expected keys and values/)
+  assert.match(faultsOf({ file: { name: 'm.yaml', text: 'fsync: group' } })[0]!, /did you mean 'storage\.fsync'/)
 })
 
 test('secrets are never shown', () => {

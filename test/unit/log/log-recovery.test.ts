@@ -27,9 +27,9 @@ beforeEach(() => {
 })
 
 /** A batch of two records at `offset`. */
-function batchAt(offset: number, fill = offset, leaderEpoch = 1): Uint8Array {
+function batchAt(offset: number, fill = offset, leaderEpoch = 1, timestampMs = 1000): Uint8Array {
   const writer = new BatchWriter()
-  for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(100).fill(fill), null, 1000)
+  for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(100).fill(fill), null, timestampMs)
   const bytes = writer.finish().slice()
   new BatchView().reset(bytes).stamp(offset, leaderEpoch)
   return bytes
@@ -165,6 +165,24 @@ test('sound batches behind a bad one: damage after a kill, set aside and cut aft
   assert.deepEqual([recovered.damaged, recovered.logEndOffset, result.cutBytes], [null, 4, 3 * BATCH])
   const copy = `/d/${result.setAside}/${segmentFileName(0, '.log')}.from-${2 * BATCH}`
   assert.equal(files.contentOf(copy).length, 3 * BATCH)
+})
+
+test('an offset index that is newer than the time index is believed only as far as that reaches', () => {
+  const path = `${FOLDER}/${segmentFileName(0, '.timeindex')}`
+  const putBatch = (index: number, timestampMs: number) =>
+    put(0, index * BATCH, batchAt(index * 2, index, 1, timestampMs))
+  for (let index = 0; index < 100; index++) putBatch(index, 1000)
+  recover('clean')
+  const older = files.contentOf(path)
+  for (let index = 100; index < 400; index++) putBatch(index, index === 150 ? 5000 : 1000)
+  recoverDataDir(files, { dataDir: '/d', incarnation: 3, previousRun: 'clean' })
+  // A power cut brings the older one back.
+  files.remove(path)
+  const fd = files.open(path, 'create')
+  files.write(fd, [older], 0)
+  files.close(fd)
+  const { results } = recoverDataDir(files, { dataDir: '/d', incarnation: 4, previousRun: 'machine-died' })
+  assert.equal(results[0]!.recovered!.segments[0]!.maxTimestampMs, 5000)
 })
 
 test('a checkpoint that only the page cache has is made durable before segments go by it', () => {

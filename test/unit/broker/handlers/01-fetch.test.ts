@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Connection, type ConnectionPool } from '../../../../src/broker/connection.ts'
-import type { Gateway } from '../../../../src/broker/gateway.ts'
 import { fetchHandler } from '../../../../src/broker/handlers/01-fetch.ts'
 import type { Call } from '../../../../src/broker/handlers/handler.ts'
+import type { HandlerContext } from '../../../../src/broker/handlers/handler-context.ts'
 import type { EngineSocket } from '../../../../src/broker/listeners/web-socket-engine.ts'
 import type { FetchWaiter, ShardLink } from '../../../../src/broker/shard-link.ts'
 import type { TopicId } from '../../../../src/model/ids.ts'
@@ -99,7 +99,7 @@ function open() {
   const request: FetchRequest = { waitMs: 500, minBytes: 1000, maxBytes: 1000, isolation: 0, parts: [part(0), part(1)] }
   const start = () =>
     fetchHandler.start({
-      ...{ gateway: gateway as unknown as Gateway, connection, correlationId: 1 },
+      ...{ gateway: gateway as unknown as HandlerContext, connection, correlationId: 1 },
       ...{ request, body: new Uint8Array(0), frameBytes: 10 },
     } as Call<never>)
   return { links: links as [PlayedLink, PlayedLink], connection, sends, socket, start }

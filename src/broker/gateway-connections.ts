@@ -1,0 +1,56 @@
+/**
+ * GatewayConnections: all connections of the gateway, and the bytes they have under way together.
+ *
+ * Thread      main
+ * Limits      limits.receiveBytes lent in all; past a part of limits.sendBytes the pool is pressed, and fetches wait
+ */
+import type { BrokerConfig } from '../config/index.ts'
+import { type Connection, type ConnectionPool, creditWindowOf } from './connection.ts'
+
+/** Part of limits.sendBytes from which on the pool is pressed: what is on its way then, and what the engine allocates ahead, is the rest. */
+const SEND_PRESSURE = 1 / 4
+
+export class GatewayConnections implements ConnectionPool {
+  pendingReceiveBytes = 0
+  pendingSendBytes = 0
+  readonly receiveBytesMax: number
+  readonly connectionSendBytesMax: number
+  readonly windowBytes: number
+  readonly all = new Set<Connection>()
+  dirty: Connection[] = []
+  starved: Connection[] = []
+  readonly #sendPressureBytes: number
+  readonly #onDirty: () => void
+
+  constructor(limits: BrokerConfig['limits'], onDirty: () => void) {
+    this.receiveBytesMax = limits.receiveBytes
+    this.#sendPressureBytes = limits.sendBytes * SEND_PRESSURE
+    this.connectionSendBytesMax = limits.connectionSendBytes
+    this.windowBytes = creditWindowOf(limits.frameBytes)
+    this.#onDirty = onDirty
+  }
+
+  markDirty(connection: Connection): void {
+    this.dirty.push(connection)
+    this.#onDirty()
+  }
+
+  markStarved(connection: Connection): void {
+    this.starved.push(connection)
+  }
+
+  get isSendPressed(): boolean {
+    return this.pendingSendBytes > this.#sendPressureBytes
+  }
+
+  /** Lends to those that wait, oldest first, as far as there is room. */
+  feedStarved(): void {
+    if (this.starved.length === 0 || this.pendingReceiveBytes > this.receiveBytesMax) return
+    const waiting = this.starved
+    this.starved = []
+    for (const connection of waiting) {
+      connection.isStarved = false
+      connection.lend()
+    }
+  }
+}

@@ -1,0 +1,35 @@
+/** HandlerContext: what handlers may ask of the broker. The gateway is one; handlers do not know it, so that no circle comes about. */
+import type { Clock } from '../../base/clock.ts'
+import type { BrokerConfig } from '../../config/index.ts'
+import type { ClusterIdentity } from '../../coordination/cluster-identity.ts'
+import type { ClusterDescription } from '../../protocol/index.ts'
+import type { Metrics } from '../../telemetry/metrics.ts'
+import type { ConnectionPool } from '../connection.ts'
+import type { Deadlines } from '../deadlines.ts'
+import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
+import type { ShardLink } from '../shard-link.ts'
+import type { TopicService } from '../topic-service.ts'
+
+export interface HandlerContext {
+  readonly config: BrokerConfig
+  readonly identity: ClusterIdentity
+  readonly router: PartitionRouter
+  readonly links: readonly ShardLink[]
+  readonly pool: ConnectionPool
+  readonly topicService: TopicService
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly deadlines: Deadlines
+  /** Where clients reach this broker. */
+  readonly url: string
+  /** Nothing new is begun. */
+  readonly isClosing: boolean
+  /** A partition that serves, and its shard; throws MillraceError otherwise. */
+  servingPartition(topicId: string, number: number): { partition: PartitionProxy; link: ShardLink }
+  /** Throws MillraceError unless `leaderEpoch` is -1 or the partition's. */
+  checkLeaderEpoch(partition: PartitionProxy, leaderEpoch: number): void
+  initProducerId(transactionalId: string | null): Promise<{ producerId: number; producerEpoch: number }>
+  describeCluster(): Promise<ClusterDescription>
+  /** A produce without acknowledgement was refused: nobody hears of it but the metrics. */
+  onRefusedWithoutReply(code: string): void
+}
