@@ -37,6 +37,7 @@ const COMMANDS = {
   'test:full': ['scripts/test.mjs', 'full'],
   'test:mutants': ['scripts/mutants.mjs'],
   bench: ['scripts/bench.mjs'],
+  'bench:compare': ['dist/native-free-bench/compare.js'],
   dump: ['dist/src/cli/main.js', 'dump'],
   verify: ['dist/src/cli/main.js', 'verify'],
 }

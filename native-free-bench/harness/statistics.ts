@@ -25,3 +25,9 @@ export function percentile(samples: Float64Array, share: number): number {
 export function spreadText(spread: Spread, digits = 1): string {
   return `${spread.median.toFixed(digits)} (${spread.min.toFixed(digits)}–${spread.max.toFixed(digits)})`
 }
+
+/** Three or four significant digits, so that 0.012 and 123456 both read well. */
+export function formatCount(value: number): string {
+  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString('en')
+  return String(Number(value.toPrecision(3)))
+}

@@ -4,24 +4,40 @@
  *   killed      fsync interval, no checkpoint for the last MiB asked for, kill -9 under full load: spawn to ready
  *   partitions  many partitions: created, memory, started after a clean stop
  *
- *   node dist/native-free-bench/macro/recovery.js [--smoke] [--only killed|partitions] [--log-mib 4096] [--partitions 10000]
+ *   node dist/native-free-bench/macro/recovery.js [--smoke] [--only killed|partitions] [--log-mib 4096] [--partitions 10000] [--runs 3] [--json]
  */
-import '../../src/base/node/native-crc32c.ts'
+import { runProduce } from '../../src/cli/bench/produce-workload.ts'
 import { connect } from '../../src/client/index.ts'
 import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
+import '../harness/end-together.ts'
 import { benchOptions } from '../harness/options.ts'
-import { produceRecords } from '../harness/workload.ts'
+import { Report } from '../harness/report.ts'
 
 const options = benchOptions()
 const only = options.text('only', '')
+const report = new Report('macro/recovery', options)
+const runs = options.number('runs', 3, 1)
 const RECORD_BYTES = 1024
+const LOWER_MS = { unit: 'ms', better: 'lower', digits: 0 } as const
+const LOWER_MIB = { unit: 'MiB', better: 'lower', digits: 0 } as const
 
-function readyText(broker: BrokerProcess): string {
-  return `ready in ${broker.ownReadyMs.toFixed(0)} ms by its own clock, ${broker.readyMs.toFixed(0)} ms from spawn`
+/** Of one run: what it saw, by name. */
+type Seen = Readonly<Record<string, number>>
+
+function readyOf(broker: BrokerProcess): { 'ready, by its own clock': number; 'ready, from spawn': number } {
+  return { 'ready, by its own clock': broker.ownReadyMs, 'ready, from spawn': broker.readyMs }
 }
 
-async function killed(): Promise<void> {
-  const logMib = options.number('log-mib', 4096, 32)
+async function repeat(name: string, run: () => Promise<Seen>): Promise<void> {
+  const seen: Seen[] = []
+  for (let index = 0; index < runs; index++) seen.push(await run())
+  for (const what of Object.keys(seen[0]!)) {
+    const values = seen.map((each) => each[what]!)
+    report.figure(`${name}: ${what}`, values, what.startsWith('memory') ? LOWER_MIB : LOWER_MS)
+  }
+}
+
+async function killed(logMib: number): Promise<Seen> {
   const dataDir = makeDataDir()
   // No checkpoint by size or time while it is filled, so that recovery has all of it to read.
   const args = [
@@ -36,25 +52,25 @@ async function killed(): Promise<void> {
     const broker = await BrokerProcess.start({ dataDir, args })
     const client = await connect(broker.url)
     await client.admin.topics.create('log', { partitions: 6 })
-    await produceRecords(client, { topic: 'log', records: logMib * 1024, recordBytes: RECORD_BYTES })
+    const plan = { topic: 'log', api: 'enqueue', records: logMib * 1024, recordBytes: RECORD_BYTES } as const
+    await runProduce(client, plan)
     const giveUp = new AbortController()
-    const endless = { topic: 'log', records: 1_000_000_000, recordBytes: RECORD_BYTES, signal: giveUp.signal }
-    const flood = produceRecords(client, endless).catch(() => {})
+    const flood = runProduce(client, { ...plan, records: 1e9, signal: giveUp.signal }).catch(() => {})
     await new Promise((resolve) => setTimeout(resolve, 500))
     await broker.kill()
     giveUp.abort()
     await client.close().catch(() => {})
     await flood
     const again = await BrokerProcess.start({ dataDir, args })
-    console.log(`killed under load, ${logMib} MiB unchecked log: ${readyText(again)}`)
+    const ready = readyOf(again)
     await again.stop()
+    return ready
   } finally {
     removeDataDir(dataDir)
   }
 }
 
-async function partitions(): Promise<void> {
-  const count = options.number('partitions', 10_000, 200)
+async function partitions(count: number): Promise<Seen> {
   const dataDir = makeDataDir()
   try {
     const broker = await BrokerProcess.start({ dataDir })
@@ -74,15 +90,16 @@ async function partitions(): Promise<void> {
     await client.close()
     await broker.stop()
     const again = await BrokerProcess.start({ dataDir })
-    console.log(
-      `${count} partitions: created in ${createdMs.toFixed(0)} ms, one record in each in ${touchedMs.toFixed(0)} ms, RSS ${rssMib.toFixed(0)} MiB`,
-    )
-    console.log(`  after a clean stop: ${readyText(again)}, RSS ${again.rssMib().toFixed(0)} MiB`)
+    const restarted = { ...readyOf(again), 'memory after a clean stop': again.rssMib() }
     await again.stop()
+    return { created: createdMs, 'one record in each': touchedMs, memory: rssMib, ...restarted }
   } finally {
     removeDataDir(dataDir)
   }
 }
 
-if (only === '' || only === 'killed') await killed()
-if (only === '' || only === 'partitions') await partitions()
+const logMib = options.number('log-mib', 4096, 32)
+const count = options.number('partitions', 10_000, 200)
+if (only === '' || only === 'killed')
+  await repeat(`killed under load, ${logMib} MiB since the checkpoint`, () => killed(logMib))
+if (only === '' || only === 'partitions') await repeat(`${count} partitions`, () => partitions(count))

@@ -1,116 +1,105 @@
 /**
- * Throughput of one producer and one consumer process against a broker process: 1 KiB and 100 B, both fsync policies, with the
- * broker's CPU per million records and the raw write rate of the same disk in the same run.
+ * Produce and consume rates of one client process against a broker process, with the broker's CPU per million records and the raw
+ * write rate of the same disk in the same run. Consuming is from the page cache, right after producing. Profile throughput.
  *
- *   node dist/native-free-bench/macro/throughput.js [--smoke] [--runs 5] [--records N] [--size 1024] [--fsync group|interval] [--json] [--cpu-prof DIR]
+ *   1 KiB  enqueue, batches              both fsync policies
+ *   100 B  enqueue, send, batches, iterate
+ *
+ *   node dist/native-free-bench/macro/throughput.js [--smoke] [--runs 5] [--size 1024,100] [--fsync group,interval] [--records N]
+ *     [--partitions 6] [--profile throughput] [--cpu-prof DIR] [--json]
  */
-import '../../src/base/node/native-crc32c.ts'
-import { connect } from '../../src/client/index.ts'
-import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
+import { resultOf } from '../../src/cli/bench/bench-result.ts'
+import { type BenchTarget, produceJobs, tuningOf, withTopic } from '../../src/cli/bench/bench-target.ts'
+import { runJobs } from '../../src/cli/bench/client-threads.ts'
+import { checkSame, consumeTopic } from '../../src/cli/bench/run-bench.ts'
+import type { BrokerProcess } from '../../test/support/broker-process.ts'
+import { type BenchBrokerOptions, type Fsync, withBroker, withBrokerCpu } from '../harness/bench-broker.ts'
 import { benchOptions } from '../harness/options.ts'
 import { rawWriteMibPerSec } from '../harness/raw-limits.ts'
-import { spreadOf, spreadText } from '../harness/statistics.ts'
-import { type BenchResult, consumeRecords, produceRecords } from '../harness/workload.ts'
+import { Report } from '../harness/report.ts'
 
 const options = benchOptions()
+const report = new Report('macro/throughput', options)
 const runs = options.number('runs', 5, 1)
-const sizes = options.text('size', '1024,100').split(',').map(Number)
-const policies = options.text('fsync', 'group,interval').split(',') as ('group' | 'interval')[]
+const partitions = options.number('partitions', 6, 6)
+const profile = options.text('profile', 'throughput') as BenchBrokerOptions['profile']
 const profileFolder = options.text('cpu-prof', '')
+const SMALL_BYTES = 100
 
-interface Run {
-  produce: BenchResult
-  consume: BenchResult
-  produceCpu: number
-  consumeCpu: number
-  rawMibPerSec: number
-  clientCpu: number
+interface Scene {
+  readonly recordBytes: number
+  readonly fsync: Fsync
+  readonly records: number
+  readonly write: 'enqueue' | 'send'
+  /** Each reads all of it. */
+  readonly read: readonly ('batches' | 'iterate')[]
 }
 
-async function oneRun(size: number, fsync: 'group' | 'interval', records: number): Promise<Run> {
-  const nodeArgs = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
-  const broker = await BrokerProcess.start({
-    dataDir: makeDataDir(),
-    args: ['--set', `storage.fsync=${fsync}`],
-    nodeArgs,
+class Values {
+  readonly #values = new Map<string, number[]>()
+
+  add(name: string, value: number): void {
+    const values = this.#values.get(name)
+    if (values === undefined) this.#values.set(name, [value])
+    else values.push(value)
+  }
+
+  tell(prefix: string): void {
+    for (const [name, values] of this.#values) {
+      const isCpu = name.endsWith('CPU')
+      const unit = isCpu ? 's/M' : name.endsWith('writes') ? 'MiB/s' : 'k/s'
+      report.figure(`${prefix}: ${name}`, values, { unit, better: isCpu ? 'lower' : 'higher', digits: isCpu ? 2 : 0 })
+    }
+  }
+}
+
+function oneRun(target: BenchTarget, broker: BrokerProcess, scene: Scene, values: Values): Promise<void> {
+  const { recordBytes, fsync, records, write, read } = scene
+  return withTopic(target, 'throughput', partitions, async (topic) => {
+    const tuning = await tuningOf(target, profile)
+    const plan = { api: write, records, recordBytes, ratePerSec: undefined, seconds: undefined }
+    const client = process.cpuUsage()
+    const produced = await withBrokerCpu(broker, () => runJobs(produceJobs(topic, plan, tuning, 1), target))
+    const { user, system } = process.cpuUsage(client)
+    const labels = { profile, fsync, acks: 'all' } as const
+    const result = resultOf(produced.value, labels)
+    report.result(`produce ${recordBytes} B by ${write}`, result)
+    values.add(`produce by ${write}`, result.recordsPerSec / 1000)
+    values.add(`produce by ${write}, broker CPU`, (produced.cpuSeconds / records) * 1e6)
+    values.add(`produce by ${write}, client CPU`, (user + system) / records)
+    for (const api of read) {
+      const plan = { api, consumers: 1, seconds: undefined }
+      const consumed = await withBrokerCpu(broker, () => consumeTopic(target, topic, plan, tuning))
+      checkSame(produced.value, consumed.value)
+      const result = resultOf(consumed.value, labels)
+      report.result(`consume ${recordBytes} B by ${api}`, result)
+      values.add(`consume by ${api}`, result.recordsPerSec / 1000)
+      values.add(`consume by ${api}, broker CPU`, (consumed.cpuSeconds / records) * 1e6)
+    }
   })
-  try {
-    const client = await connect(broker.url)
-    await client.admin.topics.create('bench', { partitions: options.number('partitions', 6, 6) })
-    await produceRecords(client, { topic: 'bench', records: Math.min(records, 20_000), recordBytes: size })
-    await client.admin.topics.delete('bench')
-    await client.admin.topics.create('bench', { partitions: options.number('partitions', 6, 6) })
-    const startCpu = broker.cpuSeconds()
-    const startClient = process.cpuUsage()
-    const produce = await produceRecords(client, { topic: 'bench', records, recordBytes: size })
-    const clientUsage = process.cpuUsage(startClient)
-    const middleCpu = broker.cpuSeconds()
-    const consume = await consumeRecords(client, { topic: 'bench', records, recordBytes: size })
-    const endCpu = broker.cpuSeconds()
-    if (produce.checksum !== consume.checksum) throw new Error('what was consumed is not what was produced')
-    await client.close()
-    const rawMibPerSec = rawWriteMibPerSec(broker.dataDir, records * size, fsync)
-    const perMillion = 1e6 / records
-    return {
-      produce: { ...produce, fsync },
-      consume: { ...consume, fsync },
-      produceCpu: (middleCpu - startCpu) * perMillion,
-      consumeCpu: (endCpu - middleCpu) * perMillion,
-      clientCpu: ((clientUsage.user + clientUsage.system) / 1e6) * perMillion,
-      rawMibPerSec,
-    }
-  } finally {
-    await broker.stop()
-    removeDataDir(broker.dataDir)
-  }
 }
 
-for (const size of sizes) {
-  for (const fsync of policies) {
-    const records = options.number('records', size >= 1024 ? 1_000_000 : 4_000_000, 20_000)
-    const results: Run[] = []
-    for (let run = 0; run < runs; run++) results.push(await oneRun(size, fsync, records))
-    const of = (pick: (run: Run) => number) => spreadOf(results.map(pick))
-    if (options.json)
-      for (const { produce, consume } of results)
-        console.log(
-          `${JSON.stringify({ bench: 'produce', size, ...produce })}\n${JSON.stringify({ bench: 'consume', size, ...consume })}`,
-        )
-    else {
-      console.log(`${size} B, fsync ${fsync}, ${records} records, median of ${runs} (min–max)`)
-      console.log(
-        `  produce  ${spreadText(
-          of((run) => run.produce.recordsPerSec / 1000),
-          0,
-        )} k/s  ${spreadText(
-          of((run) => run.produce.mibPerSec),
-          0,
-        )} MiB/s  broker CPU ${spreadText(
-          of((run) => run.produceCpu),
-          2,
-        )} s/M  client CPU ${spreadText(
-          of((run) => run.clientCpu),
-          2,
-        )} s/M`,
-      )
-      console.log(
-        `  consume  ${spreadText(
-          of((run) => run.consume.recordsPerSec / 1000),
-          0,
-        )} k/s  ${spreadText(
-          of((run) => run.consume.mibPerSec),
-          0,
-        )} MiB/s  broker CPU ${spreadText(
-          of((run) => run.consumeCpu),
-          2,
-        )} s/M`,
-      )
-      console.log(
-        `  raw 1 MiB writes, same disk, same run: ${spreadText(
-          of((run) => run.rawMibPerSec),
-          0,
-        )} MiB/s`,
-      )
+async function measure(scene: Scene): Promise<void> {
+  const { recordBytes, fsync, records } = scene
+  const nodeArgs = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
+  const values = new Values()
+  await withBroker({ profile, fsync, nodeArgs }, async (target, broker) => {
+    await oneRun(target, broker, { ...scene, records: Math.min(records, 20_000) }, new Values())
+    for (let run = 0; run < runs; run++) {
+      await oneRun(target, broker, scene, values)
+      values.add('raw 1 MiB writes', rawWriteMibPerSec(broker.dataDir, records * recordBytes, fsync))
     }
-  }
+  })
+  values.tell(`${recordBytes} B, ${fsync}`)
 }
+
+const sizes = options.text('size', `1024,${SMALL_BYTES}`).split(',').map(Number)
+for (const recordBytes of sizes)
+  for (const fsync of options.text('fsync', 'interval,group').split(',') as Fsync[]) {
+    const isSmall = recordBytes <= SMALL_BYTES
+    const records = options.number('records', isSmall ? 4_000_000 : 1_000_000, 20_000)
+    const read = isSmall ? (['batches', 'iterate'] as const) : (['batches'] as const)
+    await measure({ recordBytes, fsync, records, write: 'enqueue', read })
+    // A promise each is slower by far: fewer records show it as well.
+    if (isSmall) await measure({ recordBytes, fsync, records: Math.ceil(records / 4), write: 'send', read: [] })
+  }

@@ -5,15 +5,13 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { systemClock } from '../../src/base/node/system-clock.ts'
-import { createRing } from '../../src/ring/ring-layout.ts'
-import { RingReader } from '../../src/ring/ring-reader.ts'
 import { createSignals, Doorbell, RingSignal } from '../../src/ring/ring-signal.ts'
 import { benchOptions } from '../harness/options.ts'
+import { PEER_URL, ringThroughput } from '../harness/ring-throughput.ts'
 
 const options = benchOptions()
 const rounds = Math.min(options.number('rounds', 3000, 200), 100_000)
 const throughputMs = options.number('milliseconds', 400, 20)
-const peerUrl = new URL('../harness/wake-up-peer.js', import.meta.url)
 
 function line(name: string, values: readonly string[]): void {
   console.log(`| ${[name, ...values].join(' | ')} |`)
@@ -49,7 +47,7 @@ async function roundTrips(
 function signalTrips(spinMicroseconds: number): Promise<string[]> {
   return roundTrips((onAnswer) => {
     const signals = createSignals(2)
-    const worker = new Worker(peerUrl, { workerData: { role: 'signal', signals, spinMicroseconds } })
+    const worker = new Worker(PEER_URL, { workerData: { role: 'signal', signals, spinMicroseconds } })
     const toPeer = new RingSignal(signals, { index: 1 })
     const doorbell = new Doorbell(signals, () => {
       doorbell.arm()
@@ -62,7 +60,7 @@ function signalTrips(spinMicroseconds: number): Promise<string[]> {
 
 function portTrips(): Promise<string[]> {
   return roundTrips((onAnswer) => {
-    const worker = new Worker(peerUrl, { workerData: { role: 'port' } })
+    const worker = new Worker(PEER_URL, { workerData: { role: 'port' } })
     worker.on('message', onAnswer)
     return { send: () => worker.postMessage(1), end: () => worker.terminate() }
   })
@@ -71,7 +69,7 @@ function portTrips(): Promise<string[]> {
 /** Both threads look all the time: the floor, and the price is two whole cores. */
 async function spinTrips(): Promise<string[]> {
   const signals = createSignals(2)
-  const worker = new Worker(peerUrl, { workerData: { role: 'spin', signals } })
+  const worker = new Worker(PEER_URL, { workerData: { role: 'spin', signals } })
   const [own, peer] = [new RingSignal(signals), new RingSignal(signals, { index: 1 })]
   await once(worker, 'message')
   const samples = new Float64Array(rounds)
@@ -90,33 +88,15 @@ function rate(frames: number, frameBytes: number, tookMs: number): string[] {
   return [Math.round((frames / tookMs) * 1000).toLocaleString('en'), ((frames * frameBytes) / tookMs / 1000).toFixed(0)]
 }
 
-/** From the peer to this thread, which sleeps on the doorbell; the payload is copied in once, as from a socket. */
-async function ringThroughput(frameBytes: number): Promise<string[]> {
-  const [ring, signals] = [createRing({ capacityBytes: 4 * 1024 * 1024 }), createSignals(2)]
-  const worker = new Worker(peerUrl, { workerData: { role: 'ring', ring, signals, frameBytes } })
-  const reader = new RingReader(ring)
-  const toPeer = new RingSignal(signals, { index: 1 })
-  let [frames, startMs] = [0, 0]
-  const keepAlive = setInterval(() => undefined, 1000)
-  const tookMs = await new Promise<number>((resolve) => {
-    const doorbell = new Doorbell(signals, () => {
-      startMs ||= systemClock.monotonicMs()
-      while (reader.next()) frames++
-      if (reader.release()) toPeer.ring()
-      const elapsedMs = systemClock.monotonicMs() - startMs
-      if (elapsedMs > throughputMs) resolve(elapsedMs)
-      else doorbell.arm()
-    })
-    doorbell.arm()
-  })
-  clearInterval(keepAlive)
-  await worker.terminate()
-  return rate(frames, frameBytes, tookMs)
+/** From the peer to this thread, which sleeps on the doorbell. */
+async function ringRate(frameBytes: number): Promise<string[]> {
+  const { frames, milliseconds } = await ringThroughput(frameBytes, throughputMs)
+  return rate(frames, frameBytes, milliseconds)
 }
 
 /** The same with postMessage: a fresh copy of the payload for each message, its buffer transferred; windows of 64. */
 async function portThroughput(frameBytes: number): Promise<string[]> {
-  const worker = new Worker(peerUrl, { workerData: { role: 'posts', frameBytes } })
+  const worker = new Worker(PEER_URL, { workerData: { role: 'posts', frameBytes } })
   let [frames, startMs] = [0, 0]
   const tookMs = await new Promise<number>((resolve) => {
     worker.on('message', () => {
@@ -140,6 +120,6 @@ console.log('')
 line('worker to main', ['frames/s', 'MB/s'])
 line('---', ['--:', '--:'])
 for (const frameBytes of [1024, 65_536]) {
-  line(`ring and doorbell, ${frameBytes} bytes`, await ringThroughput(frameBytes))
+  line(`ring and doorbell, ${frameBytes} bytes`, await ringRate(frameBytes))
   line(`postMessage, ${frameBytes} bytes`, await portThroughput(frameBytes))
 }

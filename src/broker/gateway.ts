@@ -24,6 +24,7 @@ import { ControlOperation, type Notice, type ShardStats } from '../ring/control-
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { mainBusyMicroseconds } from '../telemetry/main-busy.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
 import { Connection } from './connection.ts'
@@ -293,7 +294,13 @@ export class Gateway implements EngineHandler<Connection> {
       clusterId,
       controllerId: nodeId,
       version: this.version,
-      brokers: [{ nodeId, url: this.url, incarnation, shards }],
+      brokers: [
+        {
+          ...{ nodeId, url: this.url, incarnation, profile: this.config.profile },
+          mainBusyMicroseconds: mainBusyMicroseconds(),
+          shards,
+        },
+      ],
       topics: this.router.topicCount,
       partitions: this.router.partitionCount,
       offlinePartitions: this.router.offlineCount(),

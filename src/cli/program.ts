@@ -35,6 +35,7 @@ export function buildProgram(terminal: Terminal): Command {
   addData(add, program, runs)
   addTopics(add, program, runs)
   addTools(add, program, runs)
+  addBench(add, program, runs)
   addDoctor(add, program, runs)
   addCompletion(add, program, runs)
   addAbsent(add, program, runs)
@@ -218,6 +219,32 @@ function addTools(add: Add, program: Command, runs: Runs): void {
   runs(add(config, 'profiles', 'the profiles and what they set'), async () => (await loadConfig()).showProfiles)
 }
 
+function addBench(add: Add, program: Command, runs: Runs): void {
+  const bench = program.command('bench').description('measure a running broker').exitOverride()
+  const kinds = [
+    ['produce', 'records a second, acknowledged'],
+    ['consume', 'records a second, read back; the topic is filled before'],
+    ['latency', 'from send() to the record in for await, at a rate'],
+    ['shards', "produce by one of the broker's shards, by two, by all, with how busy its main thread is"],
+  ] as const
+  for (const [kind, description] of kinds) {
+    const command = add(bench, kind, description)
+      .option('--api <api>', 'enqueue or send, batches or iterate (default: the first)')
+      .option('--profile <name>', "how the clients are tuned (default: the broker's profile)")
+      .option('--size <bytes>', 'of a record, key and value (default 1024)')
+      .option('--records <n>', 'how many (default 1000000; latency: the rate times the seconds)')
+      .option('--rate <n>', 'records a second (default: as many as go; latency 1000)')
+      .option('--seconds <s>', 'stop after so long (latency 10)')
+      .option('--producers <n>', 'clients that produce, a thread each (default 1; shards: one a shard)')
+      .option('--consumers <n>', 'clients that share the partitions (default 1)')
+      .option('--partitions <n>', "of the topic (default: the broker's; shards: two a shard)")
+    runs(command, async () => {
+      const run = (await import('./commands/bench.ts')).bench
+      return (terminal: Terminal, options: never) => run(terminal, options, kind)
+    })
+  }
+}
+
 function addDoctor(add: Add, program: Command, runs: Runs): void {
   const doctor = configFlags(add(program, 'doctor', 'whether this machine is fit for a broker, and what to do'))
   runs(doctor, async () => (await import('./commands/doctor.ts')).doctor)
@@ -246,13 +273,6 @@ function addAbsent(add: Add, program: Command, runs: Runs): void {
     'start|end|OFFSET|@TIME',
   )
   runs(seek.option('--topic <topic>').option('--dry-run'), absent('consumer groups'))
-  const bench = program.command('bench').description('measure (not in this version)').exitOverride()
-  for (const what of ['produce', 'consume', 'latency', 'shards']) {
-    const command = add(bench, what, `measure ${what}`)
-    for (const flag of ['api', 'profile', 'size', 'records', 'rate', 'seconds', 'producers', 'consumers', 'partitions'])
-      command.option(`--${flag} <value>`)
-    runs(command, absent(`bench ${what}`, 'npm run bench measures from a clone'))
-  }
 }
 
 function absent(what: string, instead?: string): () => Promise<Run> {

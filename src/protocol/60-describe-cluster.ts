@@ -14,6 +14,9 @@ export interface ClusterDescription {
     readonly nodeId: number
     readonly url: string
     readonly incarnation: number
+    readonly profile?: string
+    /** Since the start: time the main thread was not waiting for events. */
+    readonly mainBusyMicroseconds?: number
     readonly shards: readonly {
       readonly shard: number
       readonly state: 'starting' | 'serving' | 'failed' | 'stopped'

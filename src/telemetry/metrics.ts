@@ -4,6 +4,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { mainBusyMicroseconds } from './main-busy.ts'
 
 /** What a shard tells of itself, and the gateway of its rings to it. */
 export interface ShardGauges {
@@ -113,6 +114,14 @@ export class Metrics {
       collect() {
         this.set(loopDelay.percentile(99) / 1e9)
         loopDelay.reset()
+      },
+    })
+    new Gauge({
+      name: 'millrace_main_busy_seconds_total',
+      help: 'time the main event loop was not waiting for events',
+      registers,
+      collect() {
+        this.set(mainBusyMicroseconds() / 1e6)
       },
     })
     collectDefaultMetrics({ register: this.#registry })
