@@ -24,7 +24,7 @@ import { ControlOperation, type Notice, type ShardStats } from '../ring/control-
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
+import type { MetricsPort } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
 import { Connection, type ConnectionPool, creditWindowOf } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
@@ -69,7 +69,7 @@ export interface GatewayOptions {
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
-  readonly metrics: Metrics
+  readonly metrics: MetricsPort
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
 }
@@ -135,7 +135,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly topicService: TopicService
   readonly clock: Clock
   readonly logger: Logger
-  readonly metrics: Metrics
+  readonly metrics: MetricsPort
   readonly newId: () => string
   readonly deadlines = new Deadlines()
   /** What /readyz waits for; empty = ready. */
@@ -201,9 +201,9 @@ export class Gateway implements EngineHandler<Connection> {
     return this.pool.all.size
   }
 
-  /** Listens; answers the port. */
-  async listen(): Promise<number> {
-    const { host, port } = this.config.listen
+  /** Listens, where the configuration says unless told otherwise; answers the port. */
+  async listen(at: BrokerConfig['listen'] = this.config.listen): Promise<number> {
+    const { host, port } = at
     const listening = await this.#engine.listen<Connection>(
       {
         host,
