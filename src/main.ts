@@ -5,7 +5,6 @@
  * Failure   whatever fails on the way closes what was opened before, and rejects with what was wrong
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import './base/node/native-crc32c.ts'
@@ -23,11 +22,12 @@ import { beginIncarnation } from './coordination/cluster-identity.ts'
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
 import { loadTopics } from './coordination/topics.ts'
+import { packageVersion } from './in-process/package-version.ts'
 import { channelSizesOf, partitionsOf, shardOptionsOf } from './in-process/shard-setup.ts'
 import { partitionFolder } from './model/ids.ts'
 import { createSignals } from './ring/ring-signal.ts'
 import { createShardChannel } from './ring/shard-channel.ts'
-import { createLogger } from './telemetry/logger.ts'
+import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
 
 export interface StartBrokerOptions {
@@ -35,6 +35,8 @@ export interface StartBrokerOptions {
   readonly config: BrokerConfig
   /** How clients come in; default: what the configuration names, listening. One that is given is not asked to listen. */
   readonly engine?: WebSocketEngine
+  /** Default: JSON lines on stderr, from the configured level on. */
+  readonly logger?: Logger
 }
 
 export interface RunningBroker {
@@ -58,7 +60,7 @@ const newId = (): string => randomBytes(16).toString('hex')
 export async function startBroker(options: StartBrokerOptions): Promise<RunningBroker> {
   const startedMs = systemClock.monotonicMs()
   const { config } = options
-  const logger = createLogger(config.logLevel)
+  const logger = options.logger ?? createLogger(config.logLevel)
   const storage: StorageTasks = new PoolStorageTasks(new URL('../workers/storage-task.js', import.meta.url))
   const undo: (() => Promise<unknown>)[] = [() => storage.destroy()]
   try {
@@ -171,9 +173,4 @@ function startWorkers(context: WorkerContext): WorkerPool {
     }),
     onFailed: (shard, reason) => gateway.onShardFailed(shard, reason, false),
   })
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }

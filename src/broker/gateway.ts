@@ -33,6 +33,7 @@ import { HttpApi } from './http-api.ts'
 import type {
   EngineHandler,
   EngineSocket,
+  ListenOptions,
   SocketEnd,
   UpgradeAnswer,
   UpgradeRequest,
@@ -201,16 +202,23 @@ export class Gateway implements EngineHandler<Connection> {
     return this.pool.all.size
   }
 
+  /** What an engine holds every connection to. */
+  get socketLimits(): Pick<ListenOptions, 'messageBytesMax' | 'sendBufferBytesMax'> {
+    const { frameBytes, connectionSendBytes } = this.config.limits
+    return {
+      // Larger ones some engines cut without a word (1006): those near the limit get as far as to be told (1009).
+      messageBytesMax: frameBytes + FRAME_SLACK_BYTES,
+      sendBufferBytesMax: connectionSendBytes + SEND_BUFFER_SLACK_BYTES,
+    }
+  }
+
   /** Listens, where the configuration says unless told otherwise; answers the port. */
   async listen(at: BrokerConfig['listen'] = this.config.listen): Promise<number> {
     const { host, port } = at
     const listening = await this.#engine.listen<Connection>(
       {
-        host,
-        port,
-        // Larger ones some engines cut without a word (1006): those near the limit get as far as to be told (1009).
-        messageBytesMax: this.config.limits.frameBytes + FRAME_SLACK_BYTES,
-        sendBufferBytesMax: this.config.limits.connectionSendBytes + SEND_BUFFER_SLACK_BYTES,
+        ...{ host, port },
+        ...this.socketLimits,
         idleSeconds: this.config.idleSeconds,
       },
       this,

@@ -135,6 +135,11 @@ export class Client {
     return consumer
   }
 
+  /** close() was called. */
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
   #checkOpen(): void {
     if (this.#closed) throw new MillraceError('CLOSED', 'the client is closed')
   }

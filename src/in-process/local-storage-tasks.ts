@@ -1,0 +1,47 @@
+/** StorageTasks in the caller's thread: a start reads, and a stop writes, before anything else of this thread gets its turn. */
+import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from '../broker/storage-tasks.ts'
+import { partitionFolder } from '../model/ids.ts'
+import { type DataDir, DataDirTasks, type DataDirTasksOptions } from './data-dir-tasks.ts'
+
+interface Opened extends OpenedDataDir {
+  readonly dataDir: DataDir
+}
+
+export class LocalStorageTasks implements StorageTasks {
+  readonly #tasks: DataDirTasks
+
+  constructor(options: DataDirTasksOptions) {
+    this.#tasks = new DataDirTasks(options)
+  }
+
+  async open(options: Parameters<StorageTasks['open']>[0]): Promise<Opened> {
+    const dataDir = this.#tasks.openDataDir(options)
+    const { path, created, previousRun } = dataDir
+    const { clusterId, incarnation } = dataDir.identity
+    return { dataDir, path, clusterId, incarnation, isNew: created, previousRun }
+  }
+
+  async recover(opened: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery> {
+    const { dataDir } = opened as Opened
+    const { path, previousRun } = dataDir
+    const { incarnation } = dataDir.identity
+    const knownFolders = new Set(known.map(({ topicId, partition }) => partitionFolder(topicId, partition)))
+    const { adopted, partitions, notes } = await this.#tasks.prepareRecovery({ dataDir, knownFolders })
+    const rest = await this.#tasks.recoverPartitions({ dataDir: path, incarnation, previousRun, partitions })
+    const results = [...adopted, ...rest]
+    this.#tasks.finishRecovery({ dataDir, results })
+    const recovered = new Map<string, unknown>()
+    for (const { folder, recovered: found } of results) if (found !== null) recovered.set(folder, found)
+    return { recovered, notes: [...notes, ...results.flatMap(notesOf)] }
+  }
+
+  async close(opened: OpenedDataDir, isClean: boolean): Promise<void> {
+    this.#tasks.closeDataDir({ dataDir: (opened as Opened).dataDir, isClean })
+  }
+
+  async destroy(): Promise<void> {}
+}
+
+function notesOf(result: { readonly folder: string; readonly notes: readonly string[] }): string[] {
+  return result.notes.map((line) => `${result.folder}: ${line}`)
+}
