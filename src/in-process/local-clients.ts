@@ -1,4 +1,5 @@
 /** LocalClients: the clients of an in-process broker: made over its engine, ended with it. */
+import '../base/node/lazy-native-crc32c.ts'
 import '../base/node/native-utf8.ts'
 import type { Prng } from '../base/prng.ts'
 import { Client } from '../client/client.ts'

@@ -2,15 +2,18 @@
 import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from '../broker/storage-tasks.ts'
 import { partitionFolder } from '../model/ids.ts'
 import { type DataDir, DataDirTasks, type DataDirTasksOptions } from './data-dir-tasks.ts'
+import type { SyncAll } from './recovery-tasks.ts'
 
 interface Opened extends OpenedDataDir {
   readonly dataDir: DataDir
 }
 
 export class LocalStorageTasks implements StorageTasks {
+  readonly #options: DataDirTasksOptions & { readonly syncAll: SyncAll }
   readonly #tasks: DataDirTasks
 
-  constructor(options: DataDirTasksOptions) {
+  constructor(options: DataDirTasksOptions & { readonly syncAll: SyncAll }) {
+    this.#options = options
     this.#tasks = new DataDirTasks(options)
   }
 
@@ -22,12 +25,18 @@ export class LocalStorageTasks implements StorageTasks {
   }
 
   async recover(opened: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery> {
-    const { dataDir } = opened as Opened
+    const { dataDir, isNew } = opened as Opened
+    if (isNew) {
+      this.#tasks.finishRecovery({ dataDir, results: [] })
+      return { recovered: new Map(), notes: [] }
+    }
+    const { RecoveryTasks } = await import('./recovery-tasks.ts')
+    const tasks = new RecoveryTasks(this.#options.files, this.#options.syncAll)
     const { path, previousRun } = dataDir
     const { incarnation } = dataDir.identity
     const knownFolders = new Set(known.map(({ topicId, partition }) => partitionFolder(topicId, partition)))
-    const { adopted, partitions, notes } = await this.#tasks.prepareRecovery({ dataDir, knownFolders })
-    const rest = await this.#tasks.recoverPartitions({ dataDir: path, incarnation, previousRun, partitions })
+    const { adopted, partitions, notes } = await tasks.prepareRecovery({ dataDir, knownFolders })
+    const rest = await tasks.recoverPartitions({ dataDir: path, incarnation, previousRun, partitions })
     const results = [...adopted, ...rest]
     this.#tasks.finishRecovery({ dataDir, results })
     const recovered = new Map<string, unknown>()
