@@ -116,6 +116,12 @@ export class InProcessBroker {
     return gateway.url
   }
 
+  /** Breaks the connections of all its clients, as a network's fault would; they connect again by themselves. */
+  cutConnections(): void {
+    this.#checkOpen()
+    this.#running.engine.cutConnections()
+  }
+
   get config(): BrokerConfig {
     return this.#config
   }
