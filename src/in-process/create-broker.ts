@@ -42,7 +42,6 @@ export interface ListenOptions {
   readonly listen?: string
 }
 
-const MEMORY_BYTES_MAX = 1024 * 1024 * 1024
 const SHARDS_MAX = 999
 
 /** Starts a broker in this process; resolves when it serves. */
@@ -51,8 +50,7 @@ export async function createBroker(options: CreateBrokerOptions): Promise<InProc
   const config = await inProcessConfig(options.config)
   const parts = { config, settings: options.config ?? {} }
   if (workers) return new InProcessBroker(await startWithWorkers(options, config), parts)
-  const { memoryBytesMax = MEMORY_BYTES_MAX } = options
-  const disk = new MemoryDisk({ nowMs: () => systemTime.nowMs(), memoryBytesMax })
+  const disk = new MemoryDisk({ nowMs: () => systemTime.nowMs(), memoryBytesMax: options.memoryBytesMax })
   const broker = new InThreadBroker({
     ...{ config, shards, time: systemTime, prng: systemPrng() },
     logger: options.logger ?? (await loggerOf(config)),

@@ -11,6 +11,7 @@ import type { DurableFiles } from '../coordination/durable-files.ts'
 import type { FileSystem, ParallelSync } from '../io/file-system.ts'
 import { MemoryFileSystem } from '../io/memory-file-system.ts'
 import { METADATA_FOLDER, type ProcessProbe } from '../log/data-dir.ts'
+import { MillraceError } from '../model/errors.ts'
 import type { ShardOptions } from '../worker/shard-options.ts'
 import { LocalStorageTasks } from './local-storage-tasks.ts'
 import { PortDurableFiles } from './port-durable-files.ts'
@@ -46,7 +47,10 @@ export async function openDirectory(dir: string): Promise<LocalStorage> {
 }
 
 const MEMORY_DIR = '/memory'
-const RESERVE_BYTES = 1024 * 1024
+const MIB = 1024 * 1024
+const MEMORY_BYTES_DEFAULT = 1024 * MIB
+const MEMORY_BYTES_MIN = 8 * MIB
+const RESERVE_BYTES = MIB
 
 /** The disk and the life of one computer, in memory. */
 export class MemoryDisk {
@@ -54,8 +58,14 @@ export class MemoryDisk {
   #boot = 1
   #pid = 1
 
-  constructor(options: { readonly nowMs: () => number; readonly memoryBytesMax: number }) {
-    const { nowMs, memoryBytesMax } = options
+  /** Throws INVALID_ARGUMENT for a size that a broker cannot live with. */
+  constructor(options: { readonly nowMs: () => number; readonly memoryBytesMax: number | undefined }) {
+    const { nowMs, memoryBytesMax = MEMORY_BYTES_DEFAULT } = options
+    if (!Number.isSafeInteger(memoryBytesMax) || memoryBytesMax < MEMORY_BYTES_MIN)
+      throw new MillraceError(
+        'INVALID_ARGUMENT',
+        `memoryBytesMax: expected at least ${MEMORY_BYTES_MIN} bytes, not ${String(memoryBytesMax)}`,
+      )
     this.#files = new MemoryFileSystem({ clock: { nowMs }, capacityBytes: memoryBytesMax })
   }
 

@@ -32,6 +32,7 @@ export interface CreateTestBrokerOptions {
   readonly startMs?: number
   /** Of all chance: what a crash leaves, jitter, ids. Default 1. */
   readonly seed?: number
+  /** Bytes its disk may hold. Default 1 GiB. */
   readonly memoryBytesMax?: number
   readonly logger?: Logger
 }
@@ -42,7 +43,6 @@ export interface CrashOptions {
 }
 
 const START_MS = Date.UTC(2026, 0, 1)
-const MEMORY_BYTES_MAX = 1024 * 1024 * 1024
 const SETTLE_TURNS_MAX = 100_000
 /** A step when something is waited for that needs time, and no timer says how much. */
 const DRIVE_MS = 10
@@ -50,7 +50,7 @@ const DRIVE_STEPS_MAX = 100_000
 
 /** Starts a broker with a clock of its own; resolves when it serves. */
 export async function createTestBroker(options: CreateTestBrokerOptions = {}): Promise<TestBroker> {
-  const { shards = 1, startMs = START_MS, seed = 1, memoryBytesMax = MEMORY_BYTES_MAX, logger = SILENT } = options
+  const { shards = 1, startMs = START_MS, seed = 1, memoryBytesMax, logger = SILENT } = options
   const config = await inProcessConfig(options.config)
   const clock = new TestClock(startMs)
   const prng = new SeededPrng(seed)
@@ -167,6 +167,7 @@ export class TestBroker {
 
   /** `work`, with as much time as it needs. */
   async #drive(work: Promise<void>): Promise<void> {
+    const { clock } = this.#parts
     let isDone = false
     const done = work.finally(() => {
       isDone = true
@@ -175,7 +176,7 @@ export class TestBroker {
     await this.#settle()
     for (let steps = 0; !isDone; steps++) {
       if (steps > DRIVE_STEPS_MAX) throw new Error('the broker did not get there, whatever time it was given')
-      await this.#parts.clock.advance(Math.max(DRIVE_MS, 0), this.#settle)
+      await clock.advance(clock.nextInMs ?? DRIVE_MS, this.#settle)
     }
     await done
   }
