@@ -6,7 +6,8 @@
  *   …                                   // calls end by themselves, as long as they wait for nothing but the broker
  *   await broker.advance(500)           // long polls, lingering batches, fsync intervals, retention: all that waits for a time
  *   broker.crash()                      // power cut: what was not synced is gone
- *   await broker.restart()              // recovery; clients connect again when their backoff has passed
+ *   await broker.restart()              // recovery
+ *   await broker.run(reading)           // moves the time as far as `reading` needs: clients back off before they connect again
  *
  * Determinism  clock, chance and order are the test's: the same calls and the same seed give the same offsets, times and losses
  * Limits       SETTLE_TURNS_MAX: clients and broker that talk without end while the time stands are told as an error
@@ -45,8 +46,8 @@ export interface CrashOptions {
 const START_MS = Date.UTC(2026, 0, 1)
 const SETTLE_TURNS_MAX = 100_000
 /** A step when something is waited for that needs time, and no timer says how much. */
-const DRIVE_MS = 10
-const DRIVE_STEPS_MAX = 100_000
+const RUN_MS = 10
+const RUN_STEPS_MAX = 100_000
 
 /** Starts a broker with a clock of its own; resolves when it serves. */
 export async function createTestBroker(options: CreateTestBrokerOptions = {}): Promise<TestBroker> {
@@ -100,6 +101,25 @@ export class TestBroker {
     await this.#parts.clock.advance(ms, this.#settle)
   }
 
+  /**
+   * Moves the time, from timer to timer, until `work` has ended, and answers what it did: for calls that have to wait for something,
+   * such as a backoff after a restart, when it does not matter how long.
+   */
+  async run<T>(work: Promise<T>): Promise<T> {
+    const { clock } = this.#parts
+    let isDone = false
+    const done = work.finally(() => {
+      isDone = true
+    })
+    done.catch(() => {})
+    await this.#settle()
+    for (let steps = 0; !isDone; steps++) {
+      if (steps > RUN_STEPS_MAX) throw new Error(`not done after ${RUN_STEPS_MAX} timers: it waits for something else`)
+      await clock.advance(clock.nextInMs ?? RUN_MS, this.#settle)
+    }
+    return done
+  }
+
   /** Resolves when broker and clients wait for nothing but time or the caller. */
   settle(): Promise<void> {
     return this.#settle()
@@ -118,8 +138,8 @@ export class TestBroker {
   async restart(): Promise<void> {
     this.#checkOpen()
     const { machine } = this.#parts
-    if (machine.isRunning) await this.#drive(machine.stop())
-    await this.#drive(machine.start())
+    if (machine.isRunning) await this.run(machine.stop())
+    await this.run(machine.start())
   }
 
   /** Breaks every connection, both ends; clients connect again when their backoff has passed. */
@@ -144,7 +164,7 @@ export class TestBroker {
       if (machine.isRunning) await machine.stop()
     }
     try {
-      await this.#drive(clients.closeBefore(stop))
+      await this.run(clients.closeBefore(stop))
     } finally {
       machine.loop.close()
     }
@@ -163,21 +183,5 @@ export class TestBroker {
       await new Promise((resolve) => setImmediate(resolve))
       idle = loop.isIdle ? idle + 1 : 0
     }
-  }
-
-  /** `work`, with as much time as it needs. */
-  async #drive(work: Promise<void>): Promise<void> {
-    const { clock } = this.#parts
-    let isDone = false
-    const done = work.finally(() => {
-      isDone = true
-    })
-    done.catch(() => {})
-    await this.#settle()
-    for (let steps = 0; !isDone; steps++) {
-      if (steps > DRIVE_STEPS_MAX) throw new Error('the broker did not get there, whatever time it was given')
-      await clock.advance(clock.nextInMs ?? DRIVE_MS, this.#settle)
-    }
-    await done
   }
 }

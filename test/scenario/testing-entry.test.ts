@@ -22,15 +22,10 @@ function watch<T>(promise: Promise<T>): { value: T | undefined; error: unknown; 
 /** Reads all of a topic; moves the time where the client has to connect again first. */
 async function readAll(broker: TestBroker, mq: Client, topic: string): Promise<string[]> {
   const values: string[] = []
-  const read = watch(
-    (async () => {
-      for await (const { value } of mq.consume(topic, { from: 'start', to: 'end' })) values.push(decoder.decode(value!))
-    })(),
-  )
-  await broker.settle()
-  for (let waits = 0; !read.isDone && waits < 100; waits++) await broker.advance(10)
-  assert.ok(read.isDone, 'the reading did not end')
-  if (read.error !== undefined) throw read.error
+  const read = async () => {
+    for await (const { value } of mq.consume(topic, { from: 'start', to: 'end' })) values.push(decoder.decode(value!))
+  }
+  await broker.run(read())
   return values
 }
 
@@ -175,6 +170,17 @@ test('the same calls give the same outcome', async () => {
     }),
   )
   assert.deepEqual(outcomes[0], outcomes[1])
+})
+
+test('run() moves the time as far as something needs it, and no further', async () => {
+  await using broker = await createTestBroker({ startMs: 0 })
+  const mq = broker.client()
+  await mq.admin.topics.create('t', { partitions: 1 })
+  assert.equal((await broker.run(mq.producer('t').send({ value: 'at once' }))).offset, 0)
+  assert.equal(broker.nowMs(), 0)
+  assert.equal((await broker.run(mq.producer('t', { lingerMs: 700 }).send({ value: 'later' }))).offset, 1)
+  assert.equal(broker.nowMs(), 700)
+  await assert.rejects(broker.run(Promise.reject(new Error('of the caller'))), /of the caller/)
 })
 
 test('advance() says what it takes', async () => {
