@@ -106,7 +106,10 @@ test('a close comes after what was sent before it, once to each end, and nothing
   server.sockets[1]!.send([Uint8Array.of(2)], () => {})
   server.sockets[1]!.close(1008, 'policy')
   run()
-  assert.ok(server.events.indexOf('message 0: 1') < server.events.indexOf('close 0'))
+  assert.deepEqual(
+    server.events.filter((event) => event.endsWith(' 0') || event.startsWith('message 0')),
+    ['open 0', 'message 0: 1', 'close 0'],
+  )
   assert.deepEqual(byClient.client.closes, [{ code: 1000, text: 'bye' }])
   assert.deepEqual(byBroker.client, { opens: 1, messages: [[2]], closes: [{ code: 1008, text: 'policy' }] })
   assert.deepEqual(server.ends, [
