@@ -5,7 +5,6 @@
  * Failure   whatever fails on the way closes what was opened before, and rejects with what was wrong
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import './base/node/native-crc32c.ts'
@@ -13,6 +12,7 @@ import { nodeTimers } from './base/node/node-timers.ts'
 import { systemClock } from './base/node/system-clock.ts'
 import { Gateway } from './broker/gateway.ts'
 import { chooseEngine } from './broker/listeners/choose-engine.ts'
+import type { WebSocketEngine } from './broker/listeners/web-socket-engine.ts'
 import { PoolStorageTasks } from './broker/pool-storage-tasks.ts'
 import { shutdown } from './broker/shutdown.ts'
 import type { StorageTasks } from './broker/storage-tasks.ts'
@@ -21,33 +21,32 @@ import { type BrokerConfig, planThreads, type ThreadPlan } from './config/index.
 import { beginIncarnation } from './coordination/cluster-identity.ts'
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
-import { loadTopics, type TopicRecord } from './coordination/topics.ts'
+import { loadTopics } from './coordination/topics.ts'
+import { packageVersion } from './in-process/package-version.ts'
+import { channelSizesOf, partitionsOf, shardOptionsOf } from './in-process/shard-setup.ts'
 import { partitionFolder } from './model/ids.ts'
-import { REQUEST_PARTITIONS_MAX } from './model/limits.ts'
-import { fetchBytes } from './ring/message-codec.ts'
-import { ringCapacityFor } from './ring/ring-layout.ts'
 import { createSignals } from './ring/ring-signal.ts'
 import { createShardChannel } from './ring/shard-channel.ts'
-import { createLogger } from './telemetry/logger.ts'
+import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
-
-const DISK_RING_BYTES = 256 * 1024
-const READ_RING_BYTES = ringCapacityFor(fetchBytes(REQUEST_PARTITIONS_MAX))
-const SPACE_PROBE_BYTES = 64 * 1024 * 1024
 
 export interface StartBrokerOptions {
   /** From resolveConfig(). */
   readonly config: BrokerConfig
+  /** How clients come in; default: what the configuration names, listening. One that is given is not asked to listen. */
+  readonly engine?: WebSocketEngine
+  /** Default: JSON lines on stderr, from the configured level on. */
+  readonly logger?: Logger
 }
 
 export interface RunningBroker {
-  /** ws://HOST:PORT as bound. */
+  /** ws://HOST:PORT as bound; '' where nothing listens. */
   readonly url: string
   readonly port: number
   readonly config: BrokerConfig
   readonly version: string
   readonly shards: number
-  readonly engine: 'uws' | 'ws'
+  readonly engine: WebSocketEngine['name']
   readonly readyMs: number
   readonly gateway: Gateway
   /** Stops in order: see broker/shutdown.ts. The same promise each time. */
@@ -61,7 +60,7 @@ const newId = (): string => randomBytes(16).toString('hex')
 export async function startBroker(options: StartBrokerOptions): Promise<RunningBroker> {
   const startedMs = systemClock.monotonicMs()
   const { config } = options
-  const logger = createLogger(config.logLevel)
+  const logger = options.logger ?? createLogger(config.logLevel)
   const storage: StorageTasks = new PoolStorageTasks(new URL('../workers/storage-task.js', import.meta.url))
   const undo: (() => Promise<unknown>)[] = [() => storage.destroy()]
   try {
@@ -79,12 +78,12 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const topics = await loadTopics(store)
     const { recovered, notes } = await storage.recover(dataDir, partitionsOf(topics))
     for (const note of notes) logger.warn(note)
-    const engine = await chooseEngine(config.engine, nodeTimers)
+    const engine = options.engine ?? (await chooseEngine(config.engine, nodeTimers))
     const threads = planThreads(config, availableParallelism())
     const { shards } = threads
     if (threads.isSpinRefused) logger.warn(`shard.wait: spin needs more than ${1 + 2 * shards} cores; the shards sleep`)
     const doorbell = createSignals()
-    const channels = Array.from({ length: shards }, () => createShardChannel(channelOptions(config, doorbell)))
+    const channels = Array.from({ length: shards }, () => createShardChannel({ ...channelSizesOf(config), doorbell }))
     const gateway = new Gateway({
       ...{ version: packageVersion(), config, identity, store, channels, doorbell, engine },
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
@@ -102,7 +101,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
       () => workers.close(Promise.resolve()),
     )
     await gateway.openTopics(topics, (topicId, partition) => recovered.get(partitionFolder(topicId, partition)))
-    const port = await gateway.listen()
+    const port = options.engine === undefined ? await gateway.listen() : 0
     let closing: Promise<void> | undefined
     const close = (): Promise<void> => {
       closing ??= shutdown({
@@ -167,45 +166,11 @@ function startWorkers(context: WorkerContext): WorkerPool {
       channel: channels[shard],
       options: {
         ...{ shard, incarnation, dataDir },
-        journalThresholdPartitions: config.storage.journalThresholdPartitions,
-        journalBytes: config.storage.journalBytes,
-        ...spaceOptions(config),
-        checkpointMs: config.storage.checkpointMs,
-        checkpointBytes: config.storage.checkpointBytes,
-        scrubPeriodMs: config.storage.scrubPeriodMs,
+        ...shardOptionsOf(config),
       },
       spinMicroseconds: threads.spinMicroseconds,
       openFilesMax: config.storage.openFilesMax,
     }),
     onFailed: (shard, reason) => gateway.onShardFailed(shard, reason, false),
   })
-}
-
-/** Free space is asked for often enough that what is written in between cannot use up the reserve. */
-function spaceOptions(config: BrokerConfig) {
-  const { reserveBytes } = config.storage
-  return { spaceLowBytes: reserveBytes, spaceProbeBytes: Math.min(SPACE_PROBE_BYTES, reserveBytes / 4) }
-}
-
-function channelOptions(config: BrokerConfig, doorbell: SharedArrayBuffer) {
-  const { rings, pages } = config
-  return {
-    requestRingBytes: rings.requestBytes,
-    readRingBytes: READ_RING_BYTES,
-    replyRingBytes: rings.replyBytes,
-    diskRequestRingBytes: DISK_RING_BYTES,
-    diskReplyRingBytes: DISK_RING_BYTES,
-    pageBytes: pages.bytes,
-    pageCount: Math.max(16, Math.floor(pages.poolBytes / pages.bytes)),
-    doorbell,
-  }
-}
-
-function partitionsOf(topics: readonly TopicRecord[]) {
-  return topics.flatMap(({ topicId, partitions }) => partitions.map((_, partition) => ({ topicId, partition })))
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }

@@ -24,6 +24,19 @@ export function utf8DecodeStrict(bytes: Uint8Array): string | undefined {
   }
 }
 
+/** One array of its own with the bytes of all parts. */
+export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  const whole = new Uint8Array(bytes)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
 export function bytesEqual(left: Uint8Array, right: Uint8Array): boolean {
   if (left.length !== right.length) return false
   for (let index = 0; index < left.length; index++) if (left[index] !== right[index]) return false

@@ -53,6 +53,11 @@ export function crc32c(bytes: Uint8Array, seed = 0): number {
   return current(bytes, seed)
 }
 
+/** The make in force. */
+export function crc32cMake(): Crc32c {
+  return current
+}
+
 /** Puts another make in force, after checking it against the standard's check value. */
 export function useCrc32c(make: Crc32c): void {
   const check = make(Uint8Array.from([0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39]))

@@ -14,6 +14,7 @@
  * Credit      the grant follows completedBytes: bytes count as completed when a shard's ring has taken them (or the request needed
  *             none), so acks=none gives credit back too, and a full ring withholds it
  */
+import { joinBytes } from '../base/bytes.ts'
 import { AUTHENTICATION_MS_MAX } from '../model/limits.ts'
 import { credit, encodeFrame } from '../protocol/index.ts'
 import type { Principal } from './authorise.ts'
@@ -204,7 +205,7 @@ export class Connection {
     }
     if (outgoing.onDone !== undefined && socket.keepsFragments && this.#pool.isSendPressed) {
       // Many do not read: what they leave unread must not be pages, or none are left for those that do.
-      const copy = joined(outgoing.fragments)
+      const copy = joinBytes(outgoing.fragments)
       outgoing.onDone()
       socket.send([copy], nothing)
       this.#countBuffered()
@@ -253,18 +254,6 @@ export class Connection {
     this.#pool.pendingSendBytes += buffered - this.#bufferedBytes
     this.#bufferedBytes = buffered
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  let bytes = 0
-  for (const part of parts) bytes += part.length
-  const whole = new Uint8Array(bytes)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }
 
 function nothing(): void {}

@@ -25,7 +25,7 @@ import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { mainBusyMicroseconds } from '../telemetry/main-busy.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
+import type { MetricsPort } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
 import { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
@@ -35,6 +35,7 @@ import { HttpApi } from './http-api.ts'
 import type {
   EngineHandler,
   EngineSocket,
+  ListenOptions,
   SocketEnd,
   UpgradeAnswer,
   UpgradeRequest,
@@ -69,7 +70,7 @@ export interface GatewayOptions {
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
-  readonly metrics: Metrics
+  readonly metrics: MetricsPort
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
 }
@@ -90,7 +91,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly topicService: TopicService
   readonly clock: Clock
   readonly logger: Logger
-  readonly metrics: Metrics
+  readonly metrics: MetricsPort
   readonly newId: () => string
   readonly deadlines = new Deadlines()
   /** What /readyz waits for; empty = ready. */
@@ -156,16 +157,23 @@ export class Gateway implements EngineHandler<Connection> {
     return this.pool.all.size
   }
 
-  /** Listens; answers the port. */
-  async listen(): Promise<number> {
-    const { host, port } = this.config.listen
+  /** What an engine holds every connection to. */
+  get socketLimits(): Pick<ListenOptions, 'messageBytesMax' | 'sendBufferBytesMax'> {
+    const { frameBytes, connectionSendBytes } = this.config.limits
+    return {
+      // Larger ones some engines cut without a word (1006): those near the limit get as far as to be told (1009).
+      messageBytesMax: frameBytes + FRAME_SLACK_BYTES,
+      sendBufferBytesMax: connectionSendBytes + SEND_BUFFER_SLACK_BYTES,
+    }
+  }
+
+  /** Listens, where the configuration says unless told otherwise; answers the port. */
+  async listen(at: BrokerConfig['listen'] = this.config.listen): Promise<number> {
+    const { host, port } = at
     const listening = await this.#engine.listen<Connection>(
       {
-        host,
-        port,
-        // Larger ones some engines cut without a word (1006): those near the limit get as far as to be told (1009).
-        messageBytesMax: this.config.limits.frameBytes + FRAME_SLACK_BYTES,
-        sendBufferBytesMax: this.config.limits.connectionSendBytes + SEND_BUFFER_SLACK_BYTES,
+        ...{ host, port },
+        ...this.socketLimits,
         idleSeconds: this.config.idleSeconds,
       },
       this,

@@ -20,7 +20,7 @@ const THREADS_MS_MAX = 5_000
 
 export interface ShutdownOptions {
   readonly gateway: Gateway
-  readonly workers: WorkerPool
+  readonly workers: Pick<WorkerPool, 'expectExit' | 'close'>
   readonly timers: Timers
   readonly logger: Logger
   readonly closeStore: () => Promise<void>

@@ -92,16 +92,20 @@ export class Client {
     this.admin = new Admin({ requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
   }
 
+  /** A client that connects when it is first used. */
+  static create(runtime: ClientRuntime, urls: string | readonly string[], options: ClientOptions = {}): Client {
+    return new Client(runtime, checkedUrls(urls), resolveClientOptions(options))
+  }
+
   /** Connects to the first of the URLs that answers. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED, … */
   static async connect(
     runtime: ClientRuntime,
     urls: string | readonly string[],
     options: ClientOptions = {},
   ): Promise<Client> {
-    const resolved = resolveClientOptions(options)
-    const client = new Client(runtime, checkedUrls(urls), resolved)
-    const wait =
-      resolved.connectWaitMs === 0 ? {} : { deadlineMs: runtime.clock.monotonicMs() + resolved.connectWaitMs }
+    const client = Client.create(runtime, urls, options)
+    const { connectWaitMs } = client.#options
+    const wait = connectWaitMs === 0 ? {} : { deadlineMs: runtime.clock.monotonicMs() + connectWaitMs }
     try {
       await abortable(client.#connections.any({ ...wait, signal: options.signal }), options.signal)
       return client
@@ -226,6 +230,11 @@ export class Client {
     this.#consumers.add(consumer)
     consumer.onClosed(() => this.#consumers.delete(consumer))
     return consumer
+  }
+
+  /** close() was called. */
+  get isClosed(): boolean {
+    return this.#closed
   }
 
   #checkOpen(): void {

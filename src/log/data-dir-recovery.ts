@@ -3,15 +3,13 @@
  *
  * Thread      the parts run where they are called: a start runs `planRecovery`, `replayJournals` and `finishRecovery` in one
  *             pool task each and `recoverPartitions` in many; recoverDataDir() runs all in turn (simulator, verify, small dirs)
- * Invariants  W1 until finishRecovery() is durable the files of older starts stay, so a crash at any point begins anew
- *             W2 afterwards journals, checkpoints and synced ends of older starts are gone: they could only do harm
+ * Invariants  W1, W2: finish-recovery.ts
  * Ordering    open the data dir -> plan -> replay journals -> adopt what a clean stop catalogued -> recover the other partitions
  *             -> sync what they wrote -> finish -> shards open partitions
  */
 import type { FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
 import { readCatalogue } from './catalogue-file.ts'
-import { type CheckpointLine, writeCheckpoint } from './checkpoint-file.ts'
 import {
   listDeletedFolders,
   listPartitionFolders,
@@ -19,7 +17,7 @@ import {
   removeDeletedFolder,
   STATE_FOLDER,
 } from './data-dir.ts'
-import { TEMPORARY_SUFFIX } from './durable-file.ts'
+import { finishRecovery } from './finish-recovery.ts'
 import { type JournalReplay, replayJournals } from './journal-replay.ts'
 import { type PartitionRecovery, type PartitionRecoveryOptions, recoverPartition } from './log-recovery.ts'
 import type { RecoveredPartition } from './recovered-partition.ts'
@@ -124,41 +122,6 @@ export function recoverPartitions(
   syncs: SyncList,
 ): PartitionRecovery[] {
   return task.partitions.map((bounds) => recoverPartition(files, { ...task, bounds, syncs }))
-}
-
-/** Makes the recovery final: one checkpoint for all partitions, then the files of older starts go. */
-export function finishRecovery(
-  files: FileSystem,
-  options: { readonly dataDir: string; readonly incarnation: number; readonly results: readonly PartitionRecovery[] },
-): void {
-  const { dataDir, incarnation, results } = options
-  const folder = `${dataDir}/${STATE_FOLDER}`
-  files.makeFolder(folder)
-  files.syncFolder(dataDir)
-  const lines = results.filter((result) => result.recovered !== null).map(lineOf)
-  writeCheckpoint(files, folder, { incarnation, shard: -1, journalSequence: 0, lines })
-  for (const name of files.list(folder)) {
-    const parsed = parseStateFileName(name)
-    const isOld = parsed !== undefined && parsed.incarnation < incarnation
-    if (isOld || name.endsWith(TEMPORARY_SUFFIX)) files.remove(`${folder}/${name}`)
-  }
-  files.syncFolder(folder)
-}
-
-function lineOf(result: PartitionRecovery): CheckpointLine {
-  const { bounds, recovered } = result
-  const { topicId, partition } = bounds
-  // A damaged partition keeps the bounds it was judged by, so that the next start judges it the same.
-  if (recovered === null || recovered.damaged !== null)
-    return {
-      ...{ topicId, partition, damaged: true, logStartOffset: Math.max(0, bounds.logStartOffset) },
-      ...{ recoveryPoint: Math.min(bounds.recoveryPoint, bounds.syncedEnd), syncedEndOffset: bounds.syncedEnd },
-      producerSnapshotOffset: bounds.producerSnapshotOffset,
-    }
-  return {
-    ...{ topicId, partition, logStartOffset: recovered.logStartOffset, recoveryPoint: recovered.recoveryPoint },
-    producerSnapshotOffset: recovered.producerSnapshotOffset,
-  }
 }
 
 export interface DataDirRecovery {

@@ -24,8 +24,9 @@ import {
   readIdentity,
   STATE_FOLDER,
 } from './data-dir.ts'
-import { finishRecovery, partitionsToRecover } from './data-dir-recovery.ts'
+import { partitionsToRecover } from './data-dir-recovery.ts'
 import { readWholeFile } from './durable-file.ts'
+import { finishRecovery } from './finish-recovery.ts'
 import { FolderReplay } from './folder-replay.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { inspectJournals, replayJournals } from './journal-replay.ts'

@@ -11,7 +11,6 @@
  * Format      what goes on the wire: README.md, "Codecs"
  */
 import { createRequire } from 'node:module'
-import zlib from 'node:zlib'
 import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { Codec, CodecName, Codecs } from './compression.ts'
 import { lz4FrameBytesMax } from './lz4-frame.ts'
@@ -19,6 +18,7 @@ import { snappyBytes, unpackXerial, xerialStream } from './snappy-stream.ts'
 import { zstdBytesMin } from './zstd-frame.ts'
 
 const require = createRequire(import.meta.url)
+const loadZlib = () => require('node:zlib') as typeof import('node:zlib')
 
 /** The codecs of a Node process. */
 export function nodeCodecs(): Codecs {
@@ -39,7 +39,7 @@ function load(name: CodecName): Codec | undefined {
     if (name === 'gzip') return gzipCodec()
     if (name === 'snappy') return snappyCodec()
     if (name === 'lz4') return lz4Codec()
-    if (name === 'zstd') return 'zstdDecompressSync' in zlib ? zlibZstdCodec() : packageZstdCodec()
+    if (name === 'zstd') return 'zstdDecompressSync' in loadZlib() ? zlibZstdCodec() : packageZstdCodec()
     return undefined
   } catch (error) {
     throw new MillraceError('UNSUPPORTED_COMPRESSION_TYPE', `the ${name} library cannot be loaded: ${textOf(error)}`, {
@@ -94,6 +94,7 @@ function checkDeclared(declared: number | undefined, maxBytes: number): void {
 }
 
 function gzipCodec(): Codec {
+  const zlib = loadZlib()
   return {
     compress: (bytes) => zlib.gzipSync(bytes),
     decompress: (bytes, maxBytes) => zlib.gunzipSync(bytes, { maxOutputLength: Math.max(maxBytes, 1) }),
@@ -140,7 +141,7 @@ interface ZlibWithZstd {
 }
 
 function zlibZstdCodec(): Codec {
-  const zstd = zlib as unknown as ZlibWithZstd
+  const zstd = loadZlib() as unknown as ZlibWithZstd
   return {
     compress: (bytes) => zstd.zstdCompressSync(bytes),
     decompress(bytes, maxBytes) {

@@ -7,7 +7,7 @@
  * Failure     full = false, try again later with the same encoded body; a body that is not msgpack = InvariantError
  * Not here    the types of the bodies (control-messages.ts), the hot messages (message-codec.ts)
  */
-import { Packr, Unpackr } from 'msgpackr'
+import { Packr, Unpackr } from 'msgpackr/pack'
 import { InvariantError } from '../base/assert.ts'
 import type { ControlOperation, Notice } from './control-messages.ts'
 import {

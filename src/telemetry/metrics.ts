@@ -77,6 +77,9 @@ const GATEWAY_GAUGES: Readonly<Record<keyof GatewayGauges, readonly [name: strin
 
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
+/** What the gateway tells; a broker that nobody asks for /metrics need not count. */
+export type MetricsPort = Pick<Metrics, keyof Metrics>
+
 export class Metrics {
   readonly #registry = new Registry()
   readonly #latency: Histogram<'request'>

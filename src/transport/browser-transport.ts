@@ -2,6 +2,7 @@
  * The transport of a browser (or any platform with a global WebSocket). A message's parts are joined by one copy: the
  * platform's `send` takes one buffer and copies it anyway. Headers cannot be set here, so the token travels in the hello.
  */
+import { joinBytes } from '../base/bytes.ts'
 import {
   SUBPROTOCOL,
   type Transport,
@@ -60,7 +61,7 @@ class BrowserConnection implements TransportConnection {
   }
 
   send(parts: readonly Uint8Array[], done?: () => void): void {
-    if (this.#socket.readyState === OPEN) this.#socket.send(parts.length === 1 ? parts[0]! : joined(parts))
+    if (this.#socket.readyState === OPEN) this.#socket.send(parts.length === 1 ? parts[0]! : joinBytes(parts))
     if (done !== undefined) queueMicrotask(done)
   }
 
@@ -72,18 +73,6 @@ class BrowserConnection implements TransportConnection {
     this.#socket.close()
     queueMicrotask(() => this.#end(1006, 'the connection was dropped'))
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  let bytes = 0
-  for (const part of parts) bytes += part.length
-  const message = new Uint8Array(bytes)
-  let at = 0
-  for (const part of parts) {
-    message.set(part, at)
-    at += part.length
-  }
-  return message
 }
 
 /** A transport over `Make`, by default the platform's WebSocket. */

@@ -144,7 +144,9 @@ export class Checkpointer implements SyncJob {
     const isLast = this.#isLastAsked
     // Those that went offline too (K2): what the journal holds of them was acknowledged.
     const dirty = [...partitions].filter(({ isDamaged, log }) => !isDamaged && (isLast || log.isDirty))
-    if (dirty.length === 0 && !this.#isAsked && this.#bytesSince === 0) {
+    // Deletes and trims fill a journal without making a log dirty: only a checkpoint makes room in it.
+    const isNews = dirty.length > 0 || this.#isAsked || this.#bytesSince > 0 || journal?.wantsCheckpoint === true
+    if (!isNews) {
       this.#end()
       onCheckpointed([...partitions])
       return false

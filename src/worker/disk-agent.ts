@@ -74,6 +74,8 @@ export interface DiskAgentOptions {
   readonly clock: Clock
   /** Syncs beside this thread, several descriptors at a time; without it they are synced here, one after the other. */
   readonly parallel?: ParallelSync
+  /** Every sync goes there: the thread has other work than this shard's. */
+  readonly isThreadShared?: boolean
 }
 
 export class DiskAgent implements Agent {
@@ -87,6 +89,7 @@ export class DiskAgent implements Agent {
   readonly #syncs = new Fifo<SyncTask>()
   readonly #reads = new Fifo<ReadTask>()
   readonly #parallel: ParallelSync | undefined
+  readonly #isThreadShared: boolean
   #readsBeforeSync = 0
   /** Answers that lie in the ring and for which the shard was not rung. */
   #untoldReads = 0
@@ -101,6 +104,7 @@ export class DiskAgent implements Agent {
     this.#files = options.files
     this.#clock = options.clock
     this.#parallel = options.parallel
+    this.#isThreadShared = options.isThreadShared ?? false
   }
 
   /** A parallel sync is under way: its callback needs the thread's event loop. */
@@ -174,7 +178,7 @@ export class DiskAgent implements Agent {
   #sync(task: SyncTask): void {
     this.#tellHeld()
     const startMs = this.#clock.monotonicMs()
-    if (this.#parallel !== undefined && (task.isLong || task.fds.length > 1)) {
+    if (this.#parallel !== undefined && (this.#isThreadShared || task.isLong || task.fds.length > 1)) {
       this.#isWaiting = true
       this.#parallel.begin(task.fds, (failure) => {
         this.#isWaiting = false

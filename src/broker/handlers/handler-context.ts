@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { BrokerConfig } from '../../config/index.ts'
 import type { ClusterIdentity } from '../../coordination/cluster-identity.ts'
 import type { ClusterDescription } from '../../protocol/index.ts'
-import type { Metrics } from '../../telemetry/metrics.ts'
+import type { MetricsPort } from '../../telemetry/metrics.ts'
 import type { ConnectionPool } from '../connection.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
@@ -18,7 +18,7 @@ export interface HandlerContext {
   readonly pool: ConnectionPool
   readonly topicService: TopicService
   readonly clock: Clock
-  readonly metrics: Metrics
+  readonly metrics: MetricsPort
   readonly deadlines: Deadlines
   /** Where clients reach this broker. */
   readonly url: string

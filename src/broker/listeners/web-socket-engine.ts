@@ -1,7 +1,7 @@
 /**
  * WebSocketEngine: the port to whatever speaks WebSocket and HTTP on one listening socket.
  *
- * Makes       uws-engine (uWebSockets.js, native), ws-engine (the ws package over node:http)
+ * Makes       uws-engine (uWebSockets.js, native), ws-engine (the ws package over node:http), in-process/local-engine (no socket)
  * Thread      main; every callback runs on the event loop, none after onClose of its socket
  * Ordering    messages of a socket are handed over and sent in order; a message's fragments are never mixed with another's
  * Limits      messageBytesMax: a larger message closes the socket with 1009. sendBufferBytesMax: a send that finds more than
@@ -104,7 +104,8 @@ export interface ListenOptions {
 }
 
 export interface WebSocketEngine {
-  readonly name: 'uws' | 'ws'
+  /** `local` has no socket: the clients are in the same process. */
+  readonly name: 'uws' | 'ws' | 'local'
   /** Resolves with the port; rejects with an Error that has a system `code` (EADDRINUSE …) where it is known. */
   listen<Context>(options: ListenOptions, handler: EngineHandler<Context>): Promise<number>
   /** Takes no new connections; those that are open go on. */

@@ -1,29 +1,25 @@
 /**
- * SimulatedBroker: a whole broker in one thread under virtual time: the gateway, its shards and their disk threads over real rings,
- * the embedded metadata store, and recovery, all on the disk of a SimulatedMachine.
+ * SimulatedBroker: the product's LocalBroker (src/in-process) under virtual time: its agents are stepped, its timers fire and its
+ * messages arrive when the seed says, on the disk of a SimulatedMachine.
  *
- * Ordering   start: data dir -> metadata store -> recovery -> shards -> partitions opened -> listen, as the real one
  * Failure    die() ends it between two events, dieAtOperation() within one. A thread that ends with anything but a storage error is a bug
  *            and is told to onBug
  */
 import type { Agent } from '../../../src/agent/agent.ts'
-import { type Bell, Gateway } from '../../../src/broker/gateway.ts'
+import type { Gateway } from '../../../src/broker/gateway.ts'
+import type { StorageTasks } from '../../../src/broker/storage-tasks.ts'
 import type { Timers } from '../../../src/broker/timers.ts'
 import { resolveConfig } from '../../../src/config/index.ts'
-import { beginIncarnation } from '../../../src/coordination/cluster-identity.ts'
-import { EmbeddedMetadataStore } from '../../../src/coordination/embedded-metadata-store.ts'
-import { loadTopics } from '../../../src/coordination/topics.ts'
-import { closeDataDirCleanly, openDataDir } from '../../../src/log/data-dir.ts'
+import { type AgentHost, LocalBroker } from '../../../src/in-process/local-broker.ts'
+import { PortDurableFiles } from '../../../src/in-process/port-durable-files.ts'
+import { SteppedBell } from '../../../src/in-process/stepped-bell.ts'
+import { closeDataDirCleanly, type DataDir, openDataDir } from '../../../src/log/data-dir.ts'
 import { type DataDirRecovery, recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
-import { partitionFolder } from '../../../src/model/ids.ts'
-import { createSignals, RingSignal } from '../../../src/ring/ring-signal.ts'
-import { createShardChannel, openDiskSide, openShardSide, type ShardChannel } from '../../../src/ring/shard-channel.ts'
+import type { RingSignal } from '../../../src/ring/ring-signal.ts'
 import type { Logger } from '../../../src/telemetry/logger.ts'
-import type { Metrics, ShardGauges } from '../../../src/telemetry/metrics.ts'
-import { DiskAgent } from '../../../src/worker/disk-agent.ts'
-import { ShardAgent } from '../../../src/worker/shard-agent.ts'
-import { SHARD_DEFAULTS, type ShardOptions } from '../../../src/worker/shard-options.ts'
-import { type DeathKind, SimulatedCrash, SimulatedDurableFiles, type SimulatedMachine } from './simulated-machine.ts'
+import type { MetricsPort, ShardGauges } from '../../../src/telemetry/metrics.ts'
+import type { ShardOptions } from '../../../src/worker/shard-options.ts'
+import { type DeathKind, SimulatedCrash, type SimulatedMachine } from './simulated-machine.ts'
 import type { SimulatedEngine, SimulatedNetwork } from './simulated-network.ts'
 import { SteppedThread } from './stepped-thread.ts'
 import type { SteppedAgent, VirtualTime, VirtualTimer } from './virtual-time.ts'
@@ -31,9 +27,6 @@ import type { SteppedAgent, VirtualTime, VirtualTimer } from './virtual-time.ts'
 export const DATA_DIR = '/data'
 export const BROKER_PORT = 7171
 export const BROKER_URL = `ws://127.0.0.1:${BROKER_PORT}`
-
-const DRAIN_MS_MAX = 5_000
-const SHARD_MS_MAX = 20_000
 
 /** What a seed draws of a broker's sizes: small, so that every bound is met. */
 export interface BrokerSizes {
@@ -62,57 +55,24 @@ export interface SimulatedBrokerOptions {
   readonly onLog: (level: string, text: string) => void
 }
 
-/** The gateway's doorbell, looked at in turn with all other agents. */
-class SteppedBell implements Bell, SteppedAgent {
-  readonly name = 'gateway'
-  readonly #signal: RingSignal
-  readonly #onRing: () => void
-  #seen: number
-  #isArmed = false
-
-  constructor(memory: SharedArrayBuffer, onRing: () => void) {
-    this.#signal = new RingSignal(memory)
-    this.#onRing = onRing
-    this.#seen = this.#signal.sequence()
-  }
-
-  arm(): void {
-    this.#isArmed = true
-  }
-
-  close(): void {
-    this.#isArmed = false
-  }
-
-  step(): number {
-    const sequence = this.#signal.sequence()
-    if (!this.#isArmed || sequence === this.#seen) return 0
-    this.#isArmed = false
-    this.#seen = sequence
-    this.#onRing()
-    return 1
-  }
-
-  deadlineMs(): number {
-    return Number.POSITIVE_INFINITY
-  }
-}
-
 export class SimulatedBroker {
   readonly #options: SimulatedBrokerOptions
   readonly #time: VirtualTime
   readonly #engine: SimulatedEngine
   readonly #timers = new Set<VirtualTimer>()
   readonly #agents: string[] = []
-  readonly #threads: SteppedThread[] = []
+  readonly #broker: LocalBroker
   #isAlive = true
-  gateway: Gateway | undefined
-  #stop: (() => Promise<void>) | undefined
 
   constructor(options: SimulatedBrokerOptions) {
     this.#options = options
     this.#time = options.time
     this.#engine = options.network.engine()
+    this.#broker = this.#makeBroker()
+  }
+
+  get gateway(): Gateway | undefined {
+    return this.#broker.gateway
   }
 
   get isAlive(): boolean {
@@ -141,47 +101,15 @@ export class SimulatedBroker {
 
   /** Resolves when it serves. Rejects with what kept it from starting. */
   async start(): Promise<void> {
-    const { machine, sizes, shards, onRecovered } = this.#options
-    const { files, probe } = machine
-    const dataDir = openDataDir(files, { path: DATA_DIR, nodeId: 1, newClusterId: this.#newId(), probe })
-    const store = await EmbeddedMetadataStore.open(
-      new SimulatedDurableFiles(files, `${DATA_DIR}/metadata`, () => this.#pause()),
-      this.#time,
-    )
-    this.#checkAlive()
-    const { clusterId, incarnation } = dataDir.identity
-    const identity = await beginIncarnation(store, { nodeId: 1, newId: () => clusterId, atLeast: incarnation })
-    const topics = await loadTopics(store)
-    this.#checkAlive()
-    const { previousRun } = dataDir
-    const recovery = recoverDataDir(files, {
-      ...{ dataDir: DATA_DIR, incarnation, previousRun, readBytes: sizes.recoveryReadBytes },
-    })
-    onRecovered(recovery)
-    const recovered = new Map(recovery.results.map((result) => [result.folder, result.recovered]))
-    const doorbell = createSignals()
-    const channels = Array.from({ length: shards }, () => this.#makeChannel(doorbell))
-    const gateway = this.#makeGateway({ identity, store, channels, doorbell })
-    this.gateway = gateway
-    for (const [shard, channel] of channels.entries()) this.#startShard(shard, channel, incarnation)
-    await gateway.openTopics(topics, (topicId, partition) => recovered.get(partitionFolder(topicId, partition)))
-    this.#checkAlive()
+    const gateway = await this.#broker.start()
     await gateway.listen()
-    this.#stop = async () => {
-      await gateway.drain(DRAIN_MS_MAX)
-      const failed = await gateway.stopShards(SHARD_MS_MAX)
-      await gateway.close()
-      await store.close()
-      this.#checkAlive()
-      if (failed.length === 0) closeDataDirCleanly(files, dataDir)
-      this.die('kill')
-    }
   }
 
   /** Stops in order; the data dir is clean afterwards when every shard ended well. */
-  stop(): Promise<void> {
-    if (this.#stop === undefined) throw new Error('a broker that does not serve cannot stop in order')
-    return this.#stop()
+  async stop(): Promise<void> {
+    await this.#broker.stop()
+    this.#checkAlive()
+    this.die('kill')
   }
 
   #checkAlive(): void {
@@ -197,54 +125,81 @@ export class SimulatedBroker {
     return Array.from({ length: 4 }, () => prng.uint32().toString(16).padStart(8, '0')).join('')
   }
 
-  #makeChannel(doorbell: SharedArrayBuffer): ShardChannel {
-    const { requestRingBytes, replyRingBytes, pageBytes, pageCount } = this.#options.sizes
-    return createShardChannel({
-      ...{ requestRingBytes, replyRingBytes, pageBytes, pageCount, doorbell },
-      ...{ readRingBytes: 16 * 1024, diskRequestRingBytes: 16 * 1024, diskReplyRingBytes: 16 * 1024 },
+  #makeBroker(): LocalBroker {
+    const { machine, sizes, shards } = this.#options
+    const { files } = machine
+    const { requestRingBytes, replyRingBytes, pageBytes, pageCount } = sizes
+    const flags = Object.entries({
+      listen: `127.0.0.1:${BROKER_PORT}`,
+      shards: String(shards),
+    }).map(([path, value]) => ({ path, value, source: 'simulation' }))
+    const folder = `${DATA_DIR}/metadata`
+    return new LocalBroker({
+      ...{ version: '0.0.0-sim', config: resolveConfig({ flags }), dataDir: DATA_DIR, shards, files },
+      ...{ engine: this.#engine, clock: this.#time, prng: this.#time.prng, timers: this.#brokerTimers() },
+      ...{ logger: this.#logger(), metrics: this.#metrics(), newId: () => this.#newId() },
+      storage: this.#storage(),
+      durableFiles: new PortDurableFiles({ files, folder, pause: () => this.#pause() }),
+      host: this.#host(),
+      channel: {
+        ...{ requestRingBytes, replyRingBytes, pageBytes, pageCount },
+        ...{ readRingBytes: 16 * 1024, diskRequestRingBytes: 16 * 1024, diskReplyRingBytes: 16 * 1024 },
+      },
+      shard: sizes.shard,
+      checkAlive: () => this.#checkAlive(),
     })
   }
 
-  #makeGateway(
-    parts: Pick<ConstructorParameters<typeof Gateway>[0], 'identity' | 'store' | 'channels' | 'doorbell'>,
-  ): Gateway {
-    const flags = Object.entries({
-      listen: `127.0.0.1:${BROKER_PORT}`,
-      shards: String(this.#options.shards),
-    }).map(([path, value]) => ({ path, value, source: 'simulation' }))
-    return new Gateway({
-      ...parts,
-      ...{ version: '0.0.0-sim', config: resolveConfig({ flags }), engine: this.#engine, clock: this.#time },
-      ...{ timers: this.#brokerTimers(), logger: this.#logger(), metrics: this.#metrics(), newId: () => this.#newId() },
+  #storage(): StorageTasks {
+    const { machine, sizes, onRecovered } = this.#options
+    const { files, probe } = machine
+    let dataDir: DataDir
+    return {
+      open: async ({ path, nodeId, newClusterId }) => {
+        dataDir = openDataDir(files, { path, nodeId, newClusterId, probe })
+        const { identity, created, previousRun } = dataDir
+        return { path, ...identity, isNew: created, previousRun }
+      },
+      recover: async () => {
+        const { identity, previousRun } = dataDir
+        const recovery = recoverDataDir(files, {
+          ...{ dataDir: DATA_DIR, incarnation: identity.incarnation, previousRun, readBytes: sizes.recoveryReadBytes },
+        })
+        onRecovered(recovery)
+        const recovered = new Map(recovery.results.map((result) => [result.folder, result.recovered]))
+        return { recovered, notes: [] }
+      },
+      // Not clean is what a process leaves that just ends.
+      close: async (_, isClean) => {
+        this.#checkAlive()
+        if (isClean) closeDataDirCleanly(files, dataDir)
+      },
+      destroy: async () => {},
+    }
+  }
+
+  #host(): AgentHost {
+    return {
+      addAgent: (agent, signal, onEnded) => {
+        this.#addThread(agent, signal, onEnded)
+        return () => {}
+      },
       makeBell: (memory, onRing) => {
         const bell = new SteppedBell(memory, onRing)
         this.#addAgent(bell)
         return bell
       },
-    })
-  }
-
-  #startShard(shard: number, channel: ShardChannel, incarnation: number): void {
-    const { machine, sizes, deviceMs } = this.#options
-    const clock = this.#time
-    const { files } = machine
-    const side = openShardSide(channel)
-    const diskSide = openDiskSide(channel)
-    const options: ShardOptions = { ...SHARD_DEFAULTS, ...sizes.shard, shard, incarnation, dataDir: DATA_DIR }
-    const agent = new ShardAgent({ options, side, files, clock, prng: this.#time.prng })
-    const disk = new DiskAgent({ name: `disk ${shard}`, side: diskSide, files, clock })
-    this.#addThread(agent, side.signal, () => 0.01 + this.#time.prng.unit() * 0.05)
-    this.#addThread(disk, diskSide.signal, deviceMs)
-  }
-
-  #addThread(agent: Agent, signal: RingSignal, turnMs: () => number): void {
-    const onError = (error: unknown) => {
-      if (error instanceof SimulatedCrash || !this.#isAlive) return
-      this.#options.onBug(error)
     }
-    const thread = new SteppedThread({ agent, signal, time: this.#time, turnMs, onError })
-    this.#threads.push(thread)
-    this.#addAgent(thread)
+  }
+
+  #addThread(agent: Agent, signal: RingSignal, onEnded: (error: unknown) => void): void {
+    const isDisk = agent.name.startsWith('disk')
+    const turnMs = isDisk ? this.#options.deviceMs : () => 0.01 + this.#time.prng.unit() * 0.05
+    const onBug = (error: unknown) => {
+      if (error !== undefined && !(error instanceof SimulatedCrash) && this.#isAlive) this.#options.onBug(error)
+      else if (error === undefined) onEnded(error)
+    }
+    this.#addAgent(new SteppedThread({ agent, signal, time: this.#time, turnMs, onEnded: onBug }))
   }
 
   #addAgent(agent: SteppedAgent): void {
@@ -289,7 +244,7 @@ export class SimulatedBroker {
   }
 
   /** Prometheus counts for a process; a simulated broker is none. */
-  #metrics(): Metrics {
+  #metrics(): MetricsPort {
     const nothing = () => {}
     return {
       ...{
@@ -301,7 +256,7 @@ export class SimulatedBroker {
       },
       ...{ contentType: 'text/plain', text: async () => '' },
       setShard: (shard: number, gauges: Partial<ShardGauges>) => this.#options.onStats(shard, gauges),
-    } as unknown as Metrics
+    }
   }
 
   #logger(): Logger {

@@ -5,9 +5,7 @@
  * Owns       the disk of now, its faults, the boot id, the pid of the process that runs
  * Failure    SimulatedCrash ends whatever was under way; the machine has died before it is thrown
  */
-import type { DurableFile, DurableFiles } from '../../../src/coordination/durable-files.ts'
 import { FaultyFileSystem, type OperationKind } from '../../../src/io/faulty-file-system.ts'
-import { type FileSystem, StorageError } from '../../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import type { ProcessProbe } from '../../../src/log/data-dir.ts'
 import type { VirtualTime } from './virtual-time.ts'
@@ -88,85 +86,5 @@ export class SimulatedMachine {
         throw new SimulatedCrash(`${kind} in the middle of a disk operation`)
       },
     })
-  }
-}
-
-/** The embedded metadata store's files on the simulated disk; each call takes a moment. */
-export class SimulatedDurableFiles implements DurableFiles {
-  readonly #files: FileSystem
-  readonly #folder: string
-  readonly #pause: () => Promise<void>
-
-  constructor(files: FileSystem, folder: string, pause: () => Promise<void>) {
-    this.#files = files
-    this.#folder = folder
-    this.#pause = pause
-  }
-
-  async list(): Promise<string[]> {
-    this.#files.makeFolder(this.#folder)
-    return this.#files.list(this.#folder).filter((name) => !name.endsWith('.tmp'))
-  }
-
-  async read(name: string): Promise<Uint8Array> {
-    const fd = this.#files.open(`${this.#folder}/${name}`, 'read')
-    try {
-      const bytes = new Uint8Array(this.#files.sizeOf(fd))
-      this.#files.read(fd, bytes, 0)
-      return bytes
-    } finally {
-      this.#files.close(fd)
-    }
-  }
-
-  async open(name: string, bytes: number): Promise<DurableFile> {
-    const files = this.#files
-    const fd = files.open(`${this.#folder}/${name}`, 'write')
-    if (files.sizeOf(fd) > bytes) files.truncate(fd, bytes)
-    files.fsync(fd)
-    files.syncFolder(this.#folder)
-    return {
-      append: async (position, content) => {
-        await this.#pause()
-        writeAll(files, fd, content, position)
-        await this.#pause()
-        try {
-          files.fdatasync(fd)
-        } catch (cause) {
-          throw new StorageError('EIO', 'a sync failed', { cause })
-        }
-      },
-      close: async () => files.close(fd),
-    }
-  }
-
-  async writeWhole(name: string, bytes: Uint8Array): Promise<void> {
-    const path = `${this.#folder}/${name}`
-    const fd = this.#files.open(`${path}.tmp`, 'create')
-    try {
-      this.#files.truncate(fd, 0)
-      writeAll(this.#files, fd, bytes, 0)
-      await this.#pause()
-      this.#files.fsync(fd)
-    } finally {
-      this.#files.close(fd)
-    }
-    await this.#pause()
-    this.#files.rename(`${path}.tmp`, path)
-    this.#files.syncFolder(this.#folder)
-  }
-
-  async remove(name: string): Promise<void> {
-    this.#files.remove(`${this.#folder}/${name}`)
-    this.#files.syncFolder(this.#folder)
-  }
-}
-
-function writeAll(files: FileSystem, fd: number, bytes: Uint8Array, position: number): void {
-  let done = 0
-  while (done < bytes.length) {
-    const written = files.write(fd, [bytes.subarray(done)], position + done)
-    if (written <= 0) throw new StorageError('EIO', `wrote ${done} of ${bytes.length} bytes`)
-    done += written
   }
 }

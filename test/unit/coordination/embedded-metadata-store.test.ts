@@ -9,9 +9,9 @@ import { systemClock } from '../../../src/base/node/system-clock.ts'
 import { SeededPrng } from '../../../src/base/prng.ts'
 import { EmbeddedMetadataStore } from '../../../src/coordination/embedded-metadata-store.ts'
 import { NodeDurableFiles } from '../../../src/coordination/node-durable-files.ts'
+import { PortDurableFiles } from '../../../src/in-process/port-durable-files.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { MemoryDurableFiles } from '../../support/memory-durable-files.ts'
-import { SimulatedDurableFiles } from '../../support/simulation/simulated-machine.ts'
 
 const put = (key: string, text: string) => ({ kind: 'put', key, value: utf8Encode(text) }) as const
 const open = (files: MemoryDurableFiles) => EmbeddedMetadataStore.open(files, systemClock)
@@ -82,7 +82,7 @@ test('what a start has read, though nobody had synced it, survives a power cut a
   for (const folder of ['/data', path]) disk.makeFolder(folder)
   for (const folder of ['/', '/data']) disk.syncFolder(folder)
   const openOn = (files: MemoryFileSystem) =>
-    EmbeddedMetadataStore.open(new SimulatedDurableFiles(files, path, async () => {}), systemClock)
+    EmbeddedMetadataStore.open(new PortDurableFiles({ files, folder: path }), systemClock)
   await (await openOn(disk)).transact([], [put('/a', '1')])
   const [name] = disk.list(path)
   const before = disk.contentOf(`${path}/${name}`).length

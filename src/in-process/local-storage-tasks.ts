@@ -1,0 +1,56 @@
+/** StorageTasks in the caller's thread: a start reads, and a stop writes, before anything else of this thread gets its turn. */
+import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from '../broker/storage-tasks.ts'
+import { partitionFolder } from '../model/ids.ts'
+import { type DataDir, DataDirTasks, type DataDirTasksOptions } from './data-dir-tasks.ts'
+import type { SyncAll } from './recovery-tasks.ts'
+
+interface Opened extends OpenedDataDir {
+  readonly dataDir: DataDir
+}
+
+export class LocalStorageTasks implements StorageTasks {
+  readonly #options: DataDirTasksOptions & { readonly syncAll: SyncAll }
+  readonly #tasks: DataDirTasks
+
+  constructor(options: DataDirTasksOptions & { readonly syncAll: SyncAll }) {
+    this.#options = options
+    this.#tasks = new DataDirTasks(options)
+  }
+
+  async open(options: Parameters<StorageTasks['open']>[0]): Promise<Opened> {
+    const dataDir = this.#tasks.openDataDir(options)
+    const { path, created, previousRun } = dataDir
+    const { clusterId, incarnation } = dataDir.identity
+    return { dataDir, path, clusterId, incarnation, isNew: created, previousRun }
+  }
+
+  async recover(opened: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery> {
+    const { dataDir, isNew } = opened as Opened
+    if (isNew) {
+      this.#tasks.finishRecovery({ dataDir, results: [] })
+      return { recovered: new Map(), notes: [] }
+    }
+    const { RecoveryTasks } = await import('./recovery-tasks.ts')
+    const tasks = new RecoveryTasks(this.#options.files, this.#options.syncAll)
+    const { path, previousRun } = dataDir
+    const { incarnation } = dataDir.identity
+    const knownFolders = new Set(known.map(({ topicId, partition }) => partitionFolder(topicId, partition)))
+    const { adopted, partitions, notes } = await tasks.prepareRecovery({ dataDir, knownFolders })
+    const rest = await tasks.recoverPartitions({ dataDir: path, incarnation, previousRun, partitions })
+    const results = [...adopted, ...rest]
+    this.#tasks.finishRecovery({ dataDir, results })
+    const recovered = new Map<string, unknown>()
+    for (const { folder, recovered: found } of results) if (found !== null) recovered.set(folder, found)
+    return { recovered, notes: [...notes, ...results.flatMap(notesOf)] }
+  }
+
+  async close(opened: OpenedDataDir, isClean: boolean): Promise<void> {
+    this.#tasks.closeDataDir({ dataDir: (opened as Opened).dataDir, isClean })
+  }
+
+  async destroy(): Promise<void> {}
+}
+
+function notesOf(result: { readonly folder: string; readonly notes: readonly string[] }): string[] {
+  return result.notes.map((line) => `${result.folder}: ${line}`)
+}

@@ -1,0 +1,48 @@
+/** The checkpointer by itself: when a checkpoint is begun, and that each ends. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import type { CommitJournal } from '../../../src/log/commit-journal.ts'
+import type { SyncedEndsFile } from '../../../src/log/synced-ends-file.ts'
+import { Checkpointer } from '../../../src/worker/checkpointer.ts'
+import { PartitionTable } from '../../../src/worker/partition-table.ts'
+
+/** A journal that deletes and trims have filled: no log is dirty. */
+class FullJournal {
+  wantsCheckpoint = true
+  completed = 0
+  beginCheckpoint(): number {
+    this.wantsCheckpoint = false
+    return 7
+  }
+  completeCheckpoint(): void {
+    this.completed++
+  }
+}
+
+test('a journal that is half full is emptied by a checkpoint, also when no log has anything new', () => {
+  const files = new MemoryFileSystem()
+  files.makeFolder('/state')
+  const journal = new FullJournal()
+  let checkpoints = 0
+  const checkpointer = new Checkpointer({
+    ...{ files, clock: { nowMs: () => 0, monotonicMs: () => 0 }, stateFolder: '/state', incarnation: 1, shard: 0 },
+    ...{ partitions: new PartitionTable(), journal: journal as unknown as CommitJournal },
+    ...{
+      syncedEnds: { write: () => {} } as unknown as SyncedEndsFile,
+      checkpointMs: 10_000,
+      checkpointBytes: 1 << 30,
+    },
+    onSynced: () => {},
+    onCheckpointed: () => checkpoints++,
+    onGivenUp: (reason) => assert.fail(reason),
+  })
+  let steps = 0
+  for (; checkpointer.hasWork(0); steps++) {
+    assert.ok(steps < 10, 'the checkpoint does not end')
+    checkpointer.begin([])
+    checkpointer.complete()
+  }
+  assert.deepEqual([journal.completed, checkpoints], [1, 1])
+  assert.equal(files.filePaths().length, 1)
+})
