@@ -1,8 +1,8 @@
 /** The events of clients, producers and consumers, with what each tells. See events.ts for the rules of listening. */
 import type { MillraceError } from '../model/errors.ts'
+import type { DecodeError } from './decode-error.ts'
 import type { ListenerError } from './events.ts'
 import type { FailedBatch, StoredBatch } from './producer-options.ts'
-import type { DecodeError } from './record-decoder.ts'
 
 export interface ClientEvents {
   /** A connection is open and greeted. The first is so before connect() answers. */

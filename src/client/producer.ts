@@ -26,22 +26,12 @@ import { PartitionQueue } from './partition-queue.ts'
 import { type BatchOutcomes, ProduceSender, type StoredPart } from './produce-sender.ts'
 import { type DeliveredRecord, ProducerBatch } from './producer-batch.ts'
 import { type ProducerOptions, type ResolvedProducerOptions, resolveProducerOptions } from './producer-options.ts'
+import type { ProducerRecord } from './producer-record.ts'
 import type { EncodeRecord } from './record-encoder.ts'
 import { RecordRouter } from './record-router.ts'
 import type { Requests } from './requests.ts'
 import type { Bytes } from './serde.ts'
 import { writableOf } from './streams.ts'
-
-/** A record to send. Text is written as UTF-8; no value (null) is a tombstone. */
-export interface ProducerRecord<Key = Bytes, Value = Bytes> {
-  readonly key?: Key | null
-  readonly value: Value | null
-  readonly headers?: readonly HeaderInput[]
-  /** Milliseconds since the epoch; now, when left out. */
-  readonly timestampMs?: number
-  /** Goes to this partition, whatever the key. */
-  readonly partition?: number
-}
 
 /** What the broker said of a stored record; offset -1 with acks none. */
 export type Receipt = DeliveredRecord

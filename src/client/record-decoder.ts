@@ -8,32 +8,13 @@
  *
  * Failure   a serde that cannot work at all (INVALID_ARGUMENT: an asynchronous schema) is thrown whatever the policy
  */
-import { isMillraceError, MillraceError } from '../model/errors.ts'
+import { isMillraceError } from '../model/errors.ts'
+import { DecodeError } from './decode-error.ts'
 import type { ConsumedRecord, DecodedRecord, UndecodedRecord } from './record-types.ts'
 import type { AnyTypedTopic, TopicLike } from './topic.ts'
 import { serdesOf, topicName } from './topic.ts'
 
 export type DecodeErrorPolicy = 'fail' | 'skip' | 'pass'
-
-/** A record whose key or value its serde could not read; `cause` says why. */
-export class DecodeError extends MillraceError {
-  readonly topic: string
-  readonly partition: number
-  readonly offset: number
-  readonly part: 'key' | 'value'
-
-  constructor(record: ConsumedRecord, part: 'key' | 'value', cause: unknown) {
-    const { topic, partition, offset } = record
-    const why = cause instanceof Error ? cause.message : String(cause)
-    super('INVALID_RECORD', `${topic}/${partition} at offset ${offset}: the ${part} cannot be decoded: ${why}`, {
-      cause,
-    })
-    this.topic = topic
-    this.partition = partition
-    this.offset = offset
-    this.part = part
-  }
-}
 
 /** What a consumer hands out for a record; undefined = the record is passed over. */
 export type DecodeRecord<Handed> = (record: ConsumedRecord) => Handed | undefined

@@ -1,6 +1,6 @@
 /** What a producer writes for a record of a typed topic: its key and value by their serdes; null stays null. */
 import { isMillraceError, MillraceError } from '../model/errors.ts'
-import type { ProducerRecord } from './producer.ts'
+import type { ProducerRecord } from './producer-record.ts'
 import type { Bytes, Serde } from './serde.ts'
 import type { TypedTopic } from './topic.ts'
 

@@ -1,6 +1,6 @@
 /** What a consumer gets: records, and batches of them. */
 import type { BatchReader, RecordHeader } from '../record/batch-reader.ts'
-import type { DecodeError } from './record-decoder.ts'
+import type { DecodeError } from './decode-error.ts'
 import type { AnyTypedTopic, TopicLike, TypedTopic } from './topic.ts'
 
 /** A record as it was stored. Key, value and header values are views of the received bytes: copy what must outlive many records. */
