@@ -24,6 +24,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 /** name -> what runs after the build, arguments of the caller appended */
 const COMMANDS = {
   start: ['dist/src/cli/main.js', 'start'],
+  'build:binary': ['scripts/build-binary.mjs'],
   demo: ['dist/demo/main.js'],
   check: ['scripts/check.mjs'],
   test: ['scripts/test.mjs', 'all'],
@@ -33,6 +34,7 @@ const COMMANDS = {
   'test:fuzz': ['scripts/test.mjs', 'fuzz'],
   'test:integration': ['scripts/test.mjs', 'integration'],
   'test:full': ['scripts/test.mjs', 'full'],
+  'test:node': ['scripts/test-node.mjs'],
   'test:mutants': ['scripts/mutants.mjs'],
   bench: ['scripts/bench.mjs'],
   dump: ['dist/src/cli/main.js', 'dump'],

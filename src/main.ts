@@ -5,7 +5,6 @@
  * Failure   whatever fails on the way closes what was opened before, and rejects with what was wrong
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import './base/node/native-crc32c.ts'
@@ -24,6 +23,7 @@ import { NodeDurableFiles } from './coordination/node-durable-files.ts'
 import { loadTopics, type TopicRecord } from './coordination/topics.ts'
 import { partitionFolder } from './model/ids.ts'
 import { REQUEST_PARTITIONS_MAX } from './model/limits.ts'
+import { VERSION } from './model/version.ts'
 import { fetchBytes } from './ring/message-codec.ts'
 import { ringCapacityFor } from './ring/ring-layout.ts'
 import { createSignals } from './ring/ring-signal.ts'
@@ -86,7 +86,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const doorbell = createSignals()
     const channels = Array.from({ length: shards }, () => createShardChannel(channelOptions(config, doorbell)))
     const gateway = new Gateway({
-      ...{ version: packageVersion(), config, identity, store, channels, doorbell, engine },
+      ...{ version: VERSION, config, identity, store, channels, doorbell, engine },
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
     })
     const workers = startWorkers({
@@ -203,9 +203,4 @@ function channelOptions(config: BrokerConfig, doorbell: SharedArrayBuffer) {
 
 function partitionsOf(topics: readonly TopicRecord[]) {
   return topics.flatMap(({ topicId, partitions }) => partitions.map((_, partition) => ({ topicId, partition })))
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }

@@ -1,5 +1,6 @@
 /** Options of connect(), their defaults and their checks. Every number has its unit in its name. */
 import { MillraceError } from '../model/errors.ts'
+import { VERSION } from '../model/version.ts'
 
 export interface ClientOptions {
   /** Sent with every connection, for a broker that asks for one. */
@@ -29,7 +30,7 @@ export interface ResolvedClientOptions {
   readonly backoffMsMax: number
 }
 
-export const CLIENT_VERSION = '0.1.0'
+export const CLIENT_VERSION = VERSION
 
 export function resolveClientOptions(options: ClientOptions): ResolvedClientOptions {
   return {
