@@ -51,6 +51,8 @@ const CLOSE_TOO_LARGE = 1009
 const CLOSE_POLICY_VIOLATION = 1008
 const HELLO_FIRST = 'the first frame must be a hello'
 
+const behind = (): MillraceError => new MillraceError('OVERLOADED', 'replies of this connection wait to be read')
+
 export class Dispatcher {
   readonly #gateway: Gateway
 
@@ -117,7 +119,7 @@ export class Dispatcher {
         handler.start({ gateway: this.#gateway, connection, correlationId, request, body, frameBytes })
         return
       }
-      if (connection.isBehind) throw new MillraceError('OVERLOADED', 'replies of this connection wait to be read')
+      if (connection.isBehind) throw behind()
       if (frame.body.length > 0)
         throw new MillraceError('INVALID_REQUEST', `${handler.codec.name} has no body, not ${frame.body.length} bytes`)
       this.#answerCold(connection, frame, handler.answer(this.#gateway, request), handler.codec)
@@ -136,9 +138,14 @@ export class Dispatcher {
     // The frame's memory is gone when the promise settles: keep what the reply needs.
     const { api, correlationId } = frame
     const startedMs = this.#gateway.clock.monotonicMs()
+    // What changes nothing is refused as late as here, too: an engine may hand over many requests before any has its reply.
+    const isRefusable = OPERATIONS[api]?.operation === 'describe'
     connection.openRequests++
     answer
-      .then((reply) => connection.send(encodeFrame({ api, isReply: true, correlationId }, codec.encodeReply(reply))))
+      .then((reply) => {
+        if (isRefusable && connection.isBehind) throw behind()
+        connection.send(encodeFrame({ api, isReply: true, correlationId }, codec.encodeReply(reply)))
+      })
       .catch((error: unknown) => this.#refuseError(connection, { api, correlationId }, error))
       .finally(() => {
         connection.openRequests--
