@@ -181,7 +181,7 @@ for (const { engine, skip } of await enginesHere()) {
       )
       const last = client.sendFrame(protocol.describeCluster.api, protocol.describeCluster.encodeRequest({}))
       // As many replies as the kernel takes for a client that reads nothing are sent; then they pile up, and the rest is refused.
-      await until(() => overloads() > 0, 'requests are refused', 60_000)
+      await until(() => overloads() > 0, 'requests are refused', 30_000)
       assert.ok(fixture.gateway.pool.pendingSendBytes < 1 << 20, `${fixture.gateway.pool.pendingSendBytes} bytes wait`)
       client.socket.resume()
       let refused = 0
