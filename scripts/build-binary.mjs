@@ -47,6 +47,8 @@ const DONE_WITHOUT = /^(bufferutil|utf-8-validate|@napi-rs\/nice)$/
 const dist = (path) => join(root, 'dist', path)
 const NATIVE_PARTS = dist('src/executable/native-parts.js')
 const POOL_WORKER = join(dirname(require.resolve('piscina')), 'worker.js')
+/** Packages whose native part must be there: an installation without optional packages would make an executable that cannot start. */
+const NEEDED = ['crc32', 'lz4-napi', 'snappy', ...('zstdDecompressSync' in zlib ? [] : ['@cloudpss+zstd'])]
 /** The file name that starts a thread -> what is bundled for it. */
 const ENTRIES = {
   'main.js': dist('src/executable/main.js'),
@@ -80,13 +82,17 @@ async function make(out) {
   try {
     const natives = new Map()
     for (const [name, entry] of Object.entries(ENTRIES)) await bundle(name, entry, join(folder, name), natives)
+    for (const needed of NEEDED)
+      if (![...natives.keys()].some((name) => name.startsWith(`${needed}.`)))
+        throw new Error(`there is no native part of ${needed} for this platform: install again, with optional packages`)
     const blob = makeBlob(folder, natives)
     mkdirSync(dirname(out), { recursive: true })
     copyFileSync(process.execPath, unfinished)
     chmodSync(unfinished, 0o755)
     await injectQuietly(unfinished, blob)
+    const took = startTimesMs(unfinished)
     renameSync(unfinished, out)
-    report(out, blob, natives)
+    report({ out, blob, natives, took })
   } finally {
     rmSync(folder, { recursive: true, force: true })
     rmSync(unfinished, { force: true })
@@ -117,7 +123,7 @@ function nativeParts(natives) {
     setup({ onResolve, onLoad, resolve }) {
       const absent = (path) => ({ path, namespace: 'absent' })
       onResolve({ filter: /^(uWebSockets\.js|msgpackr-extract)$/ }, ({ path }) => {
-        const native = path === 'msgpackr-extract' ? prebuilt(path, 'node-gyp-build-optional-packages') : uwsBuild()
+        const native = path === 'uWebSockets.js' ? uwsBuild() : extractBuild()
         return native === undefined ? absent(path) : { path: native }
       })
       onResolve({ filter: DONE_WITHOUT }, ({ path }) => absent(path))
@@ -161,6 +167,15 @@ function packagesByName() {
     'lz4-napi': `require('lz4-napi')`,
     'msgpackr-extract': `require('msgpackr-extract')`,
     ...('zstdDecompressSync' in zlib ? {} : zstd),
+  }
+}
+
+/** What makes msgpackr read texts faster, if there is a build of it: an optional package. */
+function extractBuild() {
+  try {
+    return prebuilt('msgpackr-extract', 'node-gyp-build-optional-packages')
+  } catch {
+    return undefined
   }
 }
 
@@ -258,15 +273,19 @@ async function injectQuietly(path, blob) {
   }
 }
 
-function report(out, blob, natives) {
-  const mib = (bytes) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`
-  const parts = [...natives.keys()].join(', ')
-  const took = Array.from({ length: START_ROUNDS }, () => {
+/** Throws when it does not start. Its native parts stay where they are put: the finished one finds them there. */
+function startTimesMs(executable) {
+  return Array.from({ length: START_ROUNDS }, () => {
     const startedMs = performance.now()
-    const started = spawnSync(out, ['--version'], { encoding: 'utf8' })
-    if (started.status !== 0) throw new Error(`${out} --version failed:\n${started.stdout}${started.stderr}`)
+    const started = spawnSync(executable, ['--version'], { encoding: 'utf8' })
+    if (started.status !== 0) throw new Error(`${executable} --version failed:\n${started.stdout}${started.stderr}`)
     return performance.now() - startedMs
   })
+}
+
+function report({ out, blob, natives, took }) {
+  const mib = (bytes) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+  const parts = [...natives.keys()].join(', ')
   const median = took.toSorted((left, right) => left - right)[START_ROUNDS >> 1]
   console.log(`${out}: ${mib(statSync(out).size)}, ${mib(blob.length)} of it Millrace; Node ${process.versions.node}`)
   console.log(`  native parts  ${parts}`)

@@ -50,11 +50,22 @@ if (command === undefined) {
 installWhatIsMissing()
 buildWhatIsStale()
 const child = spawn(process.execPath, [...command, ...rest], { stdio: 'inherit' })
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+// A broker takes a second signal for impatience and ends at once: it is told once, however the word comes.
+let isTold = false
+function tell(signal) {
+  isTold = true
+  child.kill(signal)
+}
+process.on('SIGTERM', () => tell('SIGTERM'))
+process.on('SIGINT', () => {
+  // A terminal sends Ctrl-C to the child as well.
+  if (process.stdin.isTTY) isTold = true
+  else tell('SIGINT')
+})
 // npm ends at a SIGTERM without passing it on: whoever started us being gone means the same.
 const starter = process.ppid
 setInterval(() => {
-  if (process.ppid !== starter) child.kill('SIGTERM')
+  if (!isTold && process.ppid !== starter) tell('SIGTERM')
 }, 500).unref()
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))
 
