@@ -24,6 +24,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 /** name -> what runs after the build, arguments of the caller appended */
 const COMMANDS = {
   start: ['dist/src/cli/main.js', 'start'],
+  'build:binary': ['scripts/build-binary.mjs'],
   demo: ['dist/demo/main.js'],
   check: ['scripts/check.mjs'],
   generate: ['dist/src/config/write-files.js'],
@@ -35,6 +36,7 @@ const COMMANDS = {
   'test:fuzz': ['scripts/test.mjs', 'fuzz'],
   'test:integration': ['scripts/test.mjs', 'integration'],
   'test:full': ['scripts/test.mjs', 'full'],
+  'test:node': ['scripts/test-node.mjs'],
   'test:mutants': ['scripts/mutants.mjs'],
   bench: ['scripts/bench.mjs'],
   'bench:compare': ['dist/native-free-bench/compare.js'],
@@ -51,11 +53,22 @@ if (command === undefined) {
 installWhatIsMissing()
 buildWhatIsStale()
 const child = spawn(process.execPath, [...command, ...rest], { stdio: 'inherit' })
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+// A broker takes a second signal for impatience and ends at once: it is told once, however the word comes.
+let isTold = false
+function tell(signal) {
+  isTold = true
+  child.kill(signal)
+}
+process.on('SIGTERM', () => tell('SIGTERM'))
+process.on('SIGINT', () => {
+  // A terminal sends Ctrl-C to the child as well.
+  if (process.stdin.isTTY) isTold = true
+  else tell('SIGINT')
+})
 // npm ends at a SIGTERM without passing it on: whoever started us being gone means the same.
 const starter = process.ppid
 setInterval(() => {
-  if (process.ppid !== starter) child.kill('SIGTERM')
+  if (!isTold && process.ppid !== starter) tell('SIGTERM')
 }, 500).unref()
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)))
 

@@ -22,9 +22,9 @@ import { beginIncarnation } from './coordination/cluster-identity.ts'
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
 import { loadTopics } from './coordination/topics.ts'
-import { packageVersion } from './in-process/package-version.ts'
 import { channelSizesOf, partitionsOf, shardOptionsOf } from './in-process/shard-setup.ts'
 import { partitionFolder } from './model/ids.ts'
+import { VERSION } from './model/version.ts'
 import { createSignals } from './ring/ring-signal.ts'
 import { createShardChannel } from './ring/shard-channel.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
@@ -85,7 +85,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const doorbell = createSignals()
     const channels = Array.from({ length: shards }, () => createShardChannel({ ...channelSizesOf(config), doorbell }))
     const gateway = new Gateway({
-      ...{ version: packageVersion(), config, identity, store, channels, doorbell, engine },
+      ...{ version: VERSION, config, identity, store, channels, doorbell, engine },
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
     })
     const workers = startWorkers({

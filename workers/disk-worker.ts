@@ -18,4 +18,4 @@ const disk = new DiskAgent({
   parallel: new NodeParallelSync(),
 })
 const pause = pauseWhileWaiting(disk, { clock: systemClock, makeBell: side.makeBell })
-await runAgent(disk, { signal: side.signal, clock: systemClock, pause })
+void runAgent(disk, { signal: side.signal, clock: systemClock, pause })

@@ -34,4 +34,4 @@ const shard = new ShardAgent({
   codecs: countedCodecs(nodeCodecs(), () => turns.count()),
   heapBytes: () => process.memoryUsage().heapUsed,
 })
-await runAgent(shard, { signal: side.signal, clock: systemClock, pause: turns.pause })
+void runAgent(shard, { signal: side.signal, clock: systemClock, pause: turns.pause })

@@ -11,13 +11,17 @@ import { Terminal } from './terminal.ts'
 
 const terminal = new Terminal(process)
 const program = buildProgram(terminal)
-try {
-  await program.parseAsync(process.argv)
-  await terminal.finish()
-} catch (error) {
-  process.exitCode = await report(error)
-} finally {
-  terminal.release()
+void run()
+
+async function run(): Promise<void> {
+  try {
+    await program.parseAsync(process.argv)
+    await terminal.finish()
+  } catch (error) {
+    process.exitCode = await report(error)
+  } finally {
+    terminal.release()
+  }
 }
 
 /** Says what went wrong; answers the exit code. */

@@ -1,5 +1,6 @@
 /** Options of connect(), their defaults and their checks. Every number has its unit in its name. */
 import { MillraceError } from '../model/errors.ts'
+import { VERSION } from '../model/version.ts'
 
 /** Milliseconds, or text with its unit: 250, '250ms', '5s', '2m', '1h', '14d'. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
@@ -32,7 +33,7 @@ export interface ResolvedClientOptions {
   readonly backoffMsMax: number
 }
 
-export const CLIENT_VERSION = '0.1.0'
+export const CLIENT_VERSION = VERSION
 
 export function resolveClientOptions(options: ClientOptions): ResolvedClientOptions {
   return {

@@ -2,10 +2,12 @@
  * InThreadBroker: LocalBroker on the caller's event loop. It can be started and stopped again, and die in between: its engine, so the
  * connections of its clients, outlives one run.
  */
+
 import type { Clock } from '../base/clock.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Gateway } from '../broker/gateway.ts'
 import type { BrokerConfig } from '../config/index.ts'
+import { VERSION } from '../model/version.ts'
 import { nodeCodecs } from '../record/node-codecs.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { AgentLoop } from './agent-loop.ts'
@@ -13,7 +15,6 @@ import { LazyMetrics } from './lazy-metrics.ts'
 import { LocalBroker } from './local-broker.ts'
 import { LocalEngine } from './local-engine.ts'
 import type { LocalStorage } from './local-storage.ts'
-import { packageVersion } from './package-version.ts'
 import { channelSizesOf, shardOptionsOf } from './shard-setup.ts'
 import { SteppedBell } from './stepped-bell.ts'
 import { TimerScope, type TimeSource } from './time-source.ts'
@@ -73,7 +74,7 @@ export class InThreadBroker {
     const storage = await this.#options.storage()
     const broker = new LocalBroker({
       ...storage,
-      ...{ version: packageVersion(), config, shards, engine, clock: time, prng, timers, logger, metrics, newId },
+      ...{ version: VERSION, config, shards, engine, clock: time, prng, timers, logger, metrics, newId },
       channel: channelSizesOf(config),
       shard: { ...shardOptionsOf(config), ...storage.shard },
       codecs: nodeCodecs(),

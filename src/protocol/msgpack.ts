@@ -6,8 +6,9 @@
  * Limits       MSGPACK_DEPTH_MAX levels; every count and length is at most the bytes left
  * Failure      unpackUntrusted throws MillraceError INVALID_REQUEST that says what was wrong and at which byte
  */
-// The subpath has neither streams nor an optional native part: it loads in half the time.
-import { Packr, Unpackr } from 'msgpackr/pack'
+// These subpaths have neither streams nor an optional native part: they load in half the time.
+import { Packr } from 'msgpackr/pack'
+import { Unpackr } from 'msgpackr/unpack'
 import { MillraceError } from '../model/errors.ts'
 
 /** Arrays and maps inside each other: a header needs four. */

@@ -15,7 +15,7 @@ import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { Codec, CodecName, Codecs } from './compression.ts'
 import { lz4FrameBytesMax } from './lz4-frame.ts'
 import { snappyBytes, unpackXerial, xerialStream } from './snappy-stream.ts'
-import { zstdBytesMin } from './zstd-frame.ts'
+import { zstdBytesMin, zstdFrameAt } from './zstd-frame.ts'
 
 const require = createRequire(import.meta.url)
 const loadZlib = () => require('node:zlib') as typeof import('node:zlib')
@@ -146,7 +146,17 @@ function zlibZstdCodec(): Codec {
     compress: (bytes) => zstd.zstdCompressSync(bytes),
     decompress(bytes, maxBytes) {
       checkDeclared(zstdBytesMin(bytes), maxBytes)
-      return zstd.zstdDecompressSync(bytes, { maxOutputLength: Math.max(maxBytes, 1) })
+      // Frame by frame: up to Node 22 a call ends with its first frame, and says nothing of what follows.
+      const chunks: Uint8Array[] = []
+      let total = 0
+      for (let at = 0, end = 0; at < bytes.length; at = end) {
+        end = zstdFrameAt(bytes, at)?.end ?? bytes.length
+        const maxOutputLength = Math.max(maxBytes - total, 1)
+        const chunk = zstd.zstdDecompressSync(bytes.subarray(at, end), { maxOutputLength })
+        total += chunk.length
+        chunks.push(chunk)
+      }
+      return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, total)
     },
   }
 }

@@ -19,27 +19,37 @@ const RESERVED_BLOCK = 3
  * Undefined when `bytes` is not one whole frame after the other.
  */
 export function zstdBytesMin(bytes: Uint8Array): number | undefined {
-  const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   let total = 0
   let at = 0
   do {
-    if (bytes.length - at < 8) return undefined
-    const magic = data.getUint32(at, true)
-    if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) {
-      at += 8 + data.getUint32(at + 4, true)
-      continue
-    }
-    if (magic !== MAGIC) return undefined
-    const descriptor = bytes[at + 4]!
-    const sizeAt = contentSizeAt(at, descriptor)
-    const sizeBytes = contentSizeBytes(descriptor)
-    if (sizeAt + sizeBytes > bytes.length) return undefined
-    const blocks = passBlocks(data, sizeAt + sizeBytes)
-    if (blocks === undefined) return undefined
-    total += sizeBytes === 0 ? blocks.bytesMin : contentSize(data, sizeAt, sizeBytes)
-    at = blocks.end + ((descriptor & CHECKSUM_BIT) === 0 ? 0 : 4)
+    const frame = zstdFrameAt(bytes, at)
+    if (frame === undefined) return undefined
+    total += frame.bytesMin
+    at = frame.end
   } while (at < bytes.length)
-  return at === bytes.length ? total : undefined
+  return total
+}
+
+/** The whole frame that begins at `at`: where it ends, and at least how much it unpacks to; undefined when there is none. */
+export function zstdFrameAt(bytes: Uint8Array, at: number): { end: number; bytesMin: number } | undefined {
+  if (bytes.length - at < 8) return undefined
+  const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const magic = data.getUint32(at, true)
+  if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC)
+    return within(bytes, { end: at + 8 + data.getUint32(at + 4, true), bytesMin: 0 })
+  if (magic !== MAGIC) return undefined
+  const descriptor = bytes[at + 4]!
+  const sizeAt = contentSizeAt(at, descriptor)
+  const sizeBytes = contentSizeBytes(descriptor)
+  if (sizeAt + sizeBytes > bytes.length) return undefined
+  const blocks = passBlocks(data, sizeAt + sizeBytes)
+  if (blocks === undefined) return undefined
+  const bytesMin = sizeBytes === 0 ? blocks.bytesMin : contentSize(data, sizeAt, sizeBytes)
+  return within(bytes, { end: blocks.end + ((descriptor & CHECKSUM_BIT) === 0 ? 0 : 4), bytesMin })
+}
+
+function within<T extends { readonly end: number }>(bytes: Uint8Array, frame: T): T | undefined {
+  return frame.end <= bytes.length ? frame : undefined
 }
 
 function contentSizeAt(frameAt: number, descriptor: number): number {

@@ -33,7 +33,7 @@ const DEMOS: readonly Demo[] = [
   { program: 'streams', says: [/^s0: 1250 readings, [\d.]+ °C$/m, /^10000 readings$/m] },
 ]
 /** With a broker of its own, or no program. */
-const OTHERS = ['main', 'local-broker']
+const OTHERS = ['main', 'local-broker', 'in-process']
 
 /** Runs a demo to its end; answers its stdout. */
 function run(program: string, server: string): Promise<string> {

@@ -1,6 +1,6 @@
 /** A fresh clone with nothing installed: `npm start` gets to ready, and a checkout built by hand runs through `bin`. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -62,6 +62,32 @@ test('npm start in a fresh clone installs, builds and reaches ready; SIGTERM end
     child.kill('SIGTERM')
     await stopped
     await exit
+  } finally {
+    try {
+      process.kill(-(child.pid as number), 'SIGKILL')
+    } catch {
+      // The group is gone, as it should be.
+    }
+  }
+})
+
+test('Ctrl-C at a terminal, which reaches every process of npm start, stops the broker in order', async (context) => {
+  // util-linux's script gives it a terminal: what is written to its input is typed there.
+  if (process.platform !== 'linux' || spawnSync('script', ['--version']).status !== 0) {
+    context.skip('needs the command script of util-linux')
+    return
+  }
+  const command = 'npm start -- --listen 127.0.0.1:0 --kafka off'
+  const child = spawn('script', ['--quiet', '--flush', '--command', command, '/dev/null'], {
+    cwd: clone,
+    env: { ...process.env, CI: '' },
+    detached: true,
+  })
+  try {
+    await waitFor(child, /ready in [\d.]+ m?s/)
+    const stopped = waitFor(child, /stopped/)
+    child.stdin.write('\u0003')
+    await stopped
   } finally {
     try {
       process.kill(-(child.pid as number), 'SIGKILL')

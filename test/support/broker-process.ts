@@ -27,6 +27,9 @@ export interface BrokerProcessOptions {
   readonly nodeArgs?: readonly string[]
   /** Laid over this process's environment. */
   readonly env?: Readonly<Record<string, string>>
+  /** What runs `millrace`, instead of this node and the checkout: a path. nodeArgs are not for it. */
+  readonly executable?: string
+  readonly cwd?: string
 }
 
 export class BrokerProcess {
@@ -87,14 +90,16 @@ export class BrokerProcess {
   async start(
     changes: { readonly args?: readonly string[]; readonly env?: Record<string, string> } = {},
   ): Promise<void> {
-    const { dataDir, nodeArgs = [], env } = this.#options
+    const { dataDir, nodeArgs = [], env, executable, cwd } = this.#options
     const args = changes.args ?? this.#options.args ?? []
     const listen = `127.0.0.1:${this.#port}`
     const flags = ['start', '--json', '--data-dir', dataDir, '--listen', listen, '--kafka', 'off', ...args]
     const startedMs = performance.now()
-    const child = spawn(process.execPath, [...nodeArgs, MILLRACE, ...flags], {
+    const [program, ...words] = executable === undefined ? [process.execPath, ...nodeArgs, MILLRACE] : [executable]
+    const child = spawn(program, [...words, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env, ...changes.env },
+      ...(cwd === undefined ? {} : { cwd }),
     })
     this.#child = child
     this.#talk = ''

@@ -7,6 +7,7 @@ import { nodeTimers } from '../../src/base/node/node-timers.ts'
 import { systemClock } from '../../src/base/node/system-clock.ts'
 import { Gateway } from '../../src/broker/gateway.ts'
 import { chooseEngine } from '../../src/broker/listeners/choose-engine.ts'
+import { probeUwsEngine } from '../../src/broker/listeners/uws-engine.ts'
 import type { Timers } from '../../src/broker/timers.ts'
 import { type ConfigInput, resolveConfig } from '../../src/config/index.ts'
 import { beginIncarnation } from '../../src/coordination/cluster-identity.ts'
@@ -33,6 +34,15 @@ export interface GatewayFixture {
   readonly url: string
   readonly httpUrl: string
   close(): Promise<void>
+}
+
+/** Both engines, and why one cannot run here: for the options of a test. */
+export async function enginesHere() {
+  const isNative = (await probeUwsEngine()) !== undefined
+  return [
+    { engine: 'uws', skip: isNative ? false : 'no native build of uws for this Node' },
+    { engine: 'ws', skip: false },
+  ] as const
 }
 
 export interface GatewayFixtureOptions {

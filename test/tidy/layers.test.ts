@@ -25,7 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tools: ['base', 'model', 'record', 'log'],
 }
 /** They put the parts together. */
-const COMPOSITION_ROOTS = ['src/main.ts', 'src/index.ts', 'src/cli/', 'src/in-process/', 'workers/']
+const COMPOSITION_ROOTS = ['src/main.ts', 'src/index.ts', 'src/cli/', 'src/executable/', 'src/in-process/', 'workers/']
 /** Files of a room that stand for the whole room's port: anyone may import them. */
 const PORTS = ['src/io/file-system.ts']
 /** Sans-IO rooms: no node: module at all. */
