@@ -31,7 +31,7 @@ const shard = new ShardAgent({
   files: new NodeFileSystem(),
   clock: systemClock,
   prng: systemPrng(),
-  codecs: countedCodecs(nodeCodecs(), () => turns.count()),
+  codecs: countedCodecs(nodeCodecs(), (bytes) => turns.count(bytes)),
   heapBytes: () => process.memoryUsage().heapUsed,
 })
 void runAgent(shard, { signal: side.signal, clock: systemClock, pause: turns.pause })

@@ -92,8 +92,9 @@ export function pauseWhileWaiting(
   }
 }
 
-/** Calls of codecs between two turns of the event loop: what they made may be freed in the next turn at the earliest. */
+/** Calls of codecs, and bytes they made, between two turns of the event loop: those may be freed in the next turn at the earliest. */
 const CALLS_A_TURN = 32
+const BYTES_A_TURN = 8 * 1024 * 1024
 
 /**
  * Native code gives the memory it has handed out back in turns of the event loop, and nowhere else: a thread that never had one would
@@ -101,14 +102,17 @@ const CALLS_A_TURN = 32
  */
 export class LoopTurns {
   #calls = 0
+  #bytes = 0
 
-  count(): void {
+  count(bytes: number): void {
     this.#calls++
+    this.#bytes += bytes
   }
 
   readonly pause = (): Promise<void> | undefined => {
-    if (this.#calls < CALLS_A_TURN) return undefined
+    if (this.#calls < CALLS_A_TURN && this.#bytes < BYTES_A_TURN) return undefined
     this.#calls = 0
+    this.#bytes = 0
     return new Promise((resolve) => setImmediate(resolve))
   }
 }

@@ -9,7 +9,7 @@
  * Failure     lost connections and moved leaders: asked again, for ever, with backoff; what cannot mend: onFault
  */
 import { ERRORS, errorCodeOf, MillraceError } from '../model/errors.ts'
-import { type FetchReplyPart, type FetchRequestPart, fetch } from '../protocol/index.ts'
+import { type FetchReply, type FetchReplyPart, type FetchRequestPart, fetch } from '../protocol/index.ts'
 import { BATCH_HEADER_BYTES, batchBytesAt } from '../record/batch-layout.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { sleep } from './abort.ts'
@@ -17,7 +17,7 @@ import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ClientRuntime } from './client-runtime.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, Reply } from './connection.ts'
 import type { ResolvedConsumerOptions } from './consumer-options.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 
@@ -74,6 +74,11 @@ export class Fetcher {
   readonly #busy = new Set<number>()
   readonly #stop = new AbortController()
   readonly #view = new BatchView()
+  /** Received, and not handed out yet. */
+  readonly #arrived: FetchedBytes[] = []
+  /** A reply is being read: a fault of one part waits for the others. */
+  #isAnswering = false
+  #heldFault: MillraceError | undefined
   #turn = 0
   #bufferedBytes = 0
   #wakeAtMs = Number.POSITIVE_INFINITY
@@ -173,15 +178,14 @@ export class Fetcher {
   #begin(leader: number, cursors: readonly Cursor[]): void {
     this.#busy.add(leader)
     for (const cursor of cursors) cursor.isOut = true
-    const fetched: FetchedBytes[] = []
     const end = (): void => {
       this.#busy.delete(leader)
       for (const cursor of cursors) cursor.isOut = false
       this.#startFetches()
-      for (const bytes of fetched) this.#events.onBytes(bytes)
+      this.#handOut()
       this.#checkDone()
     }
-    this.#fetch(leader, cursors, fetched).then(end, (error: unknown) => {
+    this.#fetch(leader, cursors).then(end, (error: unknown) => {
       const fault = asMillraceError(error)
       if (fault.retriable) for (const cursor of cursors) this.#postpone(cursor, fault)
       else this.#fault(fault)
@@ -189,8 +193,12 @@ export class Fetcher {
     })
   }
 
-  /** Asks once; what came is added to `fetched`, whatever else is wrong. */
-  async #fetch(leader: number, cursors: readonly Cursor[], fetched: FetchedBytes[]): Promise<void> {
+  /** What has come goes to the consumer, also before a fault is told. */
+  #handOut(): void {
+    for (const bytes of this.#arrived.splice(0)) this.#events.onBytes(bytes)
+  }
+
+  async #fetch(leader: number, cursors: readonly Cursor[]): Promise<void> {
     const { connections, metadata, requestTimeoutMs } = this.#parts
     const connection: Connection =
       connections.openTo(leader) ?? (await connections.node(leader, { signal: this.#stop.signal }))
@@ -211,18 +219,28 @@ export class Fetcher {
     const request = { waitMs, minBytes, maxBytes: fetchBytesMax, isolation, parts }
     const reply = await connection.call(fetch, request, { timeoutMs: waitMs + requestTimeoutMs })
     if (this.#isDone) return
+    this.#isAnswering = true
+    try {
+      this.#takeReply(connection, reply, asked)
+    } finally {
+      this.#isAnswering = false
+    }
+    if (this.#heldFault !== undefined) this.#fault(this.#heldFault)
+  }
+
+  #takeReply(connection: Connection, reply: Reply<FetchReply>, asked: readonly Cursor[]): void {
     let at = 0
     for (const part of reply.value.parts) {
       const cursor = asked[part.index]
       const end = at + part.batchBytes
       if (cursor === undefined || end > reply.body.length)
         throw new MillraceError('NETWORK_EXCEPTION', `${connection.url}: a fetch reply does not fit its request`)
-      this.#answered(cursor, part, reply.body.subarray(at, end), fetched)
+      this.#answered(cursor, part, reply.body.subarray(at, end))
       at = end
     }
   }
 
-  #answered(cursor: Cursor, part: FetchReplyPart, bytes: Uint8Array, fetched: FetchedBytes[]): void {
+  #answered(cursor: Cursor, part: FetchReplyPart, bytes: Uint8Array): void {
     const code = errorCodeOf(part.errorNumber)
     if (code === 'OFFSET_OUT_OF_RANGE') {
       this.#outOfRange(cursor, part)
@@ -243,7 +261,7 @@ export class Fetcher {
     if (nextOffset <= fromOffset) return
     cursor.fetchOffset = nextOffset
     this.#bufferedBytes += bytes.length
-    fetched.push({ cursor, fromOffset, nextOffset, highWatermark: cursor.highWatermark, bytes })
+    this.#arrived.push({ cursor, fromOffset, nextOffset, highWatermark: cursor.highWatermark, bytes })
   }
 
   /** Offset after the last whole batch; the fetch offset when there is none. */
@@ -305,8 +323,10 @@ export class Fetcher {
   }
 
   #fault(error: MillraceError): void {
-    if (this.#isDone) return
+    if (this.#isAnswering) this.#heldFault ??= error
+    if (this.#isAnswering || this.#isDone) return
     this.stop()
+    this.#handOut()
     this.#events.onFault(error)
   }
 }

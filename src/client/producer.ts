@@ -459,6 +459,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
     if (!this.#isToldOfFailures && waiters.length < recordsCount) this.#firstFailure ??= error
     this.#events.emit('batchFailed', { topic: this.topic, partition: queue.partition, recordsCount, error })
     // Its buffer is not used again: a connection that is being dropped may still hold it.
+    this.#trimSpares()
     this.#admitWaiting()
   }
 
@@ -475,6 +476,10 @@ export class Producer<Key = Bytes, Value = Bytes> {
     this.#bytesStored += batch.bufferedBytes
     const isCommon = batch.writer.batchBytesMax === this.#limits?.batchBytesMax
     if (isCommon && batch.attempts === 1) this.#keepSpare(batch.writer)
+    this.#trimSpares()
+  }
+
+  #trimSpares(): void {
     if (this.#batchesAlive > 0) return
     while (this.#spareWriters.length > SPARE_WRITERS_IDLE) this.#spareBytes -= this.#spareWriters.pop()!.capacityBytes
   }

@@ -225,10 +225,30 @@ async function openNewest(files: DurableFiles, state: StoreState): Promise<Opene
       `the metadata store's file ${fileName(newest)} is damaged at byte ${content.at}: ${content.reason}`,
     )
   for (const frame of content.frames) replay(state, frame)
-  const file = await files.open(fileName(newest), content.bytes)
+  const opened = await openWhole(files, state, { generation: newest, bytes: content.bytes, frames: content.frames })
   // Whole since its rename, and durable since open(): an older one was about to be removed.
-  for (const older of generations) if (older < newest) await files.remove(fileName(older))
-  return { file, generation: newest, bytes: content.bytes, snapshotBytes: encodeStoreFrame(content.frames[0]!).length }
+  for (const older of generations) if (older < opened.generation) await files.remove(fileName(older))
+  return opened
+}
+
+/**
+ * Opens what was read for appending. Frames behind the snapshot may be in the page cache alone, and a sync that failed in the last
+ * process may have left them so for good, whatever a sync says now (R3): they are written anew, as the snapshot of a new file.
+ */
+async function openWhole(
+  files: DurableFiles,
+  state: StoreState,
+  read: { readonly generation: number; readonly bytes: number; readonly frames: readonly StoreFrame[] },
+): Promise<OpenedFile> {
+  if (read.frames.length <= 1) {
+    const file = await files.open(fileName(read.generation), read.bytes)
+    return { file, generation: read.generation, bytes: read.bytes, snapshotBytes: read.bytes }
+  }
+  const snapshot = encodeStoreFrame(snapshotOf(state))
+  const generation = read.generation + 1
+  await files.writeWhole(fileName(generation), snapshot)
+  const file = await files.open(fileName(generation), snapshot.length)
+  return { file, generation, bytes: snapshot.length, snapshotBytes: snapshot.length }
 }
 
 function replay(state: StoreState, frame: StoreFrame): void {

@@ -32,20 +32,22 @@ export interface Codecs {
 /** A process without codecs: reads and writes uncompressed batches only. */
 export const NO_CODECS: Codecs = { find: () => undefined }
 
-/** The same codecs; `onCall` is told of each call. */
-export function countedCodecs(codecs: Codecs, onCall: () => void): Codecs {
+/** The same codecs; `onCall` is told of each call, and how many bytes it made. */
+export function countedCodecs(codecs: Codecs, onCall: (bytes: number) => void): Codecs {
   return {
     find(name) {
       const codec = codecs.find(name)
       if (codec === undefined) return undefined
       return {
         compress: (bytes) => {
-          onCall()
-          return codec.compress(bytes)
+          const packed = codec.compress(bytes)
+          onCall(packed.length)
+          return packed
         },
         decompress: (bytes, maxBytes) => {
-          onCall()
-          return codec.decompress(bytes, maxBytes)
+          const unpacked = codec.decompress(bytes, maxBytes)
+          onCall(unpacked.length)
+          return unpacked
         },
       }
     },

@@ -32,7 +32,12 @@ for (const compression of ['snappy', 'lz4', 'zstd', 'gzip'] as const)
       const wanted = receipts[RECORDS - 1]!.offset
       const lookUp = async () => {
         const consumer = client.consume(TOPIC, { from: { time: 1_000_000 + RECORDS - 1 }, to: 'end' })
-        for await (const record of consumer) assert.equal(record.offset, wanted)
+        let count = 0
+        for await (const record of consumer) {
+          assert.equal(record.offset, wanted)
+          count++
+        }
+        assert.equal(count, 1)
       }
       for (let count = 0; count < 200; count++) await lookUp()
       const beforeMib = broker.rssMib()

@@ -90,7 +90,7 @@ test('calls of codecs are followed by turns of the event loop, in which other co
   const agent = new CountingAgent({ turns: 320, idleTurns: 2 })
   const work = agent.doWork.bind(agent)
   agent.doWork = () => {
-    turns.count()
+    turns.count(1)
     seenBetween = immediates
     return work()
   }

@@ -112,6 +112,18 @@ test('an offset that is gone is told, with the range; a policy moves on', { time
   }),
 )
 
+test('records that come beside the fault of another partition are handed out before it is told', () =>
+  withFakeBroker({ topics: { t: 2 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    await fill(mq, 't', 40, 2)
+    broker.partition('t', 1).logStartOffset = 15
+    const seen: number[] = []
+    await assert.rejects(async () => {
+      for await (const record of mq.consume('t', { from: { offset: 10 } })) seen.push(record.partition)
+    }, hasCode('OFFSET_OUT_OF_RANGE'))
+    assert.deepEqual(seen, new Array<number>(10).fill(0))
+  }))
+
 test('damage is told where it is, after everything before it; the position stays', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     await using mq = await connect(broker.url)
