@@ -66,6 +66,8 @@ const NO_PARTS: readonly Uint8Array[] = []
 const MESSAGE_BYTES_MAX = 80 * 1024 * 1024
 /** Deadlines are looked at this often: one timer a connection instead of one a request. */
 const DEADLINE_CHECK_MS = 100
+/** A message that has begun and stops for so long will not go on: the other side has lost its end. */
+const MESSAGE_STALL_MS_MAX = 10_000
 const HTTP_UNAUTHORISED = [401, 403]
 
 export class Connection {
@@ -273,6 +275,10 @@ export class Connection {
     this.#timer = undefined
     if (this.#failure !== undefined) return
     const nowMs = this.#runtime.clock.monotonicMs()
+    if ((this.#transport.messageStalledMs ?? 0) > MESSAGE_STALL_MS_MAX) {
+      this.fail(new MillraceError('NETWORK_EXCEPTION', `${this.url}: a message stopped halfway`))
+      return
+    }
     for (const pending of this.#pending.values()) {
       if (nowMs < pending.deadlineMs) continue
       const why = `${this.url}: no reply to ${pending.name} in time`

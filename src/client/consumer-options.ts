@@ -19,7 +19,7 @@ export interface ConsumerOptions {
   /** Typed topics: what becomes of a record that its serdes cannot read. Default 'fail'. */
   readonly onDecodeError?: DecodeErrorPolicy
   readonly signal?: AbortSignal
-  /** Bytes of one fetch. Default 4 MiB. */
+  /** Bytes of one fetch. Default 1 MiB: what the kernel takes at once, so that nobody waits for a reader in between. */
   readonly fetchBytesMax?: number
   /** Bytes of one partition in one fetch. Default 1 MiB. */
   readonly partitionBytesMax?: number
@@ -61,7 +61,7 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     onOutOfRange: checkedChoice('onOutOfRange', options.onOutOfRange ?? 'fail', ['fail', 'earliest', 'latest']),
     isolation: isolation === 'read_committed' ? 1 : 0,
     onDecodeError: checkedChoice('onDecodeError', options.onDecodeError ?? 'fail', ['fail', 'skip', 'pass']),
-    fetchBytesMax: checkedInteger('fetchBytesMax', options.fetchBytesMax ?? 4 * MIB, 1, FETCH_BYTES_MAX),
+    fetchBytesMax: checkedInteger('fetchBytesMax', options.fetchBytesMax ?? MIB, 1, FETCH_BYTES_MAX),
     partitionBytesMax: checkedInteger('partitionBytesMax', options.partitionBytesMax ?? MIB, 1, FETCH_BYTES_MAX),
     prefetchBytesMax: checkedInteger('prefetchBytesMax', options.prefetchBytesMax ?? 16 * MIB, 1, 2 ** 40),
     waitMs: checkedDuration('waitMs', options.waitMs ?? 500, 0, FETCH_WAIT_MS_MAX),

@@ -57,6 +57,11 @@ export class FrameReceiver {
     this.#options = options
   }
 
+  /** Part of a message or of a frame has come, and the rest has not. */
+  get isWithinMessage(): boolean {
+    return this.#payloadLeft >= 0 || this.#headerBytes > 0 || this.#isFragmented
+  }
+
   /** Takes the next bytes of the stream. Messages that lie within them whole are handed out as views of them. */
   push(chunk: Uint8Array): void {
     let at = 0

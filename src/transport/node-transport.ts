@@ -60,6 +60,7 @@ class NodeConnection implements TransportConnection {
   readonly #ws: WebSocket
   readonly #handlers: TransportHandlers
   readonly #receiver: FrameReceiver
+  #lastDataMs = 0
   /** How ws listens to the socket: it is given the frames that are not data. */
   #wsListeners: ((bytes: Buffer) => void)[] = []
   #socket: Socket | undefined
@@ -116,7 +117,10 @@ class NodeConnection implements TransportConnection {
   /** Before the first byte behind the handshake: ws has just begun to listen. */
   #receiveFrames(socket: Socket): void {
     this.#wsListeners = socket.listeners('data') as ((bytes: Buffer) => void)[]
-    socket.on('data', (chunk: Buffer) => this.#receiver.push(chunk))
+    socket.on('data', (chunk: Buffer) => {
+      this.#lastDataMs = performance.now()
+      this.#receiver.push(chunk)
+    })
     for (const listener of this.#wsListeners) socket.off('data', listener)
   }
 
@@ -149,6 +153,10 @@ class NodeConnection implements TransportConnection {
       text: close.text || this.#failure || (close.code === 1006 ? 'the connection broke' : ''),
       ...(this.#httpStatus === undefined ? {} : { httpStatus: this.#httpStatus }),
     })
+  }
+
+  get messageStalledMs(): number {
+    return this.#receiver.isWithinMessage ? performance.now() - this.#lastDataMs : 0
   }
 
   get bufferedBytes(): number {

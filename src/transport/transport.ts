@@ -35,6 +35,8 @@ export interface TransportConnection {
   send(parts: readonly Uint8Array[], done?: () => void): void
   /** Bytes given to `send` that the platform has not passed on yet. */
   readonly bufferedBytes: number
+  /** How long nothing has come of a message that has begun; 0 = none has. Left out where the platform does not show it. */
+  readonly messageStalledMs?: number
   /** Starts an orderly close; `onClose` follows. */
   close(code: number, text: string): void
   /** Drops the connection at once; `onClose` follows. */

@@ -2,17 +2,12 @@
  * The native WebSocketEngine: uWebSockets.js.
  *
  * Copies      send() copies what the kernel does not take at once into the socket's own buffer: fragments are free on return
- * Waiting     what is sent while the engine has bytes buffered waits here, as a copy, until it has none: an engine of this age
- *             forgets as many bytes at the end of its buffer as a small partial write has just taken off its front when a message is
- *             added between the two (seen with 20.30: replies of some MiB without their last 40 to 64 KiB, one in ten thousand)
  * Drops       uWebSockets.js answers 2 and drops a message silently when more than maxBackpressure is buffered. The gateway
  *             keeps below it; a 2 is a bug and closes the socket, so that nobody waits for a reply that never left
  * Probe       the package falls back to a slow JavaScript make without a native build for this Node; that one has no SSLApp
  * Limits      messageBytesMax holds before authentication too: the engine has one limit for all sockets
  */
-
 import type { HttpResponse, TemplatedApp, HttpRequest as UwsRequest, us_listen_socket, WebSocket } from 'uWebSockets.js'
-import { joinBytes } from '../../base/bytes.ts'
 import {
   type EngineHandler,
   type EngineSocket,
@@ -56,13 +51,6 @@ interface UserData {
   socket?: UwsSocket<unknown>
 }
 
-/** A whole message, or a fragment of one. */
-interface WaitingFrame {
-  readonly bytes: Uint8Array
-  readonly isFirst: boolean
-  readonly isLast: boolean
-}
-
 class UwsSocket<Context> implements EngineSocket<Context> {
   readonly context: Context
   readonly remoteAddress: string
@@ -71,64 +59,32 @@ class UwsSocket<Context> implements EngineSocket<Context> {
   /** What close() said. */
   closing: SocketEnd | undefined
   readonly #ws: WebSocket<UserData>
-  readonly #sendBufferBytesMax: number
-  #waiting: WaitingFrame[] = []
-  #waitingBytes = 0
 
-  constructor(
-    ws: WebSocket<UserData>,
-    from: { readonly context: Context; readonly remoteAddress: string; readonly sendBufferBytesMax: number },
-  ) {
+  constructor(ws: WebSocket<UserData>, context: Context, remoteAddress: string) {
     this.#ws = ws
-    this.context = from.context
-    this.remoteAddress = from.remoteAddress
-    this.#sendBufferBytesMax = from.sendBufferBytesMax
+    this.context = context
+    this.remoteAddress = remoteAddress
   }
 
   get bufferedBytes(): number {
-    return this.isOpen ? this.#ws.getBufferedAmount() + this.#waitingBytes : 0
+    return this.isOpen ? this.#ws.getBufferedAmount() : 0
   }
 
   send(fragments: readonly Uint8Array[]): SendAnswer {
     if (!this.isOpen) return 'closed'
-    let sent = 0
-    let isDropped = this.bufferedBytes > this.#sendBufferBytesMax
-    while (sent < fragments.length && !isDropped && this.#mayWrite) {
-      isDropped = !this.#write({ bytes: fragments[sent]!, isFirst: sent === 0, isLast: sent === fragments.length - 1 })
-      sent++
+    const last = fragments.length - 1
+    let isDropped = false
+    if (last === 0) {
+      isDropped = this.#ws.send(fragments[0]!, true, false) === DROPPED
+    } else {
+      isDropped = isStatusDropped(this.#ws.sendFirstFragment(fragments[0]!, true, false))
+      for (let index = 1; index < last && !isDropped; index++)
+        isDropped = isStatusDropped(this.#ws.sendFragment(fragments[index]!, false))
+      isDropped = isDropped || isStatusDropped(this.#ws.sendLastFragment(fragments[last]!, false))
     }
-    if (!isDropped && sent < fragments.length) this.#keep(fragments, sent)
     if (!isDropped) return 'copied'
     this.close(CLOSE_TRY_AGAIN_LATER, 'the send buffer is full')
     return 'closed'
-  }
-
-  /** The engine has written something: what waits goes on. */
-  onWritable(): void {
-    while (this.#waiting.length > 0 && this.isOpen && this.#ws.getBufferedAmount() === 0) {
-      const frame = this.#waiting.shift()!
-      this.#waitingBytes -= frame.bytes.length
-      this.#write(frame)
-    }
-  }
-
-  get #mayWrite(): boolean {
-    return this.#waiting.length === 0 && this.#ws.getBufferedAmount() === 0
-  }
-
-  /** False: the engine has dropped it. */
-  #write({ bytes, isFirst, isLast }: WaitingFrame): boolean {
-    if (isFirst && isLast) return this.#ws.send(bytes, true, false) !== DROPPED
-    if (isFirst) return !isStatusDropped(this.#ws.sendFirstFragment(bytes, true, false))
-    if (isLast) return !isStatusDropped(this.#ws.sendLastFragment(bytes, false))
-    return !isStatusDropped(this.#ws.sendFragment(bytes, false))
-  }
-
-  /** Keeps a copy of the message's fragments from `from` on, as one. */
-  #keep(fragments: readonly Uint8Array[], from: number): void {
-    const bytes = joinBytes(fragments.slice(from))
-    this.#waiting.push({ bytes, isFirst: from === 0, isLast: true })
-    this.#waitingBytes += bytes.length
   }
 
   cork(work: () => void): void {
@@ -139,11 +95,6 @@ class UwsSocket<Context> implements EngineSocket<Context> {
   close(code: number, reason: string): void {
     if (!this.isOpen) return
     this.closing ??= { code, reason, byBroker: true }
-    // The close frame comes last, and the engine keeps the rest until it has left.
-    const waiting = this.#waiting
-    this.#waiting = []
-    this.#waitingBytes = 0
-    for (const frame of waiting) this.#write(frame)
     this.#ws.end(code, reason)
   }
 
@@ -229,9 +180,7 @@ class UwsEngine implements WebSocketEngine {
       },
       open: (ws) => {
         const data = ws.getUserData()
-        const { sendBufferBytesMax } = options
-        const { remoteAddress } = data
-        const socket = new UwsSocket(ws, { context: data.answer.context, remoteAddress, sendBufferBytesMax })
+        const socket = new UwsSocket(ws, data.answer.context, data.remoteAddress)
         data.socket = socket
         this.#sockets.add(socket)
         handler.onOpen(socket)
@@ -242,8 +191,7 @@ class UwsEngine implements WebSocketEngine {
       },
       drain: (ws) => {
         const socket = ws.getUserData().socket
-        // Not within this call: the engine forgets to wait for the socket after a write in it that was not taken whole.
-        if (socket?.isOpen) setImmediate(() => this.#onWritable(socket, handler))
+        if (socket?.isOpen) handler.onDrain(socket)
       },
       close: (ws, code, message) => {
         const socket = ws.getUserData().socket
@@ -253,11 +201,6 @@ class UwsEngine implements WebSocketEngine {
         handler.onClose(socket, socket.closing ?? endOf(code, message))
       },
     })
-  }
-
-  #onWritable(socket: UwsSocket<unknown>, handler: EngineHandler<unknown>): void {
-    socket.onWritable()
-    if (socket.isOpen) handler.onDrain(socket)
   }
 
   #onHttp(response: HttpResponse, request: UwsRequest, answer: (request: HttpRequest) => Promise<HttpReply>): void {

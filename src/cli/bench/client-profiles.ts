@@ -17,7 +17,7 @@ export const CLIENT_PROFILES: Readonly<Record<ProfileName, ClientProfile>> = {
   balanced: { producer: {}, consumer: {} },
   throughput: {
     producer: { batchBytesMax: 512 * KIB, requestBytesMax: 2 * MIB },
-    consumer: { fetchBytesMax: 8 * MIB, partitionBytesMax: 2 * MIB, prefetchBytesMax: 32 * MIB },
+    consumer: { fetchBytesMax: 2 * MIB, partitionBytesMax: 2 * MIB, prefetchBytesMax: 32 * MIB },
   },
   latency: { producer: { lingerMs: 0 }, consumer: { minBytes: 1 } },
 }

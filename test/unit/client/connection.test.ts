@@ -3,8 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BrokerConnections } from '../../../src/client/broker-connections.ts'
 import { checkedUrls, resolveClientOptions } from '../../../src/client/client-options.ts'
+import { Connection } from '../../../src/client/connection.ts'
 import { connect, isMillraceError } from '../../../src/client/index.ts'
 import { nodeRuntime } from '../../../src/client/node-runtime.ts'
+import { metadata } from '../../../src/protocol/index.ts'
+import type { Transport } from '../../../src/transport/transport.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
 
@@ -160,4 +163,32 @@ test('a closed client refuses, and says so', () =>
     await mq.close()
     assert.throws(() => mq.producer('t'), hasCode('CLOSED'))
     await assert.rejects(mq.admin.topics.list(), hasCode('CLOSED'))
+  }))
+
+test('a message that stops halfway ends the connection, long before its request would time out', () =>
+  withFakeBroker({ faults: ({ name }) => ({ kind: name === 'METADATA' ? 'drop-reply' : 'none' }) }, async (broker) => {
+    let stalledMs = 0
+    const runtime = nodeRuntime()
+    const transport: Transport = {
+      connect: (...args) => {
+        const connection = runtime.transport.connect(...args)
+        return {
+          send: (parts, done) => connection.send(parts, done),
+          close: (code, text) => connection.close(code, text),
+          terminate: () => connection.terminate(),
+          get bufferedBytes() {
+            return connection.bufferedBytes
+          },
+          get messageStalledMs() {
+            return stalledMs
+          },
+        }
+      },
+    }
+    const options = { clientName: 't', clientVersion: '0', connectTimeoutMs: 5_000, requestTimeoutMs: 600_000 }
+    const connection = await Connection.open({ ...runtime, transport }, broker.url, options)
+    const asked = connection.call(metadata, { topics: [] })
+    stalledMs = 10_001
+    await assert.rejects(asked, hasCode('NETWORK_EXCEPTION', /a message stopped halfway/))
+    assert.equal(connection.isOpen, false)
   }))

@@ -91,6 +91,23 @@ test('a message that lies in one piece is not copied', () => {
   assert.equal(allocatedBytes, 0)
 })
 
+test('a message that has begun is known until its last byte', () => {
+  const receiver = new FrameReceiver({
+    messageBytesMax: 1000,
+    allocate: (bytes) => new Uint8Array(bytes),
+    onMessage: () => {},
+    onOther: () => {},
+    onFault: (text) => assert.fail(text),
+  })
+  const fragments = [frame(BINARY, new Uint8Array(200), { final: false }), frame(CONTINUATION, new Uint8Array(3))]
+  const stream = Buffer.concat(fragments)
+  assert.equal(receiver.isWithinMessage, false)
+  for (let at = 0; at < stream.length; at++) {
+    receiver.push(stream.subarray(at, at + 1))
+    assert.equal(receiver.isWithinMessage, at < stream.length - 1, `after byte ${at}`)
+  }
+})
+
 test('text goes where control frames go', () => {
   const text = frame(TEXT, Buffer.from('hello'))
   assert.deepEqual(receive([text.subarray(0, 3), text.subarray(3)]).others, [...text])
