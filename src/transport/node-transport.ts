@@ -13,6 +13,7 @@
  */
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
+import { systemClock } from '../base/node/system-clock.ts'
 import { FrameReceiver } from './frame-receiver.ts'
 import {
   SUBPROTOCOL,
@@ -118,7 +119,7 @@ class NodeConnection implements TransportConnection {
   #receiveFrames(socket: Socket): void {
     this.#wsListeners = socket.listeners('data') as ((bytes: Buffer) => void)[]
     socket.on('data', (chunk: Buffer) => {
-      this.#lastDataMs = performance.now()
+      this.#lastDataMs = systemClock.monotonicMs()
       this.#receiver.push(chunk)
     })
     for (const listener of this.#wsListeners) socket.off('data', listener)
@@ -156,7 +157,7 @@ class NodeConnection implements TransportConnection {
   }
 
   get messageStalledMs(): number {
-    return this.#receiver.isWithinMessage ? performance.now() - this.#lastDataMs : 0
+    return this.#receiver.isWithinMessage ? systemClock.monotonicMs() - this.#lastDataMs : 0
   }
 
   get bufferedBytes(): number {
