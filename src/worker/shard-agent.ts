@@ -136,7 +136,6 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       disk: this.#disk,
       group: this.#group,
       background: [this.#checkpointer, this.#interval],
-      alone: options.syncsAlone ? { files, clock, isQuiet: () => this.#isQuiet } : undefined,
       onFailed: (reason) => this.#fail(reason),
     })
     this.#replies = new ProduceReplies({
@@ -224,12 +223,6 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
 
   close(): void {
     this.isDone = true
-  }
-
-  /** No request waits to be taken, and no fetch for the device. */
-  get #isQuiet(): boolean {
-    const { requests, reads } = this.#side
-    return requests.isEmpty() && reads.isEmpty() && this.#disk.readsInFlight === 0
   }
 
   // The turn's parts

@@ -18,8 +18,6 @@ export interface ShardOptions {
   readonly journalBytes: number
   /** Closed segments kept open while nobody reads them. */
   readonly openFilesMax: number
-  /** A commit group of one file is synced on the loop when nothing else waits. */
-  readonly syncsAlone: boolean
   readonly checkpointMs: number
   readonly checkpointBytes: number
   readonly waitingFetchesMax: number
@@ -47,7 +45,6 @@ export const SHARD_DEFAULTS = {
   journalThresholdPartitions: 1,
   journalBytes: 64 * MIB,
   openFilesMax: 256,
-  syncsAlone: false,
   checkpointMs: 10_000,
   checkpointBytes: 1024 * MIB,
   waitingFetchesMax: 100_000,

@@ -4,13 +4,10 @@
  * Thread      the shard
  * Ordering    commit groups first, but after a group one step of a job in the background goes first if one waits: groups are
  *             not delayed by more than that step, and checkpoints end even under full load
- * Alone       where SyncAlone is given, a group of one file that nobody else waits beside is synced right here: two wake-ups fewer on the
- *             way of its acknowledgement. While that lasts the shard does nothing else, so not when the device was slow of late
  * Why one     a log has one sync under way at most (log/partition-log), and the device has one queue anyway
  * Failure     a failed sync ends all (R3): nothing is ever begun again
  */
-import type { Clock } from '../base/clock.ts'
-import { type Fd, type FileSystem, StorageError } from '../io/file-system.ts'
+import type { Fd } from '../io/file-system.ts'
 import type { DiskProxy, SyncListener } from './disk-proxy.ts'
 
 /** Something that syncs in steps. */
@@ -22,19 +19,7 @@ export interface SyncJob {
   complete(): void
 }
 
-export interface SyncAlone {
-  readonly files: FileSystem
-  readonly clock: Clock
-  /** Nothing has come that the shard could do meanwhile. */
-  readonly isQuiet: () => boolean
-}
-
-/** A sync on the loop that took longer sends the next ALONE_PAUSE to the disk thread. */
-const ALONE_MS_MAX = 2
-const ALONE_PAUSE = 100
-
 export interface SyncSchedulerOptions {
-  readonly alone?: SyncAlone | undefined
   readonly disk: DiskProxy
   readonly group: SyncJob
   readonly background: readonly SyncJob[]
@@ -48,8 +33,6 @@ export class SyncScheduler implements SyncListener {
   #wasGroup = false
   #nextBackground = 0
   #hasFailed = false
-  /** Groups that go to the disk thread before one is synced here again. */
-  #alonePause = 0
   syncs = 0
   syncMicroseconds = 0
 
@@ -71,39 +54,12 @@ export class SyncScheduler implements SyncListener {
       this.#fds.length = 0
       job.begin(this.#fds, nowMs)
       if (this.#fds.length === 0) job.complete()
-      else if (job === this.#options.group && this.#isAlone()) this.#syncHere(job, this.#fds[0]!)
       else {
         this.#current = job
         this.#options.disk.sync(this.#fds, this, { isLong: job !== this.#options.group })
       }
     }
     return steps
-  }
-
-  #isAlone(): boolean {
-    const { alone } = this.#options
-    if (alone === undefined || this.#fds.length > 1) return false
-    if (this.#alonePause > 0) {
-      this.#alonePause--
-      return false
-    }
-    return alone.isQuiet()
-  }
-
-  #syncHere(job: SyncJob, fd: Fd): void {
-    const { files, clock } = this.#options.alone!
-    const startMs = clock.monotonicMs()
-    this.#current = job
-    try {
-      files.fdatasync(fd)
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error
-      this.onSyncFailed(`fdatasync of descriptor ${fd} failed: ${error.code}`)
-      return
-    }
-    const tookMs = clock.monotonicMs() - startMs
-    if (tookMs > ALONE_MS_MAX) this.#alonePause = ALONE_PAUSE
-    this.onSynced(tookMs * 1000)
   }
 
   onSynced(microseconds: number): void {
