@@ -1,6 +1,6 @@
 /**
  * BurstClock: the wall time for many looks in a row, such as the timestamps of records that are sent in a loop: the real clock is
- * looked at once for up to LOOKS_MAX of them, and anew after every task.
+ * looked at once for up to LOOKS_MAX of them, and anew in every job (microtask).
  *
  * Limits      what it answers is as old as the work between two looks: the records of one loop, at most LOOKS_MAX of them
  */

@@ -4,7 +4,7 @@
  * Thread      recovery, once, before the partitions; blocks
  * Invariants  J5 replay is idempotent: a crash in the middle of recovery is followed by the same replay
  *             J6 what a truncation, a delete or an older incarnation superseded is not written
- *             J7 what the plan was read from is durable before anything is changed by it: a kill between the rename of a checkpoint
+ *             J7 the names that the plan was read from are durable before anything is changed by it: a kill between the rename of a checkpoint
  *                and the sync of its folder leaves one that a power cut would take back    checked in: test/crash/power-cut.test.ts
  * Ordering    all journals replayed -> the touched files and folders synced (sync-list.ts) -> partitions scanned -> journals removed
  *             (finishRecovery), so no journal goes while something depends on it

@@ -153,7 +153,7 @@ export const NOTICE_BODY_AT = 4
 // DISK_SYNC: fdatasync each descriptor.
 // |  0 |    4 | syncId  | u32
 // |  4 |    4 | fdCount | u32
-// |  8 |    4 | isLong  | u32; 1 = nobody waits for it, and it may last: reads go on meanwhile
+// |  8 |    4 | isLong  | u32; 1 = no acknowledgement waits for it, and it may last
 // | 12 | 4 each | fds  | i32
 // DISK_SYNC_DONE
 // |  0 |    4 | syncId       | u32

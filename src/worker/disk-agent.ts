@@ -6,7 +6,7 @@
  *             descriptors, and a long one, is handed to the pool: isWaiting until its callback; reads go on meanwhile, syncs wait
  * Ordering    syncs among themselves and reads among themselves first in, first out. A sync goes before reads, but after each
  *             sync up to READS_AFTER_SYNC waiting reads go first: neither a cold reader delays acknowledgements by more than
- *             those, nor does a steady stream of commit groups starve cold readers
+ *             those (and by one between two files of a wide sync), nor does a steady stream of commit groups starve cold readers
  * Wake-ups    an answer rings the shard at once, but reads that come out of the system's memory are told several together
  * Failure     told with the system's code; what a failed sync means is the shard's to say (R3)
  * Why         `interval` leaves gigabytes unsynced between two syncs: a read behind one would stand still for as long as it lasts

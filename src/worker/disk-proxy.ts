@@ -55,7 +55,7 @@ export interface DiskRead {
 }
 
 export interface SyncOptions {
-  /** Somebody waits for a short one; a long one may take its time, and holds no reads up. */
+  /** Acknowledgements wait for a short one; a long one may take its time. */
   readonly isLong: boolean
 }
 
