@@ -1,6 +1,7 @@
 /**
- * RingSignal: wakes a thread that sleeps until there is something in its rings. Doorbell: the same for a thread that
- * must not sleep, as the main thread, or a disk thread whose event loop has work. Both lie over the same two words, so whoever rings need not know which of them is listening.
+ * RingSignal: wakes a thread that sleeps until there is something in its rings. Doorbell: the same for a thread that must not sleep:
+ * the main thread, or a disk thread whose event loop has work. Both lie over the same two words, so whoever rings need not know
+ * which of them is listening.
  *
  * Owns        the sequence word (how often it was rung, modulo 2^32) and the waiting word (1 = the listener sleeps or is about to)
  * Thread      any may ring; one listens
