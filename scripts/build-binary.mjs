@@ -191,6 +191,7 @@ function requiredByName() {
     const packages = { ${rows.join(', ')} }
     export function createRequire() {
       return (name) => {
+        if (name.startsWith('node:')) return require(name)
         if (!Object.hasOwn(packages, name)) throw new Error(name + ' is not in this executable')
         return packages[name]()
       }

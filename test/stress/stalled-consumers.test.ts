@@ -19,7 +19,8 @@ const STALLED = 1_000
 const FETCHES = 8
 const FETCH_BYTES_MAX = 1024 * 1024
 const CONNECTS_AT_ONCE = 50
-const FILL_BYTES = 32 * 1024 * 1024
+/** More than the page pool, so that all of it has been touched. */
+const FILL_BYTES = 96 * 1024 * 1024
 const RECORD_BYTES = 1024
 /** A reply has one whole batch at least, whatever is left of the budget: what a stalled reader costs grows with the batches. */
 const BATCH_BYTES_MAX = 64 * 1024
