@@ -2,6 +2,8 @@
  * The native WebSocketEngine: uWebSockets.js.
  *
  * Copies      send() copies what the kernel does not take at once into the socket's own buffer: fragments are free on return
+ * Memory      a fragment that does not fit the engine's shared cork buffer goes through one of the socket's own, which it keeps: small
+ *             messages are cut, or a thousand idle readers would hold a page each
  * Drops       uWebSockets.js answers 2 and drops a message silently when more than maxBackpressure is buffered. The gateway
  *             keeps below it; a 2 is a bug and closes the socket, so that nobody waits for a reply that never left
  * Probe       the package falls back to a slow JavaScript make without a native build for this Node; that one has no SSLApp
@@ -70,8 +72,9 @@ class UwsSocket<Context> implements EngineSocket<Context> {
     return this.isOpen ? this.#ws.getBufferedAmount() : 0
   }
 
-  send(fragments: readonly Uint8Array[]): SendAnswer {
+  send(given: readonly Uint8Array[]): SendAnswer {
     if (!this.isOpen) return 'closed'
+    const fragments = inSmallPieces(given)
     const last = fragments.length - 1
     let isDropped = false
     if (last === 0) {
@@ -102,6 +105,25 @@ class UwsSocket<Context> implements EngineSocket<Context> {
   terminate(): void {
     if (this.isOpen) this.#ws.close()
   }
+}
+
+const SMALL_MESSAGE_BYTES_MAX = 80 * 1024
+/** Less than the engine's cork buffer, a frame header included. */
+const PIECE_BYTES = 15 * 1024
+
+/** The same message in fragments that leave no buffer with the socket, if it is small. */
+function inSmallPieces(fragments: readonly Uint8Array[]): readonly Uint8Array[] {
+  let bytes = 0
+  let largest = 0
+  for (const { length } of fragments) {
+    bytes += length
+    if (length > largest) largest = length
+  }
+  if (largest <= PIECE_BYTES || bytes > SMALL_MESSAGE_BYTES_MAX) return fragments
+  const pieces: Uint8Array[] = []
+  for (const fragment of fragments)
+    for (let at = 0; at < fragment.length; at += PIECE_BYTES) pieces.push(fragment.subarray(at, at + PIECE_BYTES))
+  return pieces
 }
 
 const LISTEN_EXCLUSIVE_PORT = 1
