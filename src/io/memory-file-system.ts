@@ -10,7 +10,9 @@
  * Failure     StorageError with the codes Linux gives. No spontaneous faults: faulty-file-system wraps this for those
  * Not here    which names a power cut leaves (memory-tree) and which bytes (memory-file)
  */
+
 import { posix } from 'node:path'
+import { joinBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Prng } from '../base/prng.ts'
 import type { DiskOperation, DiskTrace } from './disk-trace.ts'
@@ -88,14 +90,8 @@ export class MemoryFileSystem implements FileSystem {
 
   write(fd: Fd, buffers: readonly Uint8Array[], position: number): number {
     const file = this.#fileToChange(fd, 'write')
-    let total = 0
-    for (const buffer of buffers) total += buffer.length
-    const bytes = new Uint8Array(total)
-    let at = 0
-    for (const buffer of buffers) {
-      bytes.set(buffer, at)
-      at += buffer.length
-    }
+    const bytes = joinBytes(buffers)
+    const total = bytes.length
     if (total > 0) file.write(bytes, position)
     this.counters.writes++
     this.counters.bytesWritten += total

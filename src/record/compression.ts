@@ -32,23 +32,25 @@ export interface Codecs {
 /** A process without codecs: reads and writes uncompressed batches only. */
 export const NO_CODECS: Codecs = { find: () => undefined }
 
-/** The same codecs; `onCall` is told of each call, and how many bytes it made. */
+/** The same codecs; `onCall` is told of each call, and how many bytes it made: 0 when it threw, which leaves memory behind as well. */
 export function countedCodecs(codecs: Codecs, onCall: (bytes: number) => void): Codecs {
+  const counted = (call: () => Uint8Array): Uint8Array => {
+    let bytes = 0
+    try {
+      const made = call()
+      bytes = made.length
+      return made
+    } finally {
+      onCall(bytes)
+    }
+  }
   return {
     find(name) {
       const codec = codecs.find(name)
       if (codec === undefined) return undefined
       return {
-        compress: (bytes) => {
-          const packed = codec.compress(bytes)
-          onCall(packed.length)
-          return packed
-        },
-        decompress: (bytes, maxBytes) => {
-          const unpacked = codec.decompress(bytes, maxBytes)
-          onCall(unpacked.length)
-          return unpacked
-        },
+        compress: (bytes) => counted(() => codec.compress(bytes)),
+        decompress: (bytes, maxBytes) => counted(() => codec.decompress(bytes, maxBytes)),
       }
     },
   }

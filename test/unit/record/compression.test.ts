@@ -4,7 +4,14 @@ import zlib from 'node:zlib'
 import fc from 'fast-check'
 import { bytesOfHex, utf8Encode } from '../../../src/base/bytes.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
-import { CODEC_NAMES, codecNameOf, codecNumberOf, NO_CODECS, requireCodec } from '../../../src/record/compression.ts'
+import {
+  CODEC_NAMES,
+  codecNameOf,
+  codecNumberOf,
+  countedCodecs,
+  NO_CODECS,
+  requireCodec,
+} from '../../../src/record/compression.ts'
 import { lz4FrameBytesMax } from '../../../src/record/lz4-frame.ts'
 import { nodeCodecs } from '../../../src/record/node-codecs.ts'
 import { zstdBytesMin } from '../../../src/record/zstd-frame.ts'
@@ -197,4 +204,17 @@ test('zstd: frames after one another use one compressor', () => {
     const content = utf8Encode(`round ${round} `.repeat(50 + round))
     assert.deepEqual(codec.decompress(codec.compress(content), 10_000), content)
   }
+})
+
+test('counted codecs tell of every call, of those that throw too', () => {
+  const made: number[] = []
+  const counted = requireCodec(
+    countedCodecs(nodeCodecs(), (bytes) => void made.push(bytes)),
+    1,
+  )
+  const packed = counted.compress(new Uint8Array(1000))
+  assert.equal(counted.decompress(packed, 1000).length, 1000)
+  assert.throws(() => counted.decompress(packed, 10))
+  assert.throws(() => counted.decompress(packed.subarray(5), 1000))
+  assert.deepEqual(made, [packed.length, 1000, 0, 0])
 })
