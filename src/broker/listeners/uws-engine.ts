@@ -4,6 +4,10 @@
  * Copies      send() copies what the kernel does not take at once into the socket's own buffer: fragments are free on return
  * Memory      a fragment that does not fit the engine's shared cork buffer goes through one of the socket's own, which it keeps: small
  *             messages are cut, or a thousand idle readers would hold a page each
+ * Lost tails  builds from before September 2023 lose the payload of a frame of 16 KiB or more when the kernel takes nothing of it
+ *             and nothing was buffered (uWebSockets PR 1662). A frame that finds something in the cork buffer takes another way, so
+ *             an empty fragment goes before it. Who is not corked cannot do that: if the payload is lost, the socket is cut, and
+ *             the client asks again on a new one
  * Drops       uWebSockets.js answers 2 and drops a message silently when more than maxBackpressure is buffered. The gateway
  *             keeps below it; a 2 is a bug and closes the socket, so that nobody waits for a reply that never left
  * Probe       the package falls back to a slow JavaScript make without a native build for this Node; that one has no SSLApp
@@ -27,6 +31,7 @@ import {
 
 type Uws = typeof import('uWebSockets.js')
 
+const BACKPRESSURE = 0
 const DROPPED = 2
 const CLOSE_TRY_AGAIN_LATER = 1013
 const CLOSE_GOING_AWAY = 1001
@@ -53,7 +58,7 @@ interface UserData {
   socket?: UwsSocket<unknown>
 }
 
-class UwsSocket<Context> implements EngineSocket<Context> {
+export class UwsSocket<Context> implements EngineSocket<Context> {
   readonly context: Context
   readonly remoteAddress: string
   readonly keepsFragments = false
@@ -76,18 +81,28 @@ class UwsSocket<Context> implements EngineSocket<Context> {
     if (!this.isOpen) return 'closed'
     const fragments = inSmallPieces(given)
     const last = fragments.length - 1
-    let isDropped = false
-    if (last === 0) {
-      isDropped = this.#ws.send(fragments[0]!, true, false) === DROPPED
-    } else {
-      isDropped = isStatusDropped(this.#ws.sendFirstFragment(fragments[0]!, true, false))
-      for (let index = 1; index < last && !isDropped; index++)
-        isDropped = isStatusDropped(this.#ws.sendFragment(fragments[index]!, false))
-      isDropped = isDropped || isStatusDropped(this.#ws.sendLastFragment(fragments[last]!, false))
+    for (let index = 0; index <= last; index++) {
+      const fragment = fragments[index]!
+      const isDirect = fragment.length >= DIRECT_BYTES_MIN && this.#ws.getBufferedAmount() === 0
+      if (isDirect) this.#sendFragment(NO_BYTES, index === 0, false)
+      const status = this.#sendFragment(fragment, index === 0 && !isDirect, index === last)
+      if (status === DROPPED) {
+        this.close(CLOSE_TRY_AGAIN_LATER, 'the send buffer is full')
+        return 'closed'
+      }
+      if (isDirect && status === BACKPRESSURE && this.#ws.getBufferedAmount() <= FRAME_HEADER_BYTES_MAX) {
+        this.terminate()
+        return 'closed'
+      }
     }
-    if (!isDropped) return 'copied'
-    this.close(CLOSE_TRY_AGAIN_LATER, 'the send buffer is full')
-    return 'closed'
+    return 'copied'
+  }
+
+  /** The status: the types say boolean, the native build answers send()'s numbers. */
+  #sendFragment(fragment: Uint8Array, isFirst: boolean, isLast: boolean): number {
+    const ws = this.#ws
+    if (isFirst) return Number(isLast ? ws.send(fragment, true, false) : ws.sendFirstFragment(fragment, true, false))
+    return Number(isLast ? ws.sendLastFragment(fragment, false) : ws.sendFragment(fragment, false))
   }
 
   cork(work: () => void): void {
@@ -107,6 +122,10 @@ class UwsSocket<Context> implements EngineSocket<Context> {
   }
 }
 
+/** From here on the engine writes a frame without a copy, if nothing waits before it. */
+const DIRECT_BYTES_MIN = 16 * 1024
+const FRAME_HEADER_BYTES_MAX = 10
+const NO_BYTES = new Uint8Array(0)
 const SMALL_MESSAGE_BYTES_MAX = 80 * 1024
 /** Less than the engine's cork buffer, a frame header included. */
 const PIECE_BYTES = 15 * 1024
@@ -135,11 +154,6 @@ type ListenExclusive = (
   options: number,
   done: (listener: us_listen_socket | false) => void,
 ) => void
-
-/** The types say boolean; the native build answers send()'s numbers. */
-function isStatusDropped(status: boolean | number): boolean {
-  return status === DROPPED
-}
 
 class UwsEngine implements WebSocketEngine {
   readonly name = 'uws'
