@@ -1,8 +1,12 @@
-/** A broker process of a bench's own, with a client connected to it: the target that the workloads of src/cli/bench take. */
+/**
+ * A broker process of a bench's own, with a client connected to it: the target that the workloads of src/cli/bench take.
+ * `--cpu-prof DIR` of every bench: its threads write V8 CPU profiles there.
+ */
 import './end-together.ts'
 import type { BenchTarget } from '../../src/cli/bench/bench-target.ts'
 import { connect } from '../../src/client/index.ts'
 import { BrokerProcess, makeDataDir, removeDataDir } from '../../test/support/broker-process.ts'
+import { benchOptions } from './options.ts'
 
 export type Fsync = 'group' | 'interval'
 
@@ -11,14 +15,15 @@ export interface BenchBrokerOptions {
   readonly fsync: Fsync
   /** Further flags of `millrace start`. */
   readonly args?: readonly string[]
-  readonly nodeArgs?: readonly string[]
 }
 
 export async function withBroker<T>(
   options: BenchBrokerOptions,
   body: (target: BenchTarget, broker: BrokerProcess) => Promise<T>,
 ): Promise<T> {
-  const { profile, fsync, args = [], nodeArgs = [] } = options
+  const { profile, fsync, args = [] } = options
+  const profileFolder = benchOptions().text('cpu-prof', '')
+  const nodeArgs = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
   const dataDir = makeDataDir()
   const remove = (): void => removeDataDir(dataDir)
   process.once('exit', remove)

@@ -6,7 +6,7 @@
  *   100 B  enqueue, send, batches, iterate
  *
  *   node dist/native-free-bench/macro/throughput.js [--smoke] [--runs 5] [--size 1024,100] [--fsync group,interval] [--records N]
- *     [--partitions 6] [--profile throughput] [--cpu-prof DIR] [--json]
+ *     [--partitions 6] [--profile throughput] [--json]
  */
 import { resultOf } from '../../src/cli/bench/bench-result.ts'
 import { type BenchTarget, produceJobs, tuningOf, withTopic } from '../../src/cli/bench/bench-target.ts'
@@ -23,7 +23,6 @@ const report = new Report('macro/throughput', options)
 const runs = options.number('runs', 5, 1)
 const partitions = options.number('partitions', 6, 6)
 const profile = options.text('profile', 'throughput') as BenchBrokerOptions['profile']
-const profileFolder = options.text('cpu-prof', '')
 const SMALL_BYTES = 100
 
 interface Scene {
@@ -81,9 +80,8 @@ function oneRun(target: BenchTarget, broker: BrokerProcess, scene: Scene, values
 
 async function measure(scene: Scene): Promise<void> {
   const { recordBytes, fsync, records } = scene
-  const nodeArgs = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
   const values = new Values()
-  await withBroker({ profile, fsync, nodeArgs }, async (target, broker) => {
+  await withBroker({ profile, fsync }, async (target, broker) => {
     await oneRun(target, broker, { ...scene, records: Math.min(records, 20_000) }, new Values())
     for (let run = 0; run < runs; run++) {
       await oneRun(target, broker, scene, values)
