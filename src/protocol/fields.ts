@@ -54,17 +54,19 @@ export class Fields {
   }
 
   textOrNull(name: string, lengthMax = TEXT_LENGTH_MAX): string | null {
-    if (this.#values[this.#next] === null || this.#values[this.#next] === undefined) {
-      this.#next++
-      return null
-    }
+    if (this.#skipsNull()) return null
     return this.text(name, lengthMax)
   }
 
   topicId(name: string): TopicId {
+    return this.textWhere(name, 'a topic id of 32 hex digits', isTopicId) as TopicId
+  }
+
+  /** A text that `isGood`; `expected` says what that is. */
+  textWhere(name: string, expected: string, isGood: (text: string) => boolean): string {
     const value = this.#take()
-    if (typeof value === 'string' && isTopicId(value)) return value
-    throw fault(`${this.#path}.${name}`, 'a topic id of 32 hex digits', value)
+    if (typeof value === 'string' && isGood(value)) return value
+    throw fault(`${this.#path}.${name}`, expected, value)
   }
 
   /** A list whose items are arrays of fields. */
@@ -72,6 +74,17 @@ export class Fields {
     const items = this.#array(name, countMax)
     const path = `${this.#path}.${name}`
     return items.map((item, index) => read(new Fields(item, `${path}[${index}]`), index))
+  }
+
+  /** A list as above, or null for null and for a field that is missing. */
+  listOrNull<T>(name: string, countMax: number, read: (item: Fields, index: number) => T): T[] | null {
+    if (this.#skipsNull()) return null
+    return this.list(name, countMax, read)
+  }
+
+  integers(name: string, countMax: number, min: number, max: number): number[] {
+    const inner = new Fields(this.#array(name, countMax), `${this.#path}.${name}`)
+    return inner.#values.map((_, index) => inner.integer(`[${index}]`, min, max))
   }
 
   texts(name: string, countMax: number, lengthMax: number): string[] {
@@ -109,6 +122,14 @@ export class Fields {
     if (!Array.isArray(value)) throw fault(path, 'an array', value)
     if (value.length > countMax) throw fault(path, `at most ${countMax} items`, value.length)
     return value
+  }
+
+  /** Steps over a null or missing value; false = there is another one, not taken. */
+  #skipsNull(): boolean {
+    const value = this.#values[this.#next]
+    if (value !== null && value !== undefined) return false
+    this.#next++
+    return true
   }
 
   #take(): unknown {

@@ -104,6 +104,139 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
   [protocol.addPartitions, { name: 'a', totalPartitions: 12 }, {}],
   [protocol.alterTopicConfig, { name: 'a', set: { x: '1' }, remove: ['y'] }, { config: { x: '1' } }],
   [protocol.describeCluster, {}, { cluster: { clusterId: 'c', brokers: [] } }],
+  [
+    protocol.offsetCommit,
+    {
+      groupId: 'g',
+      memberId: 'm',
+      memberEpoch: 7,
+      instanceId: null,
+      topics: [
+        { topicId, topic: '', partitions: [{ partition: 3, offset: MAX, leaderEpoch: -1, metadata: 'where' }] },
+        { topicId: '', topic: 'orders', partitions: [] },
+      ],
+    },
+    { topics: [{ topicId, topic: 'orders', partitions: [{ partition: 3, errorNumber: 12, errorText: 'long' }] }] },
+  ],
+  [
+    protocol.offsetFetch,
+    {
+      groupId: 'g',
+      memberId: '',
+      memberEpoch: -1,
+      requireStable: true,
+      topics: [{ topicId, topic: '', partitions: [0, 9_999] }],
+    },
+    {
+      topics: [
+        {
+          topicId,
+          topic: 'orders',
+          partitions: [
+            {
+              partition: 0,
+              errorNumber: 0,
+              errorText: '',
+              offset: -1,
+              leaderEpoch: -1,
+              metadata: '',
+              commitTimestampMs: -1,
+            },
+          ],
+        },
+      ],
+    },
+  ],
+  [
+    protocol.offsetFetch,
+    { groupId: 'g', memberId: 'm', memberEpoch: 1, requireStable: false, topics: null },
+    { topics: [] },
+  ],
+  [
+    protocol.listGroups,
+    { states: ['Stable'], kinds: [] },
+    { groups: [{ groupId: 'g', kind: 'consumer', state: 'Stable', memberCount: 1_000 }] },
+  ],
+  [protocol.deleteGroups, { groupIds: ['g', ''] }, { groups: [{ groupId: 'g', errorNumber: 68, errorText: 'has' }] }],
+  [
+    protocol.offsetDelete,
+    { groupId: 'g', topics: [{ topicId: '', topic: 'orders', partitions: [1] }] },
+    { topics: [{ topicId, topic: 'orders', partitions: [{ partition: 1, errorNumber: 86, errorText: '' }] }] },
+  ],
+  [
+    protocol.groupHeartbeat,
+    {
+      groupId: 'g',
+      memberId: '',
+      memberEpoch: -2,
+      instanceId: 'i',
+      rackId: 'r',
+      rebalanceTimeoutMs: -1,
+      sessionTimeoutMs: 2_147_483_647,
+      subscribedTopics: ['orders'],
+      subscribedPattern: '',
+      serverAssignor: 'range',
+      ownedPartitions: [{ topicId, topic: '', partitions: [1, 2] }],
+    },
+    {
+      memberId: 'm',
+      memberEpoch: -2,
+      heartbeatIntervalMs: 5_000,
+      assignment: [{ topicId, topic: 'orders', partitions: [0] }],
+    },
+  ],
+  [
+    protocol.groupHeartbeat,
+    {
+      groupId: 'g',
+      memberId: 'm',
+      memberEpoch: 4,
+      instanceId: null,
+      rackId: null,
+      rebalanceTimeoutMs: -1,
+      sessionTimeoutMs: -1,
+      subscribedTopics: null,
+      subscribedPattern: null,
+      serverAssignor: null,
+      ownedPartitions: null,
+    },
+    { memberId: 'm', memberEpoch: 4, heartbeatIntervalMs: 5_000, assignment: null },
+  ],
+  [
+    protocol.groupDescribe,
+    { groupIds: ['g'] },
+    {
+      groups: [
+        {
+          errorNumber: 0,
+          errorText: '',
+          groupId: 'g',
+          kind: 'consumer',
+          state: 'Reconciling',
+          groupEpoch: 9,
+          assignmentEpoch: 9,
+          assignor: 'cooperative-sticky',
+          members: [
+            {
+              memberId: 'm',
+              instanceId: null,
+              rackId: 'r',
+              memberEpoch: 8,
+              clientId: 'c',
+              clientHost: '127.0.0.1',
+              subscribedTopics: ['orders'],
+              subscribedPattern: 'o.*',
+              sessionTimeoutMs: 45_000,
+              rebalanceTimeoutMs: 300_000,
+              assignment: [{ topicId, topic: 'orders', partitions: [0] }],
+              targetAssignment: [{ topicId, topic: '', partitions: [0, 1] }],
+            },
+          ],
+        },
+      ],
+    },
+  ],
+  [protocol.sessionExtend, { groupId: 'g', memberIds: ['m', 'n'] }, { unknownMemberIds: ['n'] }],
 ] as never
 
 test('every request and reply comes back as it was', () => {

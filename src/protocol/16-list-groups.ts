@@ -1,0 +1,50 @@
+/**
+ * list-groups (16): the groups of this broker.
+ *
+ * Versions  1
+ * Request   states and kinds to keep, in any case; an empty list keeps all
+ * Reply     kind: consumer (the broker assigns), classic (a member assigns), simple (offsets only, never a member)
+ * Limits    LISTED_GROUPS_MAX
+ */
+import { COORDINATOR_GROUPS_MAX, GROUP_MEMBERS_MAX } from '../model/limits.ts'
+import { Api, makeCodec } from './api.ts'
+import { GROUP_TEXT_LENGTH_MAX } from './group-fields.ts'
+
+const FILTERS_MAX = 16
+const LISTED_GROUPS_MAX = COORDINATOR_GROUPS_MAX
+const FILTER_LENGTH_MAX = 64
+
+export interface ListGroupsRequest {
+  readonly states: readonly string[]
+  readonly kinds: readonly string[]
+}
+
+export interface ListedGroup {
+  readonly groupId: string
+  readonly kind: string
+  readonly state: string
+  readonly memberCount: number
+}
+
+export interface ListGroupsReply {
+  readonly groups: readonly ListedGroup[]
+}
+
+export const listGroups = makeCodec<ListGroupsRequest, ListGroupsReply>({
+  api: Api.LIST_GROUPS,
+  name: 'list-groups',
+  writeRequest: (request) => [request.states, request.kinds],
+  readRequest: (fields) => ({
+    states: fields.texts('states', FILTERS_MAX, FILTER_LENGTH_MAX),
+    kinds: fields.texts('kinds', FILTERS_MAX, FILTER_LENGTH_MAX),
+  }),
+  writeReply: (reply) => [reply.groups.map((group) => [group.groupId, group.kind, group.state, group.memberCount])],
+  readReply: (fields) => ({
+    groups: fields.list('groups', LISTED_GROUPS_MAX, (group) => ({
+      groupId: group.text('groupId', GROUP_TEXT_LENGTH_MAX),
+      kind: group.text('kind', FILTER_LENGTH_MAX),
+      state: group.text('state', FILTER_LENGTH_MAX),
+      memberCount: group.integer('memberCount', 0, GROUP_MEMBERS_MAX),
+    })),
+  }),
+})
