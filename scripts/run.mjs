@@ -96,6 +96,7 @@ function buildWhatIsStale() {
   const newest = Math.max(
     statSync('tsconfig.json').mtimeMs,
     statSync('package-lock.json').mtimeMs,
+    statSync('scripts/bundle.mjs').mtimeMs,
     ...sources.filter((folder) => existsSync(folder)).map(newestIn),
   )
   if (existsSync(built) && statSync(built).mtimeMs >= newest) return
@@ -104,6 +105,7 @@ function buildWhatIsStale() {
   rmSync('dist', { recursive: true, force: true })
   mkdirSync('dist')
   run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'])
+  run(process.execPath, ['scripts/bundle.mjs'])
   writeFileSync(built, '')
 }
 

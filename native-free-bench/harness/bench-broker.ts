@@ -1,6 +1,6 @@
 /**
  * A broker process of a bench's own, with a client connected to it: the target that the workloads of src/cli/bench take.
- * `--cpu-prof DIR` of every bench: its threads write V8 CPU profiles there.
+ * `--cpu-prof DIR` of every bench: its threads write V8 CPU profiles there. `--engine uws|ws`: the WebSocket engine.
  */
 import './end-together.ts'
 import type { BenchTarget } from '../../src/cli/bench/bench-target.ts'
@@ -23,12 +23,13 @@ export async function withBroker<T>(
 ): Promise<T> {
   const { profile, fsync, args = [] } = options
   const profileFolder = benchOptions().text('cpu-prof', '')
+  const engine = `listeners.ws.engine=${benchOptions().text('engine', 'auto')}`
   const nodeArgs = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
   const dataDir = makeDataDir()
   const remove = (): void => removeDataDir(dataDir)
   process.once('exit', remove)
   try {
-    const settings = ['--profile', profile, '--set', `storage.fsync=${fsync}`, ...args]
+    const settings = ['--profile', profile, '--set', `storage.fsync=${fsync}`, '--set', engine, ...args]
     const broker = await BrokerProcess.start({ dataDir, args: settings, nodeArgs })
     try {
       const client = await connect(broker.url)

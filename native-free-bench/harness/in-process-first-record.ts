@@ -1,8 +1,7 @@
 /** One fresh process of macro/in-process-start: import, create, one record there and back; prints the milliseconds of each as JSON. */
 const startMs = performance.now()
-const { createBroker } = await import('../../src/index.ts')
-// The package root is a door: what createBroker() needs is loaded by its first call.
-await import('../../src/in-process/create-broker.ts')
+// By the package's name: what an application gets. What createBroker() needs is loaded by its first call.
+const { createBroker } = await import('millrace')
 const importedMs = performance.now()
 const broker = await createBroker({ storage: 'memory' })
 const createdMs = performance.now()

@@ -34,6 +34,8 @@ export class OpenFileCache {
   readonly #byPath = new Map<string, Entry>()
   /** The entries without a pin, released longest ago first. */
   readonly #idle = new Set<Entry>()
+  /** A partition's folder goes with all its files, often with ten thousand others: no look at everybody's files for each. */
+  readonly #byFolder = new Map<string, Set<Entry>>()
   readonly #byFd = new Map<Fd, Entry>()
   #hits = 0
   #misses = 0
@@ -72,6 +74,7 @@ export class OpenFileCache {
     this.#evictIdleDownTo(this.#filesOpenMax - 1)
     const entry: Entry = { fd: this.#files.open(path, mode), path, mode, pins: 1, isOrphan: false }
     this.#byPath.set(path, entry)
+    this.#inFolder(path).add(entry)
     this.#byFd.set(entry.fd, entry)
     return entry.fd
   }
@@ -95,9 +98,9 @@ export class OpenFileCache {
     if (entry !== undefined) this.#drop(entry)
   }
 
-  /** Forgets every path that starts with `folder` and a slash. */
+  /** Forgets every file that lies in `folder`. */
   evictFolder(folder: string): void {
-    for (const [path, entry] of this.#byPath) if (path.startsWith(`${folder}/`)) this.#drop(entry)
+    for (const entry of [...(this.#byFolder.get(folder) ?? [])]) this.#drop(entry)
   }
 
   /** Closes everything; nothing may be pinned. */
@@ -116,9 +119,23 @@ export class OpenFileCache {
 
   #drop(entry: Entry): void {
     this.#byPath.delete(entry.path)
+    const siblings = this.#inFolder(entry.path)
+    siblings.delete(entry)
+    if (siblings.size === 0) this.#byFolder.delete(folderOf(entry.path))
     this.#idle.delete(entry)
     if (entry.pins > 0) entry.isOrphan = true
     else this.#close(entry)
+  }
+
+  /** What is open in the folder of `path`. */
+  #inFolder(path: string): Set<Entry> {
+    const folder = folderOf(path)
+    let entries = this.#byFolder.get(folder)
+    if (entries === undefined) {
+      entries = new Set()
+      this.#byFolder.set(folder, entries)
+    }
+    return entries
   }
 
   #close(entry: Entry): void {
@@ -130,4 +147,8 @@ export class OpenFileCache {
 function serves(held: OpenMode, wanted: OpenMode): boolean {
   if (wanted === 'create-new') return false
   return wanted === 'read' || held !== 'read'
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'))
 }
