@@ -14,7 +14,7 @@ import { CONNECTION_REQUESTS_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../mod
 import { Api, decodeFrame, encodeErrorReply, encodeFrame, type Frame, hello, SERVED_APIS } from '../protocol/index.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Authenticator } from './authenticate.ts'
-import { authorise, OPERATIONS } from './authorise.ts'
+import { authorise, OPERATIONS, refusalOf } from './authorise.ts'
 import type { Connection } from './connection.ts'
 import { produceHandler } from './handlers/00-produce.ts'
 import { fetchHandler } from './handlers/01-fetch.ts'
@@ -29,6 +29,7 @@ import {
   initProducerIdHandler,
   trimHandler,
 } from './handlers/admin.ts'
+import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
 
@@ -45,6 +46,7 @@ const HANDLERS = new Map<number, AnyHandler>(
     addPartitionsHandler,
     alterTopicConfigHandler,
     describeClusterHandler,
+    ...GROUP_HANDLERS,
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),
 )
 
@@ -152,7 +154,7 @@ export class Dispatcher {
     const startedMs = this.#gateway.clock.monotonicMs()
     try {
       if (connection.isBehind) throw new MillraceError('OVERLOADED', 'replies of this connection wait to be read')
-      const header = codec.encodeReply(await handler.answer(this.#gateway, request))
+      const header = codec.encodeReply(await handler.answer(this.#gateway, request, connection))
       connection.send(encodeFrame({ ...frame, isReply: true }, header))
     } catch (error) {
       this.#refuseError(connection, frame, error)
@@ -165,9 +167,7 @@ export class Dispatcher {
     const row = OPERATIONS[api]
     for (const resource of resources)
       if (row === undefined || !authorise(connection.principal, row.operation, resource))
-        throw new MillraceError(
-          resource.kind === 'cluster' ? 'CLUSTER_AUTHORIZATION_FAILED' : 'TOPIC_AUTHORIZATION_FAILED',
-        )
+        throw new MillraceError(refusalOf(resource))
   }
 
   #hello(connection: Connection, frame: Frame): void {

@@ -6,7 +6,7 @@
  * | GET    | /readyz               | 200 or 503, reasons in JSON |
  * | GET    | /metrics              | Prometheus text |
  * | GET    | /api/v1/cluster       | brokers, shards, counts |
- * | GET    | /api/v1/topics        | names, ids, partitions |
+ * | GET    | /api/v1/topics        | names, ids, partitions; ?internal=true: the broker's own too |
  * | GET    | /api/v1/topics/NAME   | a topic with its partitions |
  * | POST   | /api/v1/topics        | creates: {"name", "partitions"?, "replicas"?, "config"?, "ifNotExists"?} |
  * | DELETE | /api/v1/topics/NAME   | deletes |
@@ -18,10 +18,11 @@ import { utf8DecodeStrict } from '../base/bytes.ts'
 import { CLUSTER_KEY } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
 import { ERRORS, type ErrorCode, isMillraceError, MillraceError } from '../model/errors.ts'
+import { isInternalTopic } from '../model/internal-topics.ts'
 import { Api } from '../protocol/index.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Authenticator } from './authenticate.ts'
-import { authorise, CLUSTER, OPERATIONS, type Resource } from './authorise.ts'
+import { authorise, CLUSTER, OPERATIONS, type Resource, refusalOf } from './authorise.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
 import type { HttpReply, HttpRequest } from './listeners/web-socket-engine.ts'
 import type { RoutedTopic } from './partition-router.ts'
@@ -86,7 +87,7 @@ export class HttpApi {
         return json(200, await this.#gateway.describeCluster())
       case `GET ${TOPICS_PATH}`:
         this.#check(request, Api.METADATA, CLUSTER)
-        return json(200, { topics: [...this.#gateway.router.topics()].map(summaryOf) })
+        return json(200, { topics: this.#topics(request.query) })
       case `POST ${TOPICS_PATH}`:
         return this.#create(request)
     }
@@ -94,6 +95,13 @@ export class HttpApi {
     if (request.path === '/')
       return json(426, { error: { code: 'UPGRADE_REQUIRED', text: 'this is Millrace: speak WebSocket, millrace.v1' } })
     return json(404, { error: { code: 'NOT_FOUND', text: `there is no ${request.path.slice(0, 200)}` } })
+  }
+
+  #topics(query: string) {
+    const withInternal = new URLSearchParams(query).get('internal') === 'true'
+    return [...this.#gateway.router.topics()]
+      .filter((topic) => withInternal || !isInternalTopic(topic.record.state.name))
+      .map(summaryOf)
   }
 
   async #topic(request: HttpRequest, method: string): Promise<HttpReply> {
@@ -144,10 +152,7 @@ export class HttpApi {
   #check(request: HttpRequest, api: number, resource: Resource): void {
     const principal = this.#gateway.authenticator.principalOf(Authenticator.tokenOf(request.authorization))
     if (principal === undefined) throw new MillraceError('SASL_AUTHENTICATION_FAILED', 'a valid Bearer token is needed')
-    if (!authorise(principal, OPERATIONS[api]!.operation, resource))
-      throw new MillraceError(
-        resource.kind === 'cluster' ? 'CLUSTER_AUTHORIZATION_FAILED' : 'TOPIC_AUTHORIZATION_FAILED',
-      )
+    if (!authorise(principal, OPERATIONS[api]!.operation, resource)) throw new MillraceError(refusalOf(resource))
   }
 
   async #readyz(): Promise<HttpReply> {

@@ -27,6 +27,7 @@ import { FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { ControlHandler, type ShardEffects } from './control-handler.ts'
+import { ControlReplies } from './control-replies.ts'
 import { DiskProxy, type ReadListener } from './disk-proxy.ts'
 import { FetchHandler } from './fetch-handler.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -159,8 +160,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       waitingFetchesMax: options.waitingFetchesMax,
       onUnreadable,
     })
+    const controlReplies = new ControlReplies(this.#outbox)
     this.#control = new ControlHandler({
-      ...{ requests, outbox: this.#outbox, clock, context, partitions, syncedEnds, reader, cache, effects: this },
+      ...{ requests, replies: controlReplies, clock, context, partitions, syncedEnds, reader, cache, effects: this },
       checkpointer: this.#checkpointer,
       codecs: from.codecs ?? NO_CODECS,
     })

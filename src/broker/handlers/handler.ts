@@ -21,7 +21,7 @@ export interface ColdHandler<Request, Reply> {
   readonly codec: Codec<Request, Reply>
   resources(request: Request): readonly Resource[]
   /** Rejects with MillraceError for an error reply. */
-  answer(gateway: HandlerContext, request: Request): Promise<Reply>
+  answer(gateway: HandlerContext, request: Request, connection: Connection): Promise<Reply>
 }
 
 /** A request of the data path: replies by itself, gives the frame's credit back by itself. */
