@@ -6,9 +6,9 @@
  * Closing   waits until no sync and no read of it is under way (isBusy): the disk thread holds its descriptors
  */
 
+import type { Timed } from '../base/deadline-heap.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import type { Offset, TopicId } from '../model/ids.ts'
-import type { Timed } from '../partition/deadline-heap.ts'
 import { DelayedProduce } from '../partition/delayed-produce.ts'
 import type { PartitionState } from '../partition/partition-state.ts'
 import { type CachedFile, newCachedFile, type PageCache } from './page-cache.ts'
