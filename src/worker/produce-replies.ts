@@ -9,11 +9,13 @@
 
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { DeadlineHeap } from '../base/deadline-heap.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import { NO_LEADER_EPOCH } from '../model/ids.ts'
 import { ACKS_ALL, ACKS_NONE, type Acks } from '../partition/acks.ts'
-import { DeadlineHeap } from '../partition/deadline-heap.ts'
+
 import { isAcknowledged, type OwnAppend, type WaitingProduce } from '../partition/delayed-produce.ts'
+
 import type { PartitionState } from '../partition/partition-state.ts'
 import {
   Durability,
