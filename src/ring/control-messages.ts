@@ -18,6 +18,7 @@ export const ControlOperation = {
   SHUTDOWN: 10,
   GROUP_REQUEST: 11,
   GROUP_TOPICS: 12,
+  OFFSET_TIME: 13,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
 
@@ -86,6 +87,12 @@ export interface ListOffsetsBody {
   readonly partitionRef: PartitionRef
   readonly timestampMs: number
   readonly isolation: 0 | 1
+}
+
+/** The time of the record at `offset`, or of the first one after it: a ListOffsetsAnswer. */
+export interface OffsetTimeBody {
+  readonly partitionRef: PartitionRef
+  readonly offset: number
 }
 
 /** `offset` -1 when no record is at or after the time. */

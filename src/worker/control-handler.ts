@@ -13,6 +13,7 @@ import type { LogContext } from '../log/log-context.ts'
 import { PartitionLog } from '../log/partition-log.ts'
 import type { RecoveredPartition } from '../log/recovered-partition.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
+import type { Offset } from '../model/ids.ts'
 import { checkLeads, readableEnd } from '../partition/partition-fetch.ts'
 import { advanceLogStart, goOffline, leaderState } from '../partition/partition-state.ts'
 import type { Codecs } from '../record/compression.ts'
@@ -22,6 +23,7 @@ import {
   ControlOperation,
   type DescribePartitionAnswer,
   type ListOffsetsBody,
+  type OffsetTimeBody,
   type OpenPartition,
   type OpenPartitionsBody,
   type ShardStats,
@@ -31,12 +33,13 @@ import {
 import type { RingReader } from '../ring/ring-reader.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import type { ControlReplies } from './control-replies.ts'
+import { OffsetTime } from './offset-time.ts'
 import type { PageCache } from './page-cache.ts'
 import { PartitionAgent } from './partition-agent.ts'
 import type { PartitionTable } from './partition-table.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import { writeBounds } from './synced-bounds.ts'
-import { TimeLookup } from './time-lookup.ts'
+import { type FoundTime, TimeLookup } from './time-lookup.ts'
 
 const LATEST = -1
 const EARLIEST = -2
@@ -69,6 +72,12 @@ export interface ControlHandlerOptions {
   readonly cache: PageCache
   readonly codecs: Codecs
   readonly effects: ShardEffects
+}
+
+/** Looks something up in a partition's records, in steps. */
+interface Lookup {
+  readonly partition: PartitionAgent
+  step(): FoundTime | undefined
 }
 
 /** An operation that is not over: step() answers true when it is. */
@@ -130,6 +139,9 @@ export class ControlHandler {
         break
       case ControlOperation.LIST_OFFSETS:
         this.#listOffsets(requestId, body as ListOffsetsBody)
+        break
+      case ControlOperation.OFFSET_TIME:
+        this.#offsetTime(requestId, body as OffsetTimeBody)
         break
       case ControlOperation.DESCRIBE_PARTITION:
         this.#describePartition(requestId, body as ClosePartitionBody)
@@ -284,7 +296,15 @@ export class ControlHandler {
     )
   }
 
-  #startLookup(requestId: number, lookup: TimeLookup): void {
+  #offsetTime(requestId: number, body: OffsetTimeBody): void {
+    const partition = this.#serving(requestId, body.partitionRef)
+    if (partition === undefined) return
+    const { reader, cache } = this.#options
+    const offset = Math.max(body.offset, partition.state.logStartOffset) as Offset
+    this.#startLookup(requestId, new OffsetTime({ partition, reader, cache }, offset))
+  }
+
+  #startLookup(requestId: number, lookup: Lookup): void {
     const step = (): boolean => {
       const refusal = checkLeads(lookup.partition.state)
       if (refusal !== undefined || lookup.partition.isClosed) {

@@ -22,7 +22,7 @@ export interface FoundTime {
   readonly timestampMs: number
 }
 
-const NOT_FOUND: FoundTime = { offset: -1, timestampMs: -1 }
+export const NOT_FOUND: FoundTime = { offset: -1, timestampMs: -1 }
 
 export interface TimeLookupOptions {
   readonly partition: PartitionAgent

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { createBroker, type InProcessBroker } from '../../src/index.ts'
 import * as protocol from '../../src/protocol/index.ts'
+import { BareMember } from '../support/bare-member.ts'
 import { hasCode } from '../support/expect.ts'
 import { BareClient } from '../support/gateway-fixture.ts'
 
@@ -13,52 +14,6 @@ const folder = mkdtempSync(join(tmpdir(), 'millrace-groups-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
 const STEPS_MAX = 200
-
-/** A member by hand: it owns what it was told to read, gives up at once what it is not, and says so. */
-class BareMember {
-  readonly client: BareClient
-  readonly groupId: string
-  memberId = ''
-  memberEpoch = 0
-  owned: readonly protocol.TopicPartitions[] = []
-  readonly #subscription: Pick<protocol.GroupHeartbeatRequest, 'subscribedTopics' | 'subscribedPattern'>
-
-  constructor(client: BareClient, groupId: string, topics: readonly string[] | { readonly pattern: string }) {
-    this.client = client
-    this.groupId = groupId
-    this.#subscription =
-      'pattern' in topics
-        ? { subscribedTopics: [], subscribedPattern: topics.pattern }
-        : { subscribedTopics: topics, subscribedPattern: '' }
-  }
-
-  get partitions(): string[] {
-    return this.owned.flatMap(({ topic, partitions }) => partitions.map((partition) => `${topic}/${partition}`)).sort()
-  }
-
-  async heartbeat(memberEpoch = this.memberEpoch): Promise<protocol.GroupHeartbeatReply> {
-    const isJoin = memberEpoch === 0
-    const reply = await this.client.call(protocol.groupHeartbeat, {
-      ...{ groupId: this.groupId, memberId: this.memberId, memberEpoch },
-      ...{ instanceId: null, rackId: null, serverAssignor: null },
-      ...{ rebalanceTimeoutMs: isJoin ? 60_000 : -1, sessionTimeoutMs: isJoin ? 30_000 : -1 },
-      ...(isJoin ? this.#subscription : { subscribedTopics: null, subscribedPattern: null }),
-      ownedPartitions: isJoin ? [] : this.owned,
-    })
-    this.memberId = reply.memberId
-    this.memberEpoch = reply.memberEpoch
-    if (reply.assignment !== null) this.owned = reply.assignment
-    return reply
-  }
-
-  async commit(topic: string, partition: number, offset: number): Promise<number> {
-    const reply = await this.client.call(protocol.offsetCommit, {
-      ...{ groupId: this.groupId, memberId: this.memberId, memberEpoch: this.memberEpoch, instanceId: null },
-      topics: [{ topicId: '', topic, partitions: [{ partition, offset, leaderEpoch: -1, metadata: 'm' }] }],
-    })
-    return reply.topics[0]!.partitions[0]!.errorNumber
-  }
-}
 
 /** Heartbeats of all members in turn until `isDone`; no partition may ever be read by two of them. */
 async function settle(members: readonly BareMember[], isDone: () => boolean): Promise<void> {
