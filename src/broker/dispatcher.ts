@@ -7,7 +7,7 @@
  * Failure   whatever a frame holds, the answer is a reply or a close: garbage (shorter than a prologue), a text message, a reply
  *           from a client, too large before hello = close; everything else = an error reply under the frame's correlation id
  * Limits    UNAUTHENTICATED_FRAME_BYTES_MAX before hello, limits.frameBytes after, CONNECTION_REQUESTS_MAX open requests, of which so
- *           many that are no produce and no fetch are worked on at once that their replies, of any size, do not pile up (cold-requests.ts)
+ *           many that can have replies of any size are worked on at once that these do not pile up (cold-requests.ts)
  */
 import { type ErrorCode, errorNumberOf, isMillraceError, MillraceError } from '../model/errors.ts'
 import { CONNECTION_REQUESTS_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../model/limits.ts'
@@ -136,7 +136,9 @@ export class Dispatcher {
       // The frame's memory is gone when it is answered: keep what the reply needs.
       const { api, correlationId } = frame
       connection.openRequests++
-      connection.cold.run(() => this.#answerCold(connection, { api, correlationId }, request, handler))
+      const answer = () => this.#answerCold(connection, { api, correlationId }, request, handler)
+      if (handler.isShort === true) void answer()
+      else connection.cold.run(answer)
     } catch (error) {
       this.#refuseError(connection, frame, error)
     }

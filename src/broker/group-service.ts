@@ -37,6 +37,7 @@ export class GroupService {
   readonly #gateway: GroupServiceContext
   /** Shards that know the topics. */
   readonly #told = new Set<ShardLink>()
+  #creating: Promise<RoutedTopic> | undefined
 
   constructor(gateway: GroupServiceContext) {
     this.#gateway = gateway
@@ -44,7 +45,9 @@ export class GroupService {
 
   /** Asks the coordinator of `groupId`; resolves with its reply when what it decided is durable. */
   async ask<Reply>(groupId: string, api: Api, request: unknown, caller: Caller): Promise<Reply> {
-    const topic = this.#gateway.router.byName(OFFSETS_TOPIC) ?? (await this.#createTopic())
+    // While it is made its partitions are known already, but do not serve.
+    const known = this.#creating === undefined ? this.#gateway.router.byName(OFFSETS_TOPIC) : undefined
+    const topic = known ?? (await this.#createTopic())
     const partition = topic.partitions[coordinatorPartition(groupId, topic.partitions.length)]!
     return this.#ask<Reply>(partition, api, request, caller)
   }
@@ -81,7 +84,14 @@ export class GroupService {
     return link.control<Reply>(ControlOperation.GROUP_REQUEST, body)
   }
 
-  async #createTopic(): Promise<RoutedTopic> {
+  #createTopic(): Promise<RoutedTopic> {
+    this.#creating ??= this.#create().finally(() => {
+      this.#creating = undefined
+    })
+    return this.#creating
+  }
+
+  async #create(): Promise<RoutedTopic> {
     const { topicService, router, config } = this.#gateway
     const wish = {
       ...{ name: OFFSETS_TOPIC, partitions: config.groups.offsetsPartitions, replicas: -1, ifNotExists: true },

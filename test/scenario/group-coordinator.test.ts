@@ -61,6 +61,15 @@ test('members share the partitions, a new one gets its part after the others gav
   await broker.close()
 })
 
+test('the first requests of many at once: the internal topic is made once, and all of them are answered', async () => {
+  const { broker, client } = await open('first', 2)
+  await broker.client().admin.topics.create('t', { partitions: 4 })
+  const members = Array.from({ length: 40 }, (_, index) => new BareMember(client, `g${index}`, ['t']))
+  await Promise.all(members.map((member) => member.heartbeat()))
+  assert.ok(members.every(({ memberEpoch }) => memberEpoch > 0))
+  await broker.close()
+})
+
 test('offsets are kept over a restart, under any number of shards; who is not a member may not commit', async () => {
   const first = await open('offsets', 2)
   await first.broker.client().admin.topics.create('t', { partitions: 4 })

@@ -12,10 +12,12 @@ import type { HandlerContext } from './handler-context.ts'
 /** A request about one group. */
 function ofOneGroup<Request extends { readonly groupId: string }, Reply>(
   codec: protocol.Codec<Request, Reply>,
+  isShort = false,
 ): ColdHandler<Request, Reply> {
   return {
     kind: 'cold',
     codec,
+    isShort,
     resources: ({ groupId }) => [{ kind: 'group', groupId }],
     answer: (gateway, request, caller) => gateway.groups.ask<Reply>(request.groupId, codec.api, request, caller),
   }
@@ -67,12 +69,12 @@ const describeFailed = (row: GroupRow): protocol.DescribedGroup => ({
 })
 
 export const GROUP_HANDLERS = [
-  ofOneGroup(protocol.offsetCommit),
+  ofOneGroup(protocol.offsetCommit, true),
   ofOneGroup(protocol.offsetFetch),
   listGroupsHandler,
   ofGroups(protocol.deleteGroups, (row) => row),
   ofOneGroup(protocol.offsetDelete),
-  ofOneGroup(protocol.groupHeartbeat),
+  ofOneGroup(protocol.groupHeartbeat, true),
   ofGroups(protocol.groupDescribe, describeFailed),
-  ofOneGroup(protocol.sessionExtend),
+  ofOneGroup(protocol.sessionExtend, true),
 ] as unknown as readonly AnyHandler[]
