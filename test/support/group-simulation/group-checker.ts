@@ -5,10 +5,12 @@ import type { Group } from '../../../src/group/group-state.ts'
 import { decodeRecord, type EncodedRecord } from '../../../src/group/index.ts'
 import { countPartitions, hasPartition } from '../../../src/group/partition-set.ts'
 import type { SimulatedCoordinator } from './simulated-coordinator.ts'
-import { GROUP_ID, SESSION_TIMEOUT_MS, type SimulatedMember } from './simulated-member.ts'
+import { GROUP_ID, REBALANCE_TIMEOUT_MS, SESSION_TIMEOUT_MS, type SimulatedMember } from './simulated-member.ts'
 
 /** How often partitions without an owner are looked for. */
 const OWNED_EVERY_MS = 50
+/** A revocation beyond the rebalance timeout: the timer's turn. */
+const REVOKING_SLACK_MS = 100
 /** Without an owner beyond the session timeout. */
 const UNOWNED_SLACK_MS = 2_000
 
@@ -18,6 +20,8 @@ export class GroupChecker {
   readonly #committed = new Map<string, number>()
   readonly #epochTold = new Map<string, number>()
   readonly #unownedSince = new Map<string, number>()
+  /** Member id -> partitions that it has to give up, and since when they are so many. */
+  #revoking = new Map<string, { count: number; sinceMs: number }>()
   #groupEpoch = 0
   #troubleMs = 0
   #ownedCheckedMs = 0
@@ -34,6 +38,12 @@ export class GroupChecker {
   /** Something went wrong now: partitions may be without an owner for a session timeout from here. */
   trouble(nowMs: number): void {
     this.#troubleMs = nowMs
+  }
+
+  /** Another coordinator: rebalances begin anew with it. */
+  restarted(nowMs: number): void {
+    this.#revoking.clear()
+    this.trouble(nowMs)
   }
 
   told(member: SimulatedMember, epoch: number): void {
@@ -75,6 +85,7 @@ export class GroupChecker {
     )
       this.trouble(nowMs)
     if (nowMs < this.#ownedCheckedMs + OWNED_EVERY_MS) return
+    this.#checkRevoking(group, nowMs)
     this.#ownedCheckedMs = nowMs
     this.#checkOwned(nowMs)
   }
@@ -89,6 +100,24 @@ export class GroupChecker {
       const other = this.#ownerAt.get(at)
       assert.ok(other === undefined || other === who, `at epoch ${member.epoch} ${key} belongs to ${other} and ${who}`)
       this.#ownerAt.set(at, who)
+    }
+  }
+
+  /** Who does not give up what it must is fenced in time, whoever extends its session. A restart begins anew. */
+  #checkRevoking(group: Group | undefined, nowMs: number): void {
+    const before = this.#revoking
+    this.#revoking = new Map()
+    for (const { memberId, current } of group?.members.values() ?? []) {
+      const count = countPartitions(current.revoking)
+      if (count === 0) continue
+      const known = before.get(memberId)
+      const sinceMs = known === undefined || count > known.count ? nowMs : known.sinceMs
+      this.#revoking.set(memberId, { count, sinceMs })
+      const ms = nowMs - sinceMs
+      assert.ok(
+        ms <= REBALANCE_TIMEOUT_MS + REVOKING_SLACK_MS,
+        `${memberId} has had partitions to give up for ${ms} ms`,
+      )
     }
   }
 

@@ -177,7 +177,7 @@ class GroupRun {
     this.#broker.crash()
     this.#queue.after(this.#prng.below(1_500), () => {
       this.#broker.start()
-      this.#trouble()
+      this.#checker.restarted(this.#queue.nowMs)
     })
   }
 

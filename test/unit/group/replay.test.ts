@@ -168,6 +168,23 @@ test('a replay of the records gives the state that was decided, after each step'
   )
 })
 
+test('compaction may put a member behind its assignment, and leave the assignment of one that is gone', () => {
+  const fixture = new GroupFixture()
+  fixture.join('a')
+  fixture.beat({ memberId: 'a', memberEpoch: 1, rackId: 'r1', sessionTimeoutMs: 20_000, ownedPartitions: [] })
+  fixture.join('b')
+  const log = compacted(fixture.log, false)
+  const typeAt = (index: number) => log[index]!.key[1]
+  const [TARGET, CURRENT, MEMBER] = [4, 5, 3]
+  // Written first, the member's own record is the last of the three: it is written again after them.
+  const memberFirst = log.findIndex((_, index) => typeAt(index) === MEMBER)
+  const reordered = [...log.slice(0, memberFirst), ...log.slice(memberFirst + 1), log[memberFirst]!]
+  assert.ok(reordered.findIndex(({ key }) => key[1] === TARGET || key[1] === CURRENT) >= 0)
+  assert.deepEqual(durableState(fixture.replayed(reordered).state), durableState(fixture.coordinator.state))
+  const orphaned = log.filter((record, index) => index !== memberFirst || record.key[1] !== MEMBER)
+  assert.equal(fixture.replayed(orphaned).state.memberCount, 1)
+})
+
 test('a coordinator that serves replays nothing more', () => {
   const fixture = new GroupFixture()
   fixture.join('a')

@@ -1,0 +1,13 @@
+/** The topics that the broker keeps for itself, and which of their partitions a group belongs to. */
+
+export const OFFSETS_TOPIC = '__consumer_offsets'
+/** Kafka's offsets.topic.num.partitions. It may not change once the topic is there: groups would move. */
+export const OFFSETS_TOPIC_PARTITIONS_DEFAULT = 50
+
+/** The partition of the offsets topic that holds a group: Kafka's rule, |Java hash of the id| modulo. */
+export function offsetsPartitionOf(groupId: string, partitionCount: number): number {
+  let hash = 0
+  for (let index = 0; index < groupId.length; index++) hash = (Math.imul(hash, 31) + groupId.charCodeAt(index)) | 0
+  // As Kafka: the sign bit is dropped, which is not the absolute value but never negative.
+  return (hash & 0x7fffffff) % partitionCount
+}
