@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { hexOf } from '../../../src/base/bytes.ts'
 import type { Group } from '../../../src/group/group-state.ts'
 import { decodeRecord, type EncodedRecord } from '../../../src/group/index.ts'
-import { countPartitions, hasPartition } from '../../../src/group/partition-set.ts'
+import { countPartitions, hasPartition, isSubset, type PartitionSet } from '../../../src/group/partition-set.ts'
 import type { SimulatedCoordinator } from './simulated-coordinator.ts'
 import { GROUP_ID, REBALANCE_TIMEOUT_MS, SESSION_TIMEOUT_MS, type SimulatedMember } from './simulated-member.ts'
 
@@ -20,8 +20,8 @@ export class GroupChecker {
   readonly #committed = new Map<string, number>()
   readonly #epochTold = new Map<string, number>()
   readonly #unownedSince = new Map<string, number>()
-  /** Member id -> partitions that it has to give up, and since when they are so many. */
-  #revoking = new Map<string, { count: number; sinceMs: number }>()
+  /** Member id -> partitions that it has to give up, and when the last of them came. */
+  #revoking = new Map<string, { set: PartitionSet; sinceMs: number }>()
   #groupEpoch = 0
   #troubleMs = 0
   #ownedCheckedMs = 0
@@ -84,8 +84,8 @@ export class GroupChecker {
       this.#members.some((member) => !member.isDead && !member.isResponsive)
     )
       this.trouble(nowMs)
-    if (nowMs < this.#ownedCheckedMs + OWNED_EVERY_MS) return
     this.#checkRevoking(group, nowMs)
+    if (nowMs < this.#ownedCheckedMs + OWNED_EVERY_MS) return
     this.#ownedCheckedMs = nowMs
     this.#checkOwned(nowMs)
   }
@@ -108,11 +108,10 @@ export class GroupChecker {
     const before = this.#revoking
     this.#revoking = new Map()
     for (const { memberId, current } of group?.members.values() ?? []) {
-      const count = countPartitions(current.revoking)
-      if (count === 0) continue
+      if (current.revoking.size === 0) continue
       const known = before.get(memberId)
-      const sinceMs = known === undefined || count > known.count ? nowMs : known.sinceMs
-      this.#revoking.set(memberId, { count, sinceMs })
+      const sinceMs = known !== undefined && isSubset(current.revoking, known.set) ? known.sinceMs : nowMs
+      this.#revoking.set(memberId, { set: current.revoking, sinceMs })
       const ms = nowMs - sinceMs
       assert.ok(
         ms <= REBALANCE_TIMEOUT_MS + REVOKING_SLACK_MS,
