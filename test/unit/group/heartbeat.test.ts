@@ -152,6 +152,28 @@ test('five members, three partitions: three work, two idle; an idle one takes ov
   assert.ok(working.slice(1).every(hasOne), 'those that work go on')
 })
 
+test('only what moves pauses: 12 partitions, 3 members, a fourth takes exactly 3', () => {
+  const fixture = new GroupFixture({ topics: { orders: 12 } })
+  const described = () => fixture.coordinator.describeGroups(['g'])[0]!.members
+  const round = () => {
+    for (const { memberId, memberEpoch, assignment } of described())
+      fixture.beat({ memberId, memberEpoch, ownedPartitions: assignment })
+  }
+  for (const memberId of ['a', 'b', 'c']) fixture.join(memberId)
+  for (let turn = 0; turn < 3; turn++) round()
+  const before = new Map(described().map((member) => [member.memberId, member.assignment[0]!.partitions]))
+  fixture.join('d')
+  const kept = described().flatMap((member) => member.assignment[0]?.partitions ?? [])
+  assert.equal(kept.length, 9, 'nine are read on all the while')
+  for (let turn = 0; turn < 3; turn++) round()
+  assert.equal(stateOf(fixture), 'Stable')
+  for (const { memberId, assignment } of described()) {
+    const { partitions } = assignment[0]!
+    assert.equal(partitions.length, 3)
+    if (memberId !== 'd') assert.ok(partitions.every((partition) => before.get(memberId)!.includes(partition)))
+  }
+})
+
 test('extending a session keeps a blocked member, and confirms nothing: its rebalance time runs out', () => {
   const fixture = new GroupFixture()
   fixture.join('a', { sessionTimeoutMs: 10_000, rebalanceTimeoutMs: 30_000 })
