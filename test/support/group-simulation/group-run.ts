@@ -113,12 +113,13 @@ class GroupRun {
     const living = this.#members.filter((member) => !member.isDead)
     const victim = living[this.#prng.below(Math.max(1, living.length))]
     const draw = this.#prng.below(100)
+    // Who comes and goes moves targets too: a partition that has no owner may wait for one more heartbeat then.
+    this.#trouble()
     if (draw < 35 || victim === undefined) {
       if (living.length < MEMBERS_MAX) this.#join()
     } else if (draw < 45) this.#leave(victim)
     else if (draw < 55) {
-      this.#note(`die`, victim)
-      this.#trouble()
+      this.#note('die', victim)
       victim.die()
     } else if (draw < 65) this.#hang('freeze', victim, 2 * SESSION_TIMEOUT_MS)
     else if (draw < 75) this.#hang('block', victim, 3 * REBALANCE_TIMEOUT_MS)
@@ -146,7 +147,11 @@ class GroupRun {
     if (held !== undefined) this.#count('instance replaced')
     const member = new SimulatedMember(plan, this.#queue, this.#prng, this.#broker)
     member.lossPercent = this.#lossPercent
-    member.onEpoch = (one, epoch) => this.#checker.told(one, epoch)
+    member.onEpoch = (one, epoch) => {
+      // It joined: later than it wished, when its instance was not free yet or it was fenced.
+      if (one.epoch <= 0) this.#trouble()
+      this.#checker.told(one, epoch)
+    }
     member.onRefused = (error) => this.#note(error, member)
     member.onLost = () => {
       this.#count('message lost')
@@ -161,7 +166,6 @@ class GroupRun {
   #leave(victim: SimulatedMember): void {
     const isForGood = this.#prng.below(2) === 0
     this.#note(isForGood || victim.plan.instanceId === null ? 'leave' : 'static leave', victim)
-    if (!victim.isResponsive || victim.epoch <= 0) this.#trouble()
     victim.leave(isForGood)
   }
 
