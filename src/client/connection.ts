@@ -10,6 +10,7 @@
  *             CONNECTION_FAILED (never sent)
  */
 import { assert } from '../base/assert.ts'
+import { Fifo } from '../base/fifo.ts'
 import { MillraceError } from '../model/errors.ts'
 import {
   Api,
@@ -76,8 +77,9 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #pending = new Map<number, PendingRequest>()
   #transport: TransportConnection
-  #outbox: OutgoingFrame[] = []
-  #outboxHead = 0
+  readonly #outbox = new Fifo<OutgoingFrame>()
+  /** Of the frames in the outbox. */
+  #outboxBytes = 0
   #correlationId = 0
   #sentBytes = 0
   #grantedBytes = 0
@@ -152,14 +154,12 @@ export class Connection {
 
   /** True when a frame of `bytes` could leave now, without waiting for credit. */
   hasCredit(bytes: number): boolean {
-    return this.#outboxHead === this.#outbox.length && this.#sentBytes + bytes <= this.#grantedBytes
+    return this.#outbox.size === 0 && this.#sentBytes + bytes <= this.#grantedBytes
   }
 
   /** Bytes that wait for credit or for the platform. */
   get queuedBytes(): number {
-    let bytes = this.#transport.bufferedBytes
-    for (let index = this.#outboxHead; index < this.#outbox.length; index++) bytes += this.#outbox[index]!.bytes
-    return bytes
+    return this.#transport.bufferedBytes + this.#outboxBytes
   }
 
   /** Runs `listener` once, when the connection has ended. */
@@ -223,21 +223,20 @@ export class Connection {
     let bytes = head.length
     for (const part of body) bytes += part.length
     this.#outbox.push({ correlationId, parts: [head, ...body], bytes, done })
+    this.#outboxBytes += bytes
     this.#transmit()
   }
 
   #transmit(): void {
-    while (this.#outboxHead < this.#outbox.length) {
-      const frame = this.#outbox[this.#outboxHead]!
+    for (let frame = this.#outbox.peek(); frame !== undefined; frame = this.#outbox.peek()) {
       if (this.#sentBytes + frame.bytes > this.#grantedBytes) return
-      this.#outboxHead++
+      this.#outbox.shift()
+      this.#outboxBytes -= frame.bytes
       this.#sentBytes += frame.bytes
       const pending = this.#pending.get(frame.correlationId)
       if (pending !== undefined) pending.sent = true
       this.#transport.send(frame.parts, frame.done)
     }
-    this.#outbox = []
-    this.#outboxHead = 0
   }
 
   #receive(bytes: Uint8Array): void {
@@ -317,11 +316,9 @@ export class Connection {
     this.#timer?.cancel()
     const pendings = [...this.#pending.values()]
     this.#pending.clear()
-    const unsentFrames = this.#outbox.slice(this.#outboxHead)
-    this.#outbox = []
-    this.#outboxHead = 0
+    this.#outboxBytes = 0
     for (const pending of pendings) pending.reject(pending.sent ? inDoubt(failure) : unsent(failure))
-    for (const frame of unsentFrames) frame.done?.()
+    for (let frame = this.#outbox.shift(); frame !== undefined; frame = this.#outbox.shift()) frame.done?.()
     const listeners = this.#onEnd
     this.#onEnd = []
     for (const listener of listeners) listener()

@@ -10,10 +10,11 @@
  * Ordering    by nextOffset, each kind in its own queue, so a step looks at the heads only
  * Deadlines   in a DeadlineHeap of the shard; one that ends there is marked and skipped here
  */
+
+import { Fifo } from '../base/fifo.ts'
 import type { Offset } from '../model/ids.ts'
 import { ACKS_ALL, type Acks } from './acks.ts'
 import type { Timed } from './deadline-heap.ts'
-import { Fifo } from './fifo.ts'
 import type { PartitionState } from './partition-state.ts'
 
 export interface WaitingProduce extends Timed {

@@ -6,10 +6,11 @@ import { checkedUrls, resolveClientOptions } from '../../../src/client/client-op
 import { Connection } from '../../../src/client/connection.ts'
 import { connect, isMillraceError } from '../../../src/client/index.ts'
 import { nodeRuntime } from '../../../src/client/node-runtime.ts'
-import { metadata } from '../../../src/protocol/index.ts'
+import { metadata, produce } from '../../../src/protocol/index.ts'
 import type { Transport } from '../../../src/transport/transport.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
+import { collectGarbage } from '../../support/garbage.ts'
 
 test('nobody there: CONNECTION_FAILED names the URL', async () => {
   const broker = await FakeBroker.start()
@@ -148,6 +149,32 @@ test('frames beyond the credit wait for it', () =>
     await producer.drain()
     assert.equal(broker.partition('t', 0).highWatermark, 200)
     assert.equal(broker.connections, 1, 'the broker closed a connection that sent too much')
+  }))
+
+test('a frame that has left is let go of, though others wait for credit all the time', () =>
+  withFakeBroker({ creditBytes: 3_000 }, async (broker) => {
+    const options = { clientName: 't', clientVersion: '0', connectTimeoutMs: 5_000, requestTimeoutMs: 600_000 }
+    const connection = await Connection.open(nodeRuntime(), broker.url, options)
+    const header = produce.encodeRequest({ acks: 0, timeoutMs: 1, parts: [] })
+    const left: WeakRef<Uint8Array>[] = []
+    let sent = 0
+    const send = (): void => {
+      const bytes = new Uint8Array(1_000)
+      left.push(new WeakRef(bytes))
+      connection.sendOneWay(produce.api, header, [bytes], () => sent++)
+    }
+    for (let index = 0; index < 50; index++) {
+      send()
+      send()
+      await until(() => sent > index)
+    }
+    assert.ok(connection.queuedBytes > 10_000)
+    await collectGarbage()
+    const held = left.slice(0, 40).filter((bytes) => bytes.deref() !== undefined).length
+    assert.ok(held <= 1, `${held} of 40 are still held`)
+    connection.close()
+    assert.equal(sent, 100, 'the end tells those that never left')
+    assert.equal(connection.queuedBytes, 0)
   }))
 
 test('what is not the URL of a broker is refused by name', () => {
