@@ -11,6 +11,7 @@
  * Hot path    enqueue() makes no promise, closure or object
  */
 import { BurstClock } from '../base/burst-clock.ts'
+import { kindOf } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { HelloReply } from '../protocol/index.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
@@ -170,7 +171,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
 
   /**
    * Puts a record on its way. False when there is no room, or the topic is not known yet: nothing was taken; wait for ready().
-   * Throws MESSAGE_TOO_LARGE, INVALID_ARGUMENT, CLOSED, or why the topic cannot be written to.
+   * Throws INVALID_RECORD, MESSAGE_TOO_LARGE, INVALID_ARGUMENT, CLOSED, or why the topic cannot be written to.
    */
   enqueue(record: ProducerRecord<Key, Value>): boolean {
     if (this.#closed || this.#loadError !== undefined) throw this.#loadError ?? closedError()
@@ -313,6 +314,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
 
   /** Appends to the open batch of the record's partition; answers that batch. */
   #append(given: ProducerRecord<Key, Value>): ProducerBatch {
+    if (typeof given !== 'object' || given === null) throw notRecord(given)
     const record = this.#encode(given)
     const timestampMs = record.timestampMs ?? this.#burstClock.nowMs()
     this.#appendedTimestampMs = timestampMs
@@ -518,6 +520,10 @@ export class Producer<Key = Bytes, Value = Bytes> {
 
 function closedError(): MillraceError {
   return new MillraceError('CLOSED', 'the producer is closed')
+}
+
+function notRecord(given: unknown): MillraceError {
+  return new MillraceError('INVALID_RECORD', `expected a record, { key, value, … }, not ${kindOf(given)}`)
 }
 
 function deferred<T>() {

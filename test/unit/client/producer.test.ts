@@ -311,3 +311,22 @@ test('a send that waits for room is given up by its signal, and leaves nothing o
     assert.deepEqual(new Set(stored(broker, 't')), new Set(['x']))
     assert.equal(getEventListeners(kept.signal, 'abort').length, 0)
   }))
+
+test('a record that is none is refused by its own send, and the others are stored', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t')
+    const wrong: [record: unknown, text: RegExp][] = [
+      [{ key: 'a' }, /value: .* not undefined/],
+      [{ value: 42 }, /value: .* not a number/],
+      [{ key: { id: 1 }, value: 'v' }, /key: .* not an object/],
+      [undefined, /expected a record, .* not undefined/],
+    ]
+    // Those before the topic is known wait, and are refused then.
+    for (let round = 0; round < 2; round++)
+      for (const [record, text] of wrong)
+        await assert.rejects(producer.send(record as { value: string }), hasCode('INVALID_RECORD', text))
+    assert.throws(() => producer.enqueue({} as { value: string }), hasCode('INVALID_RECORD'))
+    assert.equal((await producer.send({ value: 'v' })).offset, 0)
+    assert.deepEqual(stored(broker, 't'), ['v'])
+  }))
