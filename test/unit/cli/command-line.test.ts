@@ -121,6 +121,17 @@ test('receipts come while the input is open; an interrupt is 130', () =>
     assert.equal(outcome.stdout.trim().split('\n').length, 2)
   }))
 
+test('a record that is given up ends produce at once, though its input stays open', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'error', code: 'INVALID_RECORD' } : { kind: 'none' })
+    const { url } = broker
+    for (const flags of [[], ['--json']]) {
+      const outcome = await millrace(['produce', 't', ...flags], { url, firstInput: 'one\ntwo\n' })
+      assert.equal(outcome.code, 1, outcome.stderr)
+      assert.match(outcome.stderr, /^error: t\/0: the fake broker says INVALID_RECORD/)
+    }
+  }))
+
 test('a line as long as a batch may be is one record', () =>
   withFakeBroker({ topics: { t: 1 } }, async ({ url }) => {
     const input = 'x'.repeat(900_000)
