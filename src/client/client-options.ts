@@ -78,16 +78,17 @@ export function checkedChoice<T extends string>(name: string, value: unknown, ch
   throw new MillraceError('INVALID_ARGUMENT', `${name}: expected one of ${choices.join(', ')}, not '${String(value)}'`)
 }
 
-/** URLs of brokers, checked; `host:port` stands for `ws://host:port`. */
+/** URLs of brokers, checked, each once; `host:port` stands for `ws://host:port`. */
 export function checkedUrls(urls: string | readonly string[]): string[] {
   const list = typeof urls === 'string' ? urls.split(',').map((url) => url.trim()) : [...urls]
   if (list.length === 0) throw new MillraceError('INVALID_ARGUMENT', 'connect() needs at least one URL')
-  return list.map((text) => {
+  const checked = list.map((text) => {
     const url = parsedUrl(/^[a-z]+:\/\//i.test(text) ? text : `ws://${text}`)
     if (url === undefined || (url.protocol !== 'ws:' && url.protocol !== 'wss:') || url.hostname === '')
       throw new MillraceError('INVALID_ARGUMENT', `'${text}' is not the URL of a broker, such as ws://127.0.0.1:7171`)
     return url.href.replace(/\/$/, '')
   })
+  return [...new Set(checked)]
 }
 
 function parsedUrl(text: string): URL | undefined {

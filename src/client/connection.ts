@@ -5,7 +5,7 @@
  *             C2 every request ends exactly once: reply, error, timeout or the connection's end   checked in: #end()
  * Ordering    requests leave in the order they were made; replies may come in another
  * Limits      the outbox is bounded by its callers (the producer's bufferBytesMax, one fetch a broker)
- * Failure     a request that is not answered in time ends the whole connection: its state is unknown, and so is that of
+ * Failure     a request that is not answered in time, while this thread was there to read, ends the whole connection: its state is unknown, and so is that of
  *             whatever was sent after it. Requests fail with NETWORK_EXCEPTION (sent, outcome unknown) or
  *             CONNECTION_FAILED (never sent)
  */
@@ -84,10 +84,12 @@ export class Connection {
   #sentBytes = 0
   #grantedBytes = 0
   #timer: Timer | undefined
+  /** The last check of deadlines came late, and judged nothing. */
+  #wasLate = false
   #hello: HelloReply | undefined
   #failure: MillraceError | undefined
   #onEnd: (() => void)[] = []
-  #onCredit: (() => void)[] = []
+  readonly #onCredit = new Set<() => void>()
 
   private constructor(runtime: ClientRuntime, url: string, options: ConnectionOptions, onOpen: () => void) {
     this.url = url
@@ -100,11 +102,22 @@ export class Connection {
     )
   }
 
-  /** Connects and says hello. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED or UNSUPPORTED_VERSION. */
-  static async open(runtime: ClientRuntime, url: string, options: ConnectionOptions): Promise<Connection> {
+  /**
+   * Connects and says hello; CLOSED when the signal fires before that is done. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED
+   * or UNSUPPORTED_VERSION.
+   */
+  static async open(
+    runtime: ClientRuntime,
+    url: string,
+    options: ConnectionOptions,
+    closing?: AbortSignal,
+  ): Promise<Connection> {
     let timer: Timer | undefined
     let connection: Connection | undefined
+    const onClosing = (): void => connection?.fail(new MillraceError('CLOSED', 'the client is closed'))
     try {
+      if (closing?.aborted) throw new MillraceError('CLOSED', 'the client is closed')
+      closing?.addEventListener('abort', onClosing, { once: true })
       await new Promise<void>((resolve, reject) => {
         connection = new Connection(runtime, url, options, resolve)
         connection.#onEnd.push(() => reject(connection!.#failure))
@@ -124,6 +137,7 @@ export class Connection {
       throw error
     } finally {
       timer?.cancel()
+      closing?.removeEventListener('abort', onClosing)
     }
   }
 
@@ -168,9 +182,10 @@ export class Connection {
     else this.#onEnd.push(listener)
   }
 
-  /** Runs `listener` whenever the broker grants credit. */
-  onCredit(listener: () => void): void {
-    this.#onCredit.push(listener)
+  /** Runs `listener` whenever the broker grants credit; the answer stops that. */
+  onCredit(listener: () => void): () => void {
+    this.#onCredit.add(listener)
+    return () => void this.#onCredit.delete(listener)
   }
 
   /** Sends a request and waits for its reply; an error in the reply's header is thrown as MillraceError. */
@@ -200,7 +215,7 @@ export class Connection {
       const correlationId = this.#nextCorrelationId()
       this.#pending.set(correlationId, { resolve, reject, deadlineMs, name, sent: false })
       this.#enqueue(api, correlationId, header, options.body ?? NO_PARTS, undefined)
-      this.#timer ??= this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
+      if (this.#timer === undefined) this.#startDeadlineCheck()
     })
   }
 
@@ -270,10 +285,25 @@ export class Connection {
     for (const listener of this.#onCredit) listener()
   }
 
-  #checkDeadlines(): void {
+  #startDeadlineCheck(): void {
+    const dueMs = this.#runtime.clock.monotonicMs() + DEADLINE_CHECK_MS
+    this.#timer = this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines(dueMs))
+  }
+
+  /**
+   * A check that comes late was held up by other work of this thread, or the machine slept: replies may lie in the socket unread.
+   * They are read between two checks, so the next one judges.
+   */
+  #checkDeadlines(dueMs: number): void {
     this.#timer = undefined
     if (this.#failure !== undefined) return
     const nowMs = this.#runtime.clock.monotonicMs()
+    const isLate = nowMs - dueMs > DEADLINE_CHECK_MS && !this.#wasLate
+    this.#wasLate = isLate
+    if (isLate) {
+      this.#startDeadlineCheck()
+      return
+    }
     if ((this.#transport.messageStalledMs ?? 0) > MESSAGE_STALL_MS_MAX) {
       this.fail(new MillraceError('NETWORK_EXCEPTION', `${this.url}: a message stopped halfway`))
       return
@@ -284,7 +314,7 @@ export class Connection {
       this.fail(new MillraceError('REQUEST_TIMED_OUT', why))
       return
     }
-    if (this.#pending.size > 0) this.#timer = this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
+    if (this.#pending.size > 0) this.#startDeadlineCheck()
   }
 
   #closed(close: TransportClose): void {
@@ -319,6 +349,7 @@ export class Connection {
     this.#outboxBytes = 0
     for (const pending of pendings) pending.reject(pending.sent ? inDoubt(failure) : unsent(failure))
     for (let frame = this.#outbox.shift(); frame !== undefined; frame = this.#outbox.shift()) frame.done?.()
+    this.#onCredit.clear()
     const listeners = this.#onEnd
     this.#onEnd = []
     for (const listener of listeners) listener()

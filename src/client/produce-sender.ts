@@ -68,7 +68,8 @@ export class ProduceSender {
   readonly #active = new Set<PartitionQueue>()
   readonly #requestsOut = new WeakMap<Connection, number>()
   readonly #connecting = new Set<number>()
-  readonly #watched = new WeakSet<Connection>()
+  /** Connections whose credit wakes the pump, and how that ends. */
+  readonly #watched = new Map<Connection, () => void>()
   #topicId: string | undefined
   #metadataAtMs = 0
   #unknownSinceMs = -1
@@ -124,6 +125,9 @@ export class ProduceSender {
   stop(): void {
     this.#stopped = true
     this.#timer?.cancel()
+    // A connection outlives its producers, and must not hold them.
+    for (const off of this.#watched.values()) off()
+    this.#watched.clear()
   }
 
   #pump(): void {
@@ -300,11 +304,16 @@ export class ProduceSender {
     }
     const open = this.#connections.openTo(info.leaderNodeId)
     if (open === undefined) this.#connect(info.leaderNodeId)
-    else if (!this.#watched.has(open)) {
-      this.#watched.add(open)
-      open.onCredit(() => this.schedule())
-    }
+    else if (!this.#watched.has(open)) this.#watch(open)
     return open
+  }
+
+  #watch(connection: Connection): void {
+    for (const ended of this.#watched.keys()) if (!ended.isOpen) this.#watched.delete(ended)
+    this.#watched.set(
+      connection,
+      connection.onCredit(() => this.schedule()),
+    )
   }
 
   #connect(nodeId: number): void {
@@ -314,6 +323,7 @@ export class ProduceSender {
       .node(nodeId)
       .catch((error: unknown) => {
         this.#obstacle = asMillraceError(error)
+        this.#refresh() // another broker may lead by now
         return this.#pause() // the connections' own backoff paces attempts; this one paces a broker that refuses at once
       })
       .finally(() => {

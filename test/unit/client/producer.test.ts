@@ -6,6 +6,7 @@ import { connect } from '../../../src/client/index.ts'
 import { readRecords } from '../../../src/record/batch-reader.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { type FakeBroker, type Fault, withFakeBroker } from '../../support/fake-broker.ts'
+import { collectGarbage } from '../../support/garbage.ts'
 
 const NONE: Fault = { kind: 'none' }
 const FAST = { backoffMsMin: 2, backoffMsMax: 20 }
@@ -329,4 +330,19 @@ test('a record that is none is refused by its own send, and the others are store
     assert.throws(() => producer.enqueue({} as { value: string }), hasCode('INVALID_RECORD'))
     assert.equal((await producer.send({ value: 'v' })).offset, 0)
     assert.deepEqual(stored(broker, 't'), ['v'])
+  }))
+
+test('a producer that was closed is let go of by its client', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const used = async (): Promise<WeakRef<object>> => {
+      const producer = mq.producer('t')
+      await producer.send({ value: 'x' })
+      await producer.close()
+      return new WeakRef(producer)
+    }
+    const closed = await used()
+    await until(() => mq.stats().producers === 0)
+    await collectGarbage()
+    assert.equal(closed.deref(), undefined)
   }))
