@@ -62,7 +62,9 @@ export class BrokerConnections {
   #made = 0
   #lostCount = 0
   #failedCount = 0
-  readonly #closing = new AbortController()
+  /** What close() ends; a signal each, since one with many listeners is warned of. */
+  readonly #underWay = new Set<AbortController>()
+  #isClosed = false
 
   constructor(
     runtime: ClientRuntime,
@@ -156,16 +158,21 @@ export class BrokerConnections {
     }
   }
 
-  async #pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
-    try {
-      await sleep(this.#runtime, waitMs, signal, this.#closing.signal)
-    } catch (error) {
-      throw this.#isClosed ? closedError() : error
-    }
+  #pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+    return this.#untilClosed((closing) => sleep(this.#runtime, waitMs, signal, closing))
   }
 
-  get #isClosed(): boolean {
-    return this.#closing.signal.aborted
+  /** What `work` answers, which is told when close() is called; CLOSED then. */
+  async #untilClosed<T>(work: (closing: AbortSignal) => Promise<T>): Promise<T> {
+    const closing = new AbortController()
+    this.#underWay.add(closing)
+    try {
+      return await work(closing.signal)
+    } catch (error) {
+      throw this.#isClosed ? closedError() : error
+    } finally {
+      this.#underWay.delete(closing)
+    }
   }
 
   #endpoint(url: string): Endpoint {
@@ -190,7 +197,9 @@ export class BrokerConnections {
   async #attempt(endpoint: Endpoint): Promise<Connection> {
     if (endpoint.failures > 0) this.#events.onReconnecting(endpoint.url, endpoint.failures)
     try {
-      const connection = await Connection.open(this.#runtime, endpoint.url, this.#options, this.#closing.signal)
+      const connection = await this.#untilClosed((closing) =>
+        Connection.open(this.#runtime, endpoint.url, this.#options, closing),
+      )
       endpoint.connection = connection
       endpoint.failures = 0
       endpoint.nodeId = connection.broker.nodeId
@@ -233,7 +242,8 @@ export class BrokerConnections {
   }
 
   close(): void {
-    this.#closing.abort()
+    this.#isClosed = true
+    for (const closing of this.#underWay) closing.abort()
     for (const endpoint of this.#endpoints.values()) endpoint.connection?.close()
   }
 }

@@ -133,7 +133,12 @@ export class Client {
   readonly #onListenerError = (failure: ListenerError): void => {
     this.#listenerErrors++
     // A listener of this very event that fails is counted, and told to nobody: it would be told to itself.
-    if (failure.event !== 'listenerError') this.#events.emit('listenerError', failure)
+    if (failure.event === 'listenerError') return
+    if (this.#events.has('listenerError')) this.#events.emit('listenerError', failure)
+    else
+      queueMicrotask(() => {
+        throw failure.error // nobody listens: it is the program's own error, and is not kept from it
+      })
   }
 
   /** Runs `listener` at every such event; the answer stops that. */

@@ -48,7 +48,7 @@ export interface ProducerOptions {
   readonly bufferBytesMax?: number
   /** Batches of one partition without an answer. Default and most 5. */
   readonly inFlightMax?: number
-  /** From send() or enqueue() to the acknowledgement, retries included. Default 120,000. */
+  /** From send() or enqueue() to the acknowledgement: waiting for room, or for the topic, and retries included. Default 120,000. */
   readonly deliveryTimeoutMs?: Duration
   /** The broker answers a produce request within this. Default 30,000. */
   readonly requestTimeoutMs?: Duration
@@ -65,7 +65,7 @@ export interface ProducerOptions {
   readonly partitioner?: Partitioner
   /** Told of each stored batch: receipts for enqueue(), without a promise per record. */
   readonly onStored?: (batch: StoredBatch) => void
-  /** Told of each batch that was given up. Without it, drain() and close() throw the first such error. */
+  /** Told of each batch that was given up. Without it, or when it throws, drain() and close() throw the first such error. */
   readonly onFailed?: (batch: FailedBatch) => void
 }
 
