@@ -140,6 +140,8 @@ test('options are checked, and the error says what to do', async () => {
   await assert.rejects(create({ storage: 'disk' }), hasCode('INVALID_ARGUMENT', /'memory' or \{ dir: 'PATH' \}/))
   await assert.rejects(create({ storage: 'memory', shards: 0 }), hasCode('INVALID_ARGUMENT', /shards/))
   await assert.rejects(create({ storage: 'memory', workers: true }), hasCode('INVALID_ARGUMENT', /\{ dir \}/))
+  const both = { storage: { dir: '/nowhere' }, memoryBytesMax: 2 ** 30 }
+  await assert.rejects(create(both), hasCode('INVALID_ARGUMENT', /memoryBytesMax bounds storage 'memory'/))
   await assert.rejects(create({ storage: 'memory', memoryBytesMax: 1 }), hasCode('INVALID_ARGUMENT', /memoryBytesMax/))
 })
 

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { BatchWriter } from '../../../src/record/batch-writer.ts'
 import { withFakeBroker } from '../../support/fake-broker.ts'
 import { MILLRACE, millrace } from '../../support/run-millrace.ts'
 
@@ -161,6 +162,22 @@ test('a reader that has had enough is no failure', () =>
     rmSync(folder, { recursive: true })
     assert.equal(output, `${'x'.repeat(100)}\n0\n`)
   }))
+
+test('an interrupt ends dump within its walk, though nobody reads what it writes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-cli-'))
+  const segment = join(folder, '00000000000000000000.log')
+  const writer = new BatchWriter()
+  while (writer.append(null, 'x'.repeat(10), null, 1)) {}
+  writeFileSync(segment, writer.finish())
+  const child = spawn(process.execPath, [MILLRACE, 'dump', segment], { stdio: ['ignore', 'pipe', 'inherit'] })
+  child.stdout.once('data', () => {
+    child.stdout.pause()
+    child.kill('SIGINT')
+  })
+  const signal = await new Promise((resolve) => child.once('exit', (_code, name) => resolve(name)))
+  rmSync(folder, { recursive: true })
+  assert.equal(signal, 'SIGINT')
+})
 
 test('help names every verb of the interface', async () => {
   const { code, stdout } = await millrace(['--help'])
