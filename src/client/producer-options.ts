@@ -110,15 +110,19 @@ const SEMANTICS = {
   'exactly-once': { acks: 'all', idempotent: true, retriesMax: NO_BOUND },
 } as const
 
+/** What asks for transactions is told so, instead of that something is no function. */
+export function noTransactions(what: string): MillraceError {
+  return new MillraceError(
+    'NOT_AVAILABLE_YET',
+    `${what}: this version has no transactions; without one, a producer stores each record once, but cannot ` +
+      'write to several partitions, or write and commit offsets, as one thing',
+  )
+}
+
 function resolveSemantics(
   options: ProducerOptions,
 ): Pick<ResolvedProducerOptions, 'acks' | 'idempotent' | 'retriesMax'> {
-  if (options.transactionalId !== undefined)
-    throw new MillraceError(
-      'NOT_AVAILABLE_YET',
-      'transactionalId: this version has no transactions; without one, a producer stores each record once, but cannot ' +
-        'write to several partitions, or write and commit offsets, as one thing',
-    )
+  if (options.transactionalId !== undefined) throw noTransactions('transactionalId')
   const names = ['at-most-once', 'at-least-once', 'exactly-once'] as const
   const semantics = checkedChoice('semantics', options.semantics ?? 'exactly-once', names)
   const set = SEMANTICS[semantics]

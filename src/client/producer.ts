@@ -30,6 +30,7 @@ import { type BatchOutcomes, ProduceSender, type StoredPart } from './produce-se
 import { type DeliveredRecord, ProducerBatch } from './producer-batch.ts'
 import {
   type FailedBatch,
+  noTransactions,
   type ProducerOptions,
   type ResolvedProducerOptions,
   resolveProducerOptions,
@@ -322,6 +323,11 @@ export class Producer<Key = Bytes, Value = Bytes> {
     const failure = this.#firstFailure
     this.#firstFailure = undefined
     return failure
+  }
+
+  /** Writing to several partitions as one thing, which this version does not have: NOT_AVAILABLE_YET. */
+  transaction(_work: (...parts: never[]) => unknown): Promise<never> {
+    return Promise.reject(noTransactions('transaction()'))
   }
 
   /** A Web Stream into this producer: writes wait for room, closing it drains, the producer stays open. */

@@ -135,6 +135,16 @@ test('memory has an end: produce is refused as on a full disk, reads go on, dele
   assert.equal((await mq.producer('again').send({ value })).offset, 0)
 })
 
+test('connect() takes a broker in this process, too', async () => {
+  await using broker = await createBroker({ storage: 'memory' })
+  const mq = await connect(broker)
+  await mq.admin.topics.create('local', { partitions: 1 })
+  assert.equal((await mq.producer('local').send({ value: 'x' })).offset, 0)
+  await mq.close()
+  await broker.close()
+  await assert.rejects(async () => connect(broker), hasCode('CLOSED'))
+})
+
 test('options are checked, and the error says what to do', async () => {
   const create = (options: unknown) => createBroker(options as Parameters<typeof createBroker>[0])
   await assert.rejects(create({ storage: 'disk' }), hasCode('INVALID_ARGUMENT', /'memory' or \{ dir: 'PATH' \}/))

@@ -186,6 +186,8 @@ test('what is not the URL of a broker is refused by name', () => {
   for (const wrong of ['http://a:1', '', 'ws://', 'nonsense here'])
     assert.throws(() => checkedUrls(wrong), hasCode('INVALID_ARGUMENT'), wrong)
   assert.throws(() => checkedUrls([]), hasCode('INVALID_ARGUMENT'))
+  for (const wrong of [undefined, {}, 7171, [undefined]])
+    assert.throws(() => checkedUrls(wrong as never), hasCode('INVALID_ARGUMENT', /connect\(\) takes|not the URL/))
 })
 
 test('a closed client refuses, and says so', () =>

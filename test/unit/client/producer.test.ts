@@ -249,6 +249,15 @@ test('a topic whose max.message.bytes changes is served by the new one after the
   })
 })
 
+test('transactions are said to be missing, not to be no function', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    await assert.rejects(
+      mq.producer('t').transaction(async () => {}),
+      hasCode('NOT_AVAILABLE_YET', /transaction\(\): this version has no transactions/),
+    )
+  }))
+
 test('a signal gives send() up, and a closed producer refuses', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'delay', delayMs: 50 } : NONE)
