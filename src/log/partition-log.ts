@@ -19,9 +19,12 @@ import type { Fd } from '../io/file-system.ts'
 import { type Offset, partitionFolder, type TopicId } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import type { BatchView } from '../record/batch-view.ts'
+import { isCompacted } from './compaction.ts'
+import type { CompactionResult, CompactionTask } from './compaction-run.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { appendLeaderEpochs, dropLeaderEpochs } from './leader-epochs-file.ts'
+import { type CompactionState, LogCompaction } from './log-compaction.ts'
 import type { LogContext } from './log-context.ts'
 import { type Location, LogLocator, locationOf } from './log-locator.ts'
 import { findCut, replayProducers } from './log-truncation.ts'
@@ -33,7 +36,6 @@ import { decideRetention, type RetentionDecision } from './retention.ts'
 import {
   DELETED_SUFFIX,
   RELATIVE_OFFSET_MAX,
-  SEGMENT_SUFFIXES,
   Segment,
   type SegmentSuffix,
   segmentFileName,
@@ -41,6 +43,7 @@ import {
 } from './segment.ts'
 import { SegmentAppender } from './segment-appender.ts'
 import { SegmentList } from './segment-list.ts'
+import { forgetSegment, removeIndexFiles, setSegmentAside } from './segment-removal.ts'
 import { StagedBatches } from './staged-batches.ts'
 import { UnsyncedFiles } from './unsynced-files.ts'
 
@@ -65,6 +68,7 @@ export class PartitionLog {
   readonly #locator: LogLocator
   readonly #snapshots: ProducerSnapshots
   readonly #unsynced: UnsyncedFiles
+  readonly #compaction: LogCompaction
   #staged: StagedBatches | undefined
   /** The last segment takes no more writes: the next batch begins a new one. */
   #isSealed = true
@@ -98,6 +102,7 @@ export class PartitionLog {
     this.#locator = new LogLocator(context, this.#segments)
     this.#snapshots = new ProducerSnapshots(context, recovered?.producerSnapshotOffset ?? -1)
     this.#unsynced = new UnsyncedFiles(context)
+    this.#compaction = new LogCompaction(context, this.#segments, this.#unsynced)
     if (recovered !== undefined) this.#adopt(recovered)
   }
 
@@ -287,6 +292,7 @@ export class PartitionLog {
     }
     if (this.#snapshots.isDue) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
     this.#checkpointSnapshot = this.#snapshots.newestOffset
+    this.#compaction.onCheckpointBegun()
     this.#checkpointEnd = this.beginSync(fds)
     return this.#checkpointEnd as Offset
   }
@@ -320,6 +326,7 @@ export class PartitionLog {
       this.#folderExists &&
       this.#checkpointEnd === this.#logEndOffset &&
       this.#segments.condemned.length === 0 &&
+      this.#compaction.isIdle &&
       !this.#hasStaged &&
       !this.#unsynced.isDirty
     if (!isClean) return undefined
@@ -340,6 +347,7 @@ export class PartitionLog {
   completeCheckpoint(line: PartitionCheckpoint): void {
     this.#recoveryPoint = Math.min(line.recoveryPoint, this.#logEndOffset)
     this.#checkpointedStart = line.logStartOffset
+    this.#compaction.onCheckpointed()
     this.#snapshots.removeBefore(this.folder, line.producerSnapshotOffset)
   }
 
@@ -455,20 +463,51 @@ export class PartitionLog {
   }
 
   /**
-   * Takes condemned segments that lie below the checkpointed log start out of the folder: the .log is renamed, the small files
-   * go. Returns the renamed paths; removing one takes time for a big file, so that is the caller's (the pool's). After a crash
+   * Takes condemned segments that lie below the checkpointed log start out of the folder, and those whose compaction is durable: the
+   * .log is renamed, the small files go. Returns the renamed paths; removing one takes time for a big file, so that is the caller's (the pool's). After a crash
    * recovery finishes either step: it knows the suffix, and that what is below the checkpointed start may go.
    */
   removeCondemned(): string[] {
     const paths: string[] = []
-    for (const segment of this.#segments.takeCondemned(this.#checkpointedStart)) {
-      const path = this.#pathOf(segment, '.log')
-      this.#forget(segment)
-      this.#context.files.rename(path, path + DELETED_SUFFIX)
-      paths.push(path + DELETED_SUFFIX)
-      this.#removeIndexFiles(segment)
-    }
-    return paths
+    for (const segment of this.#segments.takeCondemned(this.#checkpointedStart))
+      paths.push(setSegmentAside(this.#context, this.folder, segment))
+    const swapped = this.#compaction.swap(this.folder)
+    if (swapped.changedEnd >= 0) this.#locator.forgetBefore(swapped.changedEnd)
+    return [...paths, ...swapped.paths]
+  }
+
+  // Compaction (log-compaction.ts)
+
+  /** Share of the closed bytes below `stableEnd` that were never compacted. */
+  dirtyRatio(options: { readonly nowMs: number; readonly stableEnd: number }): number {
+    return this.#compaction.decide(this.#compactionState(options)).dirtyRatio
+  }
+
+  /** What the pool is to rewrite, if it is time for it; endCompaction() must follow. Nothing at or past `stableEnd` is looked at. */
+  beginCompaction(options: {
+    readonly nowMs: number
+    readonly stableEnd: number
+    readonly memoryBytesMax: number
+  }): CompactionTask | undefined {
+    if (!this.#folderExists || !isCompacted(this.#config)) return undefined
+    if (!this.#hasStaged && this.#compaction.decide(this.#compactionState(options)).rollActive) this.roll()
+    return this.#compaction.begin(this.#compactionState(options), options.memoryBytesMax)
+  }
+
+  /** The pool has rewritten what beginCompaction() answered, or has failed. True: the swap waits for a checkpoint, and two make it final. */
+  endCompaction(result: CompactionResult | undefined): boolean {
+    return this.#compaction.finish(this.folder, result)
+  }
+
+  /** A compaction is under way: its files lie in the folder. */
+  get isCompacting(): boolean {
+    return !this.#compaction.isIdle
+  }
+
+  #compactionState(options: { readonly nowMs: number; readonly stableEnd: number }): CompactionState {
+    const endOffset = Math.min(options.stableEnd, this.#recoveryPoint)
+    const { folder } = this
+    return { folder, lastIsActive: !this.#isSealed, endOffset, nowMs: options.nowMs, config: this.#config }
   }
 
   /**
@@ -498,6 +537,7 @@ export class PartitionLog {
     this.#recoveryPoint = Math.min(this.#recoveryPoint, end)
     this.#checkpointEnd = Math.min(this.#checkpointEnd, end)
     this.#locator.truncateTo(end)
+    this.#compaction.onTruncated(this.folder, end)
     this.#truncateEpochs(end)
     this.#rebuildProducers(end)
     return end as Offset
@@ -509,7 +549,7 @@ export class PartitionLog {
     this.#appender?.close()
     this.#appender = undefined
     this.#unsynced.close()
-    for (const segment of this.#segments.all) this.#forget(segment)
+    for (const segment of this.#segments.all) forgetSegment(this.#context, this.folder, segment)
   }
 
   /** The partition is deleted: closes it and renames its folder; returns the new path, for the pool to remove, or undefined. */
@@ -691,18 +731,6 @@ export class PartitionLog {
     this.#isSealed = true
   }
 
-  /** No descriptor or index of the segment is kept; pinned ones close at their release. */
-  #forget(segment: Segment): void {
-    this.#context.indexes.delete(segment.key)
-    this.#context.openFiles.evict(this.#pathOf(segment, '.log'))
-  }
-
-  #removeIndexFiles(segment: Segment): void {
-    for (const suffix of SEGMENT_SUFFIXES) {
-      if (suffix !== '.log') removeIfThere(this.#context, this.#pathOf(segment, suffix))
-    }
-  }
-
   #dropLastSegment(): void {
     const segment = this.#segments.dropLast()
     if (!this.#isSealed) {
@@ -710,8 +738,8 @@ export class PartitionLog {
       this.#appender = undefined
       this.#isSealed = true
     }
-    this.#forget(segment)
-    this.#removeIndexFiles(segment)
+    forgetSegment(this.#context, this.folder, segment)
+    removeIndexFiles(this.#context, this.folder, segment)
     this.#context.files.remove(this.#pathOf(segment, '.log'))
   }
 
