@@ -78,6 +78,8 @@ export function finishSwaps(
 ): void {
   const names = files.list(folder)
   const spans = names.map(parseSwapFileName).filter((span) => span !== undefined)
+  // After a kill the name may be one that only the system's memory has: a power cut would take it back, and not what is removed here.
+  if (spans.length > 0) files.syncFolder(folder)
   // A later run's swap covers more: it comes last and wins.
   spans.sort((left, right) => left.nextOffset - left.baseOffset - (right.nextOffset - right.baseOffset))
   for (const span of spans) {

@@ -77,7 +77,6 @@ export class BatchFilter {
   #recordAt = 0
   #recordEnd = 0
   #timestampDelta = 0
-  #offsetDeltaAt = 0
   // Of the batch: records kept, as [at, end) pairs.
   #kept: number[] = []
   #maxTimestampDelta = 0
@@ -158,7 +157,6 @@ export class BatchFilter {
     this.#recordEnd = cursor.at + bodyBytes
     cursor.skip(1)
     this.#timestampDelta = cursor.varlong()
-    this.#offsetDeltaAt = cursor.at
     record.offset = batch.baseOffset + cursor.varint()
     record.keyBytes = cursor.varint()
     record.keyAt = cursor.at
