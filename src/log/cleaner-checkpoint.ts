@@ -21,7 +21,7 @@ export const CLEANER_CHECKPOINT_FILE = 'cleaner-checkpoint'
 export const CLEANER_CHECKPOINT_END_AT = 0
 export const CLEANER_CHECKPOINT_META_BYTES = CLEANER_CHECKPOINT_END_AT + 8
 
-export const CLEANER_CHECKPOINT_KIND: CheckedFileKind = {
+export const CLEANER_CHECKPOINT_FILE_KIND: CheckedFileKind = {
   name: 'cleaner checkpoint',
   magic: 'MRCC',
   version: 1,
@@ -30,13 +30,13 @@ export const CLEANER_CHECKPOINT_KIND: CheckedFileKind = {
 }
 
 export function encodeCleanerCheckpoint(cleanEnd: number): Uint8Array {
-  const content = newChecked(CLEANER_CHECKPOINT_KIND, 0)
+  const content = newChecked(CLEANER_CHECKPOINT_FILE_KIND, 0)
   writeSafeInt64(content.view, content.metaAt + CLEANER_CHECKPOINT_END_AT, cleanEnd)
   return sealChecked(content)
 }
 
 export function decodeCleanerCheckpoint(bytes: Uint8Array): CheckedAnswer<number> {
-  const content = decodeChecked(CLEANER_CHECKPOINT_KIND, bytes)
+  const content = decodeChecked(CLEANER_CHECKPOINT_FILE_KIND, bytes)
   if (content.kind === 'unreadable') return content
   const cleanEnd = readSafeInt64(content.view, content.metaAt + CLEANER_CHECKPOINT_END_AT)
   if (!(cleanEnd >= 0)) return { kind: 'unreadable', reason: `cleaner checkpoint: offset ${cleanEnd}` }
