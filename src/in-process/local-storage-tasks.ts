@@ -1,5 +1,6 @@
 /** StorageTasks in the caller's thread: a start reads, and a stop writes, before anything else of this thread gets its turn. */
 import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from '../broker/storage-tasks.ts'
+import type { SeededCompactionTask } from '../log/compaction-run.ts'
 import { partitionFolder } from '../model/ids.ts'
 import { type DataDir, DataDirTasks, type DataDirTasksOptions } from './data-dir-tasks.ts'
 import type { SyncAll } from './recovery-tasks.ts'
@@ -42,6 +43,15 @@ export class LocalStorageTasks implements StorageTasks {
     const recovered = new Map<string, unknown>()
     for (const { folder, recovered: found } of results) if (found !== null) recovered.set(folder, found)
     return { recovered, notes: [...notes, ...results.flatMap(notesOf)] }
+  }
+
+  async compact(task: unknown): Promise<unknown> {
+    const [{ runCompaction }, { nodeCodecs }] = await Promise.all([
+      import('../log/compaction-run.ts'),
+      import('../record/node-codecs.ts'),
+    ])
+    const { seed, ...rest } = task as SeededCompactionTask
+    return runCompaction(this.#options.files, rest, { codecs: nodeCodecs(), seed })
   }
 
   async close(opened: OpenedDataDir, isClean: boolean): Promise<void> {

@@ -38,6 +38,8 @@ export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
     checkpointMs: storage.checkpointMs,
     checkpointBytes: storage.checkpointBytes,
     scrubPeriodMs: storage.scrubPeriodMs,
+    compactionCheckMs: storage.compactionCheckMs,
+    compactionMemoryBytes: storage.compactionMemoryBytes,
   }
 }
 

@@ -25,7 +25,7 @@ import { parseSegmentFileName, RELATIVE_OFFSET_MAX, readIndexes, segmentFileName
 import { SegmentOutput } from './segment-output.ts'
 import { removeCleaned } from './segment-swap.ts'
 
-/** What the pool is told; plain data. */
+/** What is to be rewritten; plain data. */
 export interface CompactionTask {
   /** The partition's folder. */
   readonly folder: string
@@ -40,6 +40,12 @@ export interface CompactionTask {
   readonly nowMs: number
   /** For the table of keys. */
   readonly memoryBytesMax: number
+}
+
+/** What the pool is told; plain data. */
+export interface SeededCompactionTask extends CompactionTask {
+  /** Four words by chance: the key of the hash. */
+  readonly seed: readonly number[]
 }
 
 /** One new segment, synced, under its temporary name. */

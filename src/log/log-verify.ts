@@ -43,6 +43,7 @@ import {
 } from './recovery-plan.ts'
 import { parseSegmentFileName, segmentFileName } from './segment.ts'
 import { type Finding, IndexCheck } from './segment-check.ts'
+import { parseSwapFileName, type SwapSpan, swapFileName } from './segment-swap.ts'
 import { SyncList } from './sync-list.ts'
 import { TimeIndex } from './time-index.ts'
 
@@ -141,7 +142,11 @@ class DataDirVerify {
     let expected = Math.max(0, bounds.logStartOffset)
     if (bases[0] !== undefined && (bounds.logStartOffset < 0 || bases[0] <= expected)) expected = bases[0]
     const epochs = this.#readEpochs(name)
+    const swaps = names.map(parseSwapFileName).filter((span) => span !== undefined)
     for (const base of bases) {
+      expected = this.#passSwap(name, swaps, expected)
+      // It was replaced: by a swap, or by the one before, which a compaction made of both.
+      if (base < expected) continue
       if (base !== expected)
         this.#addLost(name, bounds, {
           ...{ file: `${name}/${segmentFileName(base, '.log')}`, fromOffset: expected, toOffset: base },
@@ -155,6 +160,16 @@ class DataDirVerify {
         text: `the log ends at offset ${expected}, offsets up to ${bounds.syncedEnd} were acknowledged`,
       })
     this.#checkSnapshots(name, names, expected)
+  }
+
+  /** A swap that begins at `offset` and was not finished stands for the segments within it; the next recovery finishes it. */
+  #passSwap(name: string, swaps: readonly SwapSpan[], offset: number): number {
+    const swap = swaps.find(({ baseOffset }) => baseOffset === offset)
+    if (swap === undefined) return offset
+    const { baseOffset: fromOffset, nextOffset: toOffset } = swap
+    const text = 'a compaction was interrupted: the next start finishes it'
+    this.add({ kind: 'unsettled', file: `${name}/${swapFileName(swap)}`, fromOffset, toOffset, text })
+    return toOffset
   }
 
   /** Damage, or, past every bound, what the next recovery will judge. */

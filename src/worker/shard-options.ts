@@ -35,6 +35,10 @@ export interface ShardOptions {
   readonly producerExpiryMs: number
   /** In this time every closed segment is read and checked once, in the background. */
   readonly scrubPeriodMs: number
+  /** How often each compacted partition is looked at. */
+  readonly compactionCheckMs: number
+  /** Memory for the keys of one compaction, in the pool. */
+  readonly compactionMemoryBytes: number
 }
 
 const MIB = 1024 * 1024
@@ -57,4 +61,6 @@ export const SHARD_DEFAULTS = {
   retentionCheckMs: 30_000,
   producerExpiryMs: 86_400_000,
   scrubPeriodMs: SCRUB_PERIOD_MS,
+  compactionCheckMs: 15_000,
+  compactionMemoryBytes: 64 * MIB,
 } as const satisfies Partial<ShardOptions>
