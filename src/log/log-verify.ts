@@ -146,7 +146,7 @@ class DataDirVerify {
     for (const base of bases) {
       expected = this.#passSwap(name, swaps, expected)
       // It was replaced: by a swap, or by the one before, which a compaction made of both.
-      if (base < expected) continue
+      if (base < expected && base !== bases[bases.length - 1]) continue
       if (base !== expected)
         this.#addLost(name, bounds, {
           ...{ file: `${name}/${segmentFileName(base, '.log')}`, fromOffset: expected, toOffset: base },
