@@ -51,7 +51,7 @@ export class KeyOffsets {
     this.#hash(bytes, at, keyBytes)
     let slot = this.#find()
     if (this.#offsets[slot] === 0) {
-      if (this.count >= (this.#mask + 1) * LOAD_MAX) {
+      if (this.count + 1 > (this.#mask + 1) * LOAD_MAX) {
         if (this.#mask + 1 === this.#slotsMax) return false
         this.#grow()
         slot = this.#find()

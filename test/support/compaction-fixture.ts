@@ -6,6 +6,7 @@ import { type CompactionResult, runCompaction } from '../../src/log/compaction-r
 import type { LogContext } from '../../src/log/log-context.ts'
 import type { PartitionLog } from '../../src/log/partition-log.ts'
 import { BatchReader, type PlainRecord, readRecords } from '../../src/record/batch-reader.ts'
+import { BatchView } from '../../src/record/batch-view.ts'
 import { BatchWriter } from '../../src/record/batch-writer.ts'
 import type { Codecs } from '../../src/record/compression.ts'
 import { NO_CODECS } from '../../src/record/compression.ts'
@@ -110,4 +111,21 @@ export function tableOf(records: Iterable<PlainRecord>): Map<string, string> {
     else table.set(key, value)
   }
   return table
+}
+
+/** Every batch of the log, as it lies there. */
+export function batchesOf(context: LogContext, log: PartitionLog): BatchView[] {
+  const views: BatchView[] = []
+  let offset: number = log.logStartOffset
+  while (offset < log.logEndOffset) {
+    const { segment, filePosition, fileEnd } = log.locate(offset, log.logEndOffset)
+    const bytes = readSegment(context, log, segment, filePosition, fileEnd)
+    for (let at = 0; at < bytes.length; ) {
+      const view = new BatchView().reset(bytes, at)
+      views.push(view)
+      at = view.end
+      offset = view.nextOffset
+    }
+  }
+  return views
 }
