@@ -121,6 +121,8 @@ export interface ShardStats {
   readonly scrubFindings: number
   /** Compactions that ended well, and that failed; bytes that they freed; time from asking the pool to its answer. */
   readonly compactions: number
+  /** 1 while the pool works for this shard, or is asked to. */
+  readonly compactionsRunning: number
   readonly compactionFailures: number
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number

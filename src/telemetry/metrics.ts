@@ -27,6 +27,7 @@ export interface ShardGauges {
   readonly scrubbedBytes: number
   readonly scrubFindings: number
   readonly compactions: number
+  readonly compactionsRunning: number
   readonly compactionFailures: number
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number
@@ -56,6 +57,7 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
   scrubbedBytes: ['millrace_shard_scrubbed_bytes_total', 'bytes of closed segments checked in the background'],
   scrubFindings: ['millrace_shard_scrub_findings_total', 'closed segments that were found damaged by that'],
   compactions: ['millrace_shard_compactions_total', 'compactions of a partition that ended well'],
+  compactionsRunning: ['millrace_shard_compactions_running', 'compactions of a partition that the pool works at'],
   compactionFailures: ['millrace_shard_compaction_failures_total', 'compactions of a partition that failed'],
   compactionReclaimedBytes: ['millrace_shard_compaction_reclaimed_bytes_total', 'bytes that compactions freed'],
   compactionMicroseconds: [

@@ -47,6 +47,10 @@ export class CompactionJob {
     this.#nextMs = options.clock.monotonicMs() + options.periodMs
   }
 
+  get isRunning(): boolean {
+    return this.#asked !== undefined
+  }
+
   /** An answer wakes the shard. */
   get nextDeadlineMs(): number {
     if (this.#asked !== undefined) return Number.POSITIVE_INFINITY

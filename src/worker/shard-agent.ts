@@ -429,6 +429,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       scrubbedBytes: this.#scrub.scrubbedBytes,
       scrubFindings: this.#scrub.findings,
       compactions: this.#compaction.runs,
+      compactionsRunning: this.#compaction.isRunning ? 1 : 0,
       compactionFailures: this.#compaction.failures,
       compactionReclaimedBytes: this.#compaction.reclaimedBytes,
       compactionMicroseconds: this.#compaction.milliseconds * 1000,
