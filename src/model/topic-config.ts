@@ -77,7 +77,7 @@ export const TOPIC_CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'min.insync.replicas': { field: 'minInsyncReplicas', parse: integer(1, 32), expected: '1 to 32' },
   'cleanup.policy': {
     field: 'cleanupPolicy',
-    parse: oneOf('delete', 'compact', 'compact,delete'),
+    parse: (text) => oneOf('delete', 'compact', 'compact,delete')(text === 'delete,compact' ? 'compact,delete' : text),
     expected: 'delete, compact or compact,delete',
   },
   'message.timestamp.type': {

@@ -294,6 +294,31 @@ test('a tombstone outlives a run whose swap was not finished', () => {
   assert.deepEqual(fixture.lines, ['1 a=null'], 'nothing was removed by the run before')
 })
 
+test('a tombstone waits for all that it stands for to be gone for good, in whatever order segments reach the device', () => {
+  const fixture = new Fixture({ deleteRetentionMs: 0, segmentBytes: 300 })
+  fixture.append([
+    ['a', '1'],
+    ['b', 'x'.repeat(100)],
+  ])
+  fixture.append([['b', 'y'.repeat(200)]])
+  fixture.close()
+  fixture.append([
+    ['a', null],
+    ['c', 'x'.repeat(200)],
+  ])
+  fixture.close()
+  for (let round = 0; round < 2; round++) {
+    const result = rewrite(fixture.context, fixture.log)!
+    const [first, ...others] = result.segments
+    assert.equal(first?.baseOffset, 0)
+    // Of each run only later segments' swaps reached the device.
+    fixture.log.endCompaction({ ...result, cleanEnd: 0, segments: others })
+    for (let count = 0; count < 2; count++) settle(fixture.context, fixture.log)
+    fixture.clock.ms += 10
+  }
+  assert.equal(tableOf(readAll(fixture.context, fixture.log)).has('a'), false)
+})
+
 test('compressed batches are opened, and keep their codec', () => {
   const fixture = new Fixture()
   const many = (value: string) => Array.from({ length: 50 }, (_, index) => [`key-${index}`, value.repeat(40)] as const)
