@@ -51,7 +51,12 @@ export class SegmentOutput {
     this.segment = new Segment({ baseOffset, key: 0, createdMs })
     this.segment.indexes = new SegmentIndexes()
     this.#fd = files.open(`${folder}/${cleanedFileName(baseOffset, '.log')}`, 'create')
-    files.truncate(this.#fd, 0)
+    try {
+      files.truncate(this.#fd, 0)
+    } catch (error) {
+      this.discard()
+      throw error
+    }
   }
 
   /** A buffer to hand in, for one output after the other. */
