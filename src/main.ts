@@ -87,6 +87,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const gateway = new Gateway({
       ...{ version: VERSION, config, identity, store, channels, doorbell, engine },
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
+      compact: (task) => storage.compact(task),
     })
     const workers = startWorkers({
       config,

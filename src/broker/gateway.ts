@@ -20,7 +20,7 @@ import { MillraceError } from '../model/errors.ts'
 import type { ShardIndex } from '../model/ids.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
 import { type ClusterDescription, SUBPROTOCOL } from '../protocol/index.ts'
-import { ControlOperation, type Notice, type ShardStats } from '../ring/control-messages.ts'
+import { type CompactedBody, ControlOperation, type Notice, type ShardStats } from '../ring/control-messages.ts'
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -74,6 +74,8 @@ export interface GatewayOptions {
   readonly metrics: MetricsPort
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
+  /** Runs a compaction in the pool (StorageTasks.compact). Left out: none is run. */
+  readonly compact?: (task: unknown) => Promise<unknown>
 }
 
 /** The listening end of the doorbell: one onRing for each arm(), after a ring since the last onRing began. */
@@ -106,6 +108,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly #http: HttpApi
   readonly #doorbell: Bell
   readonly #producerIds: ProducerIds
+  readonly #compact: (task: unknown) => Promise<unknown>
   readonly #stopTimers: (() => void)[] = []
   readonly #stats = new Map<number, ShardStats>()
   #unauthenticated = 0
@@ -139,6 +142,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.#dispatcher = new Dispatcher(this)
     this.#http = new HttpApi(this)
     this.#producerIds = new ProducerIds(options.store)
+    this.#compact = options.compact ?? (() => Promise.reject(new Error('this broker runs no compactions')))
     const makeBell = options.makeBell ?? ((memory, onRing) => new Doorbell(memory, onRing))
     this.#doorbell = makeBell(options.doorbell, () => this.#turn())
     this.#doorbell.arm()
@@ -401,6 +405,9 @@ export class Gateway implements EngineHandler<Connection> {
       case 'stats':
         this.#onStats(link, notice.stats)
         return
+      case 'compact':
+        void this.#runCompaction(link, notice.partitionRef, notice.task)
+        return
       case 'disk-low':
         // Each shard looks by itself: ready again when the last one has seen room.
         if (notice.low) this.notReady.add(`shard ${link.shard}: disk nearly full`)
@@ -409,6 +416,21 @@ export class Gateway implements EngineHandler<Connection> {
         return
       default:
         this.logger.debug({ shard: link.shard, notice }, 'a notice of an unknown kind')
+    }
+  }
+
+  /** The pool's answer, or why there is none, goes back to the shard that asked; one that has ended meanwhile needs none. */
+  async #runCompaction(link: ShardLink, partitionRef: number, task: unknown): Promise<void> {
+    let body: CompactedBody
+    try {
+      body = { partitionRef, result: await this.#compact(task), fault: null }
+    } catch (error) {
+      body = { partitionRef, result: null, fault: error instanceof Error ? error.message : String(error) }
+    }
+    try {
+      await link.control(ControlOperation.COMPACTED, body)
+    } catch (error) {
+      this.logger.debug({ err: error, shard: link.shard }, 'the end of a compaction could not be told')
     }
   }
 

@@ -134,7 +134,7 @@ export class GroupService {
 
 /** Small segments: what compaction has not yet seen is read at each start. */
 const OFFSETS_TOPIC_CONFIG: Readonly<Record<string, string>> = {
-  'cleanup.policy': 'delete',
+  'cleanup.policy': 'compact',
   'millrace.fsync': 'group',
   'segment.bytes': String(16 * 1024 * 1024),
   'retention.ms': '-1',

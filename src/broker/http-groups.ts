@@ -9,7 +9,7 @@
  */
 import { errorCodeOf, MillraceError } from '../model/errors.ts'
 import * as protocol from '../protocol/index.ts'
-import { type GroupGauges, groupMetrics } from '../telemetry/group-metrics.ts'
+import type { GroupGauges } from '../telemetry/group-metrics.ts'
 import { type GroupLagContext, groupLag, type PartitionLag } from './group-lag.ts'
 
 const CALLER = { clientName: 'http', remoteAddress: '' }
@@ -42,6 +42,8 @@ export async function groupMetricsText(gateway: GroupLagContext): Promise<string
     const partitions = await groupLag(gateway, groupId, CALLER)
     gauges.push({ group: groupId, members: memberCount, topics: byTopic(partitions) })
   }
+  // Only who asks for metrics loads what makes them.
+  const { groupMetrics } = await import('../telemetry/group-metrics.ts')
   return groupMetrics(gauges)
 }
 

@@ -34,6 +34,8 @@ const PARTITIONS_PER_TASK = 64
 /** Tasks for each thread when partitions are few: they are of very different length. */
 const TASKS_PER_THREAD = 4
 const IDLE_MS = 1_000
+/** Who is served goes first where there are fewer cores than threads: this thread's niceness above the process'. */
+const COMPACTION_NICE = 10
 
 interface Opened extends OpenedDataDir {
   readonly dataDir: DataDir
@@ -41,11 +43,17 @@ interface Opened extends OpenedDataDir {
 
 export class PoolStorageTasks implements StorageTasks {
   readonly #pool: Piscina
+  /** A pool of its own, of one thread: a recovery does not wait for it, and the system runs it last. */
+  readonly #compactions: Piscina
+  readonly #stopping = new AbortController()
+  readonly #running = new Set<Promise<unknown>>()
 
   /** `entry`: the module whose exports are the tasks. */
   constructor(entry: URL) {
     const maxThreads = Math.max(1, Math.min(8, availableParallelism()))
-    this.#pool = new Piscina({ filename: entry.href, minThreads: 0, maxThreads, idleTimeout: IDLE_MS })
+    const common = { filename: entry.href, minThreads: 0, idleTimeout: IDLE_MS }
+    this.#pool = new Piscina({ ...common, maxThreads })
+    this.#compactions = new Piscina({ ...common, maxThreads: 1, niceIncrement: COMPACTION_NICE })
   }
 
   async open(options: Parameters<StorageTasks['open']>[0]): Promise<Opened> {
@@ -78,12 +86,26 @@ export class PoolStorageTasks implements StorageTasks {
     return { recovered, notes: [...plan.notes, ...notes] }
   }
 
+  async compact(task: unknown): Promise<unknown> {
+    const run = this.#compactions.run(task, { name: 'compact', signal: this.#stopping.signal })
+    this.#running.add(run)
+    try {
+      return await run
+    } finally {
+      this.#running.delete(run)
+    }
+  }
+
   async close(opened: OpenedDataDir, isClean: boolean): Promise<void> {
+    // Nothing writes into the data dir once the lock is given back. What is left of it the next start removes.
+    this.#stopping.abort()
+    await Promise.allSettled([...this.#running, this.#compactions.destroy()])
     await this.#run('closeDataDir', { dataDir: (opened as Opened).dataDir, isClean })
   }
 
   async destroy(): Promise<void> {
-    await this.#pool.destroy()
+    this.#stopping.abort()
+    await Promise.allSettled([...this.#running, this.#compactions.destroy(), this.#pool.destroy()])
   }
 
   #run<T>(name: string, task: unknown): Promise<T> {

@@ -34,7 +34,9 @@ export interface StorageTasks {
   }): Promise<OpenedDataDir>
   /** Recovers every folder; those that are not among `known` are set aside. */
   recover(dataDir: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery>
-  /** Gives the lock back; `isClean` writes the clean marker first. */
+  /** Runs the task of a shard's notice 'compact'; plain data, opaque here. Rejects with why nothing was compacted. */
+  compact(task: unknown): Promise<unknown>
+  /** Gives the lock back; `isClean` writes the clean marker first. A compaction under way is ended before. */
   close(dataDir: OpenedDataDir, isClean: boolean): Promise<void>
   /** Ends the pool. */
   destroy(): Promise<void>

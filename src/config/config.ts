@@ -39,6 +39,8 @@ export interface BrokerConfig {
     readonly checkpointMs: number
     readonly checkpointBytes: number
     readonly scrubPeriodMs: number
+    readonly compactionCheckMs: number
+    readonly compactionMemoryBytes: number
     readonly openFilesMax: number
   }
   readonly topics: {
@@ -274,6 +276,8 @@ function toBrokerConfig(
       checkpointMs: value('storage.checkpoint'),
       checkpointBytes: value('storage.checkpointBytes'),
       scrubPeriodMs: value('storage.scrub'),
+      compactionCheckMs: value('storage.compactionCheck'),
+      compactionMemoryBytes: value('storage.compactionMemory'),
       openFilesMax: value('storage.openFiles'),
     },
     groups: {

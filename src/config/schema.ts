@@ -172,6 +172,18 @@ export const CONFIG_KEYS = {
     365 * 86_400_000,
     'period in which every closed segment is read once in the background and compared with its checksums',
   ),
+  'storage.compactionCheck': duration(
+    15_000,
+    100,
+    86_400_000,
+    'how often each compacted partition is looked at: whether enough of it is new to compact it again',
+  ),
+  'storage.compactionMemory': size(
+    64 * MIB,
+    MIB,
+    4096 * MIB,
+    'memory for the keys of one compaction: about 2 million keys for 64 MiB; more take several runs',
+  ),
   'storage.openFiles': integer(256, 16, 100_000, 'closed segments kept open, per shard'),
   'flush.ms': integer(1_000, 1, 3_600_000, 'period of `storage.fsync: interval`, milliseconds'),
   'topics.autoCreate': boolean(false, 'create a topic when metadata of it is asked for by name'),

@@ -49,6 +49,8 @@ export const IN_PROCESS_DEFAULTS: BrokerConfig = {
     checkpointMs: 10_000,
     checkpointBytes: 1024 * MIB,
     scrubPeriodMs: 7 * DAY_MS,
+    compactionCheckMs: 15_000,
+    compactionMemoryBytes: 64 * MIB,
     openFilesMax: 256,
   },
   topics: { autoCreate: false, partitions: 6, replicas: 1, config: TOPIC_CONFIG_DEFAULTS },

@@ -134,6 +134,7 @@ export class LocalBroker {
     const gateway = new Gateway({
       ...{ version, config, identity, store, channels, doorbell, engine, clock, timers, logger, metrics, newId },
       makeBell: (memory, onRing) => host.makeBell(memory, onRing),
+      compact: (task) => this.#options.storage.compact(task),
     })
     this.#gateway = gateway
     for (const [shard, each] of channels.entries()) this.#addShard(shard, each, { gateway, incarnation })

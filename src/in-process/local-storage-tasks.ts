@@ -1,5 +1,6 @@
 /** StorageTasks in the caller's thread: a start reads, and a stop writes, before anything else of this thread gets its turn. */
 import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from '../broker/storage-tasks.ts'
+import type { SeededCompactionTask } from '../log/compaction-run.ts'
 import { partitionFolder } from '../model/ids.ts'
 import { type DataDir, DataDirTasks, type DataDirTasksOptions } from './data-dir-tasks.ts'
 import type { SyncAll } from './recovery-tasks.ts'
@@ -11,6 +12,8 @@ interface Opened extends OpenedDataDir {
 export class LocalStorageTasks implements StorageTasks {
   readonly #options: DataDirTasksOptions & { readonly syncAll: SyncAll }
   readonly #tasks: DataDirTasks
+  readonly #running = new Set<Promise<unknown>>()
+  #isClosed = false
 
   constructor(options: DataDirTasksOptions & { readonly syncAll: SyncAll }) {
     this.#options = options
@@ -44,7 +47,38 @@ export class LocalStorageTasks implements StorageTasks {
     return { recovered, notes: [...notes, ...results.flatMap(notesOf)] }
   }
 
+  async compact(task: unknown): Promise<unknown> {
+    const run = this.#compact(task as SeededCompactionTask)
+    this.#running.add(run)
+    try {
+      return await run
+    } finally {
+      this.#running.delete(run)
+    }
+  }
+
+  async #compact({ seed, ...task }: SeededCompactionTask): Promise<unknown> {
+    const [{ compactionSteps }, { nodeCodecs }] = await Promise.all([
+      import('../log/compaction-run.ts'),
+      import('../record/node-codecs.ts'),
+    ])
+    const steps = compactionSteps(this.#options.files, task, { codecs: nodeCodecs(), seed })
+    try {
+      for (let step = steps.next(); ; step = steps.next()) {
+        if (step.done === true) return step.value
+        if (this.#isClosed) throw new Error('the broker is stopping')
+        // Everything else of this thread gets its turn in between.
+        await new Promise<void>((resolve) => setImmediate(resolve))
+      }
+    } finally {
+      // A run that is not at its end takes away what it has written.
+      steps.return(undefined as never)
+    }
+  }
+
   async close(opened: OpenedDataDir, isClean: boolean): Promise<void> {
+    this.#isClosed = true
+    await Promise.allSettled(this.#running)
     this.#tasks.closeDataDir({ dataDir: (opened as Opened).dataDir, isClean })
   }
 

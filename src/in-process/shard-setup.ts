@@ -39,6 +39,8 @@ export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
     checkpointBytes: storage.checkpointBytes,
     scrubPeriodMs: storage.scrubPeriodMs,
     offsetsRetentionMs: groups.offsetsRetentionMs,
+    compactionCheckMs: storage.compactionCheckMs,
+    compactionMemoryBytes: storage.compactionMemoryBytes,
   }
 }
 

@@ -25,7 +25,7 @@ export interface WalkOptions {
   /** Where to begin and end in the file. */
   readonly filePosition: number
   readonly fileEnd: number
-  /** `exact`: each batch begins where the last one ended. `rising`: offsets may be missing, as compaction (not served yet) leaves them. */
+  /** `exact`: each batch begins where the last one ended. `rising`: offsets may be missing, as other brokers' compaction leaves them. */
   readonly offsets: 'exact' | 'rising'
 }
 

@@ -24,11 +24,14 @@ import {
   segmentFileName,
   writeIndexes,
 } from './segment.ts'
+import { CLEANED_SUFFIX } from './segment-swap.ts'
 import type { SyncList } from './sync-list.ts'
 import { TimeIndex } from './time-index.ts'
 
 const INDEX_SUFFIXES = ['.index', '.timeindex'] as const
 const REWRITE_BYTES = 64 * 1024
+/** What nobody needs any more, or not yet. */
+const LEFTOVER_SUFFIXES = [DELETED_SUFFIX, TEMPORARY_SUFFIX, CLEANED_SUFFIX]
 
 export interface FolderReplayOptions {
   readonly path: string
@@ -115,6 +118,10 @@ export class FolderReplay {
     for (let index = 0; index < first.length; index++) {
       const entry = first[index]!
       const end = first[index + 1]?.baseOffset
+      if (this.#isReplaced(first, index)) {
+        this.#dropped.push(entry.baseOffset)
+        continue
+      }
       if (entry.baseOffset !== this.nextOffset && index > 0) {
         this.#stop(first.slice(index), `the segment that holds offset ${this.nextOffset} is missing`)
         return
@@ -126,6 +133,15 @@ export class FolderReplay {
         return
       }
     }
+  }
+
+  /**
+   * A compacted segment in front of it holds its offsets, all of them: the power went before the folder told that it is gone. The last
+   * segment never was compacted.
+   */
+  #isReplaced(entries: readonly { readonly baseOffset: number }[], index: number): boolean {
+    const next = entries[index + 1]
+    return index > 0 && next !== undefined && next.baseOffset <= this.nextOffset
   }
 
   /** Where the log ends, for people. */
@@ -221,7 +237,7 @@ export class FolderReplay {
         if (stat.kind === 'file') found.push({ baseOffset: parsed.baseOffset, bytes: stat.bytes })
       } else if (parsed !== undefined) this.#indexNames.add(name)
       else if (snapshot !== undefined) this.#snapshots.push(snapshot)
-      else if (name.endsWith(DELETED_SUFFIX) || name.endsWith(TEMPORARY_SUFFIX)) this.#leftovers.push(name)
+      else if (LEFTOVER_SUFFIXES.some((suffix) => name.endsWith(suffix))) this.#leftovers.push(name)
     }
     return found.sort((left, right) => left.baseOffset - right.baseOffset)
   }
@@ -297,12 +313,14 @@ export class FolderReplay {
     } finally {
       this.#files.close(fd)
     }
+    // Not what its indexes say, or one that replaces those behind it, past where producers are replayed from: read all of it.
+    if (step !== 'end' || this.#walk.nextOffset > end) return this.#replaySegment(entry, this.#bounds.recoveryPoint)
     segment.nextOffset = this.#walk.nextOffset
     segment.bytes = this.#walk.filePosition
     this.segments.push(segment)
     this.#lastFileBytes = entry.bytes
     this.nextOffset = segment.nextOffset
-    return step === 'end' || this.#stopInSegment(this.#walk.fault, true)
+    return true
   }
 
   #openIndexes(entry: { baseOffset: number; bytes: number }): {

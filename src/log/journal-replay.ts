@@ -3,7 +3,7 @@
  *
  * Thread      recovery, once, before the partitions; blocks
  * Invariants  J5 replay is idempotent: a crash in the middle of recovery is followed by the same replay
- *             J6 what a truncation, a delete or an older incarnation superseded is not written
+ *             J6 what a truncation, a delete or an older incarnation superseded is not written, nor what lies below the recovery point
  *             J7 the names that the plan was read from are durable before anything is changed by it: a kill between the rename of a checkpoint
  *                and the sync of its folder leaves one that a power cut would take back    checked in: test/crash/power-cut.test.ts
  * Ordering    all journals replayed -> the touched files and folders synced (sync-list.ts) -> partitions scanned -> journals removed
@@ -14,6 +14,7 @@
 import type { Fd, FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
 import { BatchView } from '../record/batch-view.ts'
+import { readCleanEnd } from './cleaner-checkpoint.ts'
 import { STATE_FOLDER } from './data-dir.ts'
 import { readWholeFile, writeFully } from './durable-file.ts'
 import {
@@ -165,6 +166,7 @@ class ReplayWriter {
   readonly #deleted = new Set<string>()
   readonly #made = new Set<string>()
   readonly #touched = new Set<string>()
+  readonly #cleanEnds = new Map<string, number>()
   #path = ''
   #fd: Fd = -1
 
@@ -191,9 +193,19 @@ class ReplayWriter {
       if (incarnation < bounds.incarnation) continue
       this.#applyToBounds(bounds, entry, folder)
       if (entry.kind !== JournalKind.BATCHES || !entry.payloadIsSound) continue
+      // Compaction may have moved what lies below: there the journal has nothing to say any more.
+      if (entry.nextOffset <= Math.max(bounds.recoveryPoint, this.#cleanEndOf(folder))) continue
       const payloadBytes = bytesBelow(entry, file, ends[index]!)
       if (payloadBytes > 0) this.#write(folder, entry, file.subarray(entry.payloadAt, entry.payloadAt + payloadBytes))
     }
+  }
+
+  /** Of the partition's cleaner checkpoint: counts where the checkpoint that names the recovery point was lost. */
+  #cleanEndOf(folder: string): number {
+    let end = this.#cleanEnds.get(folder)
+    if (end === undefined)
+      this.#cleanEnds.set(folder, (end = readCleanEnd(this.#files, `${this.#plan.dataDir}/${folder}`)))
+    return end
   }
 
   /** For each entry the offset below which it is still to be written: later truncations and deletes supersede the rest. */
@@ -224,11 +236,13 @@ class ReplayWriter {
   #applyToBounds(bounds: PartitionBounds, entry: JournalEntry, folder: string): void {
     this.#deleted.delete(folder)
     if (entry.kind === JournalKind.DELETE) {
+      this.#cleanEnds.set(folder, 0)
       Object.assign(bounds, unknownBounds(entry.topicId, entry.partition, -1))
       this.#deleted.add(folder)
       return
     }
     if (entry.kind === JournalKind.TRUNCATE) {
+      this.#cleanEnds.set(folder, Math.min(this.#cleanEndOf(folder), entry.baseOffset))
       bounds.syncedEnd = Math.min(bounds.syncedEnd, entry.baseOffset)
       bounds.recoveryPoint = Math.min(bounds.recoveryPoint, entry.baseOffset)
       return

@@ -66,14 +66,22 @@ export class LogLocator {
   /** Forgets the places of batches at or past `offset`. */
   truncateTo(offset: number): void {
     this.#recent?.truncateTo(offset)
-    this.#hintOffsets = undefined
-    this.#hintPositions = undefined
-    this.#hintNext = 0
+    this.#forgetHints()
+  }
+
+  /** Forgets the places of batches before `offset`: they lie elsewhere now. */
+  forgetBefore(offset: number): void {
+    this.#recent?.forgetBefore(offset)
+    this.#forgetHints()
   }
 
   /** Gives back what only a partition in use needs. */
   relax(): void {
     this.#recent = undefined
+    this.#forgetHints()
+  }
+
+  #forgetHints(): void {
     this.#hintOffsets = undefined
     this.#hintPositions = undefined
     this.#hintNext = 0

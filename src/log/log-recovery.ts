@@ -5,7 +5,7 @@
  * Invariants  V1 nothing below a lower bound (checkpoint, synced end) is ever cut; a damaged partition is left as it is
  *             V2 the recovered log is a prefix of what was written, and its indexes, epochs and producers are those of a replay
  *             V3 idempotent: after a crash in the middle, or a second time, it gives the same
- * Ordering    journals replayed (journal-replay.ts) -> list -> walk from the recovery point -> judge -> cut -> write indexes and
+ * Ordering    journals replayed (journal-replay.ts) -> swaps of a compaction finished (segment-swap.ts) -> list -> walk from the recovery point -> judge -> cut -> write indexes and
  *             snapshot -> sync all of it (sync-list.ts) -> the recovery's checkpoint (data-dir-recovery.ts)
  *
  * The first batch that is not sound, at offset e of position p:
@@ -26,6 +26,7 @@ import { AFTER_NOTHING, findSoundBatchBehind, setSuffixAside } from './damaged-s
 import { FolderReplay } from './folder-replay.ts'
 import type { LeaderEpochEntry, RecoveredPartition, RecoveredSegment } from './recovered-partition.ts'
 import type { PartitionBounds } from './recovery-plan.ts'
+import { finishSwaps } from './segment-swap.ts'
 import type { SyncList } from './sync-list.ts'
 
 /** Bytes of one log that may be written and not synced when the machine goes down: far more than two groups. */
@@ -64,7 +65,10 @@ export function recoverPartition(files: FileSystem, options: PartitionRecoveryOp
   const folder = partitionFolder(bounds.topicId, bounds.partition)
   const path = `${dataDir}/${folder}`
   if (files.stat(path).kind === 'absent') return withoutFolder(folder, bounds)
+  const notes: string[] = []
+  finishSwaps(files, path, { notes, syncs: options.syncs })
   const replay = new FolderReplay(files, { path, bounds, readBytes: options.readBytes, syncs: options.syncs })
+  replay.notes.push(...notes)
   replay.run()
   const base = { folder, bounds, scannedBytes: replay.scannedBytes, notes: replay.notes }
   const verdict = judge(files, replay, options)

@@ -43,6 +43,7 @@ import {
 } from './recovery-plan.ts'
 import { parseSegmentFileName, segmentFileName } from './segment.ts'
 import { type Finding, IndexCheck } from './segment-check.ts'
+import { parseSwapFileName, type SwapSpan, swapFileName } from './segment-swap.ts'
 import { SyncList } from './sync-list.ts'
 import { TimeIndex } from './time-index.ts'
 
@@ -133,15 +134,25 @@ class DataDirVerify {
     const path = `${this.#plan.dataDir}/${name}`
     const names = this.#files.list(path)
     const bases: number[] = []
+    const swaps = new Map<number, SwapSpan>()
     for (const entry of names) {
+      const span = parseSwapFileName(entry)
+      if (span !== undefined) swaps.set(span.baseOffset, span)
       const parsed = parseSegmentFileName(entry)
       if (parsed?.suffix === '.log') bases.push(parsed.baseOffset)
     }
+    // A swap stands for the segments within it, whatever is left of them.
+    for (const base of swaps.keys()) if (!bases.includes(base)) bases.push(base)
     bases.sort((left, right) => left - right)
     let expected = Math.max(0, bounds.logStartOffset)
     if (bases[0] !== undefined && (bounds.logStartOffset < 0 || bases[0] <= expected)) expected = bases[0]
     const epochs = this.#readEpochs(name)
+    let swapEnd = 0
     for (const base of bases) {
+      const swap = swaps.get(base)
+      if (swap !== undefined) expected = swapEnd = this.#passSwap(name, swap)
+      // It was replaced: by a swap, or by the one before it, which a compaction made of both.
+      if (base < swapEnd || (base < expected && base !== bases[bases.length - 1])) continue
       if (base !== expected)
         this.#addLost(name, bounds, {
           ...{ file: `${name}/${segmentFileName(base, '.log')}`, fromOffset: expected, toOffset: base },
@@ -155,6 +166,14 @@ class DataDirVerify {
         text: `the log ends at offset ${expected}, offsets up to ${bounds.syncedEnd} were acknowledged`,
       })
     this.#checkSnapshots(name, names, expected)
+  }
+
+  /** The next recovery finishes it; answers where it ends. */
+  #passSwap(name: string, swap: SwapSpan): number {
+    const { baseOffset: fromOffset, nextOffset: toOffset } = swap
+    const text = 'a compaction was interrupted: the next start finishes it'
+    this.add({ kind: 'unsettled', file: `${name}/${swapFileName(swap)}`, fromOffset, toOffset, text })
+    return toOffset
   }
 
   /** Damage, or, past every bound, what the next recovery will judge. */

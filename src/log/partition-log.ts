@@ -5,7 +5,7 @@
  * Thread      the partition's shard, one instance per partition; writes to the page cache, never waits for the device or a ring
  * Invariants  L1 segments sorted by baseOffset, ranges do not overlap                      checked in: SegmentList.add()
  *             L2 [logStartOffset, syncedEndOffset) survives power loss                     checked in: test/crash
- *             L3 recoveryPoint <= syncedEndOffset <= logEndOffset <= nextOffset            checked in: completeSync()
+ *             L3 recoveryPoint <= syncedEndOffset <= logEndOffset <= nextOffset            checked in: LogEnds
  *             L4 a failed writeStaged() for want of space leaves log, epochs and producers as before the first stage()
  * Ordering    stage -> write batches -> advance logEndOffset -> fdatasync of files, then of their folder
  *             (disk thread) -> advance syncedEndOffset -> checkpoint -> advance recoveryPoint -> remove what is below the start
@@ -19,10 +19,14 @@ import type { Fd } from '../io/file-system.ts'
 import { type Offset, partitionFolder, type TopicId } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import type { BatchView } from '../record/batch-view.ts'
+import { isCompacted } from './compaction.ts'
+import type { CompactionResult, CompactionTask } from './compaction-run.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { appendLeaderEpochs, dropLeaderEpochs } from './leader-epochs-file.ts'
+import { type CompactionState, LogCompaction } from './log-compaction.ts'
 import type { LogContext } from './log-context.ts'
+import { LogEnds } from './log-ends.ts'
 import { type Location, LogLocator, locationOf } from './log-locator.ts'
 import { findCut, replayProducers } from './log-truncation.ts'
 import { INDEX_INTERVAL_BYTES } from './offset-index.ts'
@@ -33,7 +37,6 @@ import { decideRetention, type RetentionDecision } from './retention.ts'
 import {
   DELETED_SUFFIX,
   RELATIVE_OFFSET_MAX,
-  SEGMENT_SUFFIXES,
   Segment,
   type SegmentSuffix,
   segmentFileName,
@@ -41,6 +44,7 @@ import {
 } from './segment.ts'
 import { SegmentAppender } from './segment-appender.ts'
 import { SegmentList } from './segment-list.ts'
+import { forgetSegment, removeIndexFiles, setSegmentAside } from './segment-removal.ts'
 import { StagedBatches } from './staged-batches.ts'
 import { UnsyncedFiles } from './unsynced-files.ts'
 
@@ -65,26 +69,13 @@ export class PartitionLog {
   readonly #locator: LogLocator
   readonly #snapshots: ProducerSnapshots
   readonly #unsynced: UnsyncedFiles
+  readonly #compaction: LogCompaction
   #staged: StagedBatches | undefined
   /** The last segment takes no more writes: the next batch begins a new one. */
   #isSealed = true
   #appender: SegmentAppender | undefined
   #folderExists = false
-  #logStartOffset = 0
-  #logEndOffset = 0
-  #syncedEndOffset = 0
-  /** Everything below is durable in segment files; syncedEndOffset may be ahead thanks to the journal. */
-  #fileSyncedEndOffset = 0
-  /** End that the sync under way makes durable; truncation lowers it. */
-  #syncEnd = 0
-  #recoveryPoint = 0
-  #checkpointedStart = 0
-  #checkpointEnd = 0
-  #checkpointSnapshot = -1
-  /** Times that the active segment's file was cut, and how many of them the sync under way and the last one cover. */
-  #cuts = 0
-  #cutsListed = 0
-  #cutsSynced = 0
+  readonly #ends = new LogEnds()
   /** The last epoch in the file leader-epochs; -1 = none. */
   #fileEpoch = -1
   #generation = 0
@@ -98,6 +89,7 @@ export class PartitionLog {
     this.#locator = new LogLocator(context, this.#segments)
     this.#snapshots = new ProducerSnapshots(context, recovered?.producerSnapshotOffset ?? -1)
     this.#unsynced = new UnsyncedFiles(context)
+    this.#compaction = new LogCompaction(context, this.#segments, this.#unsynced)
     if (recovered !== undefined) this.#adopt(recovered)
   }
 
@@ -118,26 +110,26 @@ export class PartitionLog {
   }
 
   get logStartOffset(): Offset {
-    return this.#logStartOffset as Offset
+    return this.#ends.logStartOffset as Offset
   }
 
   /** Offset after the last written record. */
   get logEndOffset(): Offset {
-    return this.#logEndOffset as Offset
+    return this.#ends.logEndOffset as Offset
   }
 
   /** Offset after the last staged record: what the next batch must begin with. */
   get nextOffset(): Offset {
-    return (this.#hasStaged ? this.#staged!.endOffset : this.#logEndOffset) as Offset
+    return (this.#hasStaged ? this.#staged!.endOffset : this.#ends.logEndOffset) as Offset
   }
 
   get syncedEndOffset(): Offset {
-    return this.#syncedEndOffset as Offset
+    return this.#ends.syncedEndOffset as Offset
   }
 
   /** Of the last checkpoint. */
   get recoveryPoint(): Offset {
-    return this.#recoveryPoint as Offset
+    return this.#ends.recoveryPoint as Offset
   }
 
   get config(): TopicConfig {
@@ -229,7 +221,7 @@ export class PartitionLog {
     const active = this.#active
     if (active === undefined || active.bytes === 0) return
     this.#seal(active)
-    this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
+    this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
   }
 
   // Sync and checkpoint
@@ -240,19 +232,14 @@ export class PartitionLog {
    */
   beginSync(fds: Fd[]): Offset {
     if (this.#appender !== undefined && this.#activeIsUnsynced) fds.push(this.#appender.fd)
-    this.#cutsListed = this.#cuts
     this.#unsynced.begin(fds, this.folder)
-    this.#syncEnd = this.#logEndOffset
-    return this.#syncEnd as Offset
+    return this.#ends.beginSync() as Offset
   }
 
   /** What beginSync() pushed is durable. */
   completeSync(endOffset: number): void {
     this.#unsynced.complete()
-    this.#cutsSynced = this.#cutsListed
-    const end = Math.min(endOffset, this.#syncEnd)
-    if (end > this.#fileSyncedEndOffset) this.#fileSyncedEndOffset = end
-    this.completeJournalSync(end)
+    this.#ends.completeSync(endOffset)
   }
 
   /**
@@ -260,17 +247,15 @@ export class PartitionLog {
    * must not be passed after it.
    */
   completeJournalSync(endOffset: number): void {
-    assert(endOffset <= this.#logEndOffset, `synced end ${endOffset} is past the log end ${this.#logEndOffset}`)
-    if (endOffset > this.#syncedEndOffset) this.#syncedEndOffset = endOffset
+    this.#ends.completeJournalSync(endOffset)
   }
 
   /** True if a checkpoint would have to sync, write or record anything. */
   get isDirty(): boolean {
     return (
-      this.#logEndOffset !== this.#recoveryPoint ||
-      this.#logStartOffset !== this.#checkpointedStart ||
+      !this.#ends.isCheckpointed ||
       this.#segments.condemned.length > 0 ||
-      this.#cuts !== this.#cutsSynced ||
+      this.#ends.hasUnsyncedCut ||
       this.#unsynced.isDirty
     )
   }
@@ -285,32 +270,33 @@ export class PartitionLog {
       })
       this.#fileEpoch = epochs.latestEpoch
     }
-    if (this.#snapshots.isDue) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
-    this.#checkpointSnapshot = this.#snapshots.newestOffset
-    this.#checkpointEnd = this.beginSync(fds)
-    return this.#checkpointEnd as Offset
+    if (this.#snapshots.isDue) this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
+    this.#ends.checkpointSnapshot = this.#snapshots.newestOffset
+    this.#compaction.onCheckpointBegun()
+    this.#ends.checkpointEnd = this.beginSync(fds)
+    return this.#ends.checkpointEnd as Offset
   }
 
   /** Before the last checkpoint of a clean stop: what the next start would make again from the log is written as of its end. */
   writeDerived(): void {
     if (!this.#folderExists) return
-    this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
+    this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
     this.#writeActiveIndexes(1)
   }
 
   /** This partition's line of the checkpoint, after the sync that beginCheckpoint() began. */
   checkpoint(): PartitionCheckpoint {
-    const end = this.#checkpointEnd
-    assert(end <= this.#fileSyncedEndOffset, `checkpoint at ${end} before its sync is complete`)
+    const end = this.#ends.checkpointEnd
+    assert(end <= this.#ends.fileSyncedEndOffset, `checkpoint at ${end} before its sync is complete`)
     // Producers are known and no snapshot found room: theirs is replayed from where none was known, so the point stays there.
-    const lacksSnapshot = this.#checkpointSnapshot < 0 && (this.#snapshots.loaded?.count ?? 0) > 0
-    const recoveryPoint = lacksSnapshot ? Math.min(this.#recoveryPoint, end) : end
+    const lacksSnapshot = this.#ends.checkpointSnapshot < 0 && (this.#snapshots.loaded?.count ?? 0) > 0
+    const recoveryPoint = lacksSnapshot ? Math.min(this.#ends.recoveryPoint, end) : end
     return {
       topicId: this.topicId,
       partition: this.partition,
-      logStartOffset: this.#logStartOffset,
+      logStartOffset: this.#ends.logStartOffset,
       recoveryPoint,
-      producerSnapshotOffset: this.#checkpointSnapshot,
+      producerSnapshotOffset: this.#ends.checkpointSnapshot,
     }
   }
 
@@ -318,28 +304,29 @@ export class PartitionLog {
   describeClean(): RecoveredPartition | undefined {
     const isClean =
       this.#folderExists &&
-      this.#checkpointEnd === this.#logEndOffset &&
+      this.#ends.checkpointEnd === this.#ends.logEndOffset &&
       this.#segments.condemned.length === 0 &&
+      this.#compaction.isIdle &&
       !this.#hasStaged &&
       !this.#unsynced.isDirty
     if (!isClean) return undefined
     return {
-      logStartOffset: this.#logStartOffset,
-      logEndOffset: this.#logEndOffset,
-      recoveryPoint: this.#logEndOffset,
+      logStartOffset: this.#ends.logStartOffset,
+      logEndOffset: this.#ends.logEndOffset,
+      recoveryPoint: this.#ends.logEndOffset,
       segments: this.#segments.all.map(({ baseOffset, nextOffset, bytes, maxTimestampMs, createdMs }) => ({
         ...{ baseOffset, nextOffset, bytes, maxTimestampMs, createdMs },
       })),
       leaderEpochs: this.epochs.toEntries(),
-      producerSnapshotOffset: this.#checkpointSnapshot,
+      producerSnapshotOffset: this.#ends.checkpointSnapshot,
       damaged: null,
     }
   }
 
   /** The checkpoint file that holds `line` is durable: what it makes superfluous goes. */
   completeCheckpoint(line: PartitionCheckpoint): void {
-    this.#recoveryPoint = Math.min(line.recoveryPoint, this.#logEndOffset)
-    this.#checkpointedStart = line.logStartOffset
+    this.#ends.completeCheckpoint(line)
+    this.#compaction.onCheckpointed()
     this.#snapshots.removeBefore(this.folder, line.producerSnapshotOffset)
   }
 
@@ -349,8 +336,8 @@ export class PartitionLog {
    */
   releaseIdle(): boolean {
     const isIdle =
-      this.#recoveryPoint === this.#logEndOffset &&
-      this.#cuts === this.#cutsSynced &&
+      this.#ends.recoveryPoint === this.#ends.logEndOffset &&
+      !this.#ends.hasUnsyncedCut &&
       !this.#hasStaged &&
       !this.#unsynced.isSyncing
     if (!isIdle) return false
@@ -361,7 +348,7 @@ export class PartitionLog {
     this.#appender = undefined
     this.#staged = undefined
     this.#locator.relax()
-    this.#snapshots.relax(this.#logEndOffset)
+    this.#snapshots.relax(this.#ends.logEndOffset)
     return true
   }
 
@@ -369,8 +356,8 @@ export class PartitionLog {
 
   /** Where to read `offset`, and where to stop so that nothing at or past `maxOffset` is read. The answer is reused. */
   locate(offset: number, maxOffset: number): Readonly<Location> {
-    if (offset < this.#logStartOffset || offset > this.#logEndOffset) return locationOf('out-of-range')
-    return this.#locator.locate(this.folder, offset, Math.min(maxOffset, this.#logEndOffset))
+    if (offset < this.#ends.logStartOffset || offset > this.#ends.logEndOffset) return locationOf('out-of-range')
+    return this.#locator.locate(this.folder, offset, Math.min(maxOffset, this.#ends.logEndOffset))
   }
 
   /**
@@ -378,9 +365,13 @@ export class PartitionLog {
    * stepToTime() up to fileEnd; if there is none (the batch was trimmed, or is past maxOffset) ask again with
    * `fromOffset` = segment.nextOffset. The answer is reused.
    */
-  locateTime(timestampMs: number, maxOffset: number, fromOffset: number = this.#logStartOffset): Readonly<Location> {
-    const start = Math.max(fromOffset, this.#logStartOffset)
-    return this.#locator.locateTime(this.folder, timestampMs, start, Math.min(maxOffset, this.#logEndOffset))
+  locateTime(
+    timestampMs: number,
+    maxOffset: number,
+    fromOffset: number = this.#ends.logStartOffset,
+  ): Readonly<Location> {
+    const start = Math.max(fromOffset, this.#ends.logStartOffset)
+    return this.#locator.locateTime(this.folder, timestampMs, start, Math.min(maxOffset, this.#ends.logEndOffset))
   }
 
   /** A reader found that a batch begins with `offset` at `filePosition` of the segment that holds it. */
@@ -430,10 +421,13 @@ export class PartitionLog {
   /** The log begins at `offset` from now on. Segments below it are condemned: their files stay until removeCondemned(). */
   advanceLogStart(offset: number): void {
     assert(!this.#hasStaged, 'no trim while batches are staged')
-    assert(offset <= this.#logEndOffset, `log start ${offset} would be past the log end ${this.#logEndOffset}`)
-    if (offset <= this.#logStartOffset) return
-    if (offset === this.#logEndOffset) this.roll()
-    this.#logStartOffset = offset
+    assert(
+      offset <= this.#ends.logEndOffset,
+      `log start ${offset} would be past the log end ${this.#ends.logEndOffset}`,
+    )
+    if (offset <= this.#ends.logStartOffset) return
+    if (offset === this.#ends.logEndOffset) this.roll()
+    this.#ends.logStartOffset = offset
     this.#segments.condemnBefore(offset)
     this.epochs.advanceStart(offset)
   }
@@ -443,7 +437,7 @@ export class PartitionLog {
     const decision = decideRetention({
       segments: this.#segments.all,
       lastIsActive: !this.#isSealed,
-      logStartOffset: this.#logStartOffset,
+      logStartOffset: this.#ends.logStartOffset,
       highWatermark: options.highWatermark,
       nowMs: options.nowMs,
       config: this.#config,
@@ -455,20 +449,51 @@ export class PartitionLog {
   }
 
   /**
-   * Takes condemned segments that lie below the checkpointed log start out of the folder: the .log is renamed, the small files
-   * go. Returns the renamed paths; removing one takes time for a big file, so that is the caller's (the pool's). After a crash
+   * Takes condemned segments that lie below the checkpointed log start out of the folder, and those whose compaction is durable: the
+   * .log is renamed, the small files go. Returns the renamed paths; removing one takes time for a big file, so that is the caller's (the pool's). After a crash
    * recovery finishes either step: it knows the suffix, and that what is below the checkpointed start may go.
    */
   removeCondemned(): string[] {
     const paths: string[] = []
-    for (const segment of this.#segments.takeCondemned(this.#checkpointedStart)) {
-      const path = this.#pathOf(segment, '.log')
-      this.#forget(segment)
-      this.#context.files.rename(path, path + DELETED_SUFFIX)
-      paths.push(path + DELETED_SUFFIX)
-      this.#removeIndexFiles(segment)
-    }
-    return paths
+    for (const segment of this.#segments.takeCondemned(this.#ends.checkpointedStart))
+      paths.push(setSegmentAside(this.#context, this.folder, segment))
+    const swapped = this.#compaction.swap(this.folder)
+    if (swapped.changedEnd >= 0) this.#locator.forgetBefore(swapped.changedEnd)
+    return [...paths, ...swapped.paths]
+  }
+
+  // Compaction (log-compaction.ts)
+
+  /** Share of the closed bytes below `stableEnd` that were never compacted. */
+  dirtyRatio(options: { readonly nowMs: number; readonly stableEnd: number }): number {
+    return this.#compaction.decide(this.#compactionState(options)).dirtyRatio
+  }
+
+  /** What the pool is to rewrite, if it is time for it; endCompaction() must follow. Nothing at or past `stableEnd` is looked at. */
+  beginCompaction(options: {
+    readonly nowMs: number
+    readonly stableEnd: number
+    readonly memoryBytesMax: number
+  }): CompactionTask | undefined {
+    if (!this.#folderExists || !isCompacted(this.#config)) return undefined
+    if (!this.#hasStaged && this.#compaction.decide(this.#compactionState(options)).rollActive) this.roll()
+    return this.#compaction.begin(this.#compactionState(options), options.memoryBytesMax)
+  }
+
+  /** The pool has rewritten what beginCompaction() answered, or has failed. True: the swap waits for a checkpoint, and two make it final. */
+  endCompaction(result: CompactionResult | undefined): boolean {
+    return this.#compaction.finish(this.folder, result)
+  }
+
+  /** A compaction is under way: its files lie in the folder. */
+  get isCompacting(): boolean {
+    return !this.#compaction.isIdle
+  }
+
+  #compactionState(options: { readonly nowMs: number; readonly stableEnd: number }): CompactionState {
+    const endOffset = Math.min(options.stableEnd, this.#ends.recoveryPoint)
+    const { folder } = this
+    return { folder, lastIsActive: !this.#isSealed, endOffset, nowMs: options.nowMs, config: this.#config }
   }
 
   /**
@@ -478,26 +503,25 @@ export class PartitionLog {
    */
   truncateTo(offset: number): Offset {
     assert(!this.#hasStaged, 'no truncation while batches are staged')
-    assert(offset >= this.#logStartOffset, `truncation to ${offset}, below the log start ${this.#logStartOffset}`)
-    if (offset >= this.#logEndOffset) return this.#logEndOffset as Offset
+    assert(
+      offset >= this.#ends.logStartOffset,
+      `truncation to ${offset}, below the log start ${this.#ends.logStartOffset}`,
+    )
+    if (offset >= this.#ends.logEndOffset) return this.#ends.logEndOffset as Offset
     this.#generation++
     // What goes must not come back after a power cut: the next sync takes the folder along.
     this.#unsynced.addEntry()
     while (this.#segments.last !== undefined && this.#segments.last.baseOffset >= offset) this.#dropLastSegment()
     const last = this.#segments.last
     let end = last === undefined || last.nextOffset <= offset ? offset : this.#cutSegment(last, offset)
-    if (end < this.#logStartOffset) {
+    if (end < this.#ends.logStartOffset) {
       // The batch that is cut holds the log start: what is left lies below it, so the log goes on empty from its start.
       while (this.#segments.last !== undefined) this.#dropLastSegment()
-      end = this.#logStartOffset
+      end = this.#ends.logStartOffset
     }
-    this.#logEndOffset = end
-    this.#syncedEndOffset = Math.min(this.#syncedEndOffset, end)
-    this.#fileSyncedEndOffset = Math.min(this.#fileSyncedEndOffset, end)
-    this.#syncEnd = Math.min(this.#syncEnd, end)
-    this.#recoveryPoint = Math.min(this.#recoveryPoint, end)
-    this.#checkpointEnd = Math.min(this.#checkpointEnd, end)
+    this.#ends.truncateTo(end)
     this.#locator.truncateTo(end)
+    this.#compaction.onTruncated(this.folder, end)
     this.#truncateEpochs(end)
     this.#rebuildProducers(end)
     return end as Offset
@@ -509,7 +533,7 @@ export class PartitionLog {
     this.#appender?.close()
     this.#appender = undefined
     this.#unsynced.close()
-    for (const segment of this.#segments.all) this.#forget(segment)
+    for (const segment of this.#segments.all) forgetSegment(this.#context, this.folder, segment)
   }
 
   /** The partition is deleted: closes it and renames its folder; returns the new path, for the pool to remove, or undefined. */
@@ -531,7 +555,7 @@ export class PartitionLog {
 
   /** Bytes, or a cut, that the device may not have: what was cut would come back with a power cut. */
   get #activeIsUnsynced(): boolean {
-    return this.#cuts !== this.#cutsSynced || this.#active!.nextOffset > this.#fileSyncedEndOffset
+    return this.#ends.hasUnsyncedCut || this.#active!.nextOffset > this.#ends.fileSyncedEndOffset
   }
 
   get #active(): Segment | undefined {
@@ -555,21 +579,13 @@ export class PartitionLog {
     this.#folderExists = true
     this.#fileEpoch = this.epochs.latestEpoch
     this.epochs.advanceStart(recovered.logStartOffset)
-    this.#logStartOffset = recovered.logStartOffset
-    this.#checkpointedStart = recovered.logStartOffset
-    this.#logEndOffset = recovered.logEndOffset
-    this.#syncedEndOffset = recovered.logEndOffset
-    this.#fileSyncedEndOffset = recovered.logEndOffset
-    this.#syncEnd = recovered.logEndOffset
-    this.#recoveryPoint = recovered.recoveryPoint
-    this.#checkpointEnd = recovered.recoveryPoint
-    this.#checkpointSnapshot = recovered.producerSnapshotOffset
+    this.#ends.adopt(recovered)
   }
 
   #beginStaging(staged: StagedBatches): void {
     const active = this.#active
-    if (active === undefined) staged.begin(this.#logEndOffset, -1, 0, 0)
-    else staged.begin(this.#logEndOffset, active.baseOffset, active.bytes, active.createdMs)
+    if (active === undefined) staged.begin(this.#ends.logEndOffset, -1, 0, 0)
+    else staged.begin(this.#ends.logEndOffset, active.baseOffset, active.bytes, active.createdMs)
   }
 
   #mustRoll(staged: StagedBatches, batchBytes: number, nextOffset: number, nowMs: number): boolean {
@@ -648,12 +664,13 @@ export class PartitionLog {
       this.#segments.addBytes(staged.batchBytes(index))
       bytes += staged.batchBytes(index)
     }
-    this.#logEndOffset = staged.endOffset
+    this.#ends.logEndOffset = staged.endOffset
     staged.clear()
     this.epochs.settle()
     this.#snapshots.loaded?.settle()
     this.#snapshots.addBytes(bytes)
-    if (files > 0 && this.#segments.count > 1) this.#snapshots.write(this.folder, this.#logEndOffset, this.#unsynced)
+    if (files > 0 && this.#segments.count > 1)
+      this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
   }
 
   #beginSegment(baseOffset: number, createdMs: number, appender: SegmentAppender): Segment {
@@ -691,18 +708,6 @@ export class PartitionLog {
     this.#isSealed = true
   }
 
-  /** No descriptor or index of the segment is kept; pinned ones close at their release. */
-  #forget(segment: Segment): void {
-    this.#context.indexes.delete(segment.key)
-    this.#context.openFiles.evict(this.#pathOf(segment, '.log'))
-  }
-
-  #removeIndexFiles(segment: Segment): void {
-    for (const suffix of SEGMENT_SUFFIXES) {
-      if (suffix !== '.log') removeIfThere(this.#context, this.#pathOf(segment, suffix))
-    }
-  }
-
   #dropLastSegment(): void {
     const segment = this.#segments.dropLast()
     if (!this.#isSealed) {
@@ -710,8 +715,8 @@ export class PartitionLog {
       this.#appender = undefined
       this.#isSealed = true
     }
-    this.#forget(segment)
-    this.#removeIndexFiles(segment)
+    forgetSegment(this.#context, this.folder, segment)
+    removeIndexFiles(this.#context, this.folder, segment)
     this.#context.files.remove(this.#pathOf(segment, '.log'))
   }
 
@@ -729,7 +734,7 @@ export class PartitionLog {
     this.#isSealed = false
     writeIndexes(this.#context.files, this.folder, segment, indexes)
     this.#openActive().cutBack(cut.filePosition)
-    this.#cuts++
+    this.#ends.noteCut()
     return cut.nextOffset
   }
 

@@ -51,6 +51,12 @@ export class RecentBatches {
     }
   }
 
+  /** Forgets batches that begin before `offset`. */
+  forgetBefore(offset: number): void {
+    const mask = this.#baseOffsets.length - 1
+    while (this.#count > 0 && this.#baseOffsets[(this.#end - this.#count) & mask]! < offset) this.#count--
+  }
+
   #grow(): void {
     const length = Math.max(RECENT_BATCHES_FIRST, this.#baseOffsets.length * 2)
     const baseOffsets = new Float64Array(length)

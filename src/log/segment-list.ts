@@ -68,6 +68,23 @@ export class SegmentList {
     return this.#segments[low]
   }
 
+  /** Those that begin within [fromOffset, toOffset). */
+  within(fromOffset: number, toOffset: number): Segment[] {
+    return this.#segments.filter(({ baseOffset }) => baseOffset >= fromOffset && baseOffset < toOffset)
+  }
+
+  /** Puts `segment` in the place of `old`, which lie next to each other. */
+  replace(old: readonly Segment[], segment: Segment): void {
+    const from = this.#segments.indexOf(old[0]!)
+    const last = old[old.length - 1]!
+    assert(
+      from >= 0 && segment.baseOffset === old[0]!.baseOffset && segment.nextOffset === last.nextOffset,
+      `a segment of [${segment.baseOffset}, ${segment.nextOffset}) does not replace those up to ${last.nextOffset}`,
+    )
+    for (const gone of this.#segments.splice(from, old.length, segment)) this.#bytes -= gone.bytes
+    this.#bytes += segment.bytes
+  }
+
   /** Moves segments that end at or before `offset` to the condemned; returns how many. */
   condemnBefore(offset: number): number {
     let count = 0

@@ -26,8 +26,14 @@ export interface TopicConfig {
   readonly fsync: FsyncPolicy
   /** Period of `interval`, milliseconds. */
   readonly flushMs: number
+  /** Compacted topics: milliseconds a tombstone is kept after it was first compacted past. */
   readonly deleteRetentionMs: number
+  /** Compacted topics: share of the closed bytes that must be new before the log is compacted again. */
   readonly minCleanableDirtyRatio: number
+  /** Compacted topics: milliseconds a record is certainly kept. */
+  readonly minCompactionLagMs: number
+  /** Compacted topics: milliseconds after which a record that is superseded goes, whatever the ratio. */
+  readonly maxCompactionLagMs: number
   readonly uncleanLeaderElection: boolean
 }
 
@@ -71,7 +77,7 @@ export const TOPIC_CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
   'min.insync.replicas': { field: 'minInsyncReplicas', parse: integer(1, 32), expected: '1 to 32' },
   'cleanup.policy': {
     field: 'cleanupPolicy',
-    parse: oneOf('delete', 'compact', 'compact,delete'),
+    parse: (text) => oneOf('delete', 'compact', 'compact,delete')(text === 'delete,compact' ? 'compact,delete' : text),
     expected: 'delete, compact or compact,delete',
   },
   'message.timestamp.type': {
@@ -86,6 +92,12 @@ export const TOPIC_CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
     field: 'minCleanableDirtyRatio',
     parse: (text) => (/^(0(\.\d{1,9})?|1(\.0{1,9})?)$/.test(text) ? Number(text) : undefined),
     expected: 'a number from 0 to 1',
+  },
+  'min.compaction.lag.ms': { field: 'minCompactionLagMs', parse: integer(0, SAFE), expected: 'milliseconds' },
+  'max.compaction.lag.ms': {
+    field: 'maxCompactionLagMs',
+    parse: integer(1, SAFE),
+    expected: 'milliseconds, at least 1',
   },
   'unclean.leader.election.enable': {
     field: 'uncleanLeaderElection',
@@ -107,6 +119,8 @@ export const TOPIC_CONFIG_DEFAULTS: TopicConfig = {
   flushMs: 1000,
   deleteRetentionMs: DAY_MS,
   minCleanableDirtyRatio: 0.5,
+  minCompactionLagMs: 0,
+  maxCompactionLagMs: SAFE,
   uncleanLeaderElection: false,
 }
 
@@ -125,11 +139,6 @@ export function parseTopicConfig(
         throw new MillraceError('INVALID_CONFIG', `compression.type: only 'producer' is served, not '${text}'`)
       continue
     }
-    if (key === 'cleanup.policy' && text.includes('compact'))
-      throw new MillraceError(
-        'INVALID_CONFIG',
-        `cleanup.policy: this version has no compaction; only 'delete' is served`,
-      )
     const known = Object.hasOwn(TOPIC_CONFIG_KEYS, key) ? TOPIC_CONFIG_KEYS[key] : undefined
     if (known === undefined)
       throw new MillraceError('INVALID_CONFIG', `unknown topic configuration '${key}'${hintAt(key)}`)
@@ -137,7 +146,13 @@ export function parseTopicConfig(
     if (value === undefined) throw new MillraceError('INVALID_CONFIG', `${key}: '${text}' is not ${known.expected}`)
     config[known.field] = value
   }
-  return config as unknown as TopicConfig
+  const parsed = config as unknown as TopicConfig
+  if (parsed.minCompactionLagMs > parsed.maxCompactionLagMs)
+    throw new MillraceError(
+      'INVALID_CONFIG',
+      `min.compaction.lag.ms ${parsed.minCompactionLagMs} is more than max.compaction.lag.ms ${parsed.maxCompactionLagMs}`,
+    )
+  return parsed
 }
 
 function hintAt(key: string): string {

@@ -9,16 +9,19 @@
  *   checkSpace           DISK_FULL
  *   checkWholeBatch      CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD … (record/batch-validator)
  *   checkNotTransactional NOT_AVAILABLE_YET
+ *   checkKeys            INVALID_RECORD (a compacted topic's records have keys)
  *   checkSequence        OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH …, or a duplicate: answered as it was the first time
  *
  * Pure: nothing is changed; whoever calls stamps, stages and writes what passed. Happy path: no allocation.
  */
+import { isCompacted } from '../log/compaction.ts'
 import type { ProducerDecision } from '../log/producer-state.ts'
 import type { LeaderEpoch, Offset } from '../model/ids.ts'
 import { checkBatch } from '../record/batch-validator.ts'
 import type { BatchView } from '../record/batch-view.ts'
 import { ACKS_ALL, ACKS_LEADER, ACKS_NONE } from './acks.ts'
 import { inSyncCount } from './high-watermark.ts'
+import type { KeyCheck } from './key-check.ts'
 import { checkKnownEpoch, checkLeads } from './partition-fetch.ts'
 import type { PartitionState } from './partition-state.ts'
 import { type Refusal, refuse } from './refusal.ts'
@@ -43,6 +46,8 @@ export interface ProduceAttempt {
   at: number
   end: number
   batch: BatchView
+  /** Opens batches, where that is needed: of a compacted topic. */
+  keys: KeyCheck
   /** Decides by what is appended and staged (log/producer-state). */
   producers: { decide(batch: BatchView): ProducerDecision }
 }
@@ -60,7 +65,7 @@ export const requestSteps: readonly RequestStep[] = [
 ]
 
 /** Steps that look at a batch alone: run over all batches of a request before any is staged. */
-export const batchSteps: readonly BatchStep[] = [checkWholeBatch, checkNotTransactional]
+export const batchSteps: readonly BatchStep[] = [checkWholeBatch, checkNotTransactional, checkKeys]
 
 /** Steps that depend on what was staged before: run right before a batch is staged. */
 export const orderSteps: readonly BatchStep[] = [checkSequence]
@@ -127,4 +132,10 @@ function checkSequence(attempt: ProduceAttempt): Refusal | Duplicate | undefined
     nextOffset: (decision.lastOffset + 1) as Offset,
     timestampMs: decision.timestampMs,
   }
+}
+
+function checkKeys(attempt: ProduceAttempt): Refusal | undefined {
+  return isCompacted(attempt.state.config)
+    ? attempt.keys.check(attempt.batch.reset(attempt.bytes, attempt.at))
+    : undefined
 }

@@ -19,6 +19,7 @@ export const ControlOperation = {
   GROUP_REQUEST: 11,
   GROUP_TOPICS: 12,
   OFFSET_TIME: 13,
+  COMPACTED: 20,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
 
@@ -83,6 +84,15 @@ export interface GroupTopicsBody {
   readonly removed: readonly TopicId[]
 }
 
+/** What became of a notice 'compact'. */
+export interface CompactedBody {
+  readonly partitionRef: number
+  /** Opaque to the gateway: the pool's answer (log/compaction-run: CompactionResult); null with a fault. */
+  readonly result: unknown
+  /** Why nothing was compacted. */
+  readonly fault: string | null
+}
+
 /** `timestampMs`: -1 latest (HW, or LSO with read_committed), -2 earliest, -3 record of the largest timestamp, else first at or after it. */
 export interface ListOffsetsBody {
   readonly partitionRef: PartitionRef
@@ -112,6 +122,8 @@ export interface DescribePartitionAnswer {
   readonly segments: number
   readonly leaderEpoch: number
   readonly offline: string | null
+  /** Share of the closed bytes that were never compacted; -1 for a topic that is not compacted. */
+  readonly dirtyRatio: number
 }
 
 export interface ShardStats {
@@ -135,6 +147,13 @@ export interface ShardStats {
   /** Bytes of closed segments that were checked in the background, and what was found wrong. */
   readonly scrubbedBytes: number
   readonly scrubFindings: number
+  /** Compactions that ended well, and that failed; bytes that they freed; time from asking the pool to its answer. */
+  readonly compactions: number
+  /** 1 while the pool works for this shard, or is asked to. */
+  readonly compactionsRunning: number
+  readonly compactionFailures: number
+  readonly compactionReclaimedBytes: number
+  readonly compactionMicroseconds: number
 }
 
 /** What a shard says by itself. Extend by adding a kind; the gateway logs a kind that it does not know. */
@@ -150,4 +169,6 @@ export type Notice =
       readonly text: string
     }
   | { readonly kind: 'stats'; readonly stats: ShardStats }
+  /** Have the pool run `task` (log/compaction-run: SeededCompactionTask); answer COMPACTED, once. */
+  | { readonly kind: 'compact'; readonly partitionRef: number; readonly task: unknown }
   | { readonly kind: 'disk-low'; readonly freeBytes: number; readonly low: boolean }

@@ -26,6 +26,11 @@ export interface ShardGauges {
   readonly heapBytes: number
   readonly scrubbedBytes: number
   readonly scrubFindings: number
+  readonly compactions: number
+  readonly compactionsRunning: number
+  readonly compactionFailures: number
+  readonly compactionReclaimedBytes: number
+  readonly compactionMicroseconds: number
   readonly requestRingBytes: number
   readonly requestRingStalls: number
   readonly stagedBytes: number
@@ -51,6 +56,15 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
   heapBytes: ['millrace_shard_heap_bytes', 'heap of the shard thread'],
   scrubbedBytes: ['millrace_shard_scrubbed_bytes_total', 'bytes of closed segments checked in the background'],
   scrubFindings: ['millrace_shard_scrub_findings_total', 'closed segments that were found damaged by that'],
+  compactions: ['millrace_shard_compactions_total', 'compactions of a partition that ended well'],
+  compactionsRunning: ['millrace_shard_compactions_running', 'compactions of a partition that the pool works at'],
+  compactionFailures: ['millrace_shard_compaction_failures_total', 'compactions of a partition that failed'],
+  compactionReclaimedBytes: ['millrace_shard_compaction_reclaimed_bytes_total', 'bytes that compactions freed'],
+  compactionMicroseconds: [
+    'millrace_shard_compaction_seconds_total',
+    'time from asking for a compaction to its end',
+    1e-6,
+  ],
   requestRingBytes: ['millrace_shard_request_ring_bytes', 'bytes in the request ring'],
   requestRingStalls: ['millrace_shard_request_ring_stalls_total', 'requests that found the ring full'],
   stagedBytes: ['millrace_shard_staged_bytes', 'bytes that wait for room in the request ring'],

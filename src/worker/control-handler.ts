@@ -9,6 +9,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
+import { isCompacted } from '../log/compaction.ts'
 import type { LogContext } from '../log/log-context.ts'
 import { PartitionLog } from '../log/partition-log.ts'
 import type { RecoveredPartition } from '../log/recovered-partition.ts'
@@ -20,6 +21,7 @@ import type { Codecs } from '../record/compression.ts'
 import { readControl } from '../ring/control-codec.ts'
 import {
   type ClosePartitionBody,
+  type CompactedBody,
   ControlOperation,
   type DescribePartitionAnswer,
   type ListOffsetsBody,
@@ -56,6 +58,8 @@ export interface ShardEffects {
   /** A delete or an advanced log start must not be undone by older journal entries. */
   journalDelete(partition: PartitionAgent): void
   stats(): ShardStats
+  /** The pool's answer to a compaction that was asked for. */
+  compacted(body: CompactedBody): void
   /** `fault`: why the stop was not a clean one. */
   beginShutdown(done: (fault: string | undefined) => void): void
 }
@@ -151,6 +155,10 @@ export class ControlHandler {
         break
       case ControlOperation.STATS:
         this.#replies.answer(requestId, this.#options.effects.stats())
+        break
+      case ControlOperation.COMPACTED:
+        this.#options.effects.compacted(body as CompactedBody)
+        this.#replies.answer(requestId, {})
         break
       case ControlOperation.SHUTDOWN:
         this.#options.effects.beginShutdown((fault) => {
@@ -337,6 +345,7 @@ export class ControlHandler {
       segments: log.segmentCount,
       leaderEpoch: state.leaderEpoch,
       offline: state.offlineReason,
+      dirtyRatio: dirtyRatioOf(partition, this.#options.clock.nowMs()),
     }
     this.#replies.answer(requestId, answer)
   }
@@ -364,6 +373,10 @@ export class ControlHandler {
     this.#replies.fail(requestId, refusal.error, refusal.text)
     return undefined
   }
+}
+
+function dirtyRatioOf({ state, log, isDamaged }: PartitionAgent, nowMs: number): number {
+  return isDamaged || !isCompacted(state.config) ? -1 : log.dirtyRatio({ nowMs, stableEnd: state.highWatermark })
 }
 
 /** R5: the epoch does not fall. A log whose last epoch is newer than its leader's holds a changed batch, or belongs to another store. */

@@ -11,13 +11,15 @@ export class NoticeSender {
     this.#outbox = outbox
   }
 
-  send(notice: Notice): void {
-    if (!this.#outbox.hasRoomForNotice()) return
+  /** False when it is lost. */
+  send(notice: Notice): boolean {
+    if (!this.#outbox.hasRoomForNotice()) return false
     const body = encodeControlBody(notice)
     this.#outbox.begin(MessageType.NOTICE, NOTICE_BODY_AT + body.length, 'control')
     this.#outbox.view.setUint32(this.#outbox.at + NOTICE_BODY_BYTES_AT, body.length, true)
     this.#outbox.bytes.set(body, this.#outbox.at + NOTICE_BODY_AT)
     this.#outbox.end()
+    return true
   }
 
   log(level: 'debug' | 'info' | 'warn' | 'error', text: string): void {

@@ -17,10 +17,12 @@ import { type LeaderEpoch, NO_LEADER_EPOCH, type Offset } from '../model/ids.ts'
 import { PRODUCE_TIMEOUT_MS_MAX } from '../model/limits.ts'
 import { ACKS_ALL } from '../partition/acks.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
+import { KeyCheck } from '../partition/key-check.ts'
 import { batchSteps, checkRequest, checkWith, orderSteps, type ProduceAttempt } from '../partition/partition-append.ts'
 import { advanceLogEnd } from '../partition/partition-state.ts'
 import { type Refusal, refuse } from '../partition/refusal.ts'
 import { BatchView } from '../record/batch-view.ts'
+import type { Codecs } from '../record/compression.ts'
 import { ProduceFields, readProduce } from '../ring/message-codec.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
 import type { PartitionAgent } from './partition-agent.ts'
@@ -36,6 +38,7 @@ export interface ProduceHandlerOptions {
   readonly resident: ResidentWindow
   readonly space: SpaceProbe
   readonly clock: Clock
+  readonly codecs: Codecs
   /** The producer state of the partition cannot be read. */
   readonly onUnreadable: (partition: PartitionAgent, reason: string) => void
 }
@@ -72,6 +75,7 @@ export class ProduceHandler {
       at: 0,
       end: 0,
       batch: this.#batch,
+      keys: new KeyCheck(options.codecs),
       producers: undefined as never,
     }
   }

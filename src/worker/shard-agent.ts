@@ -25,6 +25,7 @@ import { goOffline } from '../partition/partition-state.ts'
 import { type Codecs, NO_CODECS } from '../record/compression.ts'
 import { readControl } from '../ring/control-codec.ts'
 import {
+  type CompactedBody,
   ControlOperation,
   type GroupRequestBody,
   type GroupTopicsBody,
@@ -33,6 +34,7 @@ import {
 import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
 import { Checkpointer } from './checkpointer.ts'
+import { CompactionJob } from './compaction-job.ts'
 import { ControlHandler, type ShardEffects } from './control-handler.ts'
 import { ControlReplies } from './control-replies.ts'
 import { DiskProxy, type ReadListener } from './disk-proxy.ts'
@@ -101,6 +103,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
   readonly #scrub: ScrubJob
+  readonly #compaction: CompactionJob
   readonly #groupWritten: PartitionAgent[] = []
   #failure: string | undefined
   #shutdown: 'none' | 'draining' | 'checkpoint' | 'answered' = 'none'
@@ -166,6 +169,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const onUnreadable = (partition: PartitionAgent, reason: string) => this.#takeOffline(partition, reason)
     this.#produces = new ProduceHandler({
       ...{ requests, partitions, replies, resident, space: this.#space, clock, onUnreadable },
+      codecs: from.codecs ?? NO_CODECS,
     })
     this.#fetches = new FetchHandler({
       ...{ reads: side.reads, partitions, reader, cache, outbox: this.#outbox, clock },
@@ -205,6 +209,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     })
     this.#scrub = new ScrubJob({
       ...{ partitions, cache, disk: this.#disk, periodMs: options.scrubPeriodMs, onFinding: onUnreadable },
+    })
+    this.#compaction = new CompactionJob({
+      ...{ clock, partitions, checkpointer: this.#checkpointer, notices: this.#notices, prng: from.prng },
+      ...{ periodMs: options.compactionCheckMs, memoryBytesMax: options.compactionMemoryBytes },
     })
     this.#removals = new RemovalQueue(files, (text) => this.#notices.log('warn', text))
   }
@@ -248,7 +256,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const groupsMs = this.#groups.nextDeadlineMs()
     const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
     const scrubMs = this.#mayScrub ? this.#scrub.nextDeadlineMs : Number.POSITIVE_INFINITY
-    return Math.min(nextMs, groupsMs, this.#syncDeadlineMs(), this.#housekeeper.nextDeadlineMs, spaceMs, scrubMs)
+    const compactionMs = this.#shutdown === 'none' ? this.#compaction.nextDeadlineMs : Number.POSITIVE_INFINITY
+    const housekeepMs = Math.min(this.#housekeeper.nextDeadlineMs, compactionMs)
+    return Math.min(nextMs, groupsMs, this.#syncDeadlineMs(), housekeepMs, spaceMs, scrubMs)
   }
 
   /** While a sync is under way its answer wakes the shard; what is due meanwhile waits for it. */
@@ -361,7 +371,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     }
     if (this.#failure !== undefined) return 0
     this.#space.step(nowMs)
-    const kept = (this.#housekeeper.step(nowMs) ? 1 : 0) + (this.#removals.step() ? 1 : 0)
+    const isCompacting = this.#shutdown === 'none' && this.#compaction.step(nowMs)
+    const kept = (this.#housekeeper.step(nowMs) ? 1 : 0) + (this.#removals.step() ? 1 : 0) + (isCompacting ? 1 : 0)
     return kept + (this.#mayScrub && this.#scrub.step(nowMs) ? 1 : 0)
   }
 
@@ -477,7 +488,16 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       heapBytes: this.#heapBytes(),
       scrubbedBytes: this.#scrub.scrubbedBytes,
       scrubFindings: this.#scrub.findings,
+      compactions: this.#compaction.runs,
+      compactionsRunning: this.#compaction.isRunning ? 1 : 0,
+      compactionFailures: this.#compaction.failures,
+      compactionReclaimedBytes: this.#compaction.reclaimedBytes,
+      compactionMicroseconds: this.#compaction.milliseconds * 1000,
     }
+  }
+
+  compacted(body: CompactedBody): void {
+    this.#compaction.onCompacted(body)
   }
 
   beginShutdown(done: (fault: string | undefined) => void): void {

@@ -37,6 +37,10 @@ export interface ShardOptions {
   readonly offsetsRetentionMs: number
   /** In this time every closed segment is read and checked once, in the background. */
   readonly scrubPeriodMs: number
+  /** How often each compacted partition is looked at. */
+  readonly compactionCheckMs: number
+  /** Memory for the keys of one compaction, in the pool. */
+  readonly compactionMemoryBytes: number
 }
 
 const MIB = 1024 * 1024
@@ -60,4 +64,6 @@ export const SHARD_DEFAULTS = {
   producerExpiryMs: 86_400_000,
   offsetsRetentionMs: 7 * 86_400_000,
   scrubPeriodMs: SCRUB_PERIOD_MS,
+  compactionCheckMs: 15_000,
+  compactionMemoryBytes: 64 * MIB,
 } as const satisfies Partial<ShardOptions>

@@ -25,47 +25,17 @@ import type { RecoveredPartition } from '../../src/log/recovered-partition.ts'
 import { segmentFileName } from '../../src/log/segment.ts'
 import { partitionFolder } from '../../src/model/ids.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
+import { hooked } from '../support/hooked-files.ts'
 import { DATA_DIR, type Expected, LogWorkload, probeOf, snapshotEntries, TOPIC } from '../support/log-workload.ts'
 
 const BUDGET_MS = Number(process.env.MILLRACE_BUDGET_MS ?? 20_000)
 const IMAGES_MAX = Number(process.env.MILLRACE_CRASH_IMAGES ?? Number.POSITIVE_INFINITY)
 const SEED = Number(process.env.MILLRACE_SEED ?? systemPrng().uint32())
 const PARTITIONS = 4
-const CHANGING = new Set([
-  'write',
-  'fdatasync',
-  'fsync',
-  'truncate',
-  'allocate',
-  'syncFolder',
-  'makeFolder',
-  'rename',
-  'remove',
-  'removeFolder',
-  'open',
-])
-
 /** Each start is another process: the one before it is gone. */
 let pid = 1000
 
 class Stop extends Error {}
-
-/** Calls `after` behind every operation that may change the disk. */
-function hooked(files: MemoryFileSystem, after: (operation: string) => void): FileSystem {
-  return new Proxy(files, {
-    get(target, name) {
-      const member = Reflect.get(target, name, target) as unknown
-      if (typeof member !== 'function') return member
-      const bound = member.bind(target) as (...args: unknown[]) => unknown
-      if (!CHANGING.has(String(name))) return bound
-      return (...args: unknown[]) => {
-        const result = bound(...args)
-        after(String(name))
-        return result
-      }
-    },
-  }) as FileSystem
-}
 
 interface Totals {
   images: number

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { bytesOfHex, hexOf } from '../../src/base/bytes.ts'
+import { decodeCleanerCheckpoint, encodeCleanerCheckpoint } from '../../src/log/cleaner-checkpoint.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs } from '../../src/log/leader-epoch-cache.ts'
 import { OffsetIndex } from '../../src/log/offset-index.ts'
 import { ProducerState } from '../../src/log/producer-state.ts'
@@ -60,6 +61,13 @@ test('time index', () => {
   assert.equal(index.startOf(9000), 90)
   assert.equal(hexOf(index.encode(meta)), hexOf(bytes))
   checkDamage(bytes, TimeIndex.decode)
+})
+
+test('cleaner checkpoint', () => {
+  const bytes = golden('cleaner-checkpoint')
+  assert.deepEqual(decodeCleanerCheckpoint(bytes), { kind: 'present', value: 1006 })
+  assert.equal(hexOf(encodeCleanerCheckpoint(1006)), hexOf(bytes))
+  checkDamage(bytes, decodeCleanerCheckpoint)
 })
 
 test('producer snapshot', () => {

@@ -13,8 +13,10 @@ import { resolveConfig } from '../../../src/config/index.ts'
 import { type AgentHost, LocalBroker } from '../../../src/in-process/local-broker.ts'
 import { PortDurableFiles } from '../../../src/in-process/port-durable-files.ts'
 import { SteppedBell } from '../../../src/in-process/stepped-bell.ts'
+import { runCompaction, type SeededCompactionTask } from '../../../src/log/compaction-run.ts'
 import { closeDataDirCleanly, type DataDir, openDataDir } from '../../../src/log/data-dir.ts'
 import { type DataDirRecovery, recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
+import { NO_CODECS } from '../../../src/record/compression.ts'
 import type { RingSignal } from '../../../src/ring/ring-signal.ts'
 import type { Logger } from '../../../src/telemetry/logger.ts'
 import type { MetricsPort, ShardGauges } from '../../../src/telemetry/metrics.ts'
@@ -168,6 +170,11 @@ export class SimulatedBroker {
         onRecovered(recovery)
         const recovered = new Map(recovery.results.map((result) => [result.folder, result.recovered]))
         return { recovered, notes: [] }
+      },
+      compact: async (task) => {
+        this.#checkAlive()
+        const { seed, ...rest } = task as SeededCompactionTask
+        return runCompaction(files, rest, { codecs: NO_CODECS, seed })
       },
       // Not clean is what a process leaves that just ends.
       close: async (_, isClean) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import * as checked from '../../../src/log/checked-file.ts'
+import * as cleaner from '../../../src/log/cleaner-checkpoint.ts'
 import * as epochs from '../../../src/log/leader-epoch-cache.ts'
 import * as offsets from '../../../src/log/offset-index.ts'
 import * as producers from '../../../src/log/producer-state.ts'
@@ -21,6 +22,7 @@ const SECTIONS: readonly { title: string; constants: object; bytes: number }[] =
   { title: '8. Producer snapshot, entry', constants: producers, bytes: producers.SNAPSHOT_ENTRY_BYTES },
   { title: '9. Producer snapshot, batch of an entry', constants: producers, bytes: producers.SNAPSHOT_BATCH_BYTES },
   { title: '10. Leader epochs, entry', constants: epochs, bytes: epochs.LEADER_EPOCH_ENTRY_BYTES },
+  { title: '10a. Cleaner checkpoint, meta', constants: cleaner, bytes: cleaner.CLEANER_CHECKPOINT_META_BYTES },
 ]
 
 function rowsOf(title: string): string[][] {
@@ -49,7 +51,7 @@ for (const { title, constants, bytes } of SECTIONS) {
 
 test('every constant that names a place is in a table', () => {
   const named = new Set(SECTIONS.flatMap(({ title }) => rowsOf(title).map((row) => row[3])))
-  for (const module of [checked, offsets, times, producers, epochs]) {
+  for (const module of [checked, offsets, times, producers, epochs, cleaner]) {
     for (const name of Object.keys(module)) {
       if (name.endsWith('_AT') && name !== 'LEADER_EPOCHS_VERSION_AT') assert.ok(named.has(name), name)
     }
@@ -57,7 +59,12 @@ test('every constant that names a place is in a table', () => {
 })
 
 test('magics and versions of the document are those of the code', () => {
-  for (const kind of [offsets.OFFSET_INDEX_FILE, times.TIME_INDEX_FILE, producers.PRODUCER_SNAPSHOT_FILE]) {
+  for (const kind of [
+    offsets.OFFSET_INDEX_FILE,
+    times.TIME_INDEX_FILE,
+    producers.PRODUCER_SNAPSHOT_FILE,
+    cleaner.CLEANER_CHECKPOINT_FILE_KIND,
+  ]) {
     assert.ok(text.includes(kind.magic), kind.magic)
     assert.equal(kind.version, 1)
   }
