@@ -13,6 +13,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { Prng } from '../base/prng.ts'
+import { isCompacted } from '../log/compaction.ts'
 import type { CompactionResult } from '../log/compaction-run.ts'
 import { ISOLATION_READ_COMMITTED, readableEnd } from '../partition/partition-fetch.ts'
 import type { CompactedBody } from '../ring/control-messages.ts'
@@ -63,7 +64,7 @@ export class CompactionJob {
     if (this.#round.length === 0) {
       if (nowMs < this.#nextMs) return false
       this.#nextMs = nowMs + this.#options.periodMs
-      this.#round = [...this.#options.partitions]
+      this.#round = [...this.#options.partitions].filter(({ state }) => isCompacted(state.config))
     }
     const partition = this.#round.pop()
     if (partition === undefined) return false
