@@ -44,7 +44,9 @@ for (const on of OPERATIONS)
     let failures = 0
     for (let skip = 0; skip < 200; skip++) {
       const before = memory.list(log.folder)
-      files.inject({ on, skip, effect: { kind: 'fail', code: on === 'write' ? 'ENOSPC' : 'EIO' } })
+      // An index that cannot be read is done without.
+      const path = on === 'read' ? '.log' : ''
+      files.inject({ on, path, skip, effect: { kind: 'fail', code: on === 'write' ? 'ENOSPC' : 'EIO' } })
       const fault = faultOf(() => rewrite(context, log))
       files.heal()
       log.endCompaction(undefined)
