@@ -22,7 +22,7 @@ import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { Group, type GroupParts } from './group/group.ts'
-import { checkedGroupId, type GroupOptions, type GroupTopics } from './group/group-options.ts'
+import { checkedGroupId, checkedPattern, type GroupOptions, type GroupTopics } from './group/group-options.ts'
 import type { KeepAlive } from './group/keep-alive.ts'
 import type { Subscription } from './group/member.ts'
 import { MetadataCache } from './metadata-cache.ts'
@@ -261,8 +261,7 @@ export class Client {
   ): Group<RecordOf<Topic> | (Topic extends AnyTypedTopic ? UndecodedRecord : never)>
   group(id: string, topics: GroupTopics, options: GroupOptions = {}): unknown {
     if (typeof topics === 'object' && 'pattern' in topics) {
-      const pattern = typeof topics.pattern === 'string' ? topics.pattern : topics.pattern.source
-      return this.#newGroup(id, { topics: [], pattern }, () => asStored, options)
+      return this.#newGroup(id, { topics: [], pattern: checkedPattern(topics.pattern) }, () => asStored, options)
     }
     const list = Array.isArray(topics) ? (topics as readonly TopicLike[]) : [topics as TopicLike]
     if (list.length === 0) throw new MillraceError('INVALID_ARGUMENT', 'group: no topic is named')

@@ -146,7 +146,7 @@ export class Assignment {
     const { hooks, options } = this.#parts
     const partitions = this.#withoutUnseen(revoked)
     if (partitions.length === 0) return
-    if (options.semantics === 'at-most-once') await this.#handOutCommitted(partitions, hurry)
+    if (options.semantics === 'at-most-once' && !this.#isClosed) await this.#handOutCommitted(partitions, hurry)
     for (const partition of partitions) if (partition.state !== 'gone') partition.state = 'stopping'
     this.#reader.remove(partitions)
     this.#events.onStopping(partitions)

@@ -150,6 +150,16 @@ export function checkedGroupId(groupId: string): string {
   throw new MillraceError('INVALID_GROUP_ID', `a group id has 1 to ${GROUP_ID_BYTES_MAX} bytes, not ${bytes}`)
 }
 
+/** A pattern as the broker takes it. Throws INVALID_ARGUMENT for flags, which it does not take. */
+export function checkedPattern(pattern: string | RegExp): string {
+  const text = typeof pattern === 'string' ? pattern : pattern.source
+  const flags = typeof pattern === 'string' ? '' : pattern.flags.replace(/[uv]/, '')
+  if (flags !== '')
+    throw new MillraceError('INVALID_ARGUMENT', `pattern: flags ('${flags}') are not told to the broker; write (?i) in a text`)
+  if (text === '') throw new MillraceError('INVALID_ARGUMENT', 'pattern: it is empty')
+  return text
+}
+
 function checkedName(option: string, name: string | undefined): string | null {
   if (name === undefined) return null
   const bytes = typeof name === 'string' ? utf8Bytes(name) : 0

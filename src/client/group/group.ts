@@ -219,8 +219,8 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
 
   /** Joins the group; consuming does it by itself. Nothing is waited for: see the event 'assigned'. */
   start(): void {
-    if (this.#isStarted) return
     this.#checkOpen()
+    if (this.#isStarted) return
     this.#isStarted = true
     this.#member.start()
     if (this.#options.isAutoCommit && this.#options.semantics === 'at-least-once') this.#startAutoCommit()

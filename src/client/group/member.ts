@@ -123,6 +123,7 @@ export class Member {
   fenced(error: MillraceError, epoch: number): void {
     if (this.state !== 'member' || epoch !== this.epoch) return
     this.#giveUp ??= { error, leaves: false }
+    this.#setDoubt(true)
     this.beatNow()
   }
 
