@@ -85,6 +85,11 @@ export class FakeCoordinator {
     if (member !== undefined) this.#remove(group, member)
   }
 
+  /** Ends the sessions that have run out, as a coordinator's clock does. */
+  sweep(groupId: string): void {
+    this.#sweep(this.group(groupId))
+  }
+
   /** The header of the reply; undefined = no request of groups. */
   answer(frame: wire.Frame): Uint8Array | undefined {
     const { header } = frame

@@ -29,6 +29,8 @@ export class AssignedPartition {
   isPaused = false
   /** Waits until its open batch is committed (at-most-once). */
   isHeld = false
+  /** Where reading began. */
+  startOffset = 0
   /** The next offset to hand out. */
   position = 0
   /** As far as this member knows; -1 = nothing. */
@@ -76,6 +78,7 @@ export class AssignedPartition {
   seek(offset: number): void {
     this.drop()
     this.handled = new HandledOffsets()
+    this.startOffset = offset
     this.position = offset
     this.committedOffset = -1
     this.cursor = newCursor(this.topic, this.partition, offset, Number.POSITIVE_INFINITY)

@@ -274,7 +274,7 @@ export class Assignment {
   /** Queues a commit of what is finished, where that is more than is committed. */
   commitFinished(partitions: readonly AssignedPartition[]): Promise<void>[] {
     return partitions
-      .filter(({ state, finishedOffset, committedOffset }) => state !== 'loading' && finishedOffset > committedOffset)
+      .filter(({ finishedOffset, startOffset, committedOffset }) => finishedOffset > Math.max(startOffset, committedOffset))
       .map((partition) => this.#committer.commit(partition, partition.finishedOffset))
   }
 
