@@ -127,22 +127,27 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
     if (this.#isClosed) throw this.#error ?? closedError()
     this.#cursors = cursors
     for (const cursor of cursors) this.#positions.set(cursor, cursor.fetchOffset)
-    this.#fetcher = new Fetcher(this.#parts, { ...this.#options, fetchesPerLeaderMax: 1, isOpenEnded: false }, cursors, {
-      onBytes: (fetched) => {
-        this.#buffer.push(fetched)
-        this.#notify()
+    this.#fetcher = new Fetcher(
+      this.#parts,
+      { ...this.#options, fetchesPerLeaderMax: 1, isOpenEnded: false },
+      cursors,
+      {
+        onBytes: (fetched) => {
+          this.#buffer.push(fetched)
+          this.#notify()
+        },
+        onReset: ({ topic, partition, fetchOffset }, fromOffset) =>
+          this.#events.emit('offsetReset', { topic, partition, fromOffset, toOffset: fetchOffset }),
+        onFault: (error) => {
+          this.#error ??= error
+          this.#notify()
+        },
+        onDone: () => {
+          this.#isEnded = true
+          this.#notify()
+        },
       },
-      onReset: ({ topic, partition, fetchOffset }, fromOffset) =>
-        this.#events.emit('offsetReset', { topic, partition, fromOffset, toOffset: fetchOffset }),
-      onFault: (error) => {
-        this.#error ??= error
-        this.#notify()
-      },
-      onDone: () => {
-        this.#isEnded = true
-        this.#notify()
-      },
-    })
+    )
     this.#fetcher.start()
   }
 

@@ -1,5 +1,5 @@
 /** What a fetch brought, as it is handed out: whole batches, or the records of them one after the other. Nothing is copied. */
-import { BatchReader } from '../record/batch-reader.ts'
+import type { BatchReader } from '../record/batch-reader.ts'
 import type { Cursor, FetchedBytes } from './fetcher.ts'
 import type { ConsumedBatch, ConsumedRecord, RecordCursor } from './record-types.ts'
 
@@ -114,4 +114,3 @@ export class RecordIterator {
     return undefined
   }
 }
-

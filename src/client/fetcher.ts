@@ -103,12 +103,7 @@ export class Fetcher {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #isDone = false
 
-  constructor(
-    parts: FetcherParts,
-    options: FetcherOptions,
-    cursors: readonly Cursor[],
-    events: FetcherEvents,
-  ) {
+  constructor(parts: FetcherParts, options: FetcherOptions, cursors: readonly Cursor[], events: FetcherEvents) {
     this.#parts = parts
     this.#options = options
     this.#cursors = [...cursors]
@@ -158,7 +153,12 @@ export class Fetcher {
   }
 
   #checkDone(): void {
-    if (this.#isDone || this.#options.isOpenEnded || this.#cursors.some((cursor) => cursor.fetchOffset < cursor.endOffset)) return
+    if (
+      this.#isDone ||
+      this.#options.isOpenEnded ||
+      this.#cursors.some((cursor) => cursor.fetchOffset < cursor.endOffset)
+    )
+      return
     this.#isDone = true
     this.#events.onDone()
   }

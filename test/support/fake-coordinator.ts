@@ -293,7 +293,13 @@ export class FakeCoordinator {
         group.offsets.set(key, offset)
         this.commits.push({ groupId: request.groupId, memberId: request.memberId, key, offset })
       }
-    return { topics: request.topics.map(({ topic, topicId, partitions }) => ({ topic, topicId, partitions: partitions.map(({ partition }) => ({ partition, errorNumber: 0, errorText: '' })) })) }
+    return {
+      topics: request.topics.map(({ topic, topicId, partitions }) => ({
+        topic,
+        topicId,
+        partitions: partitions.map(({ partition }) => ({ partition, errorNumber: 0, errorText: '' })),
+      })),
+    }
   }
 
   #fetch(request: wire.OffsetFetchRequest): wire.OffsetFetchReply {

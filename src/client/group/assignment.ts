@@ -20,7 +20,7 @@ import { AssignedPartition, partitionKey } from './assigned-partition.ts'
 import { classOf } from './group-coordinator.ts'
 import type { PartitionsHook, ResolvedGroupOptions, TopicPartition } from './group-options.ts'
 import type { GroupReader } from './group-reader.ts'
-import type { CommittingMember, CommitterParts, OffsetCommitter } from './offset-committer.ts'
+import type { CommitterParts, CommittingMember, OffsetCommitter } from './offset-committer.ts'
 import { goneError } from './offset-committer.ts'
 
 export interface Hooks {
@@ -103,8 +103,8 @@ export class Assignment {
   /** The coordinator's newest word. */
   moveTo(assignment: readonly TopicPartitions[]): void {
     const target = new Map<string, Wanted>()
+    // A topic without a name was deleted: there is nothing to read.
     for (const { topic, topicId, partitions } of assignment)
-      // A topic without a name was deleted: there is nothing to read.
       if (topic !== '')
         for (const partition of partitions) target.set(partitionKey(topic, partition), { topic, topicId, partition })
     this.#target = target
@@ -274,7 +274,9 @@ export class Assignment {
   /** Queues a commit of what is finished, where that is more than is committed. */
   commitFinished(partitions: readonly AssignedPartition[]): Promise<void>[] {
     return partitions
-      .filter(({ finishedOffset, startOffset, committedOffset }) => finishedOffset > Math.max(startOffset, committedOffset))
+      .filter(
+        ({ finishedOffset, startOffset, committedOffset }) => finishedOffset > Math.max(startOffset, committedOffset),
+      )
       .map((partition) => this.#committer.commit(partition, partition.finishedOffset))
   }
 

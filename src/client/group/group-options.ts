@@ -155,7 +155,10 @@ export function checkedPattern(pattern: string | RegExp): string {
   const text = typeof pattern === 'string' ? pattern : pattern.source
   const flags = typeof pattern === 'string' ? '' : pattern.flags.replace(/[uv]/, '')
   if (flags !== '')
-    throw new MillraceError('INVALID_ARGUMENT', `pattern: flags ('${flags}') are not told to the broker; write (?i) in a text`)
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      `pattern: flags ('${flags}') are not told to the broker; write (?i) in a text`,
+    )
   if (text === '') throw new MillraceError('INVALID_ARGUMENT', 'pattern: it is empty')
   return text
 }

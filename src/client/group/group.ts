@@ -188,8 +188,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
         events.emit('lost', { partitions, error }),
       onStopping: (partitions: readonly AssignedPartition[]) => this.#runner?.dropWaiting(partitions),
       onOwnedChanged: () => this.#member.confirm(),
-      onRebalanced: () =>
-        events.emit('rebalanced', { memberEpoch: this.#member.epoch, partitions: this.assignment() }),
+      onRebalanced: () => events.emit('rebalanced', { memberEpoch: this.#member.epoch, partitions: this.assignment() }),
       onFatal: (error: unknown) => this.#fail(error),
     }
   }
@@ -337,8 +336,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
    * Resolves when that, or a later offset, is durable. Commits need not be awaited one by one: those of a partition are gathered.
    */
   commit(record?: TopicPartition & { readonly offset: number }): Promise<void> {
-    if (record === undefined)
-      return Promise.all(this.#assignment.commitFinished(this.#assignment.all())).then(() => {})
+    if (record === undefined) return Promise.all(this.#assignment.commitFinished(this.#assignment.all())).then(() => {})
     const partition = this.#assignment.find(record.topic, record.partition)
     if (partition === undefined || record.offset >= partition.position) return Promise.reject(goneError(record))
     return this.#committer.commit(partition, record.offset + 1)
@@ -477,7 +475,16 @@ function positionOf(partition: AssignedPartition): GroupPosition {
   const { topic, position: offset, finishedOffset, committedOffset, isPaused, cursor } = partition
   const { highWatermark } = cursor
   const lag = highWatermark < 0 ? undefined : Math.max(0, highWatermark - finishedOffset)
-  return { topic, partition: partition.partition, offset, finishedOffset, committedOffset, highWatermark, lag, isPaused }
+  return {
+    topic,
+    partition: partition.partition,
+    offset,
+    finishedOffset,
+    committedOffset,
+    highWatermark,
+    lag,
+    isPaused,
+  }
 }
 
 function triedOf(record: ConsumedRecord, error: unknown, attempts: number) {

@@ -267,7 +267,10 @@ function newWaiting(): Waiting {
 }
 
 function topicsOf(slots: readonly Slot[]): OffsetCommitTopic[] {
-  const topics = new Map<string, OffsetCommitTopic & { readonly partitions: OffsetCommitTopic['partitions'][number][] }>()
+  const topics = new Map<
+    string,
+    OffsetCommitTopic & { readonly partitions: OffsetCommitTopic['partitions'][number][] }
+  >()
   for (const { partition, sentOffset } of slots) {
     const { topic, topicId } = partition
     let entry = topics.get(topic)
@@ -281,7 +284,10 @@ function topicsOf(slots: readonly Slot[]): OffsetCommitTopic[] {
 }
 
 function topicResults(
-  topics: readonly { topic: string; partitions: readonly { partition: number; errorNumber: number; errorText: string }[] }[],
+  topics: readonly {
+    topic: string
+    partitions: readonly { partition: number; errorNumber: number; errorText: string }[]
+  }[],
 ): Map<string, { errorNumber: number; errorText: string }> {
   const results = new Map<string, { errorNumber: number; errorText: string }>()
   for (const { topic, partitions } of topics)

@@ -44,7 +44,8 @@ for (const order of ['partition', 'key', 'none'] as const)
       let [handled, atOnce, mostAtOnce, overtaken] = [0, 0, 0, 0]
       const running = group.run(
         async ({ partition, key, offset }) => {
-          const lane = order === 'partition' ? String(partition) : order === 'key' ? text(key) : String(offset) + partition
+          const lane =
+            order === 'partition' ? String(partition) : order === 'key' ? text(key) : String(offset) + partition
           assert.ok(!busy.has(lane), `${lane} is handled twice at a time`)
           busy.add(lane)
           mostAtOnce = Math.max(mostAtOnce, ++atOnce)
@@ -72,7 +73,8 @@ test('what is committed has been handled, every record below it too, in whatever
     const group = mq.group('g', 't', START)
     group.on('committed', ({ offsets }) => {
       for (const { offset } of offsets)
-        for (let below = 0; below < offset; below++) assert.ok(done.has(below), `${offset} is committed without ${below}`)
+        for (let below = 0; below < offset; below++)
+          assert.ok(done.has(below), `${offset} is committed without ${below}`)
     })
     const running = group.run(
       async ({ offset }) => {
@@ -283,8 +285,17 @@ test('retries that are waited for do not hold a revocation up', () =>
 test('options are checked', () =>
   withClient({ t: 1 }, async (mq) => {
     const group = mq.group('g', 't')
-    await assert.rejects(group.run(() => {}, { concurrency: 0 }), hasCode('INVALID_ARGUMENT', /concurrency/))
-    await assert.rejects(group.run(() => {}, { order: 'topic' as 'key' }), hasCode('INVALID_ARGUMENT', /order/))
-    await assert.rejects(group.run(() => {}, { retry: { attempts: 0 } }), hasCode('INVALID_ARGUMENT', /attempts/))
+    await assert.rejects(
+      group.run(() => {}, { concurrency: 0 }),
+      hasCode('INVALID_ARGUMENT', /concurrency/),
+    )
+    await assert.rejects(
+      group.run(() => {}, { order: 'topic' as 'key' }),
+      hasCode('INVALID_ARGUMENT', /order/),
+    )
+    await assert.rejects(
+      group.run(() => {}, { retry: { attempts: 0 } }),
+      hasCode('INVALID_ARGUMENT', /attempts/),
+    )
     assert.equal(group.stats().state, 'idle')
   }))

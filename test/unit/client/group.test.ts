@@ -59,7 +59,10 @@ test('a member reads its partitions from the start, commits what it finished, an
     assert.equal(new Set(seen).size, 60)
     const committed = broker.groups.committed('g', 't/0') + broker.groups.committed('g', 't/1')
     assert.equal(committed, 59, 'the record in hand was not finished')
-    assert.deepEqual(broker.groups.left.map(({ epoch }) => epoch), [-1])
+    assert.deepEqual(
+      broker.groups.left.map(({ epoch }) => epoch),
+      [-1],
+    )
     const last = seen.pop()
     await read(mq.group('g', 't', START), 41, (offset, partition) => seen.push(`${partition}/${offset}`))
     assert.equal(new Set(seen).size, 100)
@@ -72,7 +75,8 @@ test('at-least-once commits only what has been handled: never the record in hand
     let inHand = -1
     const group = mq.group('g', 't', { ...START, autoCommitIntervalMs: 1 })
     group.on('committed', ({ offsets }) => {
-      for (const { offset } of offsets) assert.ok(offset <= inHand, `${offset} was committed while ${inHand} was handled`)
+      for (const { offset } of offsets)
+        assert.ok(offset <= inHand, `${offset} was committed while ${inHand} was handled`)
     })
     await read(group, 20, async (offset) => {
       inHand = offset
@@ -96,15 +100,16 @@ test('commit(record) resolves when it is durable; commits of a partition never f
     const group = mq.group('g', 't', { from: 'start', commit: 'manual' })
     const waiting: Promise<void>[] = []
     for await (const record of group) {
-      waiting.push(
-        group.commit(record).then(() => assert.ok(broker.groups.committed('g', 't/0') >= record.offset + 1)),
-      )
+      waiting.push(group.commit(record).then(() => assert.ok(broker.groups.committed('g', 't/0') >= record.offset + 1)))
       if (record.offset === 500) waiting.push(group.commit({ topic: 't', partition: 0, offset: 3 }))
       if (record.offset === 999) break
     }
     await Promise.all(waiting)
     const offsets = broker.groups.commits.map(({ offset }) => offset)
-    assert.deepEqual(offsets, [...offsets].sort((left, right) => left - right))
+    assert.deepEqual(
+      offsets,
+      [...offsets].sort((left, right) => left - right),
+    )
     assert.equal(offsets.at(-1), 1000)
     assert.ok(offsets.length < 500, `${offsets.length} requests for 1,000 commits: they are gathered`)
     await assert.rejects(group.commit({ topic: 't', partition: 0, offset: 3 }), hasCode('STALE_MEMBER_EPOCH'))
@@ -157,7 +162,9 @@ test('a second member takes its share: what moves is handled to its end first, w
       },
       { concurrency: 4 },
     )
-    await until(() => first.stats().partitions.length === 4 && first.stats().partitions.every(({ offset }) => offset === 1))
+    await until(
+      () => first.stats().partitions.length === 4 && first.stats().partitions.every(({ offset }) => offset === 1),
+    )
     const second = mq.group('g', 't', START)
     second.start()
     const coordinator = broker.groups.group('g')
@@ -205,7 +212,8 @@ test('for await: a partition is let go when the next record is asked for, and no
     const kept = [...member.assigned].map((key) => Number(key.slice(2)))
     for (let count = 0; count < 30; count++) {
       const { value } = await iterator.next()
-      if (count > 0 || isInHand) assert.ok(kept.includes(value.partition), `${value.partition}/${value.offset} was revoked`)
+      if (count > 0 || isInHand)
+        assert.ok(kept.includes(value.partition), `${value.partition}/${value.offset} was revoked`)
       await until(() => partitionsOf(second).length === 1)
     }
     const moved = 1 - kept[0]!
@@ -303,7 +311,10 @@ test('weather: connections break and coordinators move, and the member stays who
     assert.equal(seen.length, 200, 'none twice')
     assert.equal(new Set(broker.groups.heartbeats.map(({ memberId }) => memberId)).size, 1)
     const offsets = broker.groups.commits.filter(({ key }) => key === 't/0').map(({ offset }) => offset)
-    assert.deepEqual(offsets, [...offsets].sort((left, right) => left - right))
+    assert.deepEqual(
+      offsets,
+      [...offsets].sort((left, right) => left - right),
+    )
   }))
 
 test('while the session may have ended nothing is handed out; when the broker answers again it goes on', () =>
@@ -380,7 +391,7 @@ test('pause, resume and seek, each for a partition; commits follow a seek backwa
     await iterator.return!()
   }))
 
-test('a static member leaves for a while; a pattern is the broker\'s to match; a static name in use is waited for', () =>
+test("a static member leaves for a while; a pattern is the broker's to match; a static name in use is waited for", () =>
   withClient({ 'a-1': 1, 'a-2': 1, b: 1 }, async (mq, broker) => {
     for (const topic of ['a-1', 'a-2', 'b']) await fill(mq, topic, 1)
     const group = mq.group('g', { pattern: /a-\d/ }, { ...START, instanceId: 'i1' })
@@ -390,7 +401,10 @@ test('a static member leaves for a while; a pattern is the broker\'s to match; a
     const topics: string[] = []
     for await (const { topic } of group) if (topics.push(topic) === 2) break
     assert.deepEqual(topics.sort(), ['a-1', 'a-2'])
-    assert.deepEqual(broker.groups.left.map(({ epoch }) => epoch), [-2])
+    assert.deepEqual(
+      broker.groups.left.map(({ epoch }) => epoch),
+      [-2],
+    )
   }))
 
 test('what cannot mend ends the group with its error', () =>

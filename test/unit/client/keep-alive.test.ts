@@ -77,14 +77,21 @@ const { parentPort, workerData } = require('node:worker_threads')
   const { connect } = await import(workerData.client)
   const mq = await connect(workerData.url)
   const group = mq.group('g', 't', {
-    from: 'start', commit: 'manual', sessionTimeoutMs: 400, pollIntervalMsMax: workerData.pollIntervalMsMax,
+    from: 'start', commit: 'manual', sessionTimeoutMs: 1500, pollIntervalMsMax: workerData.pollIntervalMsMax,
   })
   group.on('lost', () => parentPort.postMessage('lost'))
   for await (const record of group) {
-    await new Promise((resolve) => setTimeout(resolve, 300)) // heartbeats go, the thread is up
+    const block = (ms) => {
+      for (const untilMs = Date.now() + ms; Date.now() < untilMs; );
+    }
+    let isUp = !workerData.waits
+    if (!isUp) parentPort.once('message', () => (isUp = true))
+    while (!isUp) {
+      block(100) // too short to matter, and long enough for the keep-alive thread to show itself
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
     parentPort.postMessage('blocked')
-    const untilMs = Date.now() + workerData.blockMs
-    while (Date.now() < untilMs);
+    block(workerData.blockMs)
     await group.commit(record).then(() => parentPort.postMessage('committed'), (error) => parentPort.postMessage(error.code))
     break
   }
@@ -92,7 +99,14 @@ const { parentPort, workerData } = require('node:worker_threads')
 })()
 `
 
-async function block(broker: FakeBroker, options: { blockMs: number; pollIntervalMsMax: number }): Promise<string[]> {
+interface BlockOptions {
+  readonly blockMs: number
+  readonly pollIntervalMsMax: number
+  /** The long block begins when the thread is up: starting it takes time. */
+  readonly waits: boolean
+}
+
+async function block(broker: FakeBroker, options: BlockOptions): Promise<string[]> {
   const client = new URL('../../../src/client/index.js', import.meta.url).href
   const worker = new Worker(CONSUMER, { eval: true, workerData: { client, url: broker.url, ...options } })
   const told: string[] = []
@@ -101,7 +115,11 @@ async function block(broker: FakeBroker, options: { blockMs: number; pollInterva
     worker.once('error', reject)
     worker.once('exit', () => resolve())
   })
-  await until(() => told.includes('blocked'), 20_000)
+  if (options.waits) {
+    await until(() => broker.groups.extended.length > 0, 30_000)
+    worker.postMessage('go')
+  }
+  await until(() => told.includes('blocked'), 30_000)
   // Sessions end when somebody asks: another member does.
   const other = setInterval(() => broker.groups.sweep('g'), 10)
   try {
@@ -124,7 +142,7 @@ async function withRecord(body: (broker: FakeBroker) => Promise<void>): Promise<
 
 test('a handler that blocks its event loop for several sessions keeps its partitions, and commits', () =>
   withRecord(async (broker) => {
-    const told = await block(broker, { blockMs: 2_500, pollIntervalMsMax: 60_000 })
+    const told = await block(broker, { blockMs: 4_000, pollIntervalMsMax: 60_000, waits: true })
     assert.deepEqual(told, ['blocked', 'committed'])
     assert.ok(broker.groups.extended.length > 3)
     assert.equal(broker.groups.committed('g', 't/0'), 1)
@@ -132,7 +150,7 @@ test('a handler that blocks its event loop for several sessions keeps its partit
 
 test('one that blocks it beyond pollIntervalMsMax loses them, and its late commit is fenced', () =>
   withRecord(async (broker) => {
-    const told = await block(broker, { blockMs: 2_500, pollIntervalMsMax: 600 })
+    const told = await block(broker, { blockMs: 4_000, pollIntervalMsMax: 600, waits: false })
     assert.equal(told[0], 'blocked')
     assert.ok(told.includes('UNKNOWN_MEMBER_ID') || told.includes('STALE_MEMBER_EPOCH'), told.join())
     assert.equal(broker.groups.committed('g', 't/0'), -1)
