@@ -3,10 +3,13 @@
  * Ends by itself after SHUTDOWN; an exception ends it with an error that the main thread sees.
  */
 import '../src/base/node/native-crc32c.ts'
+import { randomUUID } from 'node:crypto'
 import { workerData } from 'node:worker_threads'
 import { LoopTurns, runAgent } from '../src/agent/agent-runner.ts'
+import { requireRe2 } from '../src/base/node/require-re2.ts'
 import { systemClock } from '../src/base/node/system-clock.ts'
 import { systemPrng } from '../src/base/node/system-prng.ts'
+import { re2Patterns } from '../src/group/re2-pattern.ts'
 import { NodeFileSystem } from '../src/io/node-file-system.ts'
 import { countedCodecs } from '../src/record/compression.ts'
 import { nodeCodecs } from '../src/record/node-codecs.ts'
@@ -32,6 +35,7 @@ const shard = new ShardAgent({
   clock: systemClock,
   prng: systemPrng(),
   codecs: countedCodecs(nodeCodecs(), (bytes) => turns.count(bytes)),
+  groups: { compilePattern: re2Patterns(requireRe2), newMemberId: randomUUID },
   heapBytes: () => process.memoryUsage().heapUsed,
 })
 void runAgent(shard, { signal: side.signal, clock: systemClock, pause: turns.pause })

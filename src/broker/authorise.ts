@@ -5,6 +5,7 @@
  * `anonymous` and may do everything (the listener is on loopback then, or the owner said --insecure); with tokens, a
  * connection without a valid one does not get as far as a request. Rules per principal will come into `authorise` alone.
  */
+import type { ErrorCode } from '../model/errors.ts'
 import { Api } from '../protocol/index.ts'
 
 export interface Principal {
@@ -20,6 +21,7 @@ export type Resource =
   | { readonly kind: 'cluster' }
   | { readonly kind: 'topic'; readonly name: string }
   | { readonly kind: 'topic-id'; readonly topicId: string }
+  | { readonly kind: 'group'; readonly groupId: string }
 
 export const CLUSTER: Resource = { kind: 'cluster' }
 
@@ -37,10 +39,24 @@ export const OPERATIONS: Readonly<
   [Api.INIT_PRODUCER_ID]: { operation: 'write', resource: 'cluster' },
   [Api.ADD_PARTITIONS]: { operation: 'alter', resource: 'topic' },
   [Api.ALTER_TOPIC_CONFIG]: { operation: 'alter', resource: 'topic' },
+  [Api.OFFSET_COMMIT]: { operation: 'read', resource: 'group' },
+  [Api.OFFSET_FETCH]: { operation: 'describe', resource: 'group' },
+  [Api.LIST_GROUPS]: { operation: 'describe', resource: 'cluster' },
+  [Api.DELETE_GROUPS]: { operation: 'delete', resource: 'group' },
+  [Api.OFFSET_DELETE]: { operation: 'delete', resource: 'group' },
+  [Api.GROUP_HEARTBEAT]: { operation: 'read', resource: 'group' },
+  [Api.GROUP_DESCRIBE]: { operation: 'describe', resource: 'group' },
+  [Api.SESSION_EXTEND]: { operation: 'read', resource: 'group' },
   [Api.DESCRIBE_CLUSTER]: { operation: 'describe', resource: 'cluster' },
 }
 
 /** Whether `principal` may do `operation` on `resource`. Nobody may without being somebody. */
 export function authorise(principal: Principal | undefined, _operation: Operation, _resource: Resource): boolean {
   return principal !== undefined
+}
+
+/** What a caller is told who may not use `resource`. */
+export function refusalOf(resource: Resource): ErrorCode {
+  if (resource.kind === 'cluster') return 'CLUSTER_AUTHORIZATION_FAILED'
+  return resource.kind === 'group' ? 'GROUP_AUTHORIZATION_FAILED' : 'TOPIC_AUTHORIZATION_FAILED'
 }

@@ -174,6 +174,10 @@ export class Connection {
     return this.#pool.isSendPressed ? 0 : this.#pool.connectionSendBytesMax
   }
 
+  get remoteAddress(): string {
+    return this.socket?.remoteAddress ?? ''
+  }
+
   get bufferedBytes(): number {
     return this.socket?.bufferedBytes ?? 0
   }

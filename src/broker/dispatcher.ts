@@ -7,14 +7,14 @@
  * Failure   whatever a frame holds, the answer is a reply or a close: garbage (shorter than a prologue), a text message, a reply
  *           from a client, too large before hello = close; everything else = an error reply under the frame's correlation id
  * Limits    UNAUTHENTICATED_FRAME_BYTES_MAX before hello, limits.frameBytes after, CONNECTION_REQUESTS_MAX open requests, of which so
- *           many that are no produce and no fetch are worked on at once that their replies, of any size, do not pile up (cold-requests.ts)
+ *           many that can have replies of any size are worked on at once that these do not pile up (cold-requests.ts)
  */
 import { type ErrorCode, errorNumberOf, isMillraceError, MillraceError } from '../model/errors.ts'
 import { CONNECTION_REQUESTS_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../model/limits.ts'
 import { Api, decodeFrame, encodeErrorReply, encodeFrame, type Frame, hello, SERVED_APIS } from '../protocol/index.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Authenticator } from './authenticate.ts'
-import { authorise, OPERATIONS } from './authorise.ts'
+import { authorise, OPERATIONS, refusalOf } from './authorise.ts'
 import type { Connection } from './connection.ts'
 import { produceHandler } from './handlers/00-produce.ts'
 import { fetchHandler } from './handlers/01-fetch.ts'
@@ -29,6 +29,7 @@ import {
   initProducerIdHandler,
   trimHandler,
 } from './handlers/admin.ts'
+import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
 
@@ -45,6 +46,7 @@ const HANDLERS = new Map<number, AnyHandler>(
     addPartitionsHandler,
     alterTopicConfigHandler,
     describeClusterHandler,
+    ...GROUP_HANDLERS,
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),
 )
 
@@ -134,7 +136,9 @@ export class Dispatcher {
       // The frame's memory is gone when it is answered: keep what the reply needs.
       const { api, correlationId } = frame
       connection.openRequests++
-      connection.cold.run(() => this.#answerCold(connection, { api, correlationId }, request, handler))
+      const answer = () => this.#answerCold(connection, { api, correlationId }, request, handler)
+      if (handler.isShort === true) void answer()
+      else connection.cold.run(answer)
     } catch (error) {
       this.#refuseError(connection, frame, error)
     }
@@ -152,7 +156,7 @@ export class Dispatcher {
     const startedMs = this.#gateway.clock.monotonicMs()
     try {
       if (connection.isBehind) throw new MillraceError('OVERLOADED', 'replies of this connection wait to be read')
-      const header = codec.encodeReply(await handler.answer(this.#gateway, request))
+      const header = codec.encodeReply(await handler.answer(this.#gateway, request, connection))
       connection.send(encodeFrame({ ...frame, isReply: true }, header))
     } catch (error) {
       this.#refuseError(connection, frame, error)
@@ -165,9 +169,7 @@ export class Dispatcher {
     const row = OPERATIONS[api]
     for (const resource of resources)
       if (row === undefined || !authorise(connection.principal, row.operation, resource))
-        throw new MillraceError(
-          resource.kind === 'cluster' ? 'CLUSTER_AUTHORIZATION_FAILED' : 'TOPIC_AUTHORIZATION_FAILED',
-        )
+        throw new MillraceError(refusalOf(resource))
   }
 
   #hello(connection: Connection, frame: Frame): void {

@@ -31,6 +31,7 @@ import { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { GatewayConnections } from './gateway-connections.ts'
+import { GroupService } from './group-service.ts'
 import { HttpApi } from './http-api.ts'
 import type {
   EngineHandler,
@@ -41,7 +42,7 @@ import type {
   UpgradeRequest,
   WebSocketEngine,
 } from './listeners/web-socket-engine.ts'
-import { type PartitionProxy, PartitionRouter, setOffline } from './partition-router.ts'
+import { type PartitionProxy, PartitionRouter, type RoutedTopic, setOffline } from './partition-router.ts'
 import { ShardLink } from './shard-link.ts'
 import type { Timers } from './timers.ts'
 import { type RecoveredOf, TopicService } from './topic-service.ts'
@@ -89,6 +90,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly pool: GatewayConnections
   readonly authenticator: Authenticator
   readonly topicService: TopicService
+  readonly groups: GroupService
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: MetricsPort
@@ -133,6 +135,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.pool = new GatewayConnections(config.limits, () => this.#scheduleTurn())
     this.authenticator = new Authenticator(config.auth)
     this.topicService = new TopicService(this)
+    this.groups = new GroupService(this)
     this.#dispatcher = new Dispatcher(this)
     this.#http = new HttpApi(this)
     this.#producerIds = new ProducerIds(options.store)
@@ -278,6 +281,10 @@ export class Gateway implements EngineHandler<Connection> {
   async initProducerId(transactionalId: string | null): Promise<{ producerId: number; producerEpoch: number }> {
     if (transactionalId !== null) throw new MillraceError('NOT_AVAILABLE_YET', 'this version has no transactions')
     return { producerId: await this.#producerIds.next(), producerEpoch: 0 }
+  }
+
+  onTopicChanged(topic: RoutedTopic): void {
+    this.groups.onTopicChanged(topic)
   }
 
   onRefusedWithoutReply(code: string): void {

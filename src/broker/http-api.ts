@@ -6,10 +6,11 @@
  * | GET    | /readyz               | 200 or 503, reasons in JSON |
  * | GET    | /metrics              | Prometheus text |
  * | GET    | /api/v1/cluster       | brokers, shards, counts |
- * | GET    | /api/v1/topics        | names, ids, partitions |
+ * | GET    | /api/v1/topics        | names, ids, partitions; ?internal=true: the broker's own too |
  * | GET    | /api/v1/topics/NAME   | a topic with its partitions |
  * | POST   | /api/v1/topics        | creates: {"name", "partitions"?, "replicas"?, "config"?, "ifNotExists"?} |
  * | DELETE | /api/v1/topics/NAME   | deletes |
+ * |        | /api/v1/groups…       | http-groups.ts |
  *
  * Security  the same tokens as the WebSocket (health needs none), the same authorisation table; browsers' Origins are refused unless
  *           listed, and a body must be application/json, so that no page can post a form at a broker on loopback
@@ -18,20 +19,28 @@ import { utf8DecodeStrict } from '../base/bytes.ts'
 import { CLUSTER_KEY } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
 import { ERRORS, type ErrorCode, isMillraceError, MillraceError } from '../model/errors.ts'
+import { isInternalTopic } from '../model/internal-topics.ts'
 import { Api } from '../protocol/index.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Authenticator } from './authenticate.ts'
-import { authorise, CLUSTER, OPERATIONS, type Resource } from './authorise.ts'
+import { authorise, CLUSTER, OPERATIONS, type Resource, refusalOf } from './authorise.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
+import { deleteGroup, describeGroup, groupMetricsText, listGroups } from './http-groups.ts'
 import type { HttpReply, HttpRequest } from './listeners/web-socket-engine.ts'
 import type { RoutedTopic } from './partition-router.ts'
 
 const TOPICS_PATH = '/api/v1/topics'
+const GROUPS_PATH = '/api/v1/groups'
 const JSON_TYPE = 'application/json; charset=utf-8'
 
 const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   UNKNOWN_TOPIC_OR_PARTITION: 404,
   RESOURCE_NOT_FOUND: 404,
+  GROUP_ID_NOT_FOUND: 404,
+  NON_EMPTY_GROUP: 409,
+  GROUP_AUTHORIZATION_FAILED: 403,
+  COORDINATOR_NOT_AVAILABLE: 503,
+  COORDINATOR_LOAD_IN_PROGRESS: 503,
   TOPIC_ALREADY_EXISTS: 409,
   SASL_AUTHENTICATION_FAILED: 401,
   TOPIC_AUTHORIZATION_FAILED: 403,
@@ -80,20 +89,28 @@ export class HttpApi {
         return this.#readyz()
       case 'GET /metrics':
         this.#check(request, Api.DESCRIBE_CLUSTER, CLUSTER)
-        return this.#metrics()
+        return this.#metrics(new URLSearchParams(request.query).get('detail') === 'groups')
       case 'GET /api/v1/cluster':
         this.#check(request, Api.DESCRIBE_CLUSTER, CLUSTER)
         return json(200, await this.#gateway.describeCluster())
       case `GET ${TOPICS_PATH}`:
         this.#check(request, Api.METADATA, CLUSTER)
-        return json(200, { topics: [...this.#gateway.router.topics()].map(summaryOf) })
+        return json(200, { topics: this.#topics(request.query) })
       case `POST ${TOPICS_PATH}`:
         return this.#create(request)
     }
     if (request.path.startsWith(`${TOPICS_PATH}/`)) return this.#topic(request, method)
+    if (request.path === GROUPS_PATH || request.path.startsWith(`${GROUPS_PATH}/`)) return this.#group(request, method)
     if (request.path === '/')
       return json(426, { error: { code: 'UPGRADE_REQUIRED', text: 'this is Millrace: speak WebSocket, millrace.v1' } })
     return json(404, { error: { code: 'NOT_FOUND', text: `there is no ${request.path.slice(0, 200)}` } })
+  }
+
+  #topics(query: string) {
+    const withInternal = new URLSearchParams(query).get('internal') === 'true'
+    return [...this.#gateway.router.topics()]
+      .filter((topic) => withInternal || !isInternalTopic(topic.record.state.name))
+      .map(summaryOf)
   }
 
   async #topic(request: HttpRequest, method: string): Promise<HttpReply> {
@@ -121,6 +138,24 @@ export class HttpApi {
     })
   }
 
+  async #group(request: HttpRequest, method: string): Promise<HttpReply> {
+    const groupId = decodeName(request.path.slice(GROUPS_PATH.length + 1))
+    if (groupId === '') {
+      if (method !== 'GET') return json(405, { error: { code: 'METHOD', text: 'GET is served here' } })
+      this.#check(request, Api.LIST_GROUPS, CLUSTER)
+      return json(200, { groups: await listGroups(this.#gateway) })
+    }
+    const resource: Resource = { kind: 'group', groupId }
+    if (method === 'DELETE') {
+      this.#check(request, Api.DELETE_GROUPS, resource)
+      await deleteGroup(this.#gateway, groupId)
+      return { status: 204, contentType: JSON_TYPE, body: '' }
+    }
+    if (method !== 'GET') return json(405, { error: { code: 'METHOD', text: 'GET and DELETE are served here' } })
+    this.#check(request, Api.GROUP_DESCRIBE, resource)
+    return json(200, await describeGroup(this.#gateway, groupId))
+  }
+
   async #create(request: HttpRequest): Promise<HttpReply> {
     const body = parseBody(request)
     const { name, partitions = -1, replicas = -1, config = {}, ifNotExists = false } = body
@@ -144,10 +179,7 @@ export class HttpApi {
   #check(request: HttpRequest, api: number, resource: Resource): void {
     const principal = this.#gateway.authenticator.principalOf(Authenticator.tokenOf(request.authorization))
     if (principal === undefined) throw new MillraceError('SASL_AUTHENTICATION_FAILED', 'a valid Bearer token is needed')
-    if (!authorise(principal, OPERATIONS[api]!.operation, resource))
-      throw new MillraceError(
-        resource.kind === 'cluster' ? 'CLUSTER_AUTHORIZATION_FAILED' : 'TOPIC_AUTHORIZATION_FAILED',
-      )
+    if (!authorise(principal, OPERATIONS[api]!.operation, resource)) throw new MillraceError(refusalOf(resource))
   }
 
   async #readyz(): Promise<HttpReply> {
@@ -163,10 +195,14 @@ export class HttpApi {
     return json(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
   }
 
-  async #metrics(): Promise<HttpReply> {
+  async #metrics(withGroups: boolean): Promise<HttpReply> {
     await this.#gateway.refreshStats()
     const { metrics } = this.#gateway
-    return { status: 200, contentType: metrics.contentType, body: await metrics.text() }
+    return {
+      status: 200,
+      contentType: metrics.contentType,
+      body: (await metrics.text()) + (withGroups ? await groupMetricsText(this.#gateway) : ''),
+    }
   }
 }
 

@@ -23,6 +23,7 @@ import {
 } from '../coordination/topics.ts'
 import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
+import { isInternalTopic } from '../model/internal-topics.ts'
 import {
   ControlOperation,
   type OpenPartition,
@@ -50,6 +51,8 @@ export interface TopicServiceContext {
   readonly logger: Logger
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
+  /** It is there, has more partitions, or is deleted. */
+  onTopicChanged(topic: RoutedTopic): void
 }
 
 export class TopicService {
@@ -64,8 +67,10 @@ export class TopicService {
   create(
     wish: CreateTopicWish,
     validateOnly: boolean,
+    by: 'client' | 'broker' = 'client',
   ): Promise<{ topicId: TopicId; partitions: number; created: boolean }> {
     return this.#inTurn(async () => {
+      if (by === 'client') refuseInternal(wish.name)
       const { router, config, store, clock, newId } = this.#gateway
       const decision = decideCreateTopic(wish, {
         existing: router.byName(wish.name)?.record,
@@ -80,6 +85,7 @@ export class TopicService {
       const record = await applyCreateTopic(decision.plan, context)
       const topic = router.add(record)
       await this.open(topic.partitions, topic, () => null)
+      this.#gateway.onTopicChanged(topic)
       return { ...resultOf(record), created: true }
     })
   }
@@ -89,6 +95,7 @@ export class TopicService {
       const topic = this.#find(name)
       await applyDeleteTopic(topic.record, this.#gateway.store)
       this.#gateway.router.remove(topic)
+      this.#gateway.onTopicChanged(topic)
       await Promise.all(topic.partitions.map((partition) => this.#deletePartition(partition)))
       this.#gateway.router.releaseRefs(topic.partitions)
     })
@@ -101,6 +108,7 @@ export class TopicService {
       const { store, replica } = this.#gateway
       const record = await applyAddPartitions(topic.record, total, { store, replica })
       await this.open(this.#gateway.router.extend(topic, record), topic, () => null)
+      this.#gateway.onTopicChanged(topic)
     })
   }
 
@@ -179,6 +187,7 @@ export class TopicService {
   }
 
   #find(name: string): RoutedTopic {
+    refuseInternal(name)
     const topic = this.#gateway.router.byName(name)
     if (topic === undefined)
       throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name.slice(0, 249)}'`)
@@ -194,4 +203,12 @@ export class TopicService {
 
 function resultOf(record: TopicRecord): { topicId: TopicId; partitions: number } {
   return { topicId: record.topicId, partitions: record.state.partitions }
+}
+
+function refuseInternal(name: string): void {
+  if (isInternalTopic(name))
+    throw new MillraceError(
+      'INVALID_TOPIC_EXCEPTION',
+      `${name} belongs to the broker: it can be read, and nothing else`,
+    )
 }

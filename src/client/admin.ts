@@ -1,5 +1,6 @@
 /** Admin: what changes or describes the cluster's topics. Every call takes an AbortSignal and throws MillraceError. */
 import { MillraceError } from '../model/errors.ts'
+import { isInternalTopic } from '../model/internal-topics.ts'
 import {
   addPartitions,
   alterTopicConfig,
@@ -104,11 +105,11 @@ export class TopicAdmin {
     return { name, topicId: reply.topicId, partitions: reply.partitions, created: reply.created }
   }
 
-  /** All topics, by name. */
-  async list(options: SignalOption = {}): Promise<TopicSummary[]> {
+  /** All topics, by name; those that the broker keeps for itself only when asked for. */
+  async list(options: SignalOption & { readonly internal?: boolean } = {}): Promise<TopicSummary[]> {
     const reply = await this.#requests.ask(metadata, { topics: null }, options)
     return reply.topics
-      .filter((topic) => topic.errorNumber === 0)
+      .filter((topic) => topic.errorNumber === 0 && (options.internal === true || !isInternalTopic(topic.name)))
       .map((topic) => ({ name: topic.name, topicId: topic.topicId, partitions: topic.partitions.length }))
       .sort((left, right) => (left.name < right.name ? -1 : 1))
   }

@@ -48,6 +48,7 @@ export interface BrokerConfig {
     /** What a topic has that sets nothing itself. */
     readonly config: TopicConfig
   }
+  readonly groups: { readonly offsetsPartitions: number; readonly offsetsRetentionMs: number }
   readonly engine: 'auto' | 'uws' | 'ws'
   readonly idleSeconds: number
   readonly auth: { readonly tokens: readonly string[]; readonly origins: readonly string[] }
@@ -274,6 +275,10 @@ function toBrokerConfig(
       checkpointBytes: value('storage.checkpointBytes'),
       scrubPeriodMs: value('storage.scrub'),
       openFilesMax: value('storage.openFiles'),
+    },
+    groups: {
+      offsetsPartitions: value('groups.offsetsPartitions'),
+      offsetsRetentionMs: value('groups.offsetsRetention'),
     },
     topics: {
       autoCreate: value('topics.autoCreate'),

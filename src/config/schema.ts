@@ -188,6 +188,18 @@ export const CONFIG_KEYS = {
     default: {},
     help: "topic configuration that a topic does not set itself, Kafka's keys: retention.ms, segment.bytes, …",
   } satisfies ConfigKey,
+  'groups.offsetsPartitions': integer(
+    16,
+    1,
+    1_000,
+    'partitions of __consumer_offsets, which coordinate the groups; takes effect when the first group is made',
+  ),
+  'groups.offsetsRetention': duration(
+    7 * 86_400_000,
+    60_000,
+    3650 * 86_400_000,
+    'committed offsets of a group without members are kept for so long',
+  ),
   'listeners.ws.engine': choice(
     'auto',
     ['auto', 'uws', 'ws'],

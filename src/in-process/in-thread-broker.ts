@@ -4,9 +4,11 @@
  */
 
 import type { Clock } from '../base/clock.ts'
+import { requireRe2 } from '../base/node/require-re2.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Gateway } from '../broker/gateway.ts'
 import type { BrokerConfig } from '../config/index.ts'
+import { re2Patterns } from '../group/re2-pattern.ts'
 import { VERSION } from '../model/version.ts'
 import { nodeCodecs } from '../record/node-codecs.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -78,6 +80,7 @@ export class InThreadBroker {
       channel: channelSizesOf(config),
       shard: { ...shardOptionsOf(config), ...storage.shard },
       codecs: nodeCodecs(),
+      compilePattern: re2Patterns(requireRe2),
       host: {
         addAgent: (agent, signal, onEnded) => loop.addAgent(agent, signal, onEnded),
         makeBell: (memory, onRing) => {

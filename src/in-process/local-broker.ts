@@ -20,6 +20,7 @@ import { beginIncarnation, type ClusterIdentity } from '../coordination/cluster-
 import type { DurableFiles } from '../coordination/durable-files.ts'
 import { EmbeddedMetadataStore } from '../coordination/embedded-metadata-store.ts'
 import { loadTopics } from '../coordination/topics.ts'
+import type { CompilePattern } from '../group/index.ts'
 import type { FileSystem, ParallelSync } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
 import type { Codecs } from '../record/compression.ts'
@@ -60,6 +61,8 @@ export interface LocalBrokerOptions {
   readonly channel: ChannelSizes
   readonly shard: Partial<ShardOptions>
   readonly codecs?: Codecs
+  /** Topic patterns of consumer groups; without it they are refused. */
+  readonly compilePattern?: CompilePattern
   /** Syncs beside the thread; without it a sync holds it. */
   readonly parallel?: ParallelSync
   /** Called between the steps of start(): what it throws ends it. For a broker that may die meanwhile. */
@@ -138,11 +141,15 @@ export class LocalBroker {
   }
 
   #addShard(shard: number, channel: ShardChannel, of: { gateway: Gateway; incarnation: number }): void {
-    const { files, clock, prng, dataDir, codecs, parallel } = this.#options
+    const { files, clock, prng, dataDir, codecs, parallel, newId, compilePattern } = this.#options
     const side = openShardSide(channel)
     const diskSide = openDiskSide(channel)
     const options = { ...SHARD_DEFAULTS, ...this.#options.shard, shard, incarnation: of.incarnation, dataDir }
-    const agent = new ShardAgent({ options, side, files, clock, prng, ...(codecs === undefined ? {} : { codecs }) })
+    const agent = new ShardAgent({
+      ...{ options, side, files, clock, prng },
+      ...(codecs === undefined ? {} : { codecs }),
+      groups: { newMemberId: newId, ...(compilePattern === undefined ? {} : { compilePattern }) },
+    })
     const disk = new DiskAgent({
       ...{ name: `disk ${shard}`, side: diskSide, files, clock },
       ...(parallel === undefined ? {} : { parallel, isThreadShared: true }),

@@ -28,7 +28,7 @@ export function channelSizesOf(config: BrokerConfig): ChannelSizes {
 }
 
 export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
-  const { storage } = config
+  const { storage, groups } = config
   return {
     journalThresholdPartitions: storage.journalThresholdPartitions,
     journalBytes: storage.journalBytes,
@@ -38,6 +38,7 @@ export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
     checkpointMs: storage.checkpointMs,
     checkpointBytes: storage.checkpointBytes,
     scrubPeriodMs: storage.scrubPeriodMs,
+    offsetsRetentionMs: groups.offsetsRetentionMs,
   }
 }
 

@@ -81,6 +81,16 @@ export type IndexesAnswer =
 
 /** Reads both index files of the segment at `baseOffset`, whose log has `logBytes`. A stale one counts as unreadable. */
 export function readIndexes(files: FileSystem, folder: string, baseOffset: number, logBytes: number): IndexesAnswer {
+  try {
+    return readBoth(files, folder, baseOffset, logBytes)
+  } catch (error) {
+    // A place on the disk that cannot be read costs lookups time, no more. Without descriptors nothing is known of it.
+    if (!(error instanceof StorageError) || error.isOpenLimit) throw error
+    return { kind: 'unreadable', reason: `indexes of segment ${baseOffset}: ${error.code}: ${error.message}` }
+  }
+}
+
+function readBoth(files: FileSystem, folder: string, baseOffset: number, logBytes: number): IndexesAnswer {
   const offsets = readChecked(files, `${folder}/${segmentFileName(baseOffset, '.index')}`, OffsetIndex.decode)
   if (offsets.kind !== 'present') return offsets
   const times = readChecked(files, `${folder}/${segmentFileName(baseOffset, '.timeindex')}`, TimeIndex.decode)

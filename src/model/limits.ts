@@ -46,15 +46,15 @@ export const GROUP_ID_BYTES_MAX = 255
 export const GROUP_NAME_BYTES_MAX = 255
 /** Groups of one partition of the offsets topic, those that hold only offsets included. */
 export const COORDINATOR_GROUPS_MAX = 100_000
+/** Members of all groups of one partition of the offsets topic. */
+export const COORDINATOR_MEMBERS_MAX = 100_000
 /** Members of one group. */
 export const GROUP_MEMBERS_MAX = 1_000
 /** Topic names one member may subscribe to. */
 export const MEMBER_TOPICS_MAX = 1_000
 /** A pattern of topic names, in UTF-8, and the instructions of its compiled program. */
 export const TOPIC_PATTERN_BYTES_MAX = 1024
-export const TOPIC_PATTERN_PROGRAM_MAX = 4096
-/** Partitions of all topics that one group is subscribed to. */
-export const GROUP_PARTITIONS_MAX = 100_000
+export const TOPIC_PATTERN_PROGRAM_MAX = 512
 /** Committed offsets of one group. */
 export const GROUP_OFFSETS_MAX = 100_000
 /** Metadata of a committed offset, in UTF-8 (Kafka's offset.metadata.max.bytes). */

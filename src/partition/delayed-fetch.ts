@@ -9,8 +9,8 @@
  * Ordering  fetches that become ready are served first come, first served
  */
 import { assert } from '../base/assert.ts'
+import { DeadlineHeap, type Timed } from '../base/deadline-heap.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
-import { DeadlineHeap, type Timed } from './deadline-heap.ts'
 import type { PartitionState } from './partition-state.ts'
 
 /** One partition of a fetch. `state` is undefined when the shard does not know the partition. */

@@ -10,11 +10,21 @@
  * Ordering    by nextOffset, each kind in its own queue, so a step looks at the heads only
  * Deadlines   in a DeadlineHeap of the shard; one that ends there is marked and skipped here
  */
+import type { Timed } from '../base/deadline-heap.ts'
+import type { ErrorCode } from '../model/errors.ts'
+
 import type { Offset } from '../model/ids.ts'
 import { ACKS_ALL, type Acks } from './acks.ts'
-import type { Timed } from './deadline-heap.ts'
 import { Fifo } from './fifo.ts'
 import type { PartitionState } from './partition-state.ts'
+
+/** An append of the shard's own (a coordinator's records): told exactly once how it ended. */
+export interface OwnAppend {
+  /** Its records are as durable as acks=all asks. */
+  onDurable(): void
+  /** They are not in the log, or nobody knows. */
+  onFailed(error: ErrorCode, text: string): void
+}
 
 export interface WaitingProduce extends Timed {
   readonly requestId: number
@@ -24,6 +34,7 @@ export interface WaitingProduce extends Timed {
   readonly nextOffset: Offset
   /** -1 with CreateTime. */
   readonly logAppendTimeMs: number
+  readonly own: OwnAppend | undefined
   /** Answered already (timed out): the queue drops it. */
   isDone: boolean
 }

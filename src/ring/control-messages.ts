@@ -16,6 +16,9 @@ export const ControlOperation = {
   CHECKPOINT: 8,
   STATS: 9,
   SHUTDOWN: 10,
+  GROUP_REQUEST: 11,
+  GROUP_TOPICS: 12,
+  OFFSET_TIME: 13,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
 
@@ -61,11 +64,35 @@ export interface TrimAnswer {
   readonly logStartOffset: number
 }
 
+/**
+ * A request of groups for the coordinator in an internal partition; `api` and `request` are those of the native protocol, the
+ * answer is its reply. The shard appends what the coordinator decides, and answers when that is durable.
+ */
+export interface GroupRequestBody {
+  readonly partitionRef: PartitionRef
+  readonly api: number
+  readonly request: unknown
+  readonly clientId: string
+  readonly clientHost: string
+}
+
+/** Topics that coordinators may assign: those that came or changed, and those that went. In line with what asks for them. */
+export interface GroupTopicsBody {
+  readonly upserted: readonly { readonly topicId: TopicId; readonly name: string; readonly partitions: number }[]
+  readonly removed: readonly TopicId[]
+}
+
 /** `timestampMs`: -1 latest (HW, or LSO with read_committed), -2 earliest, -3 record of the largest timestamp, else first at or after it. */
 export interface ListOffsetsBody {
   readonly partitionRef: PartitionRef
   readonly timestampMs: number
   readonly isolation: 0 | 1
+}
+
+/** The time of the record at `offset`, or of the first one after it: a ListOffsetsAnswer. */
+export interface OffsetTimeBody {
+  readonly partitionRef: PartitionRef
+  readonly offset: number
 }
 
 /** `offset` -1 when no record is at or after the time. */

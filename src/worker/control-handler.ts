@@ -13,38 +13,33 @@ import type { LogContext } from '../log/log-context.ts'
 import { PartitionLog } from '../log/partition-log.ts'
 import type { RecoveredPartition } from '../log/recovered-partition.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
-import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
+import type { Offset } from '../model/ids.ts'
 import { checkLeads, readableEnd } from '../partition/partition-fetch.ts'
 import { advanceLogStart, goOffline, leaderState } from '../partition/partition-state.ts'
 import type { Codecs } from '../record/compression.ts'
-import { encodeControlBody, readControl } from '../ring/control-codec.ts'
+import { readControl } from '../ring/control-codec.ts'
 import {
   type ClosePartitionBody,
   ControlOperation,
   type DescribePartitionAnswer,
   type ListOffsetsBody,
+  type OffsetTimeBody,
   type OpenPartition,
   type OpenPartitionsBody,
   type ShardStats,
   type TrimBody,
   type UpdateConfigBody,
 } from '../ring/control-messages.ts'
-import {
-  CONTROL_BODY_AT,
-  CONTROL_BODY_BYTES_AT,
-  CONTROL_OPERATION_AT,
-  CONTROL_REQUEST_ID_AT,
-  MessageType,
-} from '../ring/messages.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
 import type { Checkpointer } from './checkpointer.ts'
+import type { ControlReplies } from './control-replies.ts'
+import { OffsetTime } from './offset-time.ts'
 import type { PageCache } from './page-cache.ts'
 import { PartitionAgent } from './partition-agent.ts'
 import type { PartitionTable } from './partition-table.ts'
-import type { ReplyOutbox } from './reply-outbox.ts'
 import type { SegmentReader } from './segment-reader.ts'
 import { writeBounds } from './synced-bounds.ts'
-import { TimeLookup } from './time-lookup.ts'
+import { type FoundTime, TimeLookup } from './time-lookup.ts'
 
 const LATEST = -1
 const EARLIEST = -2
@@ -67,7 +62,7 @@ export interface ShardEffects {
 
 export interface ControlHandlerOptions {
   readonly requests: RingReader
-  readonly outbox: ReplyOutbox
+  readonly replies: ControlReplies
   readonly clock: Clock
   readonly context: LogContext
   readonly partitions: PartitionTable
@@ -79,6 +74,12 @@ export interface ControlHandlerOptions {
   readonly effects: ShardEffects
 }
 
+/** Looks something up in a partition's records, in steps. */
+interface Lookup {
+  readonly partition: PartitionAgent
+  step(): FoundTime | undefined
+}
+
 /** An operation that is not over: step() answers true when it is. */
 interface PendingOperation {
   step(): boolean
@@ -86,10 +87,12 @@ interface PendingOperation {
 
 export class ControlHandler {
   readonly #options: ControlHandlerOptions
+  readonly #replies: ControlReplies
   #pending: PendingOperation[] = []
 
   constructor(options: ControlHandlerOptions) {
     this.#options = options
+    this.#replies = options.replies
   }
 
   get pending(): number {
@@ -102,8 +105,9 @@ export class ControlHandler {
     try {
       this.#perform(requestId, operation, body)
     } catch (error) {
-      if (error instanceof StorageError) this.#fail(requestId, 'KAFKA_STORAGE_ERROR', `${error.code}: ${error.message}`)
-      else if (error instanceof TypeError) this.#fail(requestId, 'INVALID_REQUEST', error.message)
+      if (error instanceof StorageError)
+        this.#replies.fail(requestId, 'KAFKA_STORAGE_ERROR', `${error.code}: ${error.message}`)
+      else if (error instanceof TypeError) this.#replies.fail(requestId, 'INVALID_REQUEST', error.message)
       else throw error
     }
   }
@@ -136,23 +140,26 @@ export class ControlHandler {
       case ControlOperation.LIST_OFFSETS:
         this.#listOffsets(requestId, body as ListOffsetsBody)
         break
+      case ControlOperation.OFFSET_TIME:
+        this.#offsetTime(requestId, body as OffsetTimeBody)
+        break
       case ControlOperation.DESCRIBE_PARTITION:
         this.#describePartition(requestId, body as ClosePartitionBody)
         break
       case ControlOperation.CHECKPOINT:
-        this.#options.checkpointer.ask(() => this.#answer(requestId, {}))
+        this.#options.checkpointer.ask(() => this.#replies.answer(requestId, {}))
         break
       case ControlOperation.STATS:
-        this.#answer(requestId, this.#options.effects.stats())
+        this.#replies.answer(requestId, this.#options.effects.stats())
         break
       case ControlOperation.SHUTDOWN:
         this.#options.effects.beginShutdown((fault) => {
-          if (fault === undefined) this.#answer(requestId, {})
-          else this.#fail(requestId, 'KAFKA_STORAGE_ERROR', fault)
+          if (fault === undefined) this.#replies.answer(requestId, {})
+          else this.#replies.fail(requestId, 'KAFKA_STORAGE_ERROR', fault)
         })
         break
       default:
-        this.#fail(requestId, 'UNKNOWN_API', `control operation ${operation} is not known to the shard`)
+        this.#replies.fail(requestId, 'UNKNOWN_API', `control operation ${operation} is not known to the shard`)
         break
     }
   }
@@ -163,7 +170,7 @@ export class ControlHandler {
       const reason = this.#open(opening)
       if (reason !== undefined) failed.push({ partitionRef: opening.partitionRef, reason })
     }
-    this.#answer(requestId, { failed })
+    this.#replies.answer(requestId, { failed })
   }
 
   /** Why it could not be opened; undefined when it serves. One that could not be is there all the same, and says why. */
@@ -208,7 +215,7 @@ export class ControlHandler {
     this.#options.effects.retire(partition)
     partition.log.close()
     this.#forget(partition)
-    this.#answer(requestId, {})
+    this.#replies.answer(requestId, {})
   }
 
   #deletePartition(requestId: number, body: ClosePartitionBody): void {
@@ -221,7 +228,7 @@ export class ControlHandler {
       const path = partition.log.deleteFiles()
       this.#forget(partition)
       if (path !== undefined) this.#options.effects.remove(path)
-      this.#answer(requestId, {})
+      this.#replies.answer(requestId, {})
     })
   }
 
@@ -241,7 +248,7 @@ export class ControlHandler {
     partition.state.config = body.config
     partition.log.updateConfig(body.config)
     this.#options.effects.progress(partition)
-    this.#answer(requestId, {})
+    this.#replies.answer(requestId, {})
   }
 
   #trim(requestId: number, body: TrimBody): void {
@@ -251,13 +258,17 @@ export class ControlHandler {
     const offset = body.beforeOffset === -1 ? state.highWatermark : body.beforeOffset
     if (!Number.isSafeInteger(offset) || offset < 0 || offset > state.highWatermark) {
       const range = `[${state.logStartOffset}, ${state.highWatermark}]`
-      this.#fail(requestId, 'OFFSET_OUT_OF_RANGE', `cannot trim before offset ${offset}, it is not within ${range}`)
+      this.#replies.fail(
+        requestId,
+        'OFFSET_OUT_OF_RANGE',
+        `cannot trim before offset ${offset}, it is not within ${range}`,
+      )
       return
     }
     log.advanceLogStart(offset)
     advanceLogStart(state, log.logStartOffset)
     const { logStartOffset } = state
-    this.#options.checkpointer.ask(() => this.#answer(requestId, { logStartOffset }))
+    this.#options.checkpointer.ask(() => this.#replies.answer(requestId, { logStartOffset }))
   }
 
   #listOffsets(requestId: number, body: ListOffsetsBody): void {
@@ -266,16 +277,16 @@ export class ControlHandler {
     const { state, log } = partition
     const { leaderEpoch } = state
     if (body.timestampMs === LATEST) {
-      this.#answer(requestId, { offset: readableEnd(state, body.isolation), timestampMs: -1, leaderEpoch })
+      this.#replies.answer(requestId, { offset: readableEnd(state, body.isolation), timestampMs: -1, leaderEpoch })
       return
     }
     if (body.timestampMs === EARLIEST) {
-      this.#answer(requestId, { offset: state.logStartOffset, timestampMs: -1, leaderEpoch })
+      this.#replies.answer(requestId, { offset: state.logStartOffset, timestampMs: -1, leaderEpoch })
       return
     }
     const timestampMs = body.timestampMs === LARGEST_TIMESTAMP ? log.maxTimestampMs : body.timestampMs
     if (!(timestampMs >= 0)) {
-      this.#answer(requestId, { offset: -1, timestampMs: -1, leaderEpoch })
+      this.#replies.answer(requestId, { offset: -1, timestampMs: -1, leaderEpoch })
       return
     }
     const { reader, cache, codecs } = this.#options
@@ -285,20 +296,28 @@ export class ControlHandler {
     )
   }
 
-  #startLookup(requestId: number, lookup: TimeLookup): void {
+  #offsetTime(requestId: number, body: OffsetTimeBody): void {
+    const partition = this.#serving(requestId, body.partitionRef)
+    if (partition === undefined) return
+    const { reader, cache } = this.#options
+    const offset = Math.max(body.offset, partition.state.logStartOffset) as Offset
+    this.#startLookup(requestId, new OffsetTime({ partition, reader, cache }, offset))
+  }
+
+  #startLookup(requestId: number, lookup: Lookup): void {
     const step = (): boolean => {
       const refusal = checkLeads(lookup.partition.state)
       if (refusal !== undefined || lookup.partition.isClosed) {
-        this.#fail(requestId, refusal?.error ?? 'UNKNOWN_TOPIC_OR_PARTITION', refusal?.text ?? '')
+        this.#replies.fail(requestId, refusal?.error ?? 'UNKNOWN_TOPIC_OR_PARTITION', refusal?.text ?? '')
         return true
       }
       try {
         const found = lookup.step()
         if (found === undefined) return false
-        this.#answer(requestId, { ...found, leaderEpoch: lookup.partition.state.leaderEpoch })
+        this.#replies.answer(requestId, { ...found, leaderEpoch: lookup.partition.state.leaderEpoch })
       } catch (error) {
         if (!(error instanceof StorageError)) throw error
-        this.#fail(requestId, 'KAFKA_STORAGE_ERROR', `${error.code}: ${error.message}`)
+        this.#replies.fail(requestId, 'KAFKA_STORAGE_ERROR', `${error.code}: ${error.message}`)
       }
       return true
     }
@@ -319,7 +338,7 @@ export class ControlHandler {
       leaderEpoch: state.leaderEpoch,
       offline: state.offlineReason,
     }
-    this.#answer(requestId, answer)
+    this.#replies.answer(requestId, answer)
   }
 
   #whenIdle(partition: PartitionAgent, then: () => void): void {
@@ -334,7 +353,7 @@ export class ControlHandler {
   #known(requestId: number, partitionRef: number): PartitionAgent | undefined {
     const partition = this.#options.partitions.get(partitionRef)
     if (partition !== undefined && !partition.isClosed) return partition
-    this.#fail(requestId, 'UNKNOWN_TOPIC_OR_PARTITION', `the shard has no partition of handle ${partitionRef}`)
+    this.#replies.fail(requestId, 'UNKNOWN_TOPIC_OR_PARTITION', `the shard has no partition of handle ${partitionRef}`)
     return undefined
   }
 
@@ -342,31 +361,8 @@ export class ControlHandler {
     const partition = this.#known(requestId, partitionRef)
     const refusal = partition === undefined ? undefined : checkLeads(partition.state)
     if (refusal === undefined) return partition
-    this.#fail(requestId, refusal.error, refusal.text)
+    this.#replies.fail(requestId, refusal.error, refusal.text)
     return undefined
-  }
-
-  #answer(requestId: number, body: unknown): void {
-    this.#send(requestId, 0, encodeControlBody(body))
-  }
-
-  #fail(requestId: number, error: ErrorCode, text: string): void {
-    this.#send(requestId, errorNumberOf(error), encodeControlBody(text))
-  }
-
-  #send(requestId: number, errorNumber: number, body: Uint8Array): void {
-    if (requestId === 0) return
-    const { outbox } = this.#options
-    if (CONTROL_BODY_AT + body.length > outbox.payloadBytesMax) {
-      this.#fail(requestId, 'UNKNOWN_SERVER_ERROR', `the answer of ${body.length} bytes is larger than a frame`)
-      return
-    }
-    outbox.begin(MessageType.CONTROL_REPLY, CONTROL_BODY_AT + body.length, 'control')
-    outbox.view.setUint32(outbox.at + CONTROL_REQUEST_ID_AT, requestId, true)
-    outbox.view.setInt32(outbox.at + CONTROL_OPERATION_AT, errorNumber, true)
-    outbox.view.setUint32(outbox.at + CONTROL_BODY_BYTES_AT, body.length, true)
-    outbox.bytes.set(body, outbox.at + CONTROL_BODY_AT)
-    outbox.end()
   }
 }
 

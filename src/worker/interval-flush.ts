@@ -4,10 +4,11 @@
  * Thread      the shard
  * Limits      PARTITIONS_PER_STEP a sync, so that commit groups of other topics get in between
  */
+
+import { DeadlineHeap } from '../base/deadline-heap.ts'
 import type { Fd } from '../io/file-system.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
 import type { Offset } from '../model/ids.ts'
-import { DeadlineHeap } from '../partition/deadline-heap.ts'
 import { advanceSyncedEnd } from '../partition/partition-state.ts'
 import type { FlushTimer, PartitionAgent } from './partition-agent.ts'
 import type { SyncJob } from './sync-scheduler.ts'

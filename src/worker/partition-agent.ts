@@ -5,11 +5,12 @@
  * Thread    the shard
  * Closing   waits until no sync and no read of it is under way (isBusy): the disk thread holds its descriptors
  */
-
+import type { Timed } from '../base/deadline-heap.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import type { Offset, TopicId } from '../model/ids.ts'
-import type { Timed } from '../partition/deadline-heap.ts'
-import { DelayedProduce } from '../partition/delayed-produce.ts'
+
+import { DelayedProduce, type OwnAppend } from '../partition/delayed-produce.ts'
+
 import type { PartitionState } from '../partition/partition-state.ts'
 import { type CachedFile, newCachedFile, type PageCache } from './page-cache.ts'
 import { newResidentMarks } from './resident-window.ts'
@@ -22,6 +23,8 @@ export interface StagedProduce {
   readonly baseOffset: Offset
   readonly nextOffset: Offset
   readonly logAppendTimeMs: number
+  /** Of the shard's own appends: it is told instead of a client. */
+  readonly own?: OwnAppend
 }
 
 /** The period of fsync: interval, in the shard's heap while bytes wait to be synced. */

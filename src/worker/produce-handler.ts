@@ -13,11 +13,13 @@
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
 import type { ErrorCode } from '../model/errors.ts'
-import type { LeaderEpoch, Offset } from '../model/ids.ts'
+import { type LeaderEpoch, NO_LEADER_EPOCH, type Offset } from '../model/ids.ts'
 import { PRODUCE_TIMEOUT_MS_MAX } from '../model/limits.ts'
+import { ACKS_ALL } from '../partition/acks.ts'
+import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { batchSteps, checkRequest, checkWith, orderSteps, type ProduceAttempt } from '../partition/partition-append.ts'
 import { advanceLogEnd } from '../partition/partition-state.ts'
-import type { Refusal } from '../partition/refusal.ts'
+import { type Refusal, refuse } from '../partition/refusal.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { ProduceFields, readProduce } from '../ring/message-codec.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
@@ -102,6 +104,37 @@ export class ProduceHandler {
       return
     }
     this.#stage(partition)
+  }
+
+  /**
+   * Stages a batch of the shard's own: written with the turn's others, acknowledged as acks=all. Its memory stays as it is until
+   * the turn's write is done. `own` may be told at once that it was refused.
+   */
+  appendOwn(partition: PartitionAgent, batch: Uint8Array, own: OwnAppend): void {
+    const { state, log } = partition
+    const attempt = this.#attempt
+    attempt.state = state
+    attempt.acks = ACKS_ALL
+    attempt.leaderEpoch = NO_LEADER_EPOCH
+    attempt.isSpaceLow = false // so little, and without it no group could go on to commit what it has handled
+    attempt.at = 0
+    attempt.end = batch.length
+    const refusal = partition.isClosed ? refuse('UNKNOWN_TOPIC_OR_PARTITION') : checkRequest(attempt)
+    if (refusal !== undefined) {
+      own.onFailed(refusal.error, refusal.text)
+      return
+    }
+    const view = this.#batch.reset(batch, 0)
+    view.stamp(log.nextOffset, state.leaderEpoch)
+    if (partition.stagedBytes === 0) partition.stagedBaseOffset = view.baseOffset
+    log.stage(view, batch)
+    partition.stagedBatches.push(batch)
+    partition.stagedBytes += batch.length
+    partition.stagedRecords += view.recordsCount
+    const { baseOffset, nextOffset } = view
+    const timeoutMs = PRODUCE_TIMEOUT_MS_MAX
+    partition.staged.push({ requestId: 0, acks: ACKS_ALL, timeoutMs, baseOffset, nextOffset, logAppendTimeMs: -1, own })
+    this.#touch(partition)
   }
 
   /** Writes what the turn staged, partition by partition, and answers or parks its produces. */

@@ -9,11 +9,13 @@
 
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { DeadlineHeap } from '../base/deadline-heap.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import { NO_LEADER_EPOCH } from '../model/ids.ts'
 import { ACKS_ALL, ACKS_NONE, type Acks } from '../partition/acks.ts'
-import { DeadlineHeap } from '../partition/deadline-heap.ts'
-import { isAcknowledged, type WaitingProduce } from '../partition/delayed-produce.ts'
+
+import { isAcknowledged, type OwnAppend, type WaitingProduce } from '../partition/delayed-produce.ts'
+
 import type { PartitionState } from '../partition/partition-state.ts'
 import {
   Durability,
@@ -42,6 +44,7 @@ export interface ProduceRefusal {
   readonly state: PartitionState | undefined
   readonly error: ErrorCode
   readonly text: string
+  readonly own?: OwnAppend | undefined
 }
 
 /** What an acknowledgement says. A WaitingProduce is one, a StagedProduce nearly. */
@@ -50,6 +53,7 @@ interface Receipt {
   readonly acks: number
   readonly baseOffset: number
   readonly logAppendTimeMs: number
+  readonly own?: OwnAppend | undefined
 }
 
 export class ProduceReplies {
@@ -103,6 +107,7 @@ export class ProduceReplies {
       baseOffset: staged.baseOffset,
       nextOffset: staged.nextOffset,
       logAppendTimeMs: staged.logAppendTimeMs,
+      own: staged.own,
       isDone: false,
       deadlineMs: this.#clock.monotonicMs() + staged.timeoutMs,
       heapIndex: -1,
@@ -129,7 +134,8 @@ export class ProduceReplies {
     for (let late = this.#deadlines.takeExpired(nowMs); late !== undefined; late = this.#deadlines.takeExpired(nowMs)) {
       late.isDone = true
       const { state } = late
-      this.#refuse(late.requestId, state, state.partitionRef, 'REQUEST_TIMED_OUT', '')
+      if (late.own === undefined) this.#refuse(late.requestId, state, state.partitionRef, 'REQUEST_TIMED_OUT', '')
+      else late.own.onFailed('REQUEST_TIMED_OUT', '')
       expired++
     }
     return expired
@@ -141,11 +147,16 @@ export class ProduceReplies {
     for (let next = produces.takeAny(); next !== undefined; next = produces.takeAny()) {
       if (next.isDone) continue
       this.#deadlines.remove(next)
-      this.#refuse(next.requestId, state, state.partitionRef, error, text)
+      if (next.own === undefined) this.#refuse(next.requestId, state, state.partitionRef, error, text)
+      else next.own.onFailed(error, text)
     }
   }
 
   refuse(refusal: ProduceRefusal): void {
+    if (refusal.own !== undefined) {
+      refusal.own.onFailed(refusal.error, refusal.text)
+      return
+    }
     if (refusal.acks !== ACKS_NONE || refusal.requestId !== 0) {
       this.#refuse(refusal.requestId, refusal.state, refusal.partitionRef, refusal.error, refusal.text)
       return
@@ -159,6 +170,10 @@ export class ProduceReplies {
   }
 
   acknowledge(state: PartitionState, receipt: Receipt): void {
+    if (receipt.own !== undefined) {
+      receipt.own.onDurable()
+      return
+    }
     this.#begin(receipt.requestId, state, state.partitionRef, 0)
     const { view, at } = this.#outbox
     view.setInt32(at + PRODUCE_REPLY_ERROR_AT, 0, true)

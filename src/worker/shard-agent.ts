@@ -14,6 +14,7 @@
 import type { Agent } from '../agent/agent.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Prng } from '../base/prng.ts'
+import type { GroupCoordinatorOptions } from '../group/index.ts'
 import { type FileSystem, StorageError } from '../io/file-system.ts'
 import { CommitJournal } from '../log/commit-journal.ts'
 import { STATE_FOLDER } from '../log/data-dir.ts'
@@ -22,14 +23,22 @@ import { SyncedEndsFile } from '../log/synced-ends-file.ts'
 import { advanceHighWatermark } from '../partition/high-watermark.ts'
 import { goOffline } from '../partition/partition-state.ts'
 import { type Codecs, NO_CODECS } from '../record/compression.ts'
-import type { ShardStats } from '../ring/control-messages.ts'
-import { FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
+import { readControl } from '../ring/control-codec.ts'
+import {
+  ControlOperation,
+  type GroupRequestBody,
+  type GroupTopicsBody,
+  type ShardStats,
+} from '../ring/control-messages.ts'
+import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { ControlHandler, type ShardEffects } from './control-handler.ts'
+import { ControlReplies } from './control-replies.ts'
 import { DiskProxy, type ReadListener } from './disk-proxy.ts'
 import { FetchHandler } from './fetch-handler.ts'
 import { GroupCommit } from './group-commit.ts'
+import { GroupHost } from './group-host.ts'
 import { Housekeeper } from './housekeeper.ts'
 import { IntervalFlush } from './interval-flush.ts'
 import { NoticeSender } from './notice-sender.ts'
@@ -54,6 +63,8 @@ export interface ShardAgentOptions {
   readonly clock: Clock
   readonly prng: Prng
   readonly codecs?: Codecs
+  /** What group coordinators need from outside; without it they serve no patterns, and member ids come from `prng`. */
+  readonly groups?: Partial<Pick<GroupCoordinatorOptions, 'compilePattern' | 'newMemberId'>>
   /** Heap in use, bytes; a gauge of the stats. */
   readonly heapBytes?: () => number
 }
@@ -84,6 +95,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #produces: ProduceHandler
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
+  readonly #controlReplies: ControlReplies
+  readonly #groups: GroupHost
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
@@ -159,10 +172,31 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       waitingFetchesMax: options.waitingFetchesMax,
       onUnreadable,
     })
+    const controlReplies = new ControlReplies(this.#outbox)
+    this.#controlReplies = controlReplies
     this.#control = new ControlHandler({
-      ...{ requests, outbox: this.#outbox, clock, context, partitions, syncedEnds, reader, cache, effects: this },
+      ...{ requests, replies: controlReplies, clock, context, partitions, syncedEnds, reader, cache, effects: this },
       checkpointer: this.#checkpointer,
       codecs: from.codecs ?? NO_CODECS,
+    })
+    this.#groups = new GroupHost({
+      ...{
+        partitions,
+        produces: this.#produces,
+        replies: controlReplies,
+        notices: this.#notices,
+        reader,
+        cache,
+        clock,
+      },
+      codecs: from.codecs ?? NO_CODECS,
+      coordinator: {
+        wallClock: clock,
+        newMemberId: () => memberId(from.prng),
+        compilePattern: () => ({ fault: 'patterns are not served here' }),
+        config: { offsetsRetentionMs: options.offsetsRetentionMs },
+        ...from.groups,
+      },
     })
     this.#housekeeper = new Housekeeper({
       ...{ clock, partitions, periodMs: options.retentionCheckMs, producerExpiryMs: options.producerExpiryMs },
@@ -198,6 +232,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
     work += this.#replies.expire(nowMs) + this.#drainReads() + this.#fetches.step(nowMs)
     this.#publish()
+    if (this.#failure === undefined) work += this.#groups.step(nowMs)
     work += this.#drainRequests()
     work += this.#control.step() + this.#housekeep(nowMs)
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
@@ -210,9 +245,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const nextMs = Math.min(this.#fetches.deadlineMs(nowMs), this.#replies.nextDeadlineMs, this.#nextStatsMs)
     // A timer that no turn would serve must not keep the loop from sleeping.
     if (this.#failure !== undefined) return nextMs
+    const groupsMs = this.#groups.nextDeadlineMs()
     const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
     const scrubMs = this.#mayScrub ? this.#scrub.nextDeadlineMs : Number.POSITIVE_INFINITY
-    return Math.min(nextMs, this.#syncDeadlineMs(), this.#housekeeper.nextDeadlineMs, spaceMs, scrubMs)
+    return Math.min(nextMs, groupsMs, this.#syncDeadlineMs(), this.#housekeeper.nextDeadlineMs, spaceMs, scrubMs)
   }
 
   /** While a sync is under way its answer wakes the shard; what is due meanwhile waits for it. */
@@ -271,9 +307,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       takenBytes += requests.length
       this.#onRequest()
     }
-    if (taken === 0) return 0
+    if (taken === 0 && !this.#groups.hasPending) return 0
+    this.#groups.flush()
     this.#produces.writeTouched(this)
-    if (requests.release()) doorbell.ring()
+    if (taken > 0 && requests.release()) doorbell.ring()
     return taken
   }
 
@@ -284,11 +321,32 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         this.#produces.onProduce()
         return
       case MessageType.CONTROL:
-        this.#produces.writeTouched(this)
-        this.#control.onControl()
+        this.#onControl()
         return
       default:
         this.#onUnknown(requests.type)
+    }
+  }
+
+  #onControl(): void {
+    const { requests } = this.#side
+    switch (requests.view.getInt32(requests.at + CONTROL_OPERATION_AT, true)) {
+      case ControlOperation.GROUP_REQUEST: {
+        // Many in a turn: their records are written together, with the turn's batches.
+        const { requestId, body } = readControl(requests)
+        this.#groups.onRequest(requestId, body as GroupRequestBody)
+        return
+      }
+      case ControlOperation.GROUP_TOPICS: {
+        const { requestId, body } = readControl(requests)
+        this.#groups.onTopics(body as GroupTopicsBody)
+        this.#controlReplies.answer(requestId, {})
+        return
+      }
+      default:
+        this.#groups.flush()
+        this.#produces.writeTouched(this)
+        this.#control.onControl()
     }
   }
 
@@ -369,6 +427,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   }
 
   retire(partition: PartitionAgent): void {
+    this.#groups.forget(partition)
     this.#replies.refuseAll(partition, 'NOT_LEADER_OR_FOLLOWER', '')
     this.#fetches.onGone(partition)
     if (partition.isClosed) {
@@ -436,6 +495,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     for (const partition of this.#partitions) {
       if (partition.state.role !== 'offline') goOffline(partition.state, reason)
       this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
+      this.#groups.forget(partition)
       this.#fetches.onGone(partition)
     }
     this.#notices.send({ kind: 'shard-failed', reason, storage: true })
@@ -445,6 +505,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (partition.state.role === 'offline') return
     goOffline(partition.state, reason)
     this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
+    this.#groups.forget(partition)
     this.#fetches.onGone(partition)
     this.#notices.send({ kind: 'partition-offline', partitionRef: partition.state.partitionRef, reason })
   }
@@ -493,4 +554,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       if (state.role === 'offline' && !isDamaged) fault ??= state.offlineReason ?? 'a partition is offline'
     this.#shutdownDone?.(fault)
   }
+}
+
+function memberId(prng: Prng): string {
+  return Array.from({ length: 4 }, () => prng.uint32().toString(16).padStart(8, '0')).join('')
 }

@@ -33,6 +33,8 @@ export interface ShardOptions {
   readonly retentionCheckMs: number
   /** A producer id that was silent so long is forgotten. */
   readonly producerExpiryMs: number
+  /** Committed offsets of a group without members are kept so long. */
+  readonly offsetsRetentionMs: number
   /** In this time every closed segment is read and checked once, in the background. */
   readonly scrubPeriodMs: number
 }
@@ -56,5 +58,6 @@ export const SHARD_DEFAULTS = {
   statsMs: 1_000,
   retentionCheckMs: 30_000,
   producerExpiryMs: 86_400_000,
+  offsetsRetentionMs: 7 * 86_400_000,
   scrubPeriodMs: SCRUB_PERIOD_MS,
 } as const satisfies Partial<ShardOptions>

@@ -1,23 +1,20 @@
 /**
  * TimeLookup: the first record at or after a time, for LIST_OFFSETS. The only place of the broker that opens batches.
  *
- * Thread      the shard; a step reads what one fetch may read, cold bytes come by the disk thread
+ * Thread      the shard; bytes come by steps (batch-scan.ts)
  * Rule        the time index says where to begin, batch headers where to look, one batch is opened: the first whose largest
  *             timestamp reaches the time. A batch that cannot be opened here (codec, size) answers with its base offset
- * Limits      STEP_BYTES a step; a batch is opened up to BATCH_BYTES_MAX, unpacked up to UNPACKED_BYTES_MAX
+ * Limits      a batch is opened up to BATCH_BYTES_MAX, unpacked up to UNPACKED_BYTES_MAX
  */
-import { StorageError } from '../io/file-system.ts'
-import type { Location } from '../log/log-locator.ts'
-import type { Offset } from '../model/ids.ts'
 import { readableEnd } from '../partition/partition-fetch.ts'
 import { BatchReader } from '../record/batch-reader.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { type Codecs, NO_CODECS } from '../record/compression.ts'
-import type { CachedPage, PageCache } from './page-cache.ts'
+import { BatchScan } from './batch-scan.ts'
+import type { PageCache } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'
-import { FragmentList, type LoadListener, type SegmentReader } from './segment-reader.ts'
+import type { SegmentReader } from './segment-reader.ts'
 
-const STEP_BYTES = 256 * 1024
 const UNPACKED_BYTES_MAX = 64 * 1024 * 1024
 
 export interface FoundTime {
@@ -25,7 +22,7 @@ export interface FoundTime {
   readonly timestampMs: number
 }
 
-const NOT_FOUND: FoundTime = { offset: -1, timestampMs: -1 }
+export const NOT_FOUND: FoundTime = { offset: -1, timestampMs: -1 }
 
 export interface TimeLookupOptions {
   readonly partition: PartitionAgent
@@ -36,48 +33,29 @@ export interface TimeLookupOptions {
   readonly codecs: Codecs
 }
 
-export class TimeLookup implements LoadListener {
+export class TimeLookup {
   readonly #options: TimeLookupOptions
-  readonly #fragments = new FragmentList()
-  readonly #loading = new Set<CachedPage>()
-  #offset = -1
+  readonly #scan: BatchScan
 
   constructor(options: TimeLookupOptions) {
     this.#options = options
+    this.#scan = new BatchScan(options, options.partition.state.logStartOffset)
   }
 
   get partition(): PartitionAgent {
     return this.#options.partition
   }
 
-  onLoading(page: CachedPage): void {
-    this.#loading.add(page)
-  }
-
   /** One step: the answer, or undefined: more steps are needed. Throws StorageError when the file cannot be read. */
   step(): FoundTime | undefined {
-    for (const page of this.#loading) if (page.load === undefined) this.#loading.delete(page)
-    if (this.#loading.size > 0) return undefined
     const { partition, timestampMs, isolation } = this.#options
     const endOffset = readableEnd(partition.state, isolation)
-    if (this.#offset === -1) {
-      const place = partition.log.locateTime(timestampMs, endOffset)
-      return place.kind === 'found' ? this.#read(partition.state.logStartOffset, endOffset, place) : NOT_FOUND
-    }
-    return this.#offset < endOffset ? this.#read(this.#offset as Offset, endOffset) : NOT_FOUND
-  }
-
-  #read(offset: Offset, endOffset: Offset, place?: Readonly<Location>): FoundTime | undefined {
-    const { partition, reader, cache } = this.#options
-    this.#fragments.count = 0
-    const wish = { partition, offset, endOffset, limitBytes: STEP_BYTES, takesFirst: true }
-    const outcome = reader.read(place === undefined ? wish : { ...wish, place }, this.#fragments, this)
-    if (outcome === 'damaged') throw new StorageError('ECORRUPT', `the segment that holds offset ${offset} is damaged`)
-    if (outcome === 'empty') return NOT_FOUND
-    if (outcome !== 'read') return undefined
-    const bytes = this.#copy(reader.readBytes)
-    for (let index = 0; index < this.#fragments.count; index++) cache.unlend(this.#fragments.pages[index]!)
-    return this.#look(bytes)
+    // The index says where to begin; the log's answer is only good for the call that follows.
+    const place = this.#scan.hasBegun ? undefined : partition.log.locateTime(timestampMs, endOffset)
+    if (place !== undefined && place.kind !== 'found') return NOT_FOUND
+    const bytes = this.#scan.step(endOffset, place)
+    if (bytes === 'waiting') return undefined
+    return bytes === 'end' ? NOT_FOUND : this.#look(bytes)
   }
 
   #look(bytes: Uint8Array): FoundTime | undefined {
@@ -85,24 +63,11 @@ export class TimeLookup implements LoadListener {
     const batch = new BatchView()
     for (let at = 0; at < bytes.length; at = batch.end) {
       batch.reset(bytes, at)
-      this.#offset = batch.nextOffset
       if (batch.maxTimestamp < timestampMs) continue
       const found = findInBatch(bytes.subarray(at, batch.end), timestampMs, this.#options.partition, codecs)
       if (found !== undefined) return found
     }
     return undefined
-  }
-
-  #copy(readBytes: number): Uint8Array {
-    const bytes = new Uint8Array(readBytes)
-    let to = 0
-    for (let index = 0; index < this.#fragments.count; index++) {
-      const from = this.#fragments.numbers[index * 3 + 1]!
-      const end = this.#fragments.numbers[index * 3 + 2]!
-      bytes.set(this.#fragments.pages[index]!.bytes.subarray(from, end), to)
-      to += end - from
-    }
-    return bytes
   }
 }
 

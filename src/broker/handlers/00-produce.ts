@@ -8,6 +8,7 @@
  * Timeout   the shard answers within timeoutMs; for the case that it does not, the sweep of the gateway does (SLACK_MS later)
  */
 import { errorNumberOf, MillraceError } from '../../model/errors.ts'
+import { isInternalTopic } from '../../model/internal-topics.ts'
 import {
   encodeFrame,
   type ProduceReplyPart,
@@ -81,6 +82,10 @@ class ProduceCall implements ProduceWaiter {
     const partition = topic?.partitions[part.partition]
     if (partition === undefined) {
       this.#refuse(index, topic === undefined ? 'UNKNOWN_TOPIC_ID' : 'UNKNOWN_TOPIC_OR_PARTITION', '')
+      return
+    }
+    if (isInternalTopic(partition.topicName)) {
+      this.#refuse(index, 'INVALID_TOPIC_EXCEPTION', `${partition.topicName} belongs to the broker`)
       return
     }
     if (partition.state === 'offline') {

@@ -1,4 +1,6 @@
 /** The requests that change topics: thin, the decisions are in coordination/topics.ts, the order of effects in topic-service.ts. */
+import { MillraceError } from '../../model/errors.ts'
+import { isInternalTopic } from '../../model/internal-topics.ts'
 import * as protocol from '../../protocol/index.ts'
 import { ControlOperation, type TrimAnswer, type TrimBody } from '../../ring/control-messages.ts'
 import { CLUSTER } from '../authorise.ts'
@@ -53,6 +55,8 @@ export const trimHandler: ColdHandler<protocol.TrimRequest, protocol.TrimReply> 
   resources: (request) => [{ kind: 'topic-id', topicId: request.topicId }],
   async answer(gateway, request) {
     const { partition, link } = gateway.servingPartition(request.topicId, request.partition)
+    if (isInternalTopic(partition.topicName))
+      throw new MillraceError('INVALID_TOPIC_EXCEPTION', `${partition.topicName} belongs to the broker`)
     const body: TrimBody = { partitionRef: partition.ref, beforeOffset: request.beforeOffset }
     const { logStartOffset } = await link.control<TrimAnswer>(ControlOperation.TRIM, body)
     return { logStartOffset }

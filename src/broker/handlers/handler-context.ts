@@ -6,6 +6,7 @@ import type { ClusterDescription } from '../../protocol/index.ts'
 import type { MetricsPort } from '../../telemetry/metrics.ts'
 import type { ConnectionPool } from '../connection.ts'
 import type { Deadlines } from '../deadlines.ts'
+import type { GroupService } from '../group-service.ts'
 import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
 import type { ShardLink } from '../shard-link.ts'
 import type { TopicService } from '../topic-service.ts'
@@ -17,6 +18,7 @@ export interface HandlerContext {
   readonly links: readonly ShardLink[]
   readonly pool: ConnectionPool
   readonly topicService: TopicService
+  readonly groups: GroupService
   readonly clock: Clock
   readonly metrics: MetricsPort
   readonly deadlines: Deadlines

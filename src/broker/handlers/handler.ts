@@ -19,9 +19,11 @@ export interface Call<Request> {
 export interface ColdHandler<Request, Reply> {
   readonly kind: 'cold'
   readonly codec: Codec<Request, Reply>
+  /** Its reply is about as short as its request: as many as a connection may have open are worked on at once. */
+  readonly isShort?: boolean
   resources(request: Request): readonly Resource[]
   /** Rejects with MillraceError for an error reply. */
-  answer(gateway: HandlerContext, request: Request): Promise<Reply>
+  answer(gateway: HandlerContext, request: Request, connection: Connection): Promise<Reply>
 }
 
 /** A request of the data path: replies by itself, gives the frame's credit back by itself. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { SeededPrng } from '../../../src/base/prng.ts'
+import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { PartitionLog } from '../../../src/log/partition-log.ts'
 import { readIndexes, segmentFileName } from '../../../src/log/segment.ts'
@@ -61,6 +62,13 @@ describe('truncation', () => {
     assert.equal(readIndexes(files, log.folder, 0, log.bytes).kind, 'present')
     assert.equal(readIndexes(files, log.folder, 0, log.bytes + 1).kind, 'present', 'the log has grown since')
     assert.equal(readIndexes(files, log.folder, 0, log.bytes - 1).kind, 'unreadable')
+    const faulty = new FaultyFileSystem(files)
+    faulty.inject({ on: 'read', path: '.timeindex', effect: { kind: 'fail', code: 'EIO' } })
+    assert.equal(
+      readIndexes(faulty, log.folder, 0, log.bytes).kind,
+      'unreadable',
+      'a bad place on the disk is no fault of the shard',
+    )
   })
 })
 

@@ -92,6 +92,7 @@ class Model {
       baseOffset,
       nextOffset,
       logAppendTimeMs: -1,
+      own: undefined,
       isDone: false,
       deadlineMs: 0,
       heapIndex: -1,

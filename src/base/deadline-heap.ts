@@ -4,7 +4,7 @@
  *
  * Limits  capacityMax; offer() answers false when full
  */
-import { assert } from '../base/assert.ts'
+import { assert } from './assert.ts'
 
 export interface Timed {
   /** Monotonic milliseconds. */

@@ -1,0 +1,165 @@
+/**
+ * What consumer groups cost a broker, spoken to by the wire: members that only heartbeat, commits one partition at a time, a restart.
+ *
+ *   heartbeats  so many groups with so many members each, every member at the interval the broker asks for: broker CPU, as a part of
+ *               one core; all of them settled before
+ *   restart     the broker is killed; from its new start until every member was answered and every group is stable
+ *   commits     commits of one partition each, pipelined, each acknowledged when it is synced
+ *
+ *   node dist/native-free-bench/macro/groups.js [--smoke] [--only heartbeats|commits] [--groups 1000] [--members 10] [--seconds 20]
+ *     [--commits 200000] [--open 512] [--runs 3] [--json]
+ */
+import { connect } from '../../src/client/index.ts'
+import { listGroups, offsetCommit, offsetFetch } from '../../src/protocol/index.ts'
+import { BareMember } from '../../test/support/bare-member.ts'
+import { BareClient } from '../../test/support/gateway-fixture.ts'
+import { withBroker, withBrokerCpu } from '../harness/bench-broker.ts'
+import { benchOptions } from '../harness/options.ts'
+import { Report } from '../harness/report.ts'
+
+const options = benchOptions()
+const report = new Report('macro/groups', options)
+const only = options.text('only', '')
+const runs = options.number('runs', 3, 1)
+const groupCount = options.number('groups', 1_000, 20)
+const memberCount = options.number('members', 10, 3)
+const seconds = options.number('seconds', 20, 1)
+const commits = options.number('commits', 200_000, 2_000)
+const openMax = options.number('open', 512, 64)
+/** Members of one connection: a broker works on 16 requests of a connection at a time. */
+const MEMBERS_PER_CONNECTION = 100
+const SETTLE_ROUNDS_MAX = 100
+const TOPIC = 'groups'
+
+async function inTurns<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<unknown>): Promise<void> {
+  let next = 0
+  const worker = async () => {
+    while (next < items.length) await work(items[next++]!)
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+}
+
+async function makeMembers(url: string): Promise<BareMember[]> {
+  const total = groupCount * memberCount
+  const clients: BareClient[] = []
+  for (let at = 0; at < total; at += MEMBERS_PER_CONNECTION) clients.push(await BareClient.hello(url))
+  return Array.from({ length: total }, (_, index) => {
+    const client = clients[Math.floor(index / MEMBERS_PER_CONNECTION)]!
+    return new BareMember(client, `group-${Math.floor(index / memberCount)}`, [TOPIC])
+  })
+}
+
+/** Heartbeats in rounds until every group is stable. */
+async function settle(members: readonly BareMember[]): Promise<void> {
+  for (let round = 0; round < SETTLE_ROUNDS_MAX; round++) {
+    await inTurns(members, 256, (member) => member.heartbeat())
+    const { groups } = await members[0]!.client.call(listGroups, { states: [], kinds: [] })
+    const isStable = groups.length === groupCount && groups.every((group) => group.state === 'Stable')
+    if (isStable && groups.every((group) => group.memberCount === memberCount)) return
+  }
+  throw new Error(`the groups were not stable after ${SETTLE_ROUNDS_MAX} rounds of heartbeats`)
+}
+
+/** Every member at its interval, spread evenly, for `seconds`; answers the heartbeats made. */
+async function beat(members: readonly BareMember[]): Promise<number> {
+  const startedMs = performance.now()
+  const endMs = startedMs + seconds * 1000
+  const first = await members[0]!.heartbeat()
+  const intervalMs = first.heartbeatIntervalMs
+  const nextMs = members.map((_, index) => startedMs + (index / members.length) * intervalMs)
+  let count = 0
+  const open = new Set<Promise<unknown>>()
+  for (let nowMs = startedMs; nowMs < endMs; nowMs = performance.now()) {
+    for (const [index, member] of members.entries()) {
+      if (nextMs[index]! > nowMs) continue
+      nextMs[index] = nextMs[index]! + intervalMs
+      count++
+      const beating = member.heartbeat().finally(() => open.delete(beating))
+      open.add(beating)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await Promise.all(open)
+  return count
+}
+
+async function heartbeats(): Promise<void> {
+  const cpu: number[] = []
+  const perBeat: number[] = []
+  const rates: number[] = []
+  const restarts: number[] = []
+  await withBroker({ profile: 'balanced', fsync: 'group' }, async (target, broker) => {
+    await target.client.admin.topics.create(TOPIC, { partitions: memberCount })
+    let members = await makeMembers(target.url)
+    await settle(members)
+    for (const member of members) await member.commit(TOPIC, Number(member.partitions[0]!.split('/')[1]), 7)
+    for (let run = 0; run < runs; run++) {
+      const { value, cpuSeconds } = await withBrokerCpu(broker, () => beat(members))
+      cpu.push((cpuSeconds / seconds) * 100)
+      perBeat.push((cpuSeconds / value) * 1e6)
+      rates.push(value / seconds)
+    }
+    for (let run = 0; run < runs; run++) {
+      await broker.kill()
+      const killedMs = performance.now()
+      await broker.start()
+      const again = await makeMembers(broker.url)
+      for (const [index, { memberId, memberEpoch, owned }] of members.entries())
+        Object.assign(again[index]!, { memberId, memberEpoch, owned })
+      await settle(again)
+      restarts.push((performance.now() - killedMs) / 1000)
+      members = again
+    }
+    await checkOffsets(members)
+  })
+  const name = `${groupCount} groups of ${memberCount}`
+  report.figure(`${name}: heartbeats`, rates, { unit: '/s', better: 'higher', digits: 0 })
+  report.figure(`${name}: heartbeats, broker CPU`, cpu, { unit: '% of a core', better: 'lower', digits: 1 })
+  report.figure(`${name}: broker CPU a heartbeat`, perBeat, { unit: 'µs', better: 'lower', digits: 1 })
+  report.figure(`${name}: kill -9 to all stable`, restarts, { unit: 's', better: 'lower', digits: 2 })
+}
+
+/** Every member has committed 7 for its partition. */
+async function checkOffsets(members: readonly BareMember[]): Promise<void> {
+  for (let group = 0; group < groupCount; group++) {
+    const request = { groupId: `group-${group}`, memberId: '', memberEpoch: -1, requireStable: false, topics: null }
+    const { topics } = await members[0]!.client.call(offsetFetch, request)
+    const offsets = topics.flatMap(({ partitions }) => partitions.map(({ offset }) => offset))
+    if (offsets.length !== memberCount || offsets.some((offset) => offset !== 7))
+      throw new Error(`group-${group} has lost offsets: ${offsets.join(' ')}`)
+  }
+}
+
+async function commitRate(): Promise<void> {
+  const rates: number[] = []
+  const cpu: number[] = []
+  await withBroker({ profile: 'balanced', fsync: 'group' }, async (target, broker) => {
+    const admin = await connect(target.url)
+    await admin.admin.topics.create(TOPIC, { partitions: 64 })
+    const client = await BareClient.hello(target.url)
+    for (let run = 0; run < runs; run++) {
+      const serials = Array.from({ length: commits }, (_, index) => index)
+      const startedMs = performance.now()
+      const { cpuSeconds } = await withBrokerCpu(broker, () =>
+        inTurns(serials, openMax, (serial) => {
+          const partitions = [{ partition: serial % 64, offset: serial, leaderEpoch: -1, metadata: '' }]
+          const topics = [{ topicId: '' as const, topic: TOPIC, partitions }]
+          const request = { groupId: 'committer', memberId: '', memberEpoch: -1, instanceId: null, topics }
+          return client.call(offsetCommit, request).then((reply) => {
+            const { errorNumber } = reply.topics[0]!.partitions[0]!
+            if (errorNumber !== 0) throw new Error(`commit ${serial} was answered ${errorNumber}`)
+          })
+        }),
+      )
+      rates.push(commits / ((performance.now() - startedMs) / 1000))
+      cpu.push((cpuSeconds / commits) * 1e6)
+    }
+    client.close()
+    await admin.close()
+  })
+  report.figure(`commits, ${openMax} open on one connection`, rates, { unit: '/s', better: 'higher', digits: 0 })
+  report.figure('broker CPU a commit', cpu, { unit: 'µs', better: 'lower', digits: 1 })
+}
+
+if (only === '' || only === 'heartbeats') await heartbeats()
+if (only === '' || only === 'commits') await commitRate()

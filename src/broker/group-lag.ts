@@ -1,0 +1,80 @@
+/**
+ * Group lag: how far a group is behind, in records and in seconds, per partition it has committed.
+ *
+ * Thread   main; one question a partition to its shard
+ * Seconds  now less the time of the first record that is not committed: 0 where there is none. It grows while nobody reads, also
+ *          when nothing new comes
+ * Limits   LAG_PARTITIONS_MAX partitions of a group are looked at; GROUP_OFFSETS_MAX it may have
+ */
+import type { Clock } from '../base/clock.ts'
+import { isMillraceError } from '../model/errors.ts'
+import { Api, type OffsetFetchReply } from '../protocol/index.ts'
+import {
+  ControlOperation,
+  type ListOffsetsAnswer,
+  type ListOffsetsBody,
+  type OffsetTimeBody,
+} from '../ring/control-messages.ts'
+import type { Caller, GroupService } from './group-service.ts'
+import type { PartitionRouter } from './partition-router.ts'
+import type { ShardLink } from './shard-link.ts'
+
+const LAG_PARTITIONS_MAX = 10_000
+const LATEST = -1
+
+export interface PartitionLag {
+  readonly topic: string
+  readonly partition: number
+  readonly committedOffset: number
+  readonly metadata: string
+  readonly commitTimestampMs: number
+  /** null where the partition does not answer. */
+  readonly highWatermark: number | null
+  readonly lag: number | null
+  readonly lagSeconds: number | null
+}
+
+export interface GroupLagContext {
+  readonly groups: GroupService
+  readonly router: PartitionRouter
+  readonly links: readonly ShardLink[]
+  readonly clock: Clock
+}
+
+/** Rejects with MillraceError when the coordinator cannot say what is committed. */
+export async function groupLag(gateway: GroupLagContext, groupId: string, caller: Caller): Promise<PartitionLag[]> {
+  const request = { groupId, memberId: '', memberEpoch: -1, requireStable: false, topics: null }
+  const { topics } = await gateway.groups.ask<OffsetFetchReply>(groupId, Api.OFFSET_FETCH, request, caller)
+  const committed = topics.flatMap(({ topic, partitions }) => partitions.map((part) => ({ topic, ...part })))
+  return Promise.all(committed.slice(0, LAG_PARTITIONS_MAX).map((part) => lagOf(gateway, part)))
+}
+
+async function lagOf(
+  gateway: GroupLagContext,
+  part: {
+    readonly topic: string
+    readonly partition: number
+    readonly offset: number
+    readonly metadata: string
+    readonly commitTimestampMs: number
+  },
+): Promise<PartitionLag> {
+  const { topic, partition, offset, metadata, commitTimestampMs } = part
+  const known = { topic, partition, committedOffset: offset, metadata, commitTimestampMs }
+  const proxy = gateway.router.byName(topic)?.partitions[partition]
+  if (proxy?.state !== 'serving') return { ...known, highWatermark: null, lag: null, lagSeconds: null }
+  const link = gateway.links[proxy.shard]!
+  try {
+    const latest: ListOffsetsBody = { partitionRef: proxy.ref, timestampMs: LATEST, isolation: 0 }
+    const { offset: highWatermark } = await link.control<ListOffsetsAnswer>(ControlOperation.LIST_OFFSETS, latest)
+    const lag = Math.max(0, highWatermark - offset)
+    if (lag === 0) return { ...known, highWatermark, lag, lagSeconds: 0 }
+    const first: OffsetTimeBody = { partitionRef: proxy.ref, offset }
+    const { timestampMs } = await link.control<ListOffsetsAnswer>(ControlOperation.OFFSET_TIME, first)
+    const lagSeconds = timestampMs < 0 ? 0 : Math.max(0, (gateway.clock.nowMs() - timestampMs) / 1000)
+    return { ...known, highWatermark, lag, lagSeconds }
+  } catch (error) {
+    if (!isMillraceError(error)) throw error
+    return { ...known, highWatermark: null, lag: null, lagSeconds: null }
+  }
+}

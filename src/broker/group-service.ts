@@ -1,0 +1,132 @@
+/**
+ * GroupService: the gateway's side of consumer groups: which partition of __consumer_offsets coordinates a group, and that its shard
+ * knows the topics. What groups are and may do is decided on the shard (group/, worker/group-host.ts).
+ *
+ * Owns        the internal topic: made when the first group comes
+ * Thread      main
+ * Ordering    a shard is told of topics before, and in the same ring as, the first request that may name them
+ * Limits      TOPICS_PER_MESSAGE topics in a control message, GROUPS_PER_MESSAGE groups in an answer
+ * Failure     an offline partition: COORDINATOR_NOT_AVAILABLE with the reason, its groups only
+ */
+import type { BrokerConfig } from '../config/index.ts'
+import { MillraceError } from '../model/errors.ts'
+import type { TopicId } from '../model/ids.ts'
+import { coordinatorPartition, isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
+import type { Api } from '../protocol/index.ts'
+import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Connection } from './connection.ts'
+import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
+import type { ShardLink } from './shard-link.ts'
+import type { TopicService } from './topic-service.ts'
+
+const TOPICS_PER_MESSAGE = 1_000
+
+export interface GroupServiceContext {
+  readonly config: BrokerConfig
+  readonly router: PartitionRouter
+  readonly links: readonly ShardLink[]
+  readonly topicService: TopicService
+  readonly logger: Logger
+}
+
+/** Who asks: for describe. */
+export type Caller = Pick<Connection, 'clientName' | 'remoteAddress'>
+
+export class GroupService {
+  readonly #gateway: GroupServiceContext
+  /** Shards that know the topics. */
+  readonly #told = new Set<ShardLink>()
+  #creating: Promise<RoutedTopic> | undefined
+
+  constructor(gateway: GroupServiceContext) {
+    this.#gateway = gateway
+  }
+
+  /** Asks the coordinator of `groupId`; resolves with its reply when what it decided is durable. */
+  async ask<Reply>(groupId: string, api: Api, request: unknown, caller: Caller): Promise<Reply> {
+    // While it is made its partitions are known already, but do not serve.
+    const known = this.#creating === undefined ? this.#gateway.router.byName(OFFSETS_TOPIC) : undefined
+    const topic = known ?? (await this.#createTopic())
+    const partition = topic.partitions[coordinatorPartition(groupId, topic.partitions.length)]!
+    return this.#ask<Reply>(partition, api, request, caller)
+  }
+
+  /** Asks every coordinator there is. */
+  async askAll<Reply>(api: Api, request: unknown, caller: Caller): Promise<Reply[]> {
+    const topic = this.#gateway.router.byName(OFFSETS_TOPIC)
+    if (topic === undefined) return []
+    return Promise.all(topic.partitions.map((partition) => this.#ask<Reply>(partition, api, request, caller)))
+  }
+
+  /** A topic came, grew or went: shards that coordinate are told. */
+  onTopicChanged(topic: RoutedTopic): void {
+    const { topicId } = topic.record
+    if (isInternalTopic(topic.record.state.name)) return
+    const body: GroupTopicsBody = topic.isDeleted
+      ? { upserted: [], removed: [topicId] }
+      : { upserted: [rowOf(topic)], removed: [] }
+    for (const link of this.#told) this.#tell(link, body)
+  }
+
+  async #ask<Reply>(partition: PartitionProxy, api: Api, request: unknown, caller: Caller): Promise<Reply> {
+    if (partition.state !== 'serving')
+      throw new MillraceError(
+        'COORDINATOR_NOT_AVAILABLE',
+        `partition ${partition.partition} of ${OFFSETS_TOPIC} is ${partition.state}: ${partition.reason ?? ''}`,
+      )
+    const link = this.#gateway.links[partition.shard]!
+    if (!this.#told.has(link)) this.#tellAll(link)
+    const body: GroupRequestBody = {
+      ...{ partitionRef: partition.ref, api, request },
+      ...{ clientId: caller.clientName, clientHost: caller.remoteAddress },
+    }
+    return link.control<Reply>(ControlOperation.GROUP_REQUEST, body)
+  }
+
+  #createTopic(): Promise<RoutedTopic> {
+    this.#creating ??= this.#create().finally(() => {
+      this.#creating = undefined
+    })
+    return this.#creating
+  }
+
+  async #create(): Promise<RoutedTopic> {
+    const { topicService, router, config } = this.#gateway
+    const wish = {
+      ...{ name: OFFSETS_TOPIC, partitions: config.groups.offsetsPartitions, replicas: -1, ifNotExists: true },
+      config: OFFSETS_TOPIC_CONFIG,
+    }
+    await topicService.create(wish, false, 'broker')
+    return router.byName(OFFSETS_TOPIC)!
+  }
+
+  #tellAll(link: ShardLink): void {
+    this.#told.add(link)
+    const rows = [...this.#gateway.router.topics()]
+      .filter((topic) => !isInternalTopic(topic.record.state.name))
+      .map(rowOf)
+    for (let from = 0; from < rows.length; from += TOPICS_PER_MESSAGE)
+      this.#tell(link, { upserted: rows.slice(from, from + TOPICS_PER_MESSAGE), removed: [] })
+  }
+
+  #tell(link: ShardLink, body: GroupTopicsBody): void {
+    link.control(ControlOperation.GROUP_TOPICS, body).catch((error: unknown) => {
+      // The shard has ended, and its coordinators with it; or it has no room: it is told everything anew.
+      this.#told.delete(link)
+      this.#gateway.logger.debug({ err: error, shard: link.shard }, 'topics were not told')
+    })
+  }
+}
+
+/** Small segments: what compaction has not yet seen is read at each start. */
+const OFFSETS_TOPIC_CONFIG: Readonly<Record<string, string>> = {
+  'cleanup.policy': 'delete',
+  'millrace.fsync': 'group',
+  'segment.bytes': String(16 * 1024 * 1024),
+  'retention.ms': '-1',
+}
+
+function rowOf(topic: RoutedTopic): { topicId: TopicId; name: string; partitions: number } {
+  return { topicId: topic.record.topicId, name: topic.record.state.name, partitions: topic.partitions.length }
+}

@@ -1,0 +1,61 @@
+/**
+ * HttpGroups: consumer groups over HTTP; HttpApi routes here when a path begins with /api/v1/groups.
+ *
+ * | method | path                  | answer |
+ * | GET    | /api/v1/groups        | ids, kinds, states, members |
+ * | GET    | /api/v1/groups/NAME   | a group with members, committed offsets and lag |
+ * | DELETE | /api/v1/groups/NAME   | forgets a group without members |
+ * | GET    | /metrics?detail=groups | and members and lag of every group, in Prometheus' text |
+ */
+import { errorCodeOf, MillraceError } from '../model/errors.ts'
+import { Api, type DeleteGroupsReply, type GroupDescribeReply, type ListGroupsReply } from '../protocol/index.ts'
+import { type GroupGauges, groupMetrics } from '../telemetry/group-metrics.ts'
+import { type GroupLagContext, groupLag, type PartitionLag } from './group-lag.ts'
+
+const CALLER = { clientName: 'http', remoteAddress: '' }
+
+export async function listGroups(gateway: GroupLagContext): Promise<ListGroupsReply['groups']> {
+  const request = { states: [], kinds: [] }
+  const replies = await gateway.groups.askAll<ListGroupsReply>(Api.LIST_GROUPS, request, CALLER)
+  return replies.flatMap(({ groups }) => groups).sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
+}
+
+/** Rejects with MillraceError GROUP_ID_NOT_FOUND and what else a coordinator says. */
+export async function describeGroup(gateway: GroupLagContext, groupId: string) {
+  const request = { groupIds: [groupId] }
+  const reply = await gateway.groups.ask<GroupDescribeReply>(groupId, Api.GROUP_DESCRIBE, request, CALLER)
+  const { errorNumber, errorText, ...group } = reply.groups[0]!
+  throwIf(errorNumber, errorText)
+  return { ...group, offsets: await groupLag(gateway, groupId, CALLER) }
+}
+
+export async function deleteGroup(gateway: GroupLagContext, groupId: string): Promise<void> {
+  const request = { groupIds: [groupId] }
+  const reply = await gateway.groups.ask<DeleteGroupsReply>(groupId, Api.DELETE_GROUPS, request, CALLER)
+  throwIf(reply.groups[0]!.errorNumber, reply.groups[0]!.errorText)
+}
+
+export async function groupMetricsText(gateway: GroupLagContext): Promise<string> {
+  const gauges: GroupGauges[] = []
+  // One after the other: a scrape is not worth a burst of questions to every shard.
+  for (const { groupId, memberCount } of await listGroups(gateway)) {
+    const partitions = await groupLag(gateway, groupId, CALLER)
+    gauges.push({ group: groupId, members: memberCount, topics: byTopic(partitions) })
+  }
+  return groupMetrics(gauges)
+}
+
+function byTopic(partitions: readonly PartitionLag[]): GroupGauges['topics'] {
+  const topics = new Map<string, { topic: string; lagRecords: number; lagSeconds: number }>()
+  for (const { topic, lag, lagSeconds } of partitions) {
+    const sum = topics.get(topic) ?? { topic, lagRecords: 0, lagSeconds: 0 }
+    sum.lagRecords += lag ?? 0
+    sum.lagSeconds = Math.max(sum.lagSeconds, lagSeconds ?? 0)
+    topics.set(topic, sum)
+  }
+  return [...topics.values()]
+}
+
+function throwIf(errorNumber: number, text: string): void {
+  if (errorNumber !== 0) throw new MillraceError(errorCodeOf(errorNumber), text)
+}

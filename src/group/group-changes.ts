@@ -1,0 +1,26 @@
+/**
+ * GroupChanges: the records of one decision in the making. Each is applied as it is made, by the same applyRecord() that a
+ * replay uses: later steps of the decision see it, and a replay cannot differ.
+ *
+ * Rule  a decision checks everything before its first record: from then on it cannot refuse
+ */
+import { applyRecord } from './apply-record.ts'
+import { type EncodedRecord, encodeRecord, type GroupRecord } from './group-records.ts'
+import type { GroupState } from './group-state.ts'
+
+export const NO_RECORDS: readonly never[] = []
+
+export class GroupChanges {
+  readonly state: GroupState
+  readonly records: EncodedRecord[] = []
+  readonly notices: string[] = []
+
+  constructor(state: GroupState) {
+    this.state = state
+  }
+
+  emit(record: GroupRecord): void {
+    this.records.push(encodeRecord(record))
+    applyRecord(this.state, record)
+  }
+}

@@ -1,0 +1,35 @@
+/** GroupConfig: what a broker's owner may set of groups; the defaults are Kafka's but for the heartbeat, see README. */
+
+export interface GroupConfig {
+  /** How often a member is asked to send a heartbeat. */
+  readonly heartbeatIntervalMs: number
+  /** The same while it waits for a partition or is to give one up. */
+  readonly waitingHeartbeatIntervalMs: number
+  readonly sessionTimeoutMs: number
+  readonly sessionTimeoutMsMin: number
+  readonly sessionTimeoutMsMax: number
+  readonly rebalanceTimeoutMs: number
+  readonly rebalanceTimeoutMsMin: number
+  readonly rebalanceTimeoutMsMax: number
+  readonly membersMax: number
+  /** Committed offsets are kept for so long after the group became empty, or after the commit if that is later. */
+  readonly offsetsRetentionMs: number
+  /** Period of the look for expired offsets. */
+  readonly offsetsSweepMs: number
+}
+
+const DAY_MS = 86_400_000
+
+export const DEFAULT_GROUP_CONFIG: GroupConfig = {
+  heartbeatIntervalMs: 1_500,
+  waitingHeartbeatIntervalMs: 250,
+  sessionTimeoutMs: 45_000,
+  sessionTimeoutMsMin: 1_000,
+  sessionTimeoutMsMax: 1_800_000,
+  rebalanceTimeoutMs: 300_000,
+  rebalanceTimeoutMsMin: 0,
+  rebalanceTimeoutMsMax: 3_600_000,
+  membersMax: 1_000,
+  offsetsRetentionMs: 7 * DAY_MS,
+  offsetsSweepMs: 600_000,
+}

@@ -1,0 +1,21 @@
+/** GroupContext: what the decisions of one coordinator share: state, topics, assignors, limits, timers, and the ports. */
+import type { Clock } from '../base/clock.ts'
+import type { AssignorTable } from './assignors/assignor.ts'
+import type { GroupConfig } from './group-config.ts'
+import type { GroupState } from './group-state.ts'
+import type { GroupTimers } from './group-timers.ts'
+import type { TopicDirectory } from './topic-directory.ts'
+import type { CompilePattern } from './topic-pattern.ts'
+
+export interface GroupContext {
+  readonly state: GroupState
+  readonly directory: TopicDirectory
+  readonly assignors: AssignorTable
+  readonly config: GroupConfig
+  readonly timers: GroupTimers
+  readonly compilePattern: CompilePattern
+  /** Wall time for what is stored; timers are given the monotonic time. */
+  readonly wallClock: Pick<Clock, 'nowMs'>
+  /** An id that nobody has and nobody can guess. */
+  readonly newMemberId: () => string
+}

@@ -1,0 +1,298 @@
+/**
+ * GroupCoordinator: the consumer groups of one partition of the offsets topic.
+ *
+ * Owns        GroupState and its timers
+ * Thread      the shard that owns the partition; sans-IO: it is given requests and the monotonic time, it answers what to append
+ *             and to reply
+ * Life        new -> replay() of the whole partition -> onLoaded() -> decisions. The directory is filled before onLoaded()
+ * Ordering    decide (the state has changed) -> append the records as one batch -> durable -> reply. Decisions that follow
+ *             build on the changed state, so replies leave in the order of the decisions
+ * Failure     an append that fails: the state is ahead of the log. The shell drops this object, answers all that wait with
+ *             NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE, and starts a new one by replay
+ * Limits      COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX; one group per onDeadline() call, SWEEP_GROUPS_MAX in a sweep
+ * Not here    authorisation, long waits, appending (the shell); pending offsets of transactions (a later issue)
+ */
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import type { TopicId } from '../model/ids.ts'
+import { applyRecord, finishReplay } from './apply-record.ts'
+import { type Assignor, AssignorTable } from './assignors/assignor.ts'
+import { cooperativeStickyAssignor } from './assignors/cooperative-sticky.ts'
+import { rangeAssignor } from './assignors/range.ts'
+import { roundRobinAssignor } from './assignors/round-robin.ts'
+import { GroupChanges } from './group-changes.ts'
+import { DEFAULT_GROUP_CONFIG, type GroupConfig } from './group-config.ts'
+import type { GroupContext } from './group-context.ts'
+import { decideDeleteGroups, describeGroups, listGroups } from './group-queries.ts'
+import { decodeRecord } from './group-records.ts'
+import { type Group, type GroupState, type MemberTimer, newGroupState } from './group-state.ts'
+import { expiryOf, GroupTimers } from './group-timers.ts'
+import { decideHeartbeat } from './heartbeat.ts'
+import { removeMember } from './membership.ts'
+import { expireGroup, forgetTopic } from './offset-expiry.ts'
+import { decideOffsetCommit, decideOffsetDelete, decideOffsetFetch } from './offset-store.ts'
+import type {
+  DeadlineDecision,
+  Decision,
+  DescribedGroup,
+  FencedMember,
+  GroupsDeletedReply,
+  HeartbeatReply,
+  HeartbeatRequest,
+  ListedGroup,
+  OffsetCommitReply,
+  OffsetCommitRequest,
+  OffsetDeleteReply,
+  OffsetDeleteRequest,
+  OffsetFetchReply,
+  OffsetFetchRequest,
+  SessionExtendReply,
+} from './requests.ts'
+import { bumpEpoch, needsNewTarget } from './target-assignment.ts'
+import type { TopicDirectory } from './topic-directory.ts'
+import type { CompilePattern } from './topic-pattern.ts'
+
+/** Groups that one onDeadline() call looks at for expired offsets. */
+const SWEEP_GROUPS_MAX = 100
+
+export const BUILT_IN_ASSIGNORS: readonly [Assignor, ...Assignor[]] = [
+  cooperativeStickyAssignor,
+  rangeAssignor,
+  roundRobinAssignor,
+]
+
+export interface GroupCoordinatorOptions {
+  /** Shared by the coordinators of a shard. */
+  readonly directory: TopicDirectory
+  /** For what is stored; timers are given the monotonic time with each call. */
+  readonly wallClock: Pick<Clock, 'nowMs'>
+  /** An id that nobody has and nobody can guess: a UUID. */
+  readonly newMemberId: () => string
+  readonly compilePattern: CompilePattern
+  readonly config?: Partial<GroupConfig>
+  /** Besides the built-in ones. */
+  readonly assignors?: readonly Assignor[]
+}
+
+export type ReplayOutcome =
+  | { readonly kind: 'applied' }
+  /** Of a later version's kind: stepped over. */
+  | { readonly kind: 'unknown'; readonly number: number }
+  /** The coordinator must not serve. */
+  | { readonly kind: 'unreadable'; readonly reason: string }
+
+const APPLIED: ReplayOutcome = { kind: 'applied' }
+
+/** What happened to topics; the directory has it already. */
+export interface TopicChanges {
+  /** Made, or given more partitions. */
+  readonly changed: readonly TopicId[]
+  /** Deleted, and not merely missing: their committed offsets go. */
+  readonly deleted: readonly TopicId[]
+}
+
+export class GroupCoordinator {
+  readonly #context: GroupContext
+  readonly #stale = new Set<string>()
+  readonly #deletedTopics = new Map<TopicId, string[]>()
+  #sweep: Iterator<Group> | undefined
+  #nextSweepMs = Number.POSITIVE_INFINITY
+
+  constructor(options: GroupCoordinatorOptions) {
+    const { directory, wallClock, newMemberId, compilePattern } = options
+    this.#context = {
+      state: newGroupState(),
+      directory,
+      assignors: new AssignorTable([...BUILT_IN_ASSIGNORS, ...(options.assignors ?? [])]),
+      config: { ...DEFAULT_GROUP_CONFIG, ...options.config },
+      timers: new GroupTimers(),
+      wallClock,
+      newMemberId,
+      compilePattern,
+    }
+  }
+
+  /** Plain data, for metrics and tests; nobody but the coordinator changes it. */
+  get state(): GroupState {
+    return this.#context.state
+  }
+
+  get isLoaded(): boolean {
+    return this.#context.state.isLive
+  }
+
+  /** One record of the partition, in the log's order. */
+  replay(key: Uint8Array, value: Uint8Array | null): ReplayOutcome {
+    assert(!this.isLoaded, 'a coordinator that serves replays nothing')
+    const decoded = decodeRecord(key, value)
+    if (decoded.kind !== 'record') return decoded
+    applyRecord(this.#context.state, decoded.record)
+    return APPLIED
+  }
+
+  /** The whole partition was replayed: sessions begin anew, and targets are compared with the topics of today. */
+  onLoaded(nowMs: number): void {
+    const { state, timers, config } = this.#context
+    finishReplay(state)
+    for (const group of state.groups.values()) {
+      if (group.members.size > 0) this.#markStale(group)
+      for (const member of group.members.values()) {
+        timers.touchSession(group, member, nowMs)
+        if (member.current.revoking.size > 0) timers.startRebalance(group, member, nowMs)
+      }
+    }
+    this.#nextSweepMs = nowMs + config.offsetsSweepMs
+  }
+
+  heartbeat(request: HeartbeatRequest, nowMs: number): Decision<HeartbeatReply> {
+    this.#checkLoaded()
+    return decideHeartbeat(this.#context, request, nowMs)
+  }
+
+  /** Members are alive, from a thread beside their consumer's: moves their sessions and nothing else. */
+  extendSessions(groupId: string, memberIds: readonly string[], nowMs: number): SessionExtendReply {
+    this.#checkLoaded()
+    const group = this.#context.state.groups.get(groupId)
+    const unknownMemberIds: string[] = []
+    for (const memberId of memberIds) {
+      const member = group?.members.get(memberId)
+      if (group === undefined || member === undefined) unknownMemberIds.push(memberId)
+      else this.#context.timers.touchSession(group, member, nowMs)
+    }
+    return { kind: 'session-extended', unknownMemberIds }
+  }
+
+  commitOffsets(request: OffsetCommitRequest): Decision<OffsetCommitReply> {
+    this.#checkLoaded()
+    return decideOffsetCommit(this.#context, request)
+  }
+
+  fetchOffsets(request: OffsetFetchRequest): Decision<OffsetFetchReply> {
+    this.#checkLoaded()
+    return decideOffsetFetch(this.#context, request)
+  }
+
+  deleteOffsets(request: OffsetDeleteRequest): Decision<OffsetDeleteReply> {
+    this.#checkLoaded()
+    return decideOffsetDelete(this.#context, request)
+  }
+
+  deleteGroups(groupIds: readonly string[]): Decision<GroupsDeletedReply> {
+    this.#checkLoaded()
+    return decideDeleteGroups(this.#context, groupIds)
+  }
+
+  listGroups(filter: { readonly states: readonly string[]; readonly kinds: readonly string[] }): ListedGroup[] {
+    this.#checkLoaded()
+    return listGroups(this.#context, filter)
+  }
+
+  describeGroups(groupIds: readonly string[]): DescribedGroup[] {
+    this.#checkLoaded()
+    return describeGroups(this.#context, groupIds)
+  }
+
+  /** The directory has changed. What follows from it comes by onDeadline(), a group at a time. */
+  onTopicsChanged({ changed, deleted }: TopicChanges): void {
+    for (const group of this.#context.state.groups.values()) {
+      if (group.members.size > 0 && changed.length + deleted.length > 0) this.#markStale(group)
+      for (const topicId of deleted) {
+        if (!group.offsets.has(topicId)) continue
+        const groupIds = this.#deletedTopics.get(topicId)
+        if (groupIds === undefined) this.#deletedTopics.set(topicId, [group.groupId])
+        else groupIds.push(group.groupId)
+      }
+    }
+  }
+
+  /** Monotonic time at which onDeadline() wants to be called; -Infinity = now, Infinity = never. */
+  get nextDeadlineMs(): number {
+    if (!this.isLoaded) return Number.POSITIVE_INFINITY
+    if (this.#stale.size > 0 || this.#deletedTopics.size > 0 || this.#sweep !== undefined)
+      return Number.NEGATIVE_INFINITY
+    return Math.min(this.#context.timers.nextDeadlineMs, this.#nextSweepMs)
+  }
+
+  /**
+   * Does one piece of what is due and answers what to append; undefined when nothing came of it. To be called again while
+   * nextDeadlineMs is not in the future, a few times a turn.
+   */
+  onDeadline(nowMs: number): DeadlineDecision | undefined {
+    if (!this.isLoaded) return undefined
+    const timer = this.#context.timers.takeExpired(nowMs)
+    if (timer !== undefined) return this.#fence(timer, nowMs)
+    const [staleId] = this.#stale
+    if (staleId !== undefined) return this.#refresh(staleId, nowMs)
+    if (this.#deletedTopics.size > 0) return this.#forgetDeleted()
+    if (this.#nextSweepMs <= nowMs) {
+      this.#nextSweepMs = nowMs + this.#context.config.offsetsSweepMs
+      this.#sweep = this.#context.state.groups.values()
+    }
+    return this.#sweep === undefined ? undefined : this.#sweepSome(this.#sweep)
+  }
+
+  /** All members of the group whose time is over, at once: one epoch, one target. */
+  #fence(timer: MemberTimer, nowMs: number): DeadlineDecision {
+    const { group } = timer
+    const changes = new GroupChanges(this.#context.state)
+    const fenced: FencedMember[] = []
+    for (const member of [...group.members.values()]) {
+      const reason = member === timer.member ? timer.kind : expiryOf(member, nowMs)
+      if (reason === undefined) continue
+      fenced.push({ memberId: member.memberId, reason })
+      removeMember(this.#context, changes, group, member)
+    }
+    bumpEpoch(this.#context, changes, group, nowMs)
+    return decisionOf(changes, group.groupId, fenced)
+  }
+
+  #refresh(groupId: string, nowMs: number): DeadlineDecision | undefined {
+    this.#stale.delete(groupId)
+    const group = this.#context.state.groups.get(groupId)
+    if (group === undefined || !needsNewTarget(this.#context, group)) return undefined
+    const changes = new GroupChanges(this.#context.state)
+    bumpEpoch(this.#context, changes, group, nowMs)
+    return decisionOf(changes, groupId, [])
+  }
+
+  #forgetDeleted(): DeadlineDecision | undefined {
+    const first = this.#deletedTopics.entries().next()
+    if (first.done === true) return undefined
+    const [topicId, groupIds] = first.value
+    const groupId = groupIds.pop()
+    if (groupIds.length === 0) this.#deletedTopics.delete(topicId)
+    const group = groupId === undefined ? undefined : this.#context.state.groups.get(groupId)
+    if (group === undefined) return undefined
+    const changes = new GroupChanges(this.#context.state)
+    forgetTopic(changes, group, topicId)
+    return changes.records.length === 0 ? undefined : decisionOf(changes, group.groupId, [])
+  }
+
+  /** Up to the first group with something to remove. */
+  #sweepSome(sweep: Iterator<Group>): DeadlineDecision | undefined {
+    for (let looked = 0; looked < SWEEP_GROUPS_MAX; looked++) {
+      const next = sweep.next()
+      if (next.done === true) {
+        this.#sweep = undefined
+        return undefined
+      }
+      const changes = new GroupChanges(this.#context.state)
+      expireGroup(this.#context, changes, next.value)
+      if (changes.records.length > 0) return decisionOf(changes, next.value.groupId, [])
+    }
+    return undefined
+  }
+
+  #markStale(group: Group): void {
+    group.isStale = true
+    this.#stale.add(group.groupId)
+  }
+
+  #checkLoaded(): void {
+    assert(this.isLoaded, 'the coordinator is asked before its partition was replayed')
+  }
+}
+
+function decisionOf(changes: GroupChanges, groupId: string, fenced: readonly FencedMember[]): DeadlineDecision {
+  return { records: changes.records, groupId, fenced, notices: changes.notices }
+}

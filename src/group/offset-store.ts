@@ -1,0 +1,228 @@
+/**
+ * Committed offsets: commit, fetch, delete.
+ *
+ * Fencing   a member commits under its current epoch only (STALE_MEMBER_EPOCH), and only what no other member owns: what it
+ *           gave up may be its next owner's already, and a late commit would send that one's offset back.
+ *           Without members anybody may commit (memberId '', memberEpoch -1)
+ * Offsets   belong to the group, whatever its kind, and to the topic's id: a topic made anew under an old name has none
+ * Limits    GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX, COORDINATOR_GROUPS_MAX
+ */
+import { utf8Bytes } from '../base/utf8-write.ts'
+import type { ErrorCode } from '../model/errors.ts'
+import type { TopicId } from '../model/ids.ts'
+import { COORDINATOR_GROUPS_MAX, GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
+import { GroupChanges } from './group-changes.ts'
+import type { GroupContext } from './group-context.ts'
+import type { CommittedOffset, Group, Member } from './group-state.ts'
+import { checkGroupId, checkInstance, checkNames, resolveTopic, unknownMember } from './request-checks.ts'
+import {
+  type CommitPartition,
+  type CommitTopic,
+  type Decision,
+  type FetchedOffset,
+  type FetchedTopic,
+  type GroupRefusal,
+  isRefusal,
+  type NamedTopic,
+  type OffsetCommitReply,
+  type OffsetCommitRequest,
+  type OffsetDeleteReply,
+  type OffsetDeleteRequest,
+  type OffsetFetchReply,
+  type OffsetFetchRequest,
+  type PartitionOutcome,
+  refuse,
+  refusedDecision,
+  type TopicOutcomes,
+} from './requests.ts'
+import { subscribedTopicsOf } from './target-assignment.ts'
+import type { TopicEntry } from './topic-directory.ts'
+
+export function decideOffsetCommit(context: GroupContext, request: OffsetCommitRequest): Decision<OffsetCommitReply> {
+  const group = context.state.groups.get(request.groupId)
+  const committer = checkCommitter(context, group, request)
+  if (committer !== undefined && isRefusal(committer)) return refusedDecision(committer)
+  const changes = new GroupChanges(context.state)
+  const topics = request.topics.map((topic) => commitTopic(context, changes, request.groupId, committer, topic))
+  return { records: changes.records, notices: changes.notices, reply: { kind: 'committed', topics } }
+}
+
+/** The member that commits, undefined for somebody who is none and may, or why not. */
+function checkCommitter(
+  context: GroupContext,
+  group: Group | undefined,
+  request: OffsetCommitRequest,
+): Member | GroupRefusal | undefined {
+  const { groupId, memberId, memberEpoch } = request
+  const fault = checkGroupId(groupId)
+  if (fault !== undefined) return fault
+  if (memberEpoch >= 0 || memberId !== '') return checkMember(group, request)
+  if (group !== undefined && group.members.size > 0)
+    return refuse('UNKNOWN_MEMBER_ID', `group '${groupId}' has members: only they may commit while it does`)
+  if (group === undefined && context.state.groups.size >= COORDINATOR_GROUPS_MAX)
+    return refuse('GROUP_MAX_SIZE_REACHED', `the coordinator has ${COORDINATOR_GROUPS_MAX} groups, the most allowed`)
+  return undefined
+}
+
+interface OfMember {
+  readonly groupId: string
+  readonly memberId: string
+  readonly memberEpoch: number
+}
+
+function checkMember(
+  group: Group | undefined,
+  request: OfMember & { readonly instanceId?: string | null },
+): Member | GroupRefusal {
+  const { groupId, memberId, memberEpoch } = request
+  if (group === undefined) return refuse('GROUP_ID_NOT_FOUND', `there is no group '${groupId}'`)
+  const fault = checkNames({ memberId }) ?? checkInstance(group, memberId, request.instanceId ?? null)
+  if (fault !== undefined) return fault
+  const member = group.members.get(memberId)
+  if (member === undefined) return unknownMember(groupId, memberId)
+  if (memberEpoch === member.current.memberEpoch) return member
+  const at = `which is at ${member.current.memberEpoch}`
+  return refuse('STALE_MEMBER_EPOCH', `epoch ${memberEpoch} of member ${memberId}, ${at}: send a heartbeat first`)
+}
+
+function commitTopic(
+  context: GroupContext,
+  changes: GroupChanges,
+  groupId: string,
+  committer: Member | undefined,
+  named: CommitTopic,
+): TopicOutcomes {
+  const topic = resolveTopic(context.directory, named)
+  if (isRefusal(topic)) return outcomesOf(named, named.partitions, () => topic)
+  const commitTimestampMs = context.wallClock.nowMs()
+  return outcomesOf(topicName(topic), named.partitions, (part) => {
+    const group = context.state.groups.get(groupId)
+    const fault = checkCommit(group, topic, committer, part)
+    if (fault !== undefined) return fault
+    const { partition, offset, leaderEpoch, metadata } = part
+    const value = { offset, leaderEpoch, metadata, commitTimestampMs }
+    changes.emit({ type: 'offset', groupId, topicId: topic.topicId, partition, value })
+    return undefined
+  })
+}
+
+function checkCommit(
+  group: Group | undefined,
+  { topicId, name, partitionCount }: TopicEntry,
+  committer: Member | undefined,
+  { partition, metadata }: CommitPartition,
+): GroupRefusal | undefined {
+  if (partition >= partitionCount)
+    return refuse('UNKNOWN_TOPIC_OR_PARTITION', `topic '${name}' has ${partitionCount} partitions, no ${partition}`)
+  if (metadata.length * 3 > OFFSET_METADATA_BYTES_MAX) {
+    const bytes = utf8Bytes(metadata)
+    if (bytes > OFFSET_METADATA_BYTES_MAX)
+      return refuse('OFFSET_METADATA_TOO_LARGE', `metadata of ${bytes} bytes, the most is ${OFFSET_METADATA_BYTES_MAX}`)
+  }
+  if (group === undefined) return undefined
+  const owner = committer === undefined ? undefined : group.owners.get(topicId)?.get(partition)
+  if (owner !== undefined && owner !== committer)
+    return refuse('STALE_MEMBER_EPOCH', `partition ${partition} of '${name}' belongs to member ${owner.memberId} now`)
+  if (group.offsetCount < GROUP_OFFSETS_MAX || group.offsets.get(topicId)?.has(partition) === true) return undefined
+  return refuse('INVALID_COMMIT_OFFSET_SIZE', `the group has ${GROUP_OFFSETS_MAX} offsets, the most allowed`)
+}
+
+export function decideOffsetFetch(context: GroupContext, request: OffsetFetchRequest): Decision<OffsetFetchReply> {
+  const { groupId, memberId, memberEpoch } = request
+  const group = context.state.groups.get(groupId)
+  const fault = checkGroupId(groupId)
+  if (fault !== undefined) return refusedDecision(fault)
+  // Kafka's classic members send their id without an epoch: nothing to fence by.
+  if (memberEpoch >= 0 || (memberId !== '' && group?.kind === 'consumer' && group.members.size > 0)) {
+    const member = checkMember(group, request)
+    if (isRefusal(member)) return refusedDecision(member)
+  }
+  const topics =
+    request.topics === null
+      ? allOffsets(context, group)
+      : request.topics.map(({ partitions, ...named }) => fetchTopic(context, group, named, partitions))
+  return { records: [], notices: [], reply: { kind: 'offsets', topics } }
+}
+
+function allOffsets(context: GroupContext, group: Group | undefined): FetchedTopic[] {
+  return [...(group?.offsets ?? [])].map(([topicId, offsets]) => ({
+    topicId,
+    topic: context.directory.byId(topicId)?.name ?? '',
+    partitions: [...offsets].map(([partition, value]) => fetched(partition, value)),
+  }))
+}
+
+function fetchTopic(
+  context: GroupContext,
+  group: Group | undefined,
+  named: NamedTopic,
+  partitions: readonly number[],
+): FetchedTopic {
+  const topic = resolveTopic(context.directory, named)
+  // A topic that is not known has no offsets: no error, as in Kafka.
+  if (isRefusal(topic)) return { ...named, partitions: partitions.map((partition) => fetched(partition, undefined)) }
+  const offsets = group?.offsets.get(topic.topicId)
+  return { ...topicName(topic), partitions: partitions.map((partition) => fetched(partition, offsets?.get(partition))) }
+}
+
+const NO_COMMITTED: CommittedOffset = { offset: -1, leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
+
+function fetched(partition: number, value: CommittedOffset = NO_COMMITTED): FetchedOffset {
+  return { partition, error: 'NONE', text: '', ...value }
+}
+
+export function decideOffsetDelete(context: GroupContext, request: OffsetDeleteRequest): Decision<OffsetDeleteReply> {
+  const { groupId } = request
+  const group = context.state.groups.get(groupId)
+  const fault = checkGroupId(groupId)
+  if (fault !== undefined) return refusedDecision(fault)
+  if (group === undefined) return refusedDecision(refuse('GROUP_ID_NOT_FOUND', `there is no group '${groupId}'`))
+  if (group.kind === 'classic' && group.members.size > 0)
+    return refusedDecision(refuse('NON_EMPTY_GROUP', `group '${groupId}' has members of the classic protocol`))
+  const subscribed = new Set<TopicId>()
+  for (const member of group.members.values())
+    for (const topicId of subscribedTopicsOf(context, group, member)) subscribed.add(topicId)
+  const changes = new GroupChanges(context.state)
+  const topics = request.topics.map((named) => deleteTopicOffsets(context, changes, group, subscribed, named))
+  return { records: changes.records, notices: changes.notices, reply: { kind: 'offsets-deleted', topics } }
+}
+
+function deleteTopicOffsets(
+  context: GroupContext,
+  changes: GroupChanges,
+  group: Group,
+  subscribed: ReadonlySet<TopicId>,
+  named: NamedTopic & { readonly partitions: readonly number[] },
+): TopicOutcomes {
+  const parts = named.partitions.map((partition) => ({ partition }))
+  const topic = resolveTopic(context.directory, named)
+  if (isRefusal(topic)) return outcomesOf(named, parts, () => topic)
+  const { topicId, name } = topic
+  const fault = subscribed.has(topicId)
+    ? refuse('GROUP_SUBSCRIBED_TO_TOPIC', `a member of the group subscribes to '${name}'`)
+    : undefined
+  return outcomesOf(topicName(topic), parts, ({ partition }) => {
+    if (fault === undefined && group.offsets.get(topicId)?.has(partition) === true)
+      changes.emit({ type: 'offset', groupId: group.groupId, topicId, partition, value: null })
+    return fault
+  })
+}
+
+function topicName({ topicId, name }: TopicEntry): NamedTopic {
+  return { topicId, topic: name }
+}
+
+function outcomesOf<Part extends { readonly partition: number }>(
+  { topicId, topic }: NamedTopic,
+  parts: readonly Part[],
+  handle: (part: Part) => { readonly error: ErrorCode; readonly text: string } | undefined,
+): TopicOutcomes {
+  return {
+    topicId,
+    topic,
+    partitions: parts.map((part): PartitionOutcome => {
+      const fault = handle(part)
+      return { partition: part.partition, error: fault?.error ?? 'NONE', text: fault?.text ?? '' }
+    }),
+  }
+}

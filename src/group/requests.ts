@@ -1,0 +1,202 @@
+/**
+ * What a coordinator is asked and what it answers: plain types; the worker maps the wire's onto them.
+ *
+ * Decision  the records are in the state already. The shell appends them as one batch and sends the reply when they are durable;
+ *           no records: at once, but never before the replies of earlier decisions that this one may build on (README)
+ */
+import type { ErrorCode } from '../model/errors.ts'
+import type { TopicId } from '../model/ids.ts'
+import type { EncodedRecord } from './group-records.ts'
+import type { GroupKind, GroupStateName } from './group-state.ts'
+
+export interface GroupRefusal {
+  readonly kind: 'refused'
+  readonly error: ErrorCode
+  readonly text: string
+}
+
+export interface Decision<Reply> {
+  readonly records: readonly EncodedRecord[]
+  /** What an operator should know; for the log. */
+  readonly notices: readonly string[]
+  readonly reply: Reply | GroupRefusal
+}
+
+/** What a deadline led to; there is nobody to answer. */
+export interface DeadlineDecision {
+  readonly records: readonly EncodedRecord[]
+  readonly groupId: string
+  /** Members that were removed, and why. */
+  readonly fenced: readonly FencedMember[]
+  /** What an operator should know; for the log. */
+  readonly notices: readonly string[]
+}
+
+export interface FencedMember {
+  readonly memberId: string
+  readonly reason: 'session' | 'rebalance'
+}
+
+/** A topic by id, by name (the id is '') or by both. */
+export interface NamedTopic {
+  readonly topicId: TopicId | ''
+  readonly topic: string
+}
+
+export interface TopicPartitions extends NamedTopic {
+  readonly partitions: readonly number[]
+}
+
+export interface PartitionOutcome {
+  readonly partition: number
+  readonly error: ErrorCode
+  readonly text: string
+}
+
+export interface TopicOutcomes extends NamedTopic {
+  readonly partitions: readonly PartitionOutcome[]
+}
+
+/** null and -1: unchanged. memberEpoch: 0 joins, -1 leaves, -2 leaves for a while (static members). */
+export interface HeartbeatRequest {
+  readonly groupId: string
+  readonly memberId: string
+  readonly memberEpoch: number
+  readonly instanceId: string | null
+  readonly rackId: string | null
+  readonly rebalanceTimeoutMs: number
+  readonly sessionTimeoutMs: number
+  readonly subscribedTopics: readonly string[] | null
+  /** '' = none. */
+  readonly subscribedPattern: string | null
+  readonly serverAssignor: string | null
+  readonly ownedPartitions: readonly TopicPartitions[] | null
+  readonly clientId: string
+  readonly clientHost: string
+}
+
+export interface HeartbeatReply {
+  readonly kind: 'heartbeat'
+  readonly memberId: string
+  readonly memberEpoch: number
+  readonly heartbeatIntervalMs: number
+  /** null = unchanged. */
+  readonly assignment: readonly TopicPartitions[] | null
+}
+
+export interface SessionExtendReply {
+  readonly kind: 'session-extended'
+  readonly unknownMemberIds: readonly string[]
+}
+
+export interface CommitPartition {
+  readonly partition: number
+  readonly offset: number
+  readonly leaderEpoch: number
+  readonly metadata: string
+}
+
+export interface CommitTopic extends NamedTopic {
+  readonly partitions: readonly CommitPartition[]
+}
+
+export interface OffsetCommitRequest {
+  readonly groupId: string
+  /** '' with memberEpoch -1 = no member. */
+  readonly memberId: string
+  readonly memberEpoch: number
+  readonly instanceId: string | null
+  readonly topics: readonly CommitTopic[]
+}
+
+export interface OffsetCommitReply {
+  readonly kind: 'committed'
+  readonly topics: readonly TopicOutcomes[]
+}
+
+export interface OffsetFetchRequest {
+  readonly groupId: string
+  readonly memberId: string
+  readonly memberEpoch: number
+  /** null = all that the group has. */
+  readonly topics: readonly TopicPartitions[] | null
+}
+
+export interface FetchedOffset extends PartitionOutcome {
+  /** -1 = none. */
+  readonly offset: number
+  readonly leaderEpoch: number
+  readonly metadata: string
+  readonly commitTimestampMs: number
+}
+
+export interface FetchedTopic extends NamedTopic {
+  readonly partitions: readonly FetchedOffset[]
+}
+
+export interface OffsetFetchReply {
+  readonly kind: 'offsets'
+  readonly topics: readonly FetchedTopic[]
+}
+
+export interface OffsetDeleteRequest {
+  readonly groupId: string
+  readonly topics: readonly TopicPartitions[]
+}
+
+export interface OffsetDeleteReply {
+  readonly kind: 'offsets-deleted'
+  readonly topics: readonly TopicOutcomes[]
+}
+
+export interface GroupsDeletedReply {
+  readonly kind: 'groups-deleted'
+  readonly groups: readonly { readonly groupId: string; readonly error: ErrorCode; readonly text: string }[]
+}
+
+export interface ListedGroup {
+  readonly groupId: string
+  readonly groupKind: GroupKind
+  readonly state: GroupStateName
+  readonly memberCount: number
+}
+
+export interface DescribedMember {
+  readonly memberId: string
+  readonly instanceId: string | null
+  readonly rackId: string | null
+  readonly memberEpoch: number
+  readonly clientId: string
+  readonly clientHost: string
+  readonly subscribedTopics: readonly string[]
+  readonly subscribedPattern: string | null
+  readonly sessionTimeoutMs: number
+  readonly rebalanceTimeoutMs: number
+  readonly assignment: readonly TopicPartitions[]
+  readonly targetAssignment: readonly TopicPartitions[]
+}
+
+export interface DescribedGroup {
+  readonly groupId: string
+  readonly error: ErrorCode
+  readonly text: string
+  readonly groupKind: GroupKind
+  readonly state: GroupStateName
+  readonly groupEpoch: number
+  readonly assignmentEpoch: number
+  readonly assignor: string
+  readonly members: readonly DescribedMember[]
+}
+
+export function isRefusal(answer: object): answer is GroupRefusal {
+  return 'kind' in answer && answer.kind === 'refused'
+}
+
+/** A decision that says no. */
+export function refusedDecision(reply: GroupRefusal): Decision<never> {
+  return { records: [], notices: [], reply }
+}
+
+export function refuse(error: ErrorCode, text: string): GroupRefusal {
+  return { kind: 'refused', error, text }
+}

@@ -1,0 +1,355 @@
+/**
+ * GroupHost: the coordinators of this shard: one for each partition of the offsets topic that somebody has asked.
+ *
+ * Owns        the coordinators, their topic directory, and the requests that wait for them
+ * Thread      the shard
+ * Ordering    a request: decided at once, its records join those of this turn -> one batch a coordinator and turn -> written with the
+ *             turn's other batches -> when it is durable, the replies. A reply without records waits for the batches before it:
+ *             what it tells may come from them
+ * Loading     the first request has the partition read from its start, one piece a turn; requests wait meanwhile. It begins when
+ *             all that is in the log is durable, so that the state that is built is one that stays
+ * Failure     a batch that was refused: what the coordinator has decided since is not so. It is dropped, everyone who waits is told
+ *             COORDINATOR_NOT_AVAILABLE, and the next request loads it anew. A log that cannot be read: the same, with the reason
+ * Limits      WAITING_MAX requests over all coordinators; LOADING_REQUESTS_MAX of one that loads
+ * Not here    decisions (group/), from the wire to requests and back (group-wire.ts)
+ */
+import type { Clock } from '../base/clock.ts'
+import {
+  type EncodedRecord,
+  GroupCoordinator,
+  type GroupCoordinatorOptions,
+  type TopicChanges,
+  TopicDirectory,
+} from '../group/index.ts'
+import { StorageError } from '../io/file-system.ts'
+import type { ErrorCode } from '../model/errors.ts'
+import type { OwnAppend } from '../partition/delayed-produce.ts'
+import { checkLeads } from '../partition/partition-fetch.ts'
+import { BatchReader } from '../record/batch-reader.ts'
+import { BatchView } from '../record/batch-view.ts'
+import { BatchWriter } from '../record/batch-writer.ts'
+import type { Codecs } from '../record/compression.ts'
+import type { GroupRequestBody, GroupTopicsBody } from '../ring/control-messages.ts'
+import { BatchScan } from './batch-scan.ts'
+import type { ControlReplies } from './control-replies.ts'
+import { answerGroupRequest, type GroupAnswer } from './group-wire.ts'
+import type { NoticeSender } from './notice-sender.ts'
+import type { PageCache } from './page-cache.ts'
+import type { PartitionAgent } from './partition-agent.ts'
+import type { PartitionTable } from './partition-table.ts'
+import type { ProduceHandler } from './produce-handler.ts'
+import type { SegmentReader } from './segment-reader.ts'
+
+const WAITING_MAX = 100_000
+const LOADING_REQUESTS_MAX = 10_000
+/** A batch of records is closed at about this many bytes. */
+const BATCH_BYTES = 256 * 1024
+/** What is due of one coordinator in one turn: a group each. */
+const DUE_PER_TURN = 32
+
+interface GroupRequest {
+  readonly requestId: number
+  readonly body: GroupRequestBody
+}
+
+interface Waiting {
+  readonly requestId: number
+  readonly reply: GroupAnswer['reply']
+}
+
+interface Hosted {
+  readonly partition: PartitionAgent
+  readonly coordinator: GroupCoordinator
+  state: 'loading' | 'serving' | 'dropped'
+  scan: BatchScan | undefined
+  /** Requests that came while it loads. */
+  parked: GroupRequest[]
+  /** Of this turn. */
+  records: EncodedRecord[]
+  replies: Waiting[]
+  /** Batches that are not durable yet, oldest first. */
+  readonly batches: Batch[]
+}
+
+/** What waits for one batch. */
+interface Batch {
+  readonly replies: Waiting[]
+}
+
+export interface GroupHostOptions {
+  readonly partitions: PartitionTable
+  readonly produces: ProduceHandler
+  readonly replies: ControlReplies
+  readonly notices: NoticeSender
+  readonly reader: SegmentReader
+  readonly cache: PageCache
+  readonly codecs: Codecs
+  readonly clock: Clock
+  /** What coordinators are made of, but for what the host itself has. */
+  readonly coordinator: Omit<GroupCoordinatorOptions, 'directory'>
+}
+
+export class GroupHost {
+  readonly #options: GroupHostOptions
+  readonly #directory = new TopicDirectory()
+  readonly #hosted = new Map<number, Hosted>()
+  readonly #loading = new Set<Hosted>()
+  /** Those with something to write or to answer at the end of this turn. */
+  readonly #touched = new Set<Hosted>()
+  #waiting = 0
+
+  constructor(options: GroupHostOptions) {
+    this.#options = options
+  }
+
+  /** Coordinators that are loaded or loading. */
+  get count(): number {
+    return this.#hosted.size
+  }
+
+  /** When step() has something to do by itself. */
+  nextDeadlineMs(): number {
+    if (this.#loading.size > 0) return this.#options.clock.monotonicMs() + 1
+    let next = Number.POSITIVE_INFINITY
+    for (const { coordinator } of this.#hosted.values()) next = Math.min(next, coordinator.nextDeadlineMs)
+    return next
+  }
+
+  onRequest(requestId: number, body: GroupRequestBody): void {
+    const { replies } = this.#options
+    const partition = this.#options.partitions.get(body.partitionRef)
+    if (partition === undefined || partition.isClosed) {
+      replies.fail(requestId, 'NOT_COORDINATOR', '')
+      return
+    }
+    const refusal = checkLeads(partition.state)
+    if (refusal !== undefined) {
+      replies.fail(requestId, 'COORDINATOR_NOT_AVAILABLE', refusal.text)
+      return
+    }
+    const hosted = this.#hosted.get(body.partitionRef) ?? this.#begin(partition)
+    const isFull = hosted.state === 'loading' && hosted.parked.length >= LOADING_REQUESTS_MAX
+    if (isFull || this.#waiting >= WAITING_MAX) {
+      if (isFull) replies.fail(requestId, 'COORDINATOR_LOAD_IN_PROGRESS', '')
+      else replies.fail(requestId, 'OVERLOADED', `${WAITING_MAX} requests of groups wait on this shard`)
+      return
+    }
+    this.#waiting++
+    if (hosted.state === 'loading') hosted.parked.push({ requestId, body })
+    else this.#decide(hosted, { requestId, body })
+  }
+
+  onTopics({ upserted, removed }: GroupTopicsBody): void {
+    for (const topicId of removed) this.#directory.remove(topicId)
+    for (const { topicId, name, partitions } of upserted)
+      this.#directory.put({ topicId, name, partitionCount: partitions })
+    const changes: TopicChanges = { changed: upserted.map(({ topicId }) => topicId), deleted: removed }
+    for (const { state, coordinator } of this.#hosted.values())
+      if (state === 'serving') coordinator.onTopicsChanged(changes)
+  }
+
+  /** Loads a piece of each that loads, and does what is due; flush() must follow. Answers how much was done. */
+  step(nowMs: number): number {
+    let work = 0
+    for (const hosted of this.#loading) work += this.#load(hosted) ? 1 : 0
+    for (const hosted of this.#hosted.values()) if (hosted.state === 'serving') work += this.#doDue(hosted, nowMs)
+    return work
+  }
+
+  #doDue(hosted: Hosted, nowMs: number): number {
+    const { coordinator } = hosted
+    let work = 0
+    for (; work < DUE_PER_TURN && coordinator.nextDeadlineMs <= nowMs; work++) {
+      const decision = coordinator.onDeadline(nowMs)
+      if (decision === undefined) continue
+      this.#take(hosted, decision.records)
+      const name = `group ${decision.groupId}`
+      for (const text of decision.notices) this.#options.notices.log('info', `${name}: ${text}`)
+      for (const { memberId, reason } of decision.fenced)
+        this.#options.notices.log('info', `${name}: ${memberId} was removed, its ${reason} timeout is over`)
+    }
+    return work
+  }
+
+  get hasPending(): boolean {
+    return this.#touched.size > 0
+  }
+
+  /** Stages what this turn's decisions wrote, before the turn's write. */
+  flush(): void {
+    for (const hosted of this.#touched) if (hosted.state === 'serving') this.#flushOne(hosted)
+    this.#touched.clear()
+  }
+
+  /** The partition goes, or is offline: nobody coordinates its groups here any more. */
+  forget(partition: PartitionAgent): void {
+    const hosted = this.#hosted.get(partition.state.partitionRef)
+    if (hosted?.partition === partition) this.#drop(hosted, 'NOT_COORDINATOR', '')
+  }
+
+  // Requests
+
+  #decide(hosted: Hosted, { requestId, body }: GroupRequest): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    const { records, reply } = answerGroupRequest(hosted.coordinator, body, nowMs)
+    for (const record of records) hosted.records.push(record)
+    hosted.replies.push({ requestId, reply })
+    this.#touched.add(hosted)
+  }
+
+  #take(hosted: Hosted, records: readonly EncodedRecord[]): void {
+    if (records.length === 0) return
+    for (const record of records) hosted.records.push(record)
+    this.#touched.add(hosted)
+  }
+
+  #flushOne(hosted: Hosted): void {
+    const { replies } = hosted
+    hosted.replies = []
+    if (hosted.records.length > 0) {
+      const batches = this.#encode(hosted)
+      hosted.records = []
+      // In order: the last batch is durable last.
+      for (let index = 0; index < batches.length; index++) {
+        // A batch before it was refused at once: those that wait are told here.
+        if (hosted.state !== 'serving')
+          this.#refuse(index === batches.length - 1 ? replies : [], 'COORDINATOR_NOT_AVAILABLE', '')
+        else this.#append(hosted, batches[index]!, index === batches.length - 1 ? replies : [])
+      }
+      return
+    }
+    const last = hosted.batches[hosted.batches.length - 1]
+    if (last === undefined) this.#answer(replies)
+    else for (const reply of replies) last.replies.push(reply)
+  }
+
+  #append(hosted: Hosted, bytes: Uint8Array, replies: Waiting[]): void {
+    const batch: Batch = { replies }
+    hosted.batches.push(batch)
+    const own: OwnAppend = {
+      onDurable: () => {
+        if (hosted.state === 'dropped') return
+        hosted.batches.shift()
+        this.#answer(batch.replies)
+      },
+      onFailed: (error, text) => {
+        if (hosted.state === 'dropped') return
+        const what = `what was decided for groups could not be stored: ${error} ${text}`
+        this.#options.notices.log('warn', `${nameOf(hosted.partition)}: ${what}`)
+        this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', what)
+      },
+    }
+    this.#options.produces.appendOwn(hosted.partition, bytes, own)
+  }
+
+  /** The turn's records as batches; each in memory of its own. */
+  #encode(hosted: Hosted): Uint8Array[] {
+    const { maxMessageBytes } = hosted.partition.state.config
+    const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
+    const nowMs = this.#options.clock.nowMs()
+    const batches: Uint8Array[] = []
+    const close = (): void => {
+      batches.push(writer.finish().slice())
+      writer.reset()
+    }
+    for (const { key, value } of hosted.records) {
+      if (writer.sizeInBytes > BATCH_BYTES && writer.recordsCount > 0) close()
+      if (writer.append(key, value, null, nowMs)) continue
+      if (writer.recordsCount > 0) close()
+      if (!writer.append(key, value, null, nowMs))
+        throw new Error(
+          `a record of ${key.length + (value?.length ?? 0)} bytes is larger than max.message.bytes allows`,
+        )
+    }
+    close()
+    return batches
+  }
+
+  #answer(waiting: readonly Waiting[]): void {
+    this.#waiting -= waiting.length
+    for (const { requestId, reply } of waiting) {
+      if (reply.kind === 'refused') this.#options.replies.fail(requestId, reply.error, reply.text)
+      else this.#options.replies.answer(requestId, reply.body)
+    }
+  }
+
+  #refuse(waiting: readonly { readonly requestId: number }[], error: ErrorCode, text: string): void {
+    this.#waiting -= waiting.length
+    for (const { requestId } of waiting) this.#options.replies.fail(requestId, error, text)
+  }
+
+  // Coming and going
+
+  #begin(partition: PartitionAgent): Hosted {
+    const coordinator = new GroupCoordinator({ ...this.#options.coordinator, directory: this.#directory })
+    const hosted: Hosted = {
+      ...{ partition, coordinator, state: 'loading', scan: undefined },
+      ...{ parked: [], records: [], replies: [], batches: [] },
+    }
+    this.#hosted.set(partition.state.partitionRef, hosted)
+    this.#loading.add(hosted)
+    return hosted
+  }
+
+  /** One piece; false while its bytes are on their way. */
+  #load(hosted: Hosted): boolean {
+    const { partition, coordinator } = hosted
+    const { state, log } = partition
+    // Batches under way may still fail.
+    if (state.highWatermark < log.logEndOffset) return false
+    const { reader, cache, clock } = this.#options
+    hosted.scan ??= new BatchScan({ partition, reader, cache }, state.logStartOffset)
+    try {
+      const bytes = hosted.scan.step(log.logEndOffset)
+      if (bytes === 'waiting') return false
+      if (bytes !== 'end') {
+        this.#replay(hosted, bytes)
+        return true
+      }
+    } catch (error) {
+      const text = error instanceof StorageError ? `${error.code}: ${error.message}` : String(error)
+      this.#options.notices.log('error', `${nameOf(partition)}: the groups cannot be read: ${text}`)
+      this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', text)
+      return true
+    }
+    coordinator.onLoaded(clock.monotonicMs())
+    this.#loading.delete(hosted)
+    hosted.state = 'serving'
+    hosted.scan = undefined
+    const { parked } = hosted
+    hosted.parked = []
+    for (const request of parked) this.#decide(hosted, request)
+    return true
+  }
+
+  #replay({ coordinator, partition }: Hosted, bytes: Uint8Array): void {
+    const batch = new BatchView()
+    const reader = new BatchReader({ codecs: this.#options.codecs })
+    for (let at = 0; at < bytes.length; at = batch.end) {
+      batch.reset(bytes, at)
+      reader.reset(bytes.subarray(at, batch.end), partition.state.logStartOffset)
+      while (reader.next()) {
+        if (reader.key === null) continue
+        const outcome = coordinator.replay(reader.key, reader.value)
+        if (outcome.kind === 'unreadable') throw new StorageError('ECORRUPT', outcome.reason)
+      }
+    }
+  }
+
+  #drop(hosted: Hosted, error: ErrorCode, text: string): void {
+    hosted.state = 'dropped'
+    this.#hosted.delete(hosted.partition.state.partitionRef)
+    this.#loading.delete(hosted)
+    this.#touched.delete(hosted)
+    this.#refuse(hosted.parked, error, text)
+    this.#refuse(hosted.replies, error, text)
+    for (const batch of hosted.batches) this.#refuse(batch.replies, error, text)
+    hosted.batches.length = 0
+    hosted.parked = []
+    hosted.replies = []
+  }
+}
+
+function nameOf({ topicId, partition }: PartitionAgent): string {
+  return `${topicId}-${partition}`
+}
