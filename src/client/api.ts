@@ -23,6 +23,14 @@ export { DecodeError } from './decode-error.ts'
 export type { ListenerError, ListenOptions } from './events.ts'
 export { DEAD_LETTER_HEADERS } from './group/dead-letter.ts'
 export { Group, type GroupPosition, type GroupStats } from './group/group.ts'
+export {
+  GroupAdmin,
+  type GroupDescription,
+  type GroupMember,
+  type GroupOffset,
+  type SeekGroupOptions,
+  type SoughtOffset,
+} from './group/group-admin.ts'
 export type {
   GroupOptions,
   GroupTopics,

@@ -98,7 +98,8 @@ export class Client {
       return reply
     })
     this.#positions = new Positions({ runtime, requests: this.#requests, metadata: this.#metadata })
-    this.admin = new Admin({ requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
+    const { clock } = runtime
+    this.admin = new Admin({ clock, requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
   }
 
   /** A client that connects when it is first used. */
