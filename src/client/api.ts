@@ -33,12 +33,12 @@ export {
 } from './group/group-admin.ts'
 export type {
   GroupOptions,
-  GroupTopics,
   HandlerContext,
   PartitionsHook,
   RetryOptions,
   RunOptions,
   TopicPartition,
+  TopicPattern,
 } from './group/group-options.ts'
 export type { Handler } from './group/group-runner.ts'
 export type { CommittedPosition } from './group/offset-committer.ts'

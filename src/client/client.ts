@@ -22,7 +22,7 @@ import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { Group, type GroupParts } from './group/group.ts'
-import { checkedGroupId, checkedPattern, type GroupOptions, type GroupTopics } from './group/group-options.ts'
+import { checkedGroupId, checkedPattern, type GroupOptions, type TopicPattern } from './group/group-options.ts'
 import type { KeepAlive } from './group/keep-alive.ts'
 import type { Subscription } from './group/member.ts'
 import { MetadataCache } from './metadata-cache.ts'
@@ -250,17 +250,18 @@ export class Client {
    * A member of a consumer group: the partitions of the topics are shared out among the members, and the group remembers how
    * far each has been handled. Topics are named, or all those whose whole name matches a pattern. It joins when it is consumed.
    */
+  group(id: string, topics: TopicPattern, options?: GroupOptions): Group
   group<Topic extends TopicLike>(
     id: string,
-    topics: GroupTopics<Topic>,
+    topics: Topic | readonly Topic[],
     options?: GroupOptions & { readonly onDecodeError?: 'fail' | 'skip' },
   ): Group<RecordOf<Topic>>
   group<Topic extends TopicLike>(
     id: string,
-    topics: GroupTopics<Topic>,
+    topics: Topic | readonly Topic[],
     options: GroupOptions,
   ): Group<RecordOf<Topic> | (Topic extends AnyTypedTopic ? UndecodedRecord : never)>
-  group(id: string, topics: GroupTopics, options: GroupOptions = {}): unknown {
+  group(id: string, topics: TopicLike | readonly TopicLike[] | TopicPattern, options: GroupOptions = {}): unknown {
     if (typeof topics === 'object' && 'pattern' in topics) {
       return this.#newGroup(id, { topics: [], pattern: checkedPattern(topics.pattern) }, () => asStored, options)
     }

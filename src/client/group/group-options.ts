@@ -61,11 +61,10 @@ export interface ResolvedGroupOptions extends ResolvedConsumerOptions {
   readonly rackId: string | null
 }
 
-/** What a group reads: topics by name, or all whose whole name matches a pattern (RE2 syntax; matched by the broker). */
-export type GroupTopics<Topic extends TopicLike = TopicLike> =
-  | Topic
-  | readonly Topic[]
-  | { readonly pattern: string | RegExp }
+/** All topics whose whole name matches (RE2 syntax; matched by the broker, those that are made later too). */
+export interface TopicPattern {
+  readonly pattern: string | RegExp
+}
 
 export interface RetryOptions {
   /** How often a record is tried at all, the first time included. */
