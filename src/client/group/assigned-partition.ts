@@ -24,7 +24,10 @@ export class AssignedPartition {
   readonly partition: number
   state: 'loading' | 'active' | 'stopping' | 'gone' = 'loading'
   cursor: Cursor
+  /** Records that run() has handed out. */
   handled = new HandledOffsets()
+  /** The record, or the first of the batch, that an iterator has handed out; -1 = none. */
+  inHandOffset = -1
   /** By the application. */
   isPaused = false
   /** Waits until its open batch is committed (at-most-once). */
@@ -44,6 +47,8 @@ export class AssignedPartition {
   readonly #buffer: FetchedBytes[] = []
   /** Received, in order, and not wholly handled. */
   #unhandled: FetchedBytes[] = []
+  /** Where the first of them ends. */
+  #releaseAt = Number.POSITIVE_INFINITY
   #onIdle: (() => void)[] = []
   #onBatchClosed: (() => void)[] = []
   readonly #lost = new AbortController()
@@ -71,6 +76,7 @@ export class AssignedPartition {
 
   /** Everything below it has been handled. */
   get finishedOffset(): number {
+    if (this.inHandOffset >= 0) return this.inHandOffset
     return this.handled.lowestOpen ?? this.position
   }
 
@@ -78,6 +84,7 @@ export class AssignedPartition {
   seek(offset: number): void {
     this.drop()
     this.handled = new HandledOffsets()
+    this.inHandOffset = -1
     this.startOffset = offset
     this.position = offset
     this.committedOffset = -1
@@ -86,7 +93,7 @@ export class AssignedPartition {
 
   received(fetched: FetchedBytes): void {
     this.#buffer.push(fetched)
-    this.#unhandled.push(fetched)
+    if (this.#unhandled.push(fetched) === 1) this.#releaseAt = fetched.nextOffset
     this.bufferedBytes += fetched.bytes.length
   }
 
@@ -104,7 +111,6 @@ export class AssignedPartition {
     const record = this.#records.next()
     if (record !== undefined) {
       this.position = record.offset + 1
-      this.handled.begin(record.offset)
       return record
     }
     this.closeBatch()
@@ -119,10 +125,10 @@ export class AssignedPartition {
     this.release()
   }
 
-  /** A record has been handled; `handled` is where it was counted when it was handed out. */
+  /** A record that run() was given has been handled; `handled` is where it was counted when it was handed out. */
   ended(handled: HandledOffsets, offset: number): void {
     handled.end(offset)
-    if (handled === this.handled && this.#unhandled.length > 0) this.release()
+    if (handled === this.handled && this.finishedOffset >= this.#releaseAt) this.release()
   }
 
   /** Lets go of bytes whose records have all been handled. */
@@ -134,6 +140,7 @@ export class AssignedPartition {
       count++
     }
     if (count > 0) this.#unhandled.splice(0, count)
+    this.#releaseAt = this.#unhandled[0]?.nextOffset ?? Number.POSITIVE_INFINITY
   }
 
   /** Something was received that is not handed out yet. */
@@ -172,7 +179,7 @@ export class AssignedPartition {
   /** A handler has ended. */
   leave(): void {
     this.running--
-    if (this.running > 0) return
+    if (this.running > 0 || this.#onIdle.length === 0) return
     for (const listener of this.#onIdle.splice(0)) listener()
   }
 

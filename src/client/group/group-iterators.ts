@@ -10,14 +10,11 @@ import type { DecodeRecord } from '../record-decoder.ts'
 import type { ConsumedBatch, ConsumedRecord } from '../record-types.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import type { GroupReader } from './group-reader.ts'
-import type { HandledOffsets } from './handled-offsets.ts'
 
 /** What iterating needs of the group. */
 export interface IteratedGroup<Handed> {
   readonly reader: GroupReader
   readonly decode: DecodeRecord<Handed>
-  /** Nothing is handed out: the group is closed, or its session is in doubt. */
-  readonly isHalted: boolean
   /** Waits for something to read. False at the end; throws what ended the group. */
   wait(): Promise<boolean>
   /** What has been thrown at the caller ends the group. */
@@ -26,10 +23,10 @@ export interface IteratedGroup<Handed> {
 }
 
 export class GroupIterators<Handed> {
+  /** Nothing is handed out: the group is closed, or its session is in doubt. */
+  isHalted = false
   readonly #group: IteratedGroup<Handed>
   #partition: AssignedPartition | undefined
-  #handled: HandledOffsets | undefined
-  #offset = -1
   #isBatch = false
   #isBusy = false
   /** Records or batches that were handed out. */
@@ -85,11 +82,10 @@ export class GroupIterators<Handed> {
       next: async () => {
         this.finish()
         while (await this.#group.wait()) {
-          const partition = this.#group.isHalted ? undefined : this.#group.reader.pullBatch()
+          const partition = this.isHalted ? undefined : this.#group.reader.pullBatch()
           if (partition === undefined) continue
           const fetched = partition.opened!
           const from = { ...fetched, fromOffset: Math.max(fetched.fromOffset, partition.position) }
-          partition.handled.begin(from.fromOffset)
           partition.position = fetched.nextOffset
           this.#hand(partition, from.fromOffset)
           this.#isBatch = true
@@ -109,9 +105,12 @@ export class GroupIterators<Handed> {
     if (!this.#isBusy) return
     const partition = this.#partition!
     this.#isBusy = false
-    partition.ended(this.#handled!, this.#offset)
-    if (this.#isBatch && this.#handled === partition.handled) partition.closeBatch()
-    if (this.#isBatch) this.#group.reader.gate(partition)
+    const isCurrent = partition.inHandOffset >= 0 // after a seek() it counts no more
+    partition.inHandOffset = -1
+    if (this.#isBatch) {
+      if (isCurrent) partition.closeBatch()
+      this.#group.reader.gate(partition)
+    }
     partition.leave()
   }
 
@@ -127,7 +126,7 @@ export class GroupIterators<Handed> {
 
   #nextRecord(): Handed | undefined {
     const { reader } = this.#group
-    if (this.#group.isHalted) return undefined
+    if (this.isHalted) return undefined
     for (;;) {
       let record: ConsumedRecord | undefined
       if (this.#partition !== undefined) record = reader.next(this.#partition)
@@ -139,10 +138,7 @@ export class GroupIterators<Handed> {
       }
       const partition = this.#partition!
       const handed = this.#decode(partition, record)
-      if (handed === undefined) {
-        partition.ended(partition.handled, record.offset)
-        continue
-      }
+      if (handed === undefined) continue // passed over: handled
       this.#hand(partition, record.offset)
       return handed
     }
@@ -152,15 +148,14 @@ export class GroupIterators<Handed> {
     try {
       return this.#group.decode(record)
     } catch (error) {
-      partition.position = record.offset // what cannot be decoded is not passed over
+      partition.position = record.offset // what cannot be decoded is not passed over: nor is it committed
       throw error
     }
   }
 
   #hand(partition: AssignedPartition, offset: number): void {
     this.#partition = partition
-    this.#handled = partition.handled
-    this.#offset = offset
+    partition.inHandOffset = offset
     this.#isBusy = true
     this.#count++
     partition.enter()

@@ -149,6 +149,7 @@ export class GroupRunner<Handed> {
   #newTask(partition: AssignedPartition, record: ConsumedRecord): Task<Handed> {
     const lane = this.#laneOf(partition, record)
     const handed = undefined
+    partition.handled.begin(record.offset)
     return { partition, window: partition.handled, record, lane, handed, attempt: 0, timer: undefined, serial: 0 }
   }
 

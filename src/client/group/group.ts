@@ -194,13 +194,9 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   }
 
   #iterated() {
-    const group = this
     return {
       reader: this.#reader,
       decode: this.#decode,
-      get isHalted(): boolean {
-        return group.#isHalted
-      },
       wait: () => this.#wait(),
       fail: (error: unknown) => this.#fail(error),
       close: () => this.close(),
@@ -327,6 +323,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   }
 
   #changed(): void {
+    this.#iterators.isHalted = this.#isHalted
     this.#runner?.pump()
     for (const wake of this.#wake.splice(0)) wake()
   }

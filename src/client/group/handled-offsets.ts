@@ -6,7 +6,7 @@
  * Limits      as many offsets as the caller hands out at a time
  * Hot path    nothing is made where records end in the order in which they were handed out
  */
-import { assert } from '../../base/assert.ts'
+import { InvariantError } from '../../base/assert.ts'
 
 const COMPACT_AT = 1024
 
@@ -29,7 +29,9 @@ export class HandledOffsets {
 
   /** A record is handed out; offsets rise. */
   begin(offset: number): void {
-    assert(this.size === 0 || offset > this.#offsets.at(-1)!, `offset ${offset} is handed out after a later one`)
+    const { length } = this.#offsets
+    if (length > 0 && offset <= this.#offsets[length - 1]!)
+      throw new InvariantError(`offset ${offset} is handed out after a later one`)
     this.#offsets.push(offset)
   }
 
