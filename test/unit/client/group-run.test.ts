@@ -7,7 +7,8 @@ import { hasCode, until } from '../../support/expect.ts'
 import { type FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
 
 const FAST = { backoffMsMin: 2, backoffMsMax: 20 }
-const START: GroupOptions = { from: 'start', autoCommitIntervalMs: 1 }
+/** A test that fails should not wait for handlers that never end. */
+const START: GroupOptions = { from: 'start', autoCommitIntervalMs: 1, closeTimeoutMs: 2_000 }
 const decoder = new TextDecoder()
 
 async function withClient(

@@ -7,7 +7,8 @@ import { hasCode, until } from '../../support/expect.ts'
 import { type FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
 
 const FAST = { backoffMsMin: 2, backoffMsMax: 20 }
-const START: GroupOptions = { from: 'start', autoCommitIntervalMs: 20 }
+/** A test that fails should not wait for handlers that never end. */
+const START: GroupOptions = { from: 'start', autoCommitIntervalMs: 20, closeTimeoutMs: 2_000 }
 
 async function fill(mq: Client, topic: string, count: number, partitions = 1): Promise<void> {
   const producer = mq.producer(topic, { batchBytesMax: 1024 })
@@ -113,6 +114,20 @@ test('commit(record) resolves when it is durable; commits of a partition never f
     assert.equal(offsets.at(-1), 1000)
     assert.ok(offsets.length < 500, `${offsets.length} requests for 1,000 commits: they are gathered`)
     await assert.rejects(group.commit({ topic: 't', partition: 0, offset: 3 }), hasCode('STALE_MEMBER_EPOCH'))
+  }))
+
+test('of commits that wait together the largest is sent, once', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    await fill(mq, 't', 10)
+    const group = mq.group('g', 't', { ...START, commit: 'manual' })
+    await read(group, 7, async (offset) => {
+      if (offset === 6)
+        await Promise.all([3, 5, 2].map((each) => group.commit({ topic: 't', partition: 0, offset: each })))
+    })
+    assert.deepEqual(
+      broker.groups.commits.map(({ offset }) => offset),
+      [6],
+    )
   }))
 
 test('with commit manual nothing is committed by itself; commit() takes all that is finished', () =>
