@@ -222,6 +222,10 @@ test('over a real connection: a cut is no leave, a static member finds its parti
     const { memberId } = group.stats()
     await mq.admin.topics.create('a-2', { partitions: 1 })
     await wait(() => names(group).length === 3)
+    await mq.admin.topics.delete('a-2')
+    await wait(() => names(group).length === 2)
+    await mq.admin.topics.create('a-3', { partitions: 1 })
+    await wait(() => names(group).length === 3)
     await group.close()
     const [member] = (await mq.admin.groups.describe('g')).members
     assert.equal(member?.instanceId, 'one', 'it is waited for')

@@ -146,7 +146,7 @@ export class Assignment {
     const { hooks, options } = this.#parts
     const partitions = this.#withoutUnseen(revoked)
     if (partitions.length === 0) return
-    if (options.semantics === 'at-most-once' && !this.#isClosed) await this.#handOutCommitted(partitions, hurry)
+    if (options.semantics === 'at-most-once' && !this.#isClosed) await this.handOutCommitted(partitions, hurry)
     for (const partition of partitions) if (partition.state !== 'gone') partition.state = 'stopping'
     this.#reader.remove(partitions)
     this.#events.onStopping(partitions)
@@ -180,7 +180,7 @@ export class Assignment {
   }
 
   /** What is committed already is handed out before its partition goes: else it would be lost for nothing. */
-  async #handOutCommitted(partitions: readonly AssignedPartition[], hurry: AbortSignal): Promise<void> {
+  async handOutCommitted(partitions: readonly AssignedPartition[], hurry: AbortSignal): Promise<void> {
     for (const partition of partitions) this.#reader.finishBatchOf(partition)
     await orAborted(Promise.all(partitions.map((partition) => partition.batchClosed())), hurry)
   }

@@ -9,6 +9,7 @@
  */
 import type { MillraceError } from '../../model/errors.ts'
 import { BatchReader } from '../../record/batch-reader.ts'
+import { asMillraceError } from '../as-millrace-error.ts'
 import { type Cursor, Fetcher, type FetcherParts } from '../fetcher.ts'
 import type { ConsumedRecord } from '../record-types.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
@@ -198,7 +199,9 @@ export class GroupReader {
       partition.isHeld = false
       this.#events.onChange()
     }
-    held.then(release, () => {})
+    held.then(release, (error: unknown) => {
+      if (partition.state !== 'gone') this.#events.onFault(asMillraceError(error))
+    })
     return false
   }
 

@@ -60,6 +60,8 @@ interface Lane<Handed> {
 }
 
 const WINDOW_RECORDS_MAX = 10_000
+/** Handlers that return at once let the event loop turn after so many: heartbeats and fetches go on. */
+const BURST_RECORDS_MAX = 4_096
 const PARTITION_LANE = ''
 const latin1 = new TextDecoder('latin1')
 
@@ -74,6 +76,7 @@ export class GroupRunner<Handed> {
   /** In the order in which they began. */
   readonly #running = new Set<Task<Handed>>()
   #isPumping = false
+  #burstTimer: Timer | undefined
   #isStopped = false
   #serial = 0
   #handled = 0
@@ -105,7 +108,11 @@ export class GroupRunner<Handed> {
     if (this.#isPumping) return
     this.#isPumping = true
     try {
-      while (this.#running.size < this.#options.concurrency && !this.#isStopped && !this.#parts.isHalted()) {
+      for (let begun = 0; this.#mayBegin; begun++) {
+        if (begun === BURST_RECORDS_MAX) {
+          this.#goOnLater()
+          break
+        }
         const task = this.#due.shift() ?? this.#take()
         if (task === undefined) break
         this.#begin(task)
@@ -115,6 +122,17 @@ export class GroupRunner<Handed> {
     } finally {
       this.#isPumping = false
     }
+  }
+
+  get #mayBegin(): boolean {
+    return this.#running.size < this.#options.concurrency && !this.#isStopped && !this.#parts.isHalted()
+  }
+
+  #goOnLater(): void {
+    this.#burstTimer ??= this.#parts.runtime.startTimer(0, () => {
+      this.#burstTimer = undefined
+      this.pump()
+    })
   }
 
   /** Partitions are on their way out, or go on elsewhere: what has not begun of them does not begin. */
@@ -280,6 +298,7 @@ export class GroupRunner<Handed> {
   /** Ends the timers of what is asleep. */
   close(): void {
     this.stop()
+    this.#burstTimer?.cancel()
     for (const task of this.#asleep) task.timer?.cancel()
     this.#asleep.clear()
   }

@@ -46,7 +46,7 @@ import { StallWatch } from './stall-watch.ts'
 /** Stores dead letters: a producer's part of it. */
 export interface DeadLetterSink {
   send(record: ProducerRecord): Promise<unknown>
-  close(): Promise<void>
+  close(options: { readonly signal: AbortSignal }): Promise<void>
 }
 
 export interface GroupParts<Handed> extends FetcherParts {
@@ -297,7 +297,8 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
         sink ??= this.#parts.deadLetterSink(topic)
         await sink.send(deadLetterOf(record, { groupId: this.id, error, attempts }))
       },
-      close: async (): Promise<void> => sink?.close(),
+      // What is not stored by now has not been handled either: it comes again.
+      close: async (): Promise<void> => sink?.close({ signal: this.#hurry.signal }).catch(() => {}),
     }
   }
 
@@ -433,9 +434,14 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   }
 
   async #close(): Promise<void> {
-    this.#isClosing = true
-    const { closeTimeoutMs } = this.#options
+    const { closeTimeoutMs, semantics } = this.#options
     const timer = this.#parts.runtime.startTimer(closeTimeoutMs, () => this.#hurry.abort())
+    // run() still handles what is committed already; who has left a `for await` cannot.
+    if (semantics === 'at-most-once' && this.#runner !== undefined && this.#error === undefined) {
+      const active = this.#assignment.all().filter(({ state }) => state === 'active')
+      await this.#assignment.handOutCommitted(active, this.#hurry.signal)
+    }
+    this.#isClosing = true
     this.#signal?.removeEventListener('abort', this.#onAbort)
     this.#autoCommit?.cancel()
     this.#runner?.stop()

@@ -245,6 +245,39 @@ test('close() lets handlers end and commits what they did; what has not begun do
     assert.equal(broker.groups.group('g').members.size, 0)
   }))
 
+test('at-most-once: close() lets what is committed be handled', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    await fill(mq, 't', 300, 3)
+    const group = mq.group('g', 't', { ...START, semantics: 'at-most-once' })
+    let handled = 0
+    const running = group.run(async () => {
+      await pause(1)
+      if (++handled === 3) void group.close()
+    })
+    await running
+    assert.ok(handled > 3)
+    assert.equal(broker.groups.committed('g', 't/0'), handled)
+  }))
+
+test('handlers that return at once let the event loop turn', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    await fill(mq, 't', 20_000, 3)
+    const group = mq.group('g', 't', START)
+    let [handled, turns, seen] = [0, 0, 0]
+    const running = group.run(() => {
+      handled++
+    })
+    const timer = setInterval(() => {
+      if (handled > seen && handled < 20_000) turns++
+      seen = handled
+    }, 0)
+    await until(() => broker.groups.committed('g', 't/0') === 20_000)
+    clearInterval(timer)
+    assert.ok(turns > 0)
+    await group.close()
+    await running
+  }))
+
 test('a handler hears that its partition is lost; what it does then counts for nothing', () =>
   withClient({ t: 1 }, async (mq, broker) => {
     await fill(mq, 't', 10, 10)
