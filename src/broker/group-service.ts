@@ -11,7 +11,7 @@
 import type { BrokerConfig } from '../config/index.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
-import { coordinatorPartition, isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
+import { isInternalTopic, OFFSETS_TOPIC, offsetsPartitionOf } from '../model/internal-topics.ts'
 import type { Api } from '../protocol/index.ts'
 import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -48,7 +48,7 @@ export class GroupService {
     // While it is made its partitions are known already, but do not serve.
     const known = this.#creating === undefined ? this.#gateway.router.byName(OFFSETS_TOPIC) : undefined
     const topic = known ?? (await this.#createTopic())
-    const partition = topic.partitions[coordinatorPartition(groupId, topic.partitions.length)]!
+    const partition = topic.partitions[offsetsPartitionOf(groupId, topic.partitions.length)]!
     return this.#ask<Reply>(partition, api, request, caller)
   }
 

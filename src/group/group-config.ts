@@ -1,4 +1,5 @@
 /** GroupConfig: what a broker's owner may set of groups; the defaults are Kafka's but for the heartbeat, see README. */
+import { GROUP_MEMBERS_MAX } from '../model/limits.ts'
 
 export interface GroupConfig {
   /** How often a member is asked to send a heartbeat. */
@@ -11,6 +12,7 @@ export interface GroupConfig {
   readonly rebalanceTimeoutMs: number
   readonly rebalanceTimeoutMsMin: number
   readonly rebalanceTimeoutMsMax: number
+  /** At most GROUP_MEMBERS_MAX. */
   readonly membersMax: number
   /** Committed offsets are kept for so long after the group became empty, or after the commit if that is later. */
   readonly offsetsRetentionMs: number
@@ -29,7 +31,7 @@ export const DEFAULT_GROUP_CONFIG: GroupConfig = {
   rebalanceTimeoutMs: 300_000,
   rebalanceTimeoutMsMin: 0,
   rebalanceTimeoutMsMax: 3_600_000,
-  membersMax: 1_000,
+  membersMax: GROUP_MEMBERS_MAX,
   offsetsRetentionMs: 7 * DAY_MS,
   offsetsSweepMs: 600_000,
 }

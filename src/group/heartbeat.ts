@@ -83,28 +83,38 @@ function decideJoin(
   if (request.ownedPartitions !== null && request.ownedPartitions.length > 0)
     return refused(refuse('INVALID_REQUEST', 'a member that joins owns nothing: ownedPartitions must be empty'))
   // A member that starts again says all of itself.
-  const isSame = before?.memberId === request.memberId
   const metadata = mergeMetadata(context, known, request, undefined)
   if (isRefusal(metadata)) return refused(metadata)
 
   const changes = new GroupChanges(context.state)
-  const { groupId } = request
-  const memberId = request.memberId === '' ? context.newMemberId() : request.memberId
-  let isBumped = before === undefined || changesAssignment(before.metadata, metadata)
-  let member: Member
-  if (before !== undefined && !isSame) {
-    member = replaceMember(context, changes, known!, before, memberId, metadata)
-  } else {
-    if (before === undefined || !sameMetadata(before.metadata, metadata))
-      changes.emit({ type: 'member', groupId, memberId, value: metadata })
-    member = context.state.groups.get(groupId)!.members.get(memberId)!
-    if (before !== undefined) startAgain(context, changes, known!, member)
-  }
-  const group = context.state.groups.get(groupId)!
-  isBumped = needsNewTarget(context, group) || isBumped
-  if (isBumped) bumpEpoch(context, changes, group, nowMs)
+  const isOther = before === undefined || changesAssignment(before.metadata, metadata)
+  const memberId = enter(context, changes, request, before, metadata)
+  const group = context.state.groups.get(request.groupId)!
+  const member = group.members.get(memberId)!
+  if (needsNewTarget(context, group) || isOther) bumpEpoch(context, changes, group, nowMs)
   reconcile(context, changes, group, member, NO_PARTITIONS)
   return answer(context, changes, group, member, NO_PARTITIONS, nowMs, true)
+}
+
+/** Writes down who joins: a new member, one that starts again, or the next of an instance. Answers its id. */
+function enter(
+  context: GroupContext,
+  changes: GroupChanges,
+  request: HeartbeatRequest,
+  before: Member | undefined,
+  metadata: MemberMetadata,
+): string {
+  const { groupId } = request
+  const memberId = request.memberId === '' ? context.newMemberId() : request.memberId
+  const group = context.state.groups.get(groupId)
+  if (group !== undefined && before !== undefined && before.memberId !== memberId) {
+    replaceMember(context, changes, group, before, memberId, metadata)
+    return memberId
+  }
+  if (before === undefined || !sameMetadata(before.metadata, metadata))
+    changes.emit({ type: 'member', groupId, memberId, value: metadata })
+  if (group !== undefined && before !== undefined) startAgain(context, changes, group, before)
+  return memberId
 }
 
 /** The member that the join goes on for: itself, or the instance that was away; undefined when it is new. */

@@ -25,7 +25,7 @@ export function replaceMember(
   old: Member,
   memberId: string,
   metadata: MemberMetadata,
-): Member {
+): void {
   const { target } = old
   const { assigned } = old.current
   removeMember(context, changes, group, old)
@@ -39,7 +39,6 @@ export function replaceMember(
     // An instance that is away reads nothing, so nothing is left to revoke.
     value: { memberEpoch: 0, previousMemberEpoch: 0, assigned, revoking: NO_PARTITIONS },
   })
-  return group.members.get(memberId)!
 }
 
 /** True when the assignor would see another member than before. */

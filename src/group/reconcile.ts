@@ -81,7 +81,9 @@ function takeFree(changes: GroupChanges, group: Group, member: Member): boolean 
   assert(current.revoking.size === 0, 'R3: a member that has partitions to give up gets none')
   const wanted = subtractSets(target, current.assigned)
   const free = filterPartitions(wanted, (topicId, partition) => group.owners.get(topicId)?.has(partition) !== true)
-  const assigned = uniteSets(current.assigned, free)
+  const united = uniteSets(current.assigned, free)
+  // One object where they are equal: isReconciled() need not count then.
+  const assigned = setsEqual(united, target) ? target : united
   const memberEpoch = group.assignmentEpoch
   const isNewEpoch = memberEpoch !== current.memberEpoch
   if (isNewEpoch || free.size > 0) {

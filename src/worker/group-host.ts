@@ -27,7 +27,7 @@ import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
 import { BatchReader } from '../record/batch-reader.ts'
 import { BatchView } from '../record/batch-view.ts'
-import { BatchWriter } from '../record/batch-writer.ts'
+import { BatchWriter, RECORD_OVERHEAD_BYTES_MAX } from '../record/batch-writer.ts'
 import type { Codecs } from '../record/compression.ts'
 import type { GroupRequestBody, GroupTopicsBody } from '../ring/control-messages.ts'
 import { BatchScan } from './batch-scan.ts'
@@ -42,7 +42,7 @@ import type { SegmentReader } from './segment-reader.ts'
 
 const WAITING_MAX = 100_000
 const LOADING_REQUESTS_MAX = 10_000
-/** A batch of records is closed at about this many bytes. */
+/** Decisions share a batch up to this many bytes. */
 const BATCH_BYTES = 256 * 1024
 /** What is due of one coordinator in one turn: a group each. */
 const DUE_PER_TURN = 32
@@ -64,8 +64,8 @@ interface Hosted {
   scan: BatchScan | undefined
   /** Requests that came while it loads. */
   parked: GroupRequest[]
-  /** Of this turn. */
-  records: EncodedRecord[]
+  /** Of this turn, by decision: a crash may not leave half of one. */
+  decisions: (readonly EncodedRecord[])[]
   replies: Waiting[]
   /** Batches that are not durable yet, oldest first. */
   readonly batches: Batch[]
@@ -191,24 +191,25 @@ export class GroupHost {
 
   #decide(hosted: Hosted, { requestId, body }: GroupRequest): void {
     const nowMs = this.#options.clock.monotonicMs()
-    const { records, reply } = answerGroupRequest(hosted.coordinator, body, nowMs)
-    for (const record of records) hosted.records.push(record)
+    const { records, notices, reply } = answerGroupRequest(hosted.coordinator, body, nowMs)
+    for (const text of notices) this.#options.notices.log('warn', `${nameOf(hosted.partition)}: ${text}`)
+    if (records.length > 0) hosted.decisions.push(records)
     hosted.replies.push({ requestId, reply })
     this.#touched.add(hosted)
   }
 
   #take(hosted: Hosted, records: readonly EncodedRecord[]): void {
     if (records.length === 0) return
-    for (const record of records) hosted.records.push(record)
+    hosted.decisions.push(records)
     this.#touched.add(hosted)
   }
 
   #flushOne(hosted: Hosted): void {
     const { replies } = hosted
     hosted.replies = []
-    if (hosted.records.length > 0) {
+    if (hosted.decisions.length > 0) {
       const batches = this.#encode(hosted)
-      hosted.records = []
+      hosted.decisions = []
       // In order: the last batch is durable last.
       for (let index = 0; index < batches.length; index++) {
         // A batch before it was refused at once: those that wait are told here.
@@ -242,24 +243,26 @@ export class GroupHost {
     this.#options.produces.appendOwn(hosted.partition, bytes, own)
   }
 
-  /** The turn's records as batches; each in memory of its own. */
+  /** The turn's decisions as batches, none of them in two as long as it fits one; each batch in memory of its own. */
   #encode(hosted: Hosted): Uint8Array[] {
     const { maxMessageBytes } = hosted.partition.state.config
     const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
     const nowMs = this.#options.clock.nowMs()
     const batches: Uint8Array[] = []
     const close = (): void => {
-      batches.push(writer.finish().slice())
+      if (writer.recordsCount > 0) batches.push(writer.finish().slice())
       writer.reset()
     }
-    for (const { key, value } of hosted.records) {
-      if (writer.sizeInBytes > BATCH_BYTES && writer.recordsCount > 0) close()
-      if (writer.append(key, value, null, nowMs)) continue
-      if (writer.recordsCount > 0) close()
-      if (!writer.append(key, value, null, nowMs))
-        throw new Error(
-          `a record of ${key.length + (value?.length ?? 0)} bytes is larger than max.message.bytes allows`,
-        )
+    for (const decision of hosted.decisions) {
+      let bytes = 0
+      for (const { key, value } of decision) bytes += key.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES_MAX
+      if (writer.sizeInBytes + bytes > Math.min(BATCH_BYTES, maxMessageBytes)) close()
+      for (const { key, value } of decision) {
+        if (writer.append(key, value, null, nowMs)) continue
+        close()
+        if (!writer.append(key, value, null, nowMs))
+          throw new Error(`a record of groups with ${bytes} bytes is larger than max.message.bytes allows`)
+      }
     }
     close()
     return batches
@@ -284,7 +287,7 @@ export class GroupHost {
     const coordinator = new GroupCoordinator({ ...this.#options.coordinator, directory: this.#directory })
     const hosted: Hosted = {
       ...{ partition, coordinator, state: 'loading', scan: undefined },
-      ...{ parked: [], records: [], replies: [], batches: [] },
+      ...{ parked: [], decisions: [], replies: [], batches: [] },
     }
     this.#hosted.set(partition.state.partitionRef, hosted)
     this.#loading.add(hosted)

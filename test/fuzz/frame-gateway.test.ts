@@ -65,6 +65,13 @@ function header(prng: SeededPrng, topicId: string): Uint8Array {
     () => [['fuzz', '..']],
     () => [`topic-${prng.below(20)}`, prng.below(3), -1, {}, true, prng.below(2) === 0],
     () => [topicId, prng.below(3), prng.below(5) - 1],
+    // offset-commit, offset-fetch and group-heartbeat
+    () => ['group', `member-${prng.below(3)}`, prng.below(4) - 1, null, [[topicId, '', [[prng.below(4), 5, -1, '']]]]],
+    () => ['group', '', -1, prng.below(2) === 0, prng.below(2) === 0 ? null : [[topicId, 'fuzz', [prng.below(4)]]]],
+    () => {
+      const who = ['group', `member-${prng.below(3)}`, prng.below(5) - 2, null, null, -1, -1]
+      return [...who, ['fuzz'], ['', 'f.*', '('][prng.below(3)], null, [[topicId, '', [prng.below(4)]]]]
+    },
   ]
   return pack(prng.below(2) === 0 ? value(0) : valid[prng.below(valid.length)]!())
 }

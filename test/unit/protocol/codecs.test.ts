@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SeededPrng } from '../../../src/base/prng.ts'
+import { isMillraceError } from '../../../src/model/errors.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
 import * as protocol from '../../../src/protocol/index.ts'
 import { pack, unpackUntrusted } from '../../../src/protocol/msgpack.ts'
@@ -289,6 +291,25 @@ test('faults say where, what was expected and what came', () => {
     message: /fetch\.maxBytes: expected .* not nothing \(the field is missing\)/,
   })
   assert.throws(() => protocol.trim.decodeRequest(pack([topicId, 0, 2 ** 53])), { code: 'INVALID_REQUEST' })
+})
+
+test('headers with any byte changed are read as something or refused, by requests and replies alike', () => {
+  const prng = new SeededPrng(8)
+  for (const [codec, request, reply] of cases) {
+    for (const header of [codec.encodeRequest(request as never), codec.encodeReply(reply as never)]) {
+      for (let round = 0; round < 200; round++) {
+        const changed = header.slice(0, prng.below(8) === 0 ? prng.below(header.length + 1) : header.length)
+        if (changed.length > 0) changed[prng.below(changed.length)] = prng.below(256)
+        for (const decode of [codec.decodeRequest, codec.decodeReply]) {
+          try {
+            decode(changed)
+          } catch (error) {
+            assert.ok(isMillraceError(error), `${codec.name}: ${error}`)
+          }
+        }
+      }
+    }
+  }
 })
 
 test('fields that come later are ignored', () => {

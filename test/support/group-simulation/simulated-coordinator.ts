@@ -1,0 +1,163 @@
+/**
+ * SimulatedCoordinator: the shell of a GroupCoordinator: decisions are appended, durable a while later, and only then answered.
+ * A crash loses what was not durable and all replies under way; the next coordinator replays what is left.
+ */
+import assert from 'node:assert/strict'
+import { requireRe2 } from '../../../src/base/node/require-re2.ts'
+import type { Prng } from '../../../src/base/prng.ts'
+import {
+  type DeadlineDecision,
+  type Decision,
+  type EncodedRecord,
+  GroupCoordinator,
+  TopicDirectory,
+} from '../../../src/group/index.ts'
+import { re2Patterns } from '../../../src/group/re2-pattern.ts'
+import { compacted, topicIdOf } from '../group-fixture.ts'
+import type { EventQueue } from './event-queue.ts'
+
+const WALL_START_MS = 1_700_000_000_000
+const DEADLINES_PER_TURN_MAX = 8
+
+interface Waiting {
+  /** Records up to here must be durable first. */
+  readonly logLength: number
+  readonly answer: () => void
+}
+
+export class SimulatedCoordinator {
+  readonly directory = new TopicDirectory()
+  readonly log: EncodedRecord[] = []
+  /** Called with each record as it becomes durable. */
+  onDurable: (record: EncodedRecord) => void = () => {}
+  onFenced: (reason: string) => void = () => {}
+  #coordinator: GroupCoordinator | undefined
+  #waiting: Waiting[] = []
+  #durableLength = 0
+  #syncUnderWay = false
+  #topicCount = 0
+  #turn = 0
+  readonly #queue: EventQueue
+  readonly #prng: Prng
+
+  constructor(queue: EventQueue, prng: Prng) {
+    this.#queue = queue
+    this.#prng = prng
+    this.start()
+  }
+
+  /** Undefined while it is down. */
+  get coordinator(): GroupCoordinator | undefined {
+    return this.#coordinator
+  }
+
+  start(): void {
+    const { directory } = this
+    const coordinator = new GroupCoordinator({
+      directory,
+      wallClock: { nowMs: () => WALL_START_MS + this.#queue.nowMs },
+      newMemberId: () => assert.fail('members of the simulation bring their ids'),
+      compilePattern: re2Patterns(requireRe2),
+    })
+    if (this.#prng.below(2) === 0) this.#compact()
+    for (const { key, value } of this.log) assert.equal(coordinator.replay(key, value).kind, 'applied')
+    coordinator.onLoaded(this.#queue.nowMs)
+    this.#coordinator = coordinator
+    this.#scheduleTurn()
+  }
+
+  crash(): void {
+    this.#coordinator = undefined
+    this.#waiting = []
+    this.log.length = this.#durableLength
+  }
+
+  /** Asks the coordinator; `reply` comes when the records are durable, or never. */
+  ask<Reply>(
+    decide: (coordinator: GroupCoordinator, nowMs: number) => Decision<Reply>,
+    reply: (reply: Decision<Reply>['reply']) => void,
+  ): void {
+    if (this.#coordinator === undefined) return
+    const decision = decide(this.#coordinator, this.#queue.nowMs)
+    this.#append(decision.records)
+    assert.deepEqual(decision.notices, [])
+    this.#waiting.push({ logLength: this.log.length, answer: () => reply(decision.reply) })
+    this.#sync()
+    this.#scheduleTurn()
+  }
+
+  extendSessions(groupId: string, memberIds: readonly string[]): readonly string[] | undefined {
+    return this.#coordinator?.extendSessions(groupId, memberIds, this.#queue.nowMs).unknownMemberIds
+  }
+
+  createTopic(name: string, partitionCount: number): void {
+    const topicId = topicIdOf(++this.#topicCount)
+    this.directory.put({ topicId, name, partitionCount })
+    this.#coordinator?.onTopicsChanged({ changed: [topicId], deleted: [] })
+    this.#scheduleTurn()
+  }
+
+  growTopic(name: string, partitionCount: number): void {
+    const entry = this.directory.byName(name)
+    if (entry === undefined) return
+    this.directory.put({ ...entry, partitionCount })
+    this.#coordinator?.onTopicsChanged({ changed: [entry.topicId], deleted: [] })
+    this.#scheduleTurn()
+  }
+
+  deleteTopic(name: string): void {
+    const entry = this.directory.byName(name)
+    if (entry === undefined) return
+    this.directory.remove(entry.topicId)
+    this.#coordinator?.onTopicsChanged({ changed: [], deleted: [entry.topicId] })
+    this.#scheduleTurn()
+  }
+
+  #append(records: readonly EncodedRecord[]): void {
+    for (const record of records) this.log.push(record)
+  }
+
+  /** One fsync at a time; what was appended meanwhile waits for the next. */
+  #sync(): void {
+    if (this.#syncUnderWay) return
+    this.#syncUnderWay = true
+    const end = this.log.length
+    const coordinator = this.#coordinator
+    this.#queue.after(this.#prng.below(4), () => {
+      this.#syncUnderWay = false
+      if (this.#coordinator !== coordinator || coordinator === undefined) return
+      while (this.#durableLength < end) this.onDurable(this.log[this.#durableLength++]!)
+      while (this.#waiting.length > 0 && this.#waiting[0]!.logLength <= end) this.#waiting.shift()!.answer()
+      if (this.#waiting.length > 0 || this.#durableLength < this.log.length) this.#sync()
+    })
+  }
+
+  /** Calls onDeadline() when it is due. */
+  #scheduleTurn(): void {
+    const coordinator = this.#coordinator
+    if (coordinator === undefined || coordinator.nextDeadlineMs === Number.POSITIVE_INFINITY) return
+    const turn = ++this.#turn
+    const waitMs = Math.max(0, Math.ceil(coordinator.nextDeadlineMs - this.#queue.nowMs))
+    this.#queue.after(waitMs, () => {
+      if (this.#coordinator !== coordinator || turn !== this.#turn) return
+      for (let done = 0; done < DEADLINES_PER_TURN_MAX && coordinator.nextDeadlineMs <= this.#queue.nowMs; done++)
+        this.#take(coordinator.onDeadline(this.#queue.nowMs))
+      this.#scheduleTurn()
+    })
+  }
+
+  #take(decision: DeadlineDecision | undefined): void {
+    if (decision === undefined) return
+    assert.deepEqual(decision.notices, [])
+    for (const { reason } of decision.fenced) this.onFenced(reason)
+    this.#append(decision.records)
+    this.#sync()
+  }
+
+  #compact(): void {
+    const left = compacted(this.log, this.#prng.below(2) === 0)
+    this.log.length = 0
+    this.#append(left)
+    this.#durableLength = left.length
+  }
+}
