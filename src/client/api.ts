@@ -22,7 +22,7 @@ export type { ConsumerOptions } from './consumer-options.ts'
 export { DecodeError } from './decode-error.ts'
 export type { ListenerError, ListenOptions } from './events.ts'
 export { DEAD_LETTER_HEADERS } from './group/dead-letter.ts'
-export { Group, type GroupPosition, type GroupStats } from './group/group.ts'
+export { Group } from './group/group.ts'
 export {
   GroupAdmin,
   type GroupDescription,
@@ -41,6 +41,7 @@ export type {
   TopicPattern,
 } from './group/group-options.ts'
 export type { Handler } from './group/group-runner.ts'
+export type { GroupPosition, GroupStats } from './group/group-stats.ts'
 export type { CommittedPosition } from './group/offset-committer.ts'
 export type { PartitionOffset } from './positions.ts'
 export { Producer, type ProducerStats, type Receipt, type SendOptions } from './producer.ts'

@@ -54,9 +54,11 @@ export class GroupIterators<Handed> {
       }
       return { done: true, value: undefined }
     }
-    const failed = (error: unknown): Promise<never> => {
+    // What was finished before it is committed when the caller sees the error.
+    const failed = async (error: unknown): Promise<never> => {
       group.fail(error)
-      return Promise.reject(error)
+      await group.close()
+      throw error
     }
     return {
       next: () => {

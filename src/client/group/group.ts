@@ -38,6 +38,7 @@ import {
 } from './group-options.ts'
 import { GroupReader } from './group-reader.ts'
 import { GroupRunner, type Handler } from './group-runner.ts'
+import { type GroupStats, partitionStats } from './group-stats.ts'
 import type { KeepAlive } from './keep-alive.ts'
 import { Member, type Subscription } from './member.ts'
 import { goneError, OffsetCommitter } from './offset-committer.ts'
@@ -56,34 +57,6 @@ export interface GroupParts<Handed> extends FetcherParts {
   readonly onListenerError: (failure: ListenerError) => void
   readonly deadLetterSink: (topic: string) => DeadLetterSink
   readonly backoff: BackoffOptions
-}
-
-export interface GroupPosition extends TopicPartition {
-  /** The next record to be handed out. */
-  readonly offset: number
-  /** The next record after everything that is handled. */
-  readonly finishedOffset: number
-  /** As far as this member knows; -1 = nothing. */
-  readonly committedOffset: number
-  /** -1 = not known yet. */
-  readonly highWatermark: number
-  /** Records between what is handled and the end; undefined = not known yet. */
-  readonly lag: number | undefined
-  readonly isPaused: boolean
-}
-
-export interface GroupStats {
-  readonly state: 'idle' | 'joining' | 'member' | 'lost' | 'leaving' | 'left'
-  readonly memberId: string
-  readonly memberEpoch: number
-  readonly partitions: readonly GroupPosition[]
-  /** Sum over the partitions whose lag is known. */
-  readonly lag: number
-  readonly recordsConsumed: number
-  readonly batchesReceived: number
-  readonly bytesReceived: number
-  readonly bufferedBytes: number
-  readonly recordsUndecodable: number
 }
 
 /** `Handed` is what `for await` and run() give: records as they were stored, or decoded by their topics' serdes. */
@@ -386,18 +359,14 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   }
 
   stats(): GroupStats {
-    const partitions = this.#assignment.all().map(positionOf)
-    const buffered = this.#assignment.all().reduce((sum, each) => sum + each.bufferedBytes, 0)
     return {
       state: this.#isStarted || this.#isClosing ? this.#member.state : 'idle',
       memberId: this.#member.memberId,
       memberEpoch: this.#member.epoch,
-      partitions,
-      lag: partitions.reduce((sum, { lag }) => sum + (lag ?? 0), 0),
+      ...partitionStats(this.#assignment.all()),
       recordsConsumed: this.#runner?.count ?? this.#iterators.count,
       batchesReceived: this.#reader.batchesReceived,
       bytesReceived: this.#reader.bytesReceived,
-      bufferedBytes: buffered,
       recordsUndecodable: this.#recordsUndecodable,
     }
   }
@@ -473,22 +442,6 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
 
 /** The session's end does the same, later. */
 const LEAVE_MS_MAX = 5_000
-
-function positionOf(partition: AssignedPartition): GroupPosition {
-  const { topic, position: offset, finishedOffset, committedOffset, isPaused, cursor } = partition
-  const { highWatermark } = cursor
-  const lag = highWatermark < 0 ? undefined : Math.max(0, highWatermark - finishedOffset)
-  return {
-    topic,
-    partition: partition.partition,
-    offset,
-    finishedOffset,
-    committedOffset,
-    highWatermark,
-    lag,
-    isPaused,
-  }
-}
 
 function triedOf(record: ConsumedRecord, error: unknown, attempts: number) {
   const { topic, partition, offset } = record

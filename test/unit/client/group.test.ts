@@ -1,7 +1,15 @@
 /** A group's members against a coordinator that keeps KIP-848's rules: join, read, commit, rebalance, be fenced, leave. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Client, connect, type Group, type GroupOptions } from '../../../src/client/index.ts'
+import {
+  type Client,
+  connect,
+  DecodeError,
+  type Group,
+  type GroupOptions,
+  json,
+  topic,
+} from '../../../src/client/index.ts'
 import { Api } from '../../../src/protocol/index.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { type FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
@@ -452,6 +460,29 @@ test('onAssigned may seek, and records come after it', () =>
     const offsets: number[] = []
     await read(group, 3, (offset) => offsets.push(offset))
     assert.deepEqual(offsets, [7, 8, 9])
+  }))
+
+test('records that cannot be decoded: the group stops before them, passes them over, or hands them out as they are', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    for (const value of ['1', '{', '3']) await mq.producer('t').send({ value })
+    const typed = topic('t', { value: json<number>() })
+    const seen: unknown[] = []
+    const failing = async (): Promise<void> => {
+      for await (const { value } of mq.group('fail', typed, START)) seen.push(value)
+    }
+    await assert.rejects(failing(), (error) => error instanceof DecodeError && error.offset === 1)
+    assert.deepEqual(seen, [1])
+    assert.equal(broker.groups.committed('fail', 't/0'), 1, 'it comes again')
+    const skipping = mq.group('skip', typed, { ...START, onDecodeError: 'skip' })
+    for await (const { value } of skipping) if (value === 3) break
+    assert.equal(broker.groups.committed('skip', 't/0'), 2)
+    assert.equal(skipping.stats().recordsUndecodable, 1)
+    let undecodable = 0
+    for await (const record of mq.group('pass', typed, { ...START, onDecodeError: 'pass' })) {
+      if (record.decodeError !== undefined) undecodable++
+      if (record.offset === 2) break
+    }
+    assert.equal(undecodable, 1)
   }))
 
 test("from 'end' is committed before anything is handed out, so that the next owner begins there", () =>
