@@ -37,6 +37,18 @@ export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
+/** Whether a value is a Uint8Array, also one of another realm (a frame, node:vm, a test runner's sandbox). */
+export function isBytes(value: unknown): value is Uint8Array {
+  if (value instanceof Uint8Array) return true
+  return ArrayBuffer.isView(value) && (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] === 'Uint8Array'
+}
+
+/** What kind of value it is, for the text of an error. */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  return typeof value === 'object' ? `an object (${value.constructor?.name ?? 'Object'})` : `a ${typeof value}`
+}
+
 export function bytesEqual(left: Uint8Array, right: Uint8Array): boolean {
   if (left.length !== right.length) return false
   for (let index = 0; index < left.length; index++) if (left[index] !== right[index]) return false

@@ -8,7 +8,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { isMillraceError } from '../model/errors.ts'
-import { Api, type OffsetFetchReply } from '../protocol/index.ts'
+import { offsetFetch } from '../protocol/index.ts'
 import {
   ControlOperation,
   type ListOffsetsAnswer,
@@ -44,7 +44,7 @@ export interface GroupLagContext {
 /** Rejects with MillraceError when the coordinator cannot say what is committed. */
 export async function groupLag(gateway: GroupLagContext, groupId: string, caller: Caller): Promise<PartitionLag[]> {
   const request = { groupId, memberId: '', memberEpoch: -1, requireStable: false, topics: null }
-  const { topics } = await gateway.groups.ask<OffsetFetchReply>(groupId, Api.OFFSET_FETCH, request, caller)
+  const { topics } = await gateway.groups.ask(groupId, offsetFetch, request, caller)
   const committed = topics.flatMap(({ topic, partitions }) => partitions.map((part) => ({ topic, ...part })))
   return Promise.all(committed.slice(0, LAG_PARTITIONS_MAX).map((part) => lagOf(gateway, part)))
 }

@@ -12,7 +12,7 @@ import type { BrokerConfig } from '../config/index.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { isInternalTopic, OFFSETS_TOPIC, offsetsPartitionOf } from '../model/internal-topics.ts'
-import type { Api } from '../protocol/index.ts'
+import { type Api, type Codec, unwrapReply } from '../protocol/index.ts'
 import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Connection } from './connection.ts'
@@ -44,19 +44,32 @@ export class GroupService {
   }
 
   /** Asks the coordinator of `groupId`; resolves with its reply when what it decided is durable. */
-  async ask<Reply>(groupId: string, api: Api, request: unknown, caller: Caller): Promise<Reply> {
+  async ask<Request, Reply>(
+    groupId: string,
+    codec: Codec<Request, Reply>,
+    request: Request,
+    caller: Caller,
+  ): Promise<Reply> {
+    const header = await this.forward(groupId, codec.api, codec.encodeRequest(request), caller)
+    return unwrapReply(codec.decodeReply(header))
+  }
+
+  /** The same, from header to header. */
+  async forward(groupId: string, api: Api, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     // While it is made its partitions are known already, but do not serve.
     const known = this.#creating === undefined ? this.#gateway.router.byName(OFFSETS_TOPIC) : undefined
     const topic = known ?? (await this.#createTopic())
     const partition = topic.partitions[offsetsPartitionOf(groupId, topic.partitions.length)]!
-    return this.#ask<Reply>(partition, api, request, caller)
+    return this.#ask(partition, api, header, caller)
   }
 
   /** Asks every coordinator there is. */
-  async askAll<Reply>(api: Api, request: unknown, caller: Caller): Promise<Reply[]> {
+  async askAll<Request, Reply>(codec: Codec<Request, Reply>, request: Request, caller: Caller): Promise<Reply[]> {
     const topic = this.#gateway.router.byName(OFFSETS_TOPIC)
     if (topic === undefined) return []
-    return Promise.all(topic.partitions.map((partition) => this.#ask<Reply>(partition, api, request, caller)))
+    const header = codec.encodeRequest(request)
+    const replies = topic.partitions.map((partition) => this.#ask(partition, codec.api, header, caller))
+    return (await Promise.all(replies)).map((reply) => unwrapReply(codec.decodeReply(reply)))
   }
 
   /** A topic came, grew or went: shards that coordinate are told. */
@@ -69,7 +82,7 @@ export class GroupService {
     for (const link of this.#told) this.#tell(link, body)
   }
 
-  async #ask<Reply>(partition: PartitionProxy, api: Api, request: unknown, caller: Caller): Promise<Reply> {
+  async #ask(partition: PartitionProxy, api: Api, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     if (partition.state !== 'serving')
       throw new MillraceError(
         'COORDINATOR_NOT_AVAILABLE',
@@ -78,10 +91,10 @@ export class GroupService {
     const link = this.#gateway.links[partition.shard]!
     if (!this.#told.has(link)) this.#tellAll(link)
     const body: GroupRequestBody = {
-      ...{ partitionRef: partition.ref, api, request },
+      ...{ partitionRef: partition.ref, api, header },
       ...{ clientId: caller.clientName, clientHost: caller.remoteAddress },
     }
-    return link.control<Reply>(ControlOperation.GROUP_REQUEST, body)
+    return link.control<Uint8Array>(ControlOperation.GROUP_REQUEST, body)
   }
 
   #createTopic(): Promise<RoutedTopic> {

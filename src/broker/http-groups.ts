@@ -8,22 +8,22 @@
  * | GET    | /metrics?detail=groups | and members and lag of every group, in Prometheus' text |
  */
 import { errorCodeOf, MillraceError } from '../model/errors.ts'
-import { Api, type DeleteGroupsReply, type GroupDescribeReply, type ListGroupsReply } from '../protocol/index.ts'
+import * as protocol from '../protocol/index.ts'
 import { type GroupGauges, groupMetrics } from '../telemetry/group-metrics.ts'
 import { type GroupLagContext, groupLag, type PartitionLag } from './group-lag.ts'
 
 const CALLER = { clientName: 'http', remoteAddress: '' }
 
-export async function listGroups(gateway: GroupLagContext): Promise<ListGroupsReply['groups']> {
+export async function listGroups(gateway: GroupLagContext): Promise<protocol.ListGroupsReply['groups']> {
   const request = { states: [], kinds: [] }
-  const replies = await gateway.groups.askAll<ListGroupsReply>(Api.LIST_GROUPS, request, CALLER)
+  const replies = await gateway.groups.askAll(protocol.listGroups, request, CALLER)
   return replies.flatMap(({ groups }) => groups).sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
 }
 
 /** Rejects with MillraceError GROUP_ID_NOT_FOUND and what else a coordinator says. */
 export async function describeGroup(gateway: GroupLagContext, groupId: string) {
   const request = { groupIds: [groupId] }
-  const reply = await gateway.groups.ask<GroupDescribeReply>(groupId, Api.GROUP_DESCRIBE, request, CALLER)
+  const reply = await gateway.groups.ask(groupId, protocol.groupDescribe, request, CALLER)
   const { errorNumber, errorText, ...group } = reply.groups[0]!
   throwIf(errorNumber, errorText)
   return { ...group, offsets: await groupLag(gateway, groupId, CALLER) }
@@ -31,7 +31,7 @@ export async function describeGroup(gateway: GroupLagContext, groupId: string) {
 
 export async function deleteGroup(gateway: GroupLagContext, groupId: string): Promise<void> {
   const request = { groupIds: [groupId] }
-  const reply = await gateway.groups.ask<DeleteGroupsReply>(groupId, Api.DELETE_GROUPS, request, CALLER)
+  const reply = await gateway.groups.ask(groupId, protocol.deleteGroups, request, CALLER)
   throwIf(reply.groups[0]!.errorNumber, reply.groups[0]!.errorText)
 }
 

@@ -13,9 +13,9 @@ export async function withClient(terminal: Terminal, body: (client: Client) => P
   try {
     await body(client)
   } catch (error) {
-    throw await withSuggestion(client, error)
+    throw await withSuggestion(client, error, terminal.signal)
   } finally {
-    await client.close()
+    await client.close({ signal: terminal.signal })
   }
 }
 
@@ -29,7 +29,7 @@ async function open(terminal: Terminal): Promise<Client> {
       ...(token === undefined ? {} : { token }),
     })
     if (terminal.isVerbose) {
-      const broker = await client.broker()
+      const broker = await client.broker({ signal })
       terminal.explain(`connected to ${broker.url}: millrace ${broker.version}, node ${broker.nodeId}`)
     }
     return client
@@ -64,11 +64,11 @@ function withAdvice(error: unknown, { server, token }: Terminal): unknown {
 }
 
 /** Adds the nearest topic name to the error of an unknown one. */
-async function withSuggestion(client: Client, error: unknown): Promise<unknown> {
+async function withSuggestion(client: Client, error: unknown, signal: AbortSignal): Promise<unknown> {
   if (!isMillraceError(error) || error.code !== 'UNKNOWN_TOPIC_OR_PARTITION') return error
   const name = /'([^']+)'/.exec(error.message)?.[1]
   if (name === undefined) return error
-  const topics = await client.admin.topics.list().catch(() => [])
+  const topics = await client.admin.topics.list({ signal }).catch(() => [])
   const near = nearest(
     name,
     topics.map((topic) => topic.name),

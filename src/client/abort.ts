@@ -25,18 +25,27 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   })
 }
 
-/** Waits `delayMs`, or throws ABORTED when the signal fires first. */
-export function sleep(runtime: ClientRuntime, delayMs: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) return Promise.reject(abortError(signal))
+/** Waits `delayMs`, or throws ABORTED when one of the signals fires first. */
+export function sleep(
+  runtime: ClientRuntime,
+  delayMs: number,
+  ...signals: readonly (AbortSignal | undefined)[]
+): Promise<void> {
+  const aborted = signals.find((signal) => signal?.aborted)
+  if (aborted !== undefined) return Promise.reject(abortError(aborted))
   return new Promise<void>((resolve, reject) => {
-    const onAbort = (): void => {
+    const leave = (): void => {
+      for (const signal of signals) signal?.removeEventListener('abort', onAbort)
+    }
+    const onAbort = (event: Event): void => {
       timer.cancel()
-      reject(abortError(signal!))
+      leave()
+      reject(abortError(event.target as AbortSignal))
     }
     const timer = runtime.startTimer(delayMs, () => {
-      signal?.removeEventListener('abort', onAbort)
+      leave()
       resolve()
     })
-    signal?.addEventListener('abort', onAbort, { once: true })
+    for (const signal of signals) signal?.addEventListener('abort', onAbort, { once: true })
   })
 }

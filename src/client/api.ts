@@ -13,9 +13,16 @@ export type {
   TrimOptions,
 } from './admin.ts'
 export { Admin, TopicAdmin } from './admin.ts'
-export { type BrokerInfo, Client, type ClientStats, type ProducerOf } from './client.ts'
+export {
+  type BrokerInfo,
+  Client,
+  type ClientStats,
+  type ConnectTarget,
+  type LocalBroker,
+  type ProducerOf,
+} from './client.ts'
 export type { ClientEvents, ConsumerEvents, GroupEvents, ProducerEvents } from './client-events.ts'
-export type { ClientOptions, Duration } from './client-options.ts'
+export type { ClientOptions, ClientProfileName, Duration } from './client-options.ts'
 export type { ClientRuntime, Timer } from './client-runtime.ts'
 export { Consumer, type ConsumerPosition, type ConsumerStats } from './consumer.ts'
 export type { ConsumerOptions } from './consumer-options.ts'

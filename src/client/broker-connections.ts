@@ -2,8 +2,10 @@
  * BrokerConnections: one connection to each broker the client needs, made when asked for, made again when lost.
  *
  * Invariants  at most one connection, and one attempt, per URL
+ *             what node() answers is that broker, where any URL of it is known or another one can be asked
  * Limits      as many connections as URLs: those given and those that metadata names
- * Failure     attempts are spaced by exponential backoff with jitter, per URL; a refused token is final and thrown at once
+ * Failure     attempts are spaced by exponential backoff with jitter, per URL; a refused token is final and thrown at once.
+ *             close() ends attempts and waits for them with CLOSED
  */
 import { MillraceError } from '../model/errors.ts'
 import type { MetadataBroker } from '../protocol/index.ts'
@@ -60,7 +62,9 @@ export class BrokerConnections {
   #made = 0
   #lostCount = 0
   #failedCount = 0
-  #closed = false
+  /** What close() ends; a signal each, since one with many listeners is warned of. */
+  readonly #underWay = new Set<AbortController>()
+  #isClosed = false
 
   constructor(
     runtime: ClientRuntime,
@@ -87,11 +91,16 @@ export class BrokerConnections {
     return this.#firstOf(() => this.#bootstrap, options)
   }
 
-  /** A connection to the broker `nodeId`; undefined where no URL is known for it. */
+  /** A connection to the broker `nodeId`; where no URL is known for it, to any. */
   node(nodeId: number, options: WaitOptions = {}): Promise<Connection> {
     const open = this.openTo(nodeId)
     if (open !== undefined) return Promise.resolve(open)
-    return this.#firstOf(() => this.#candidates(nodeId), options)
+    const isKnown = this.#known(nodeId).length > 0
+    return this.#firstOf(
+      () => this.#candidates(nodeId),
+      options,
+      ({ broker }) => !isKnown || broker.nodeId === nodeId,
+    )
   }
 
   /** The open connection to a broker, if there is one. */
@@ -101,36 +110,68 @@ export class BrokerConnections {
     return undefined
   }
 
-  /** Where a broker answered before and where metadata says it is, for it may have moved; if nobody knows, the given URLs. */
-  #candidates(nodeId: number): readonly Endpoint[] {
-    const candidates = new Set([...this.#endpoints.values()].filter((endpoint) => endpoint.nodeId === nodeId))
+  /** Where a broker answered before and where metadata says it is, for it may have moved. */
+  #known(nodeId: number): readonly Endpoint[] {
+    const known = new Set([...this.#endpoints.values()].filter((endpoint) => endpoint.nodeId === nodeId))
     const url = this.#nodeUrls.get(nodeId)
-    if (url !== undefined) candidates.add(this.#endpoint(url))
-    return candidates.size === 0 ? this.#bootstrap : [...candidates]
+    if (url !== undefined) known.add(this.#endpoint(url))
+    return [...known]
   }
 
-  async #firstOf(candidates: () => readonly Endpoint[], options: WaitOptions): Promise<Connection> {
+  /** Behind what is known of a broker come the given URLs at which nobody has answered yet: it may have moved there. */
+  #candidates(nodeId: number): readonly Endpoint[] {
+    const known = this.#known(nodeId)
+    if (known.length === 0) return this.#bootstrap
+    const others = this.#bootstrap.filter((each) => each.nodeId === undefined && !known.includes(each))
+    return [...known, ...others]
+  }
+
+  async #firstOf(
+    candidates: () => readonly Endpoint[],
+    options: WaitOptions,
+    isWanted: (connection: Connection) => boolean = () => true,
+  ): Promise<Connection> {
     const { clock } = this.#runtime
     const tried = new Set<Endpoint>()
+    let failure = new MillraceError('CONNECTION_FAILED', 'the broker wanted is at none of the URLs known')
     for (;;) {
-      if (this.#closed) throw new MillraceError('CLOSED', 'the client is closed')
       throwIfAborted(options.signal)
+      if (this.#isClosed) throw closedError()
       const endpoint = [...candidates()].sort((left, right) => left.notBeforeMs - right.notBeforeMs)[0]
       if (endpoint === undefined) throw new MillraceError('CONNECTION_FAILED', 'no URL of a broker is known')
       const waitMs = endpoint.notBeforeMs - clock.monotonicMs()
-      if (waitMs > 0) await sleep(this.#runtime, waitMs, options.signal)
+      if (waitMs > 0) await this.#pause(waitMs, options.signal)
       try {
-        return await this.#open(endpoint)
+        const connection = await this.#open(endpoint)
+        if (isWanted(connection)) return connection
+        await this.#pause(this.#options.backoff.delayMsMin, options.signal) // it answers at once the next time, too
       } catch (error) {
-        tried.add(endpoint)
-        if (error instanceof MillraceError && FINAL_CODES.includes(error.code)) throw error
-        if (
-          options.deadlineMs === undefined
-            ? tried.size >= candidates().length
-            : clock.monotonicMs() >= options.deadlineMs
-        )
-          throw error
+        failure = asMillraceError(error)
+        if (FINAL_CODES.includes(failure.code)) throw error
       }
+      tried.add(endpoint)
+      const isOver =
+        options.deadlineMs === undefined
+          ? candidates().every((each) => tried.has(each))
+          : clock.monotonicMs() >= options.deadlineMs
+      if (isOver) throw failure
+    }
+  }
+
+  #pause(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
+    return this.#untilClosed((closing) => sleep(this.#runtime, waitMs, signal, closing))
+  }
+
+  /** What `work` answers, which is told when close() is called; CLOSED then. */
+  async #untilClosed<T>(work: (closing: AbortSignal) => Promise<T>): Promise<T> {
+    const closing = new AbortController()
+    this.#underWay.add(closing)
+    try {
+      return await work(closing.signal)
+    } catch (error) {
+      throw this.#isClosed ? closedError() : error
+    } finally {
+      this.#underWay.delete(closing)
     }
   }
 
@@ -145,6 +186,7 @@ export class BrokerConnections {
   }
 
   #open(endpoint: Endpoint): Promise<Connection> {
+    if (this.#isClosed) return Promise.reject(closedError())
     if (endpoint.connection?.isOpen) return Promise.resolve(endpoint.connection)
     endpoint.attempt ??= this.#attempt(endpoint).finally(() => {
       endpoint.attempt = undefined
@@ -155,11 +197,9 @@ export class BrokerConnections {
   async #attempt(endpoint: Endpoint): Promise<Connection> {
     if (endpoint.failures > 0) this.#events.onReconnecting(endpoint.url, endpoint.failures)
     try {
-      const connection = await Connection.open(this.#runtime, endpoint.url, this.#options)
-      if (this.#closed) {
-        connection.close()
-        throw new MillraceError('CLOSED', 'the client is closed')
-      }
+      const connection = await this.#untilClosed((closing) =>
+        Connection.open(this.#runtime, endpoint.url, this.#options, closing),
+      )
       endpoint.connection = connection
       endpoint.failures = 0
       endpoint.nodeId = connection.broker.nodeId
@@ -173,7 +213,7 @@ export class BrokerConnections {
       return connection
     } catch (error) {
       const retryInMs = this.#postpone(endpoint)
-      if (!this.#closed) {
+      if (!this.#isClosed) {
         this.#failedCount++
         this.#events.onConnectFailed(endpoint.url, asMillraceError(error), retryInMs)
       }
@@ -202,7 +242,12 @@ export class BrokerConnections {
   }
 
   close(): void {
-    this.#closed = true
+    this.#isClosed = true
+    for (const closing of this.#underWay) closing.abort()
     for (const endpoint of this.#endpoints.values()) endpoint.connection?.close()
   }
+}
+
+function closedError(): MillraceError {
+  return new MillraceError('CLOSED', 'the client is closed')
 }

@@ -2,7 +2,7 @@
 
 import type { Codecs } from '../record/compression.ts'
 import { browserRuntime } from './browser-runtime.ts'
-import { Client } from './client.ts'
+import { Client, type ConnectTarget } from './client.ts'
 import type { ClientOptions } from './client-options.ts'
 
 export type { Codec, Codecs } from '../record/compression.ts'
@@ -13,7 +13,10 @@ export interface BrowserClientOptions extends ClientOptions {
   readonly codecs?: Codecs
 }
 
-/** Connects to a cluster: one URL, several, or a comma-separated list; `host:port` stands for `ws://host:port`. */
-export function connect(urls: string | readonly string[], options: BrowserClientOptions = {}): Promise<Client> {
-  return Client.connect(browserRuntime(options.codecs), urls, options)
+/**
+ * Connects to a cluster: one URL, several, or a comma-separated list; `host:port` stands for `ws://host:port`. Or to a broker in this
+ * process, over memory.
+ */
+export function connect(to: ConnectTarget, options: BrowserClientOptions = {}): Promise<Client> {
+  return Client.connect(browserRuntime(options.codecs), to, options)
 }

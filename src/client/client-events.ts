@@ -15,7 +15,7 @@ export interface ClientEvents {
   readonly connectFailed: { readonly url: string; readonly error: MillraceError; readonly retryInMs: number }
   /** An attempt begins after a lost connection or failed attempts; `attempt` counts them since the last success. */
   readonly reconnecting: { readonly url: string; readonly attempt: number }
-  /** A listener of the client, or of a producer or consumer of it, threw or rejected. */
+  /** A listener of the client, or of a producer or consumer of it, threw or rejected. Without a listener of this: uncaught. */
   readonly listenerError: ListenerError
 }
 

@@ -1,15 +1,24 @@
 /** Options of connect(), their defaults and their checks. Every number has its unit in its name. */
+import { kindOf } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import { VERSION } from '../model/version.ts'
 
 /** Milliseconds, or text with its unit: 250, '250ms', '5s', '2m', '1h', '14d'. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
+export const CLIENT_PROFILE_NAMES = ['balanced', 'throughput', 'latency'] as const
+export type ClientProfileName = (typeof CLIENT_PROFILE_NAMES)[number]
+
 export interface ClientOptions {
   /** Sent with every connection, for a broker that asks for one. */
   readonly token?: string
   /** How the broker's logs name this client. */
   readonly clientName?: string
+  /**
+   * What producers and consumers that say nothing else are tuned for; as the broker's profile of that name, and like that one it
+   * changes speed and memory, never safety. Default 'balanced': their own defaults.
+   */
+  readonly profile?: ClientProfileName
   /** One connection attempt, hello included. Default 10,000. */
   readonly connectTimeoutMs?: Duration
   /** How long connect() keeps trying when no broker answers. Default 0: every URL once. */
@@ -26,6 +35,7 @@ export interface ClientOptions {
 export interface ResolvedClientOptions {
   readonly token: string | undefined
   readonly clientName: string
+  readonly profile: ClientProfileName
   readonly connectTimeoutMs: number
   readonly connectWaitMs: number
   readonly requestTimeoutMs: number
@@ -39,6 +49,7 @@ export function resolveClientOptions(options: ClientOptions): ResolvedClientOpti
   return {
     token: options.token,
     clientName: options.clientName ?? 'millrace-client',
+    profile: checkedChoice('profile', options.profile ?? 'balanced', CLIENT_PROFILE_NAMES),
     connectTimeoutMs: checkedDuration('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 1, 600_000),
     connectWaitMs: checkedDuration('connectWaitMs', options.connectWaitMs ?? 0, 0, Number.MAX_SAFE_INTEGER),
     requestTimeoutMs: checkedDuration('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 1, 600_000),
@@ -78,16 +89,25 @@ export function checkedChoice<T extends string>(name: string, value: unknown, ch
   throw new MillraceError('INVALID_ARGUMENT', `${name}: expected one of ${choices.join(', ')}, not '${String(value)}'`)
 }
 
-/** URLs of brokers, checked; `host:port` stands for `ws://host:port`. */
+/** URLs of brokers, checked, each once; `host:port` stands for `ws://host:port`. */
 export function checkedUrls(urls: string | readonly string[]): string[] {
-  const list = typeof urls === 'string' ? urls.split(',').map((url) => url.trim()) : [...urls]
+  if (typeof urls !== 'string' && !Array.isArray(urls))
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      `connect() takes the URL of a broker, a list of them, or a broker in this process, not ${kindOf(urls)}`,
+    )
+  const list: unknown[] = typeof urls === 'string' ? urls.split(',').map((url) => url.trim()) : [...urls]
   if (list.length === 0) throw new MillraceError('INVALID_ARGUMENT', 'connect() needs at least one URL')
-  return list.map((text) => {
-    const url = parsedUrl(/^[a-z]+:\/\//i.test(text) ? text : `ws://${text}`)
+  const checked = list.map((text) => {
+    const url = typeof text !== 'string' ? undefined : parsedUrl(/^[a-z]+:\/\//i.test(text) ? text : `ws://${text}`)
     if (url === undefined || (url.protocol !== 'ws:' && url.protocol !== 'wss:') || url.hostname === '')
-      throw new MillraceError('INVALID_ARGUMENT', `'${text}' is not the URL of a broker, such as ws://127.0.0.1:7171`)
+      throw new MillraceError(
+        'INVALID_ARGUMENT',
+        `'${String(text)}' is not the URL of a broker, such as ws://127.0.0.1:7171`,
+      )
     return url.href.replace(/\/$/, '')
   })
+  return [...new Set(checked)]
 }
 
 function parsedUrl(text: string): URL | undefined {

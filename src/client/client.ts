@@ -17,6 +17,7 @@ import {
   type ResolvedClientOptions,
   resolveClientOptions,
 } from './client-options.ts'
+import { CLIENT_PROFILES } from './client-profiles.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
@@ -42,6 +43,18 @@ export interface BrokerInfo {
   readonly version: string
   readonly clusterId: string
   readonly nodeId: number
+}
+
+/** A broker in this process, as createBroker() makes it. */
+export interface LocalBroker {
+  client(options?: ClientOptions): Client
+}
+
+/** What connect() takes: a URL, several (also as one text with commas), or a broker in this process. */
+export type ConnectTarget = string | readonly string[] | LocalBroker
+
+function isLocalBroker(to: ConnectTarget): to is LocalBroker {
+  return typeof to === 'object' && to !== null && 'client' in to && typeof to.client === 'function'
 }
 
 export interface ClientStats extends ConnectionStats {
@@ -107,13 +120,10 @@ export class Client {
     return new Client(runtime, checkedUrls(urls), resolveClientOptions(options))
   }
 
-  /** Connects to the first of the URLs that answers. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED, … */
-  static async connect(
-    runtime: ClientRuntime,
-    urls: string | readonly string[],
-    options: ClientOptions = {},
-  ): Promise<Client> {
-    const client = Client.create(runtime, urls, options)
+  /** Connects to a broker in this process, or to the first of the URLs that answers. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED, … */
+  static async connect(runtime: ClientRuntime, to: ConnectTarget, options: ClientOptions = {}): Promise<Client> {
+    if (isLocalBroker(to)) return connectedTo(to, options)
+    const client = Client.create(runtime, to, options)
     const { connectWaitMs } = client.#options
     const wait = connectWaitMs === 0 ? {} : { deadlineMs: runtime.clock.monotonicMs() + connectWaitMs }
     try {
@@ -143,7 +153,12 @@ export class Client {
   readonly #onListenerError = (failure: ListenerError): void => {
     this.#listenerErrors++
     // A listener of this very event that fails is counted, and told to nobody: it would be told to itself.
-    if (failure.event !== 'listenerError') this.#events.emit('listenerError', failure)
+    if (failure.event === 'listenerError') return
+    if (this.#events.has('listenerError')) this.#events.emit('listenerError', failure)
+    else
+      queueMicrotask(() => {
+        throw failure.error // nobody listens: it is the program's own error, and is not kept from it
+      })
   }
 
   /** Runs `listener` at every such event; the answer stops that. */
@@ -172,7 +187,7 @@ export class Client {
     return { url, version: broker.serverVersion, clusterId: broker.clusterId, nodeId: broker.nodeId }
   }
 
-  /** Sends records to a topic. Keep it: each has buffers and a producer id of its own. */
+  /** Sends records to a topic. Each call makes one, with buffers and a producer id of its own, until it is closed: keep it. */
   producer<Topic extends TopicLike>(topic: Topic, options?: ProducerOptions): ProducerOf<Topic>
   producer(topic: TopicLike, options: ProducerOptions = {}): unknown {
     if (typeof topic !== 'string' && topic.serdes !== undefined)
@@ -195,7 +210,7 @@ export class Client {
       requests: this.#requests,
       backoff: this.#backoff,
     }
-    const producer = new Producer(name, parts, options)
+    const producer = new Producer(name, parts, { ...CLIENT_PROFILES[this.#options.profile].producer, ...options })
     this.#producers.add(producer)
     producer.onClosed(() => this.#producers.delete(producer))
     return producer
@@ -228,7 +243,8 @@ export class Client {
   ): Consumer<Handed> {
     this.#checkOpen()
     const parts = { ...this.#readingParts(), decoder }
-    const consumer = new Consumer([...new Set(topics.map(topicName))], parts, options)
+    const tuned = { ...CLIENT_PROFILES[this.#options.profile].consumer, ...options }
+    const consumer = new Consumer([...new Set(topics.map(topicName))], parts, tuned)
     this.#consumers.add(consumer)
     consumer.onClosed(() => this.#consumers.delete(consumer))
     return consumer
@@ -285,7 +301,8 @@ export class Client {
     this.#keepAlive ??= this.#runtime.startKeepAlive?.({ urls: this.#urls, options: this.#options })
     const deadLetterSink = (topic: string): Producer => this.#newProducer(topic, asGiven, {})
     const parts = { ...this.#readingParts(), decoder, keepAlive: this.#keepAlive, deadLetterSink }
-    const group = new Group<Handed>(groupId, subscription, parts, options)
+    const tuned = { ...CLIENT_PROFILES[this.#options.profile].consumer, ...options }
+    const group = new Group<Handed>(groupId, subscription, parts, tuned)
     this.#groups.add(group)
     group.onClosed(() => this.#groups.delete(group))
     return group
@@ -318,5 +335,17 @@ export class Client {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+}
+
+/** Its client may be of another bundle of this class: nothing private is touched. */
+async function connectedTo(local: LocalBroker, options: ClientOptions): Promise<Client> {
+  const client = local.client(options)
+  try {
+    await client.broker(options.signal === undefined ? {} : { signal: options.signal })
+    return client
+  } catch (error) {
+    await client.close()
+    throw error
   }
 }

@@ -5,11 +5,12 @@
  *             C2 every request ends exactly once: reply, error, timeout or the connection's end   checked in: #end()
  * Ordering    requests leave in the order they were made; replies may come in another
  * Limits      the outbox is bounded by its callers (the producer's bufferBytesMax, one fetch a broker)
- * Failure     a request that is not answered in time ends the whole connection: its state is unknown, and so is that of
+ * Failure     a request that is not answered in time, while this thread was there to read, ends the whole connection: its state is unknown, and so is that of
  *             whatever was sent after it. Requests fail with NETWORK_EXCEPTION (sent, outcome unknown) or
  *             CONNECTION_FAILED (never sent)
  */
 import { assert } from '../base/assert.ts'
+import { Fifo } from '../base/fifo.ts'
 import { MillraceError } from '../model/errors.ts'
 import {
   Api,
@@ -76,16 +77,19 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #pending = new Map<number, PendingRequest>()
   #transport: TransportConnection
-  #outbox: OutgoingFrame[] = []
-  #outboxHead = 0
+  readonly #outbox = new Fifo<OutgoingFrame>()
+  /** Of the frames in the outbox. */
+  #outboxBytes = 0
   #correlationId = 0
   #sentBytes = 0
   #grantedBytes = 0
   #timer: Timer | undefined
+  /** The last check of deadlines came late, and judged nothing. */
+  #wasLate = false
   #hello: HelloReply | undefined
   #failure: MillraceError | undefined
   #onEnd: (() => void)[] = []
-  #onCredit: (() => void)[] = []
+  readonly #onCredit = new Set<() => void>()
 
   private constructor(runtime: ClientRuntime, url: string, options: ConnectionOptions, onOpen: () => void) {
     this.url = url
@@ -98,11 +102,22 @@ export class Connection {
     )
   }
 
-  /** Connects and says hello. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED or UNSUPPORTED_VERSION. */
-  static async open(runtime: ClientRuntime, url: string, options: ConnectionOptions): Promise<Connection> {
+  /**
+   * Connects and says hello; CLOSED when the signal fires before that is done. Throws CONNECTION_FAILED, SASL_AUTHENTICATION_FAILED
+   * or UNSUPPORTED_VERSION.
+   */
+  static async open(
+    runtime: ClientRuntime,
+    url: string,
+    options: ConnectionOptions,
+    closing?: AbortSignal,
+  ): Promise<Connection> {
     let timer: Timer | undefined
     let connection: Connection | undefined
+    const onClosing = (): void => connection?.fail(new MillraceError('CLOSED', 'the client is closed'))
     try {
+      if (closing?.aborted) throw new MillraceError('CLOSED', 'the client is closed')
+      closing?.addEventListener('abort', onClosing, { once: true })
       await new Promise<void>((resolve, reject) => {
         connection = new Connection(runtime, url, options, resolve)
         connection.#onEnd.push(() => reject(connection!.#failure))
@@ -122,6 +137,7 @@ export class Connection {
       throw error
     } finally {
       timer?.cancel()
+      closing?.removeEventListener('abort', onClosing)
     }
   }
 
@@ -152,14 +168,12 @@ export class Connection {
 
   /** True when a frame of `bytes` could leave now, without waiting for credit. */
   hasCredit(bytes: number): boolean {
-    return this.#outboxHead === this.#outbox.length && this.#sentBytes + bytes <= this.#grantedBytes
+    return this.#outbox.size === 0 && this.#sentBytes + bytes <= this.#grantedBytes
   }
 
   /** Bytes that wait for credit or for the platform. */
   get queuedBytes(): number {
-    let bytes = this.#transport.bufferedBytes
-    for (let index = this.#outboxHead; index < this.#outbox.length; index++) bytes += this.#outbox[index]!.bytes
-    return bytes
+    return this.#transport.bufferedBytes + this.#outboxBytes
   }
 
   /** Runs `listener` once, when the connection has ended. */
@@ -168,9 +182,10 @@ export class Connection {
     else this.#onEnd.push(listener)
   }
 
-  /** Runs `listener` whenever the broker grants credit. */
-  onCredit(listener: () => void): void {
-    this.#onCredit.push(listener)
+  /** Runs `listener` whenever the broker grants credit; the answer stops that. */
+  onCredit(listener: () => void): () => void {
+    this.#onCredit.add(listener)
+    return () => void this.#onCredit.delete(listener)
   }
 
   /** Sends a request and waits for its reply; an error in the reply's header is thrown as MillraceError. */
@@ -200,7 +215,7 @@ export class Connection {
       const correlationId = this.#nextCorrelationId()
       this.#pending.set(correlationId, { resolve, reject, deadlineMs, name, sent: false })
       this.#enqueue(api, correlationId, header, options.body ?? NO_PARTS, undefined)
-      this.#timer ??= this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
+      if (this.#timer === undefined) this.#startDeadlineCheck()
     })
   }
 
@@ -223,21 +238,20 @@ export class Connection {
     let bytes = head.length
     for (const part of body) bytes += part.length
     this.#outbox.push({ correlationId, parts: [head, ...body], bytes, done })
+    this.#outboxBytes += bytes
     this.#transmit()
   }
 
   #transmit(): void {
-    while (this.#outboxHead < this.#outbox.length) {
-      const frame = this.#outbox[this.#outboxHead]!
+    for (let frame = this.#outbox.peek(); frame !== undefined; frame = this.#outbox.peek()) {
       if (this.#sentBytes + frame.bytes > this.#grantedBytes) return
-      this.#outboxHead++
+      this.#outbox.shift()
+      this.#outboxBytes -= frame.bytes
       this.#sentBytes += frame.bytes
       const pending = this.#pending.get(frame.correlationId)
       if (pending !== undefined) pending.sent = true
       this.#transport.send(frame.parts, frame.done)
     }
-    this.#outbox = []
-    this.#outboxHead = 0
   }
 
   #receive(bytes: Uint8Array): void {
@@ -271,10 +285,25 @@ export class Connection {
     for (const listener of this.#onCredit) listener()
   }
 
-  #checkDeadlines(): void {
+  #startDeadlineCheck(): void {
+    const dueMs = this.#runtime.clock.monotonicMs() + DEADLINE_CHECK_MS
+    this.#timer = this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines(dueMs))
+  }
+
+  /**
+   * A check that comes late was held up by other work of this thread, or the machine slept: replies may lie in the socket unread.
+   * They are read between two checks, so the next one judges.
+   */
+  #checkDeadlines(dueMs: number): void {
     this.#timer = undefined
     if (this.#failure !== undefined) return
     const nowMs = this.#runtime.clock.monotonicMs()
+    const isLate = nowMs - dueMs > DEADLINE_CHECK_MS && !this.#wasLate
+    this.#wasLate = isLate
+    if (isLate) {
+      this.#startDeadlineCheck()
+      return
+    }
     if ((this.#transport.messageStalledMs ?? 0) > MESSAGE_STALL_MS_MAX) {
       this.fail(new MillraceError('NETWORK_EXCEPTION', `${this.url}: a message stopped halfway`))
       return
@@ -285,7 +314,7 @@ export class Connection {
       this.fail(new MillraceError('REQUEST_TIMED_OUT', why))
       return
     }
-    if (this.#pending.size > 0) this.#timer = this.#runtime.startTimer(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
+    if (this.#pending.size > 0) this.#startDeadlineCheck()
   }
 
   #closed(close: TransportClose): void {
@@ -317,11 +346,10 @@ export class Connection {
     this.#timer?.cancel()
     const pendings = [...this.#pending.values()]
     this.#pending.clear()
-    const unsentFrames = this.#outbox.slice(this.#outboxHead)
-    this.#outbox = []
-    this.#outboxHead = 0
+    this.#outboxBytes = 0
     for (const pending of pendings) pending.reject(pending.sent ? inDoubt(failure) : unsent(failure))
-    for (const frame of unsentFrames) frame.done?.()
+    for (let frame = this.#outbox.shift(); frame !== undefined; frame = this.#outbox.shift()) frame.done?.()
+    this.#onCredit.clear()
     const listeners = this.#onEnd
     this.#onEnd = []
     for (const listener of listeners) listener()

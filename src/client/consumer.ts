@@ -4,11 +4,15 @@
  * Invariants  R1 records of one partition come in the order of their offsets, each once          checked in: test/scenario
  *             R2 a position moves by what was handed out, or passed over by onDecodeError        checked in: #nextOf(),
  *                'skip', and by nothing else                                                     test/unit/client/typed-topics.test.ts
- * Limits      prefetchBytesMax bytes wait here for the handler
+ *             R3 one call at a time opens, takes or waits; calls that come meanwhile follow it,  checked in: #nextFetched(),
+ *                and all iterators go on where the others are                                    test/unit/client/consumer.test.ts
+ * Limits      prefetchBytesMax bytes (and one fetch) wait here for the handler; what was handed out is let go of
  * Failure     what cannot mend is thrown by the iterator after all records received before it; positions() then tells where to go on
  * Hot path    batches() with a batch's reader(): nothing is made per record. `for await` over records makes a record object
  *             and a promise each.
  */
+import { assert } from '../base/assert.ts'
+import { Fifo } from '../base/fifo.ts'
 import { MillraceError } from '../model/errors.ts'
 import { BatchReader } from '../record/batch-reader.ts'
 import { abortable, abortError } from './abort.ts'
@@ -23,6 +27,7 @@ import type { Positions } from './positions.ts'
 import type { DecodeRecord } from './record-decoder.ts'
 import type { ConsumedBatch, ConsumedRecord } from './record-types.ts'
 import { readableOf } from './streams.ts'
+import { Turns } from './turns.ts'
 
 export interface ConsumerParts<Handed> extends FetcherParts {
   readonly positions: Positions
@@ -58,8 +63,10 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
   readonly #topics: readonly string[]
   readonly #signal: AbortSignal | undefined
   readonly #reader: BatchReader
-  readonly #buffer: FetchedBytes[] = []
-  #bufferHead = 0
+  /** The records of the bytes that were taken last, for all iterators. */
+  readonly #records: RecordIterator
+  readonly #buffer = new Fifo<FetchedBytes>()
+  readonly #turns = new Turns()
   #cursors: Cursor[] = []
   /** By cursor: the next offset to hand out. */
   readonly #positions = new Map<Cursor, number>()
@@ -87,6 +94,7 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
     this.#options = resolveConsumerOptions(options)
     this.#signal = options.signal
     this.#reader = this.#newReader()
+    this.#records = new RecordIterator(this.#newReader())
     if (this.#signal?.aborted) this.#abort()
     else this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
@@ -185,47 +193,51 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
     return readableOf(this)
   }
 
-  /** The fast path: batches as they came, their records not decoded. The position moves when a batch is handed out. */
+  /**
+   * The fast path: batches as they came, their records not decoded. The position moves when a batch is handed out. Read a consumer
+   * in one way: a batch that is taken while a record iterator is within another one leaves positions() between the two.
+   */
   batches(): AsyncIterableIterator<ConsumedBatch> {
-    return {
-      next: async () => {
-        const fetched = await this.#nextFetched()
-        if (fetched === undefined) return { done: true, value: undefined }
-        this.#positions.set(fetched.cursor, Math.min(fetched.nextOffset, fetched.cursor.endOffset))
-        return { done: false, value: new FetchedBatch(fetched, this.#reader) }
-      },
-      return: async () => {
-        await this.close()
-        return { done: true, value: undefined }
-      },
-      [Symbol.asyncIterator]() {
-        return this
-      },
+    const take = async (): Promise<IteratorResult<ConsumedBatch>> => {
+      const fetched = await this.#nextFetched()
+      if (fetched === undefined) return { done: true, value: undefined }
+      this.#positions.set(fetched.cursor, Math.min(fetched.nextOffset, fetched.cursor.endOffset))
+      return { done: false, value: new FetchedBatch(fetched, this.#reader) }
     }
+    return this.#iteratorOf(() => this.#turns.take(take))
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<Handed> {
-    const cursor = new RecordIterator(this.#newReader())
+    const records = this.#records
     const advance = async (): Promise<IteratorResult<Handed>> => {
-      for (;;) {
-        const record = this.#nextOf(cursor)
-        if (record !== undefined) return { done: false, value: record }
-        const fetched = await this.#nextFetched()
-        if (fetched === undefined) return { done: true, value: undefined }
-        cursor.open(fetched)
+      try {
+        for (;;) {
+          const record = this.#nextOf(records)
+          if (record !== undefined) return { done: false, value: record }
+          const fetched = await this.#nextFetched()
+          if (fetched === undefined) return { done: true, value: undefined }
+          records.open(fetched)
+        }
+      } catch (error) {
+        throw this.#damaged(error)
       }
     }
+    // Records of an open batch need no wait: a settled promise each, and no async frame.
+    return this.#iteratorOf(() => {
+      if (!this.#turns.isFree) return this.#turns.take(advance)
+      try {
+        const record = this.#nextOf(records)
+        if (record !== undefined) return Promise.resolve({ done: false as const, value: record })
+      } catch (error) {
+        return Promise.reject(this.#damaged(error))
+      }
+      return this.#turns.take(advance)
+    })
+  }
+
+  #iteratorOf<Item>(next: () => Promise<IteratorResult<Item>>): AsyncIterableIterator<Item> {
     return {
-      // Records of an open batch need no wait: a settled promise each, and no async frame.
-      next: () => {
-        try {
-          const record = this.#nextOf(cursor)
-          if (record !== undefined) return Promise.resolve({ done: false as const, value: record })
-          return advance().catch((error: unknown) => this.#damaged(error))
-        } catch (error) {
-          return this.#damaged(error)
-        }
-      },
+      next,
       return: async () => {
         await this.close()
         return { done: true, value: undefined }
@@ -237,10 +249,10 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
   }
 
   /** Bytes that cannot be read: nothing after them is handed out, so nothing more is fetched. */
-  #damaged(error: unknown): Promise<never> {
+  #damaged(error: unknown): unknown {
     this.#error ??= error as MillraceError
     if (!this.#isClosed) this.#shut()
-    return Promise.reject(error)
+    return error
   }
 
   #nextOf(cursor: RecordIterator): Handed | undefined {
@@ -267,7 +279,8 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
         if (this.#error !== undefined) throw this.#error
         return undefined
       }
-      if (this.#bufferHead < this.#buffer.length) return this.#take()
+      const fetched = this.#take()
+      if (fetched !== undefined) return fetched
       if (this.#error !== undefined) {
         const error = this.#error
         await this.close()
@@ -278,18 +291,15 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
         return undefined
       }
       await new Promise<void>((resolve) => {
+        assert(this.#wake === undefined, 'one call at a time waits for records')
         this.#wake = resolve
       })
     }
   }
 
-  #take(): FetchedBytes {
-    const fetched = this.#buffer[this.#bufferHead]!
-    this.#bufferHead++
-    if (this.#bufferHead === this.#buffer.length) {
-      this.#buffer.length = 0
-      this.#bufferHead = 0
-    }
+  #take(): FetchedBytes | undefined {
+    const fetched = this.#buffer.shift()
+    if (fetched === undefined) return undefined
     this.#batchesConsumed++
     this.#bytesConsumed += fetched.bytes.length
     this.#fetcher!.taken(fetched.bytes.length)
@@ -310,8 +320,8 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
   #shut(): void {
     this.#isClosed = true
     this.#fetcher?.stop()
-    this.#buffer.length = 0
-    this.#bufferHead = 0
+    this.#buffer.clear()
+    this.#records.end()
     this.#signal?.removeEventListener('abort', this.#onAbort)
     this.#notify()
     for (const listener of this.#onClosed.splice(0)) listener()

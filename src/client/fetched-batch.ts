@@ -110,7 +110,12 @@ export class RecordIterator {
     if (this.source === undefined) return undefined
     if (this.#reader.next() && this.#reader.offset < this.#endOffset)
       return recordOf(this.source.topic, this.source.partition, this.#reader)
-    this.#reader.reset(NOTHING)
+    this.end()
     return undefined
+  }
+
+  /** Lets go of the bytes. */
+  end(): void {
+    this.#reader.reset(NOTHING)
   }
 }

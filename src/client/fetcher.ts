@@ -352,7 +352,8 @@ export class Fetcher {
       this.#fault(error)
       return
     }
-    if (!ERRORS[error.code].refresh) return
+    // Nobody answers where the leader was: it may be elsewhere, or another one may lead.
+    if (!ERRORS[error.code].refresh && error.code !== 'CONNECTION_FAILED') return
     metadata.refresh(cursor.topic).catch((cause: unknown) => {
       const fault = asMillraceError(cause)
       if (fault.code === 'UNKNOWN_TOPIC_OR_PARTITION' && cursor.failures > UNKNOWN_TOPIC_FAILURES_MAX)

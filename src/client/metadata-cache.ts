@@ -4,6 +4,7 @@
  *
  * Ordering  callers that ask while a refresh is under way share the next one: at most one request is out at a time
  * Limits    as many topics as the client uses
+ * Failure   what the broker says of a topic is thrown to those who asked for that one, and not to those who share the request
  */
 import { ERRORS, errorNumberOf, MillraceError } from '../model/errors.ts'
 import { isTopicName, type TopicId } from '../model/ids.ts'
@@ -24,14 +25,17 @@ export interface TopicInfo {
   readonly config: Readonly<Record<string, string>>
 }
 
+/** What the broker said instead of telling of a topic, by its name. */
+type Faults = ReadonlyMap<string, MillraceError>
+
 /** How the cache asks: the client's call to any broker, with its retries. */
 export type AskMetadata = (request: MetadataRequest) => Promise<MetadataReply>
 
 export class MetadataCache {
   readonly #ask: AskMetadata
   readonly #topics = new Map<string, TopicInfo>()
-  #running: Promise<void> | undefined
-  #next: { readonly names: Set<string>; readonly done: Promise<void> } | undefined
+  #running: Promise<Faults> | undefined
+  #next: { readonly names: Set<string>; readonly done: Promise<Faults> } | undefined
 
   constructor(ask: AskMetadata) {
     this.#ask = ask
@@ -53,8 +57,14 @@ export class MetadataCache {
     return info
   }
 
-  /** Asks for a topic anew. Afterwards peek() tells what the broker said: undefined = it does not know the topic. */
-  refresh(name: string): Promise<void> {
+  /** Asks for a topic anew; throws what the broker says instead. Afterwards peek() is undefined where it does not know the topic. */
+  async refresh(name: string): Promise<void> {
+    const fault = (await this.#share(name)).get(name)
+    if (fault !== undefined) throw fault
+  }
+
+  /** The next request, for this topic too. */
+  #share(name: string): Promise<Faults> {
     if (this.#next !== undefined) {
       this.#next.names.add(name)
       return this.#next.done
@@ -80,11 +90,14 @@ export class MetadataCache {
     this.#topics.delete(name)
   }
 
-  async #load(names: readonly string[]): Promise<void> {
+  async #load(names: readonly string[]): Promise<Faults> {
     const reply = await this.#ask({ topics: names })
-    let fault: MillraceError | undefined
-    for (const topic of reply.topics) fault = this.#store(topic) ?? fault
-    if (fault !== undefined && names.length === 1) throw fault
+    const faults = new Map<string, MillraceError>()
+    for (const topic of reply.topics) {
+      const fault = this.#store(topic)
+      if (fault !== undefined) faults.set(topic.name, fault)
+    }
+    return faults
   }
 
   #store(topic: MetadataTopic): MillraceError | undefined {

@@ -165,9 +165,24 @@ export class PartitionQueue {
     return Math.max(this.#notBeforeMs, this.open.createdMs + this.#options.lingerMs)
   }
 
-  /** Monotonic time at which the oldest batch that is not in flight is given up. */
+  /** Monotonic time at which the next batch is given up: of those in flight, that whoever waits for it is told so. */
   deadlineMs(): number {
-    return this.#waiting[0]?.deadlineMs ?? this.open?.deadlineMs ?? Number.POSITIVE_INFINITY
+    const laterMs = this.#waiting[0]?.deadlineMs ?? this.open?.deadlineMs ?? Number.POSITIVE_INFINITY
+    for (let index = 0; index < this.#inFlight.length; index++)
+      if (!this.#inFlight[index]!.released) return Math.min(this.#inFlight[index]!.deadlineMs, laterMs)
+    return laterMs
+  }
+
+  /**
+   * A batch in flight that is past its deadline and not released yet. It stays in flight, since its reply still says how the
+   * sequences go on; that reply comes too late for whoever waited.
+   */
+  overdue(nowMs: number): ProducerBatch | undefined {
+    for (let index = 0; index < this.#inFlight.length; index++) {
+      const batch = this.#inFlight[index]!
+      if (!batch.released && nowMs >= batch.deadlineMs) return batch
+    }
+    return undefined
   }
 
   /** Bytes of the batch that take() would answer, before compression. */
@@ -275,17 +290,15 @@ export class PartitionQueue {
     return 'again'
   }
 
-  /** Takes out what has waited past its deadline; answers those batches. */
-  expire(nowMs: number): ProducerBatch[] {
-    const expired: ProducerBatch[] = []
+  /** Takes out a batch that has waited past its deadline, the oldest first. */
+  takeExpired(nowMs: number): ProducerBatch | undefined {
     if (this.open !== undefined && nowMs >= this.open.deadlineMs) this.seal()
-    while (this.#waiting.length > 0 && nowMs >= this.#waiting[0]!.deadlineMs) {
-      const batch = this.#waiting.shift()!
-      this.#giveUp(batch)
-      expired.push(batch)
-    }
+    const batch = this.#waiting[0]
+    if (batch === undefined || nowMs < batch.deadlineMs) return undefined
+    this.#waiting.shift()
+    this.#giveUp(batch)
     this.#recovering = this.#waiting.length > 0 && this.#waiting[0]!.attempts > 0
-    return expired
+    return batch
   }
 
   /** Takes out everything that is not in flight. */

@@ -17,6 +17,7 @@ import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import { faultOf, type PartitionQueue } from './partition-queue.ts'
 import type { ProducerBatch } from './producer-batch.ts'
 import type { Requests } from './requests.ts'
+import { deliveryTimedOut } from './waiting-sends.ts'
 
 const REQUESTS_MAX = 64
 /** Prologue, header and a part's fields, generously. */
@@ -68,7 +69,8 @@ export class ProduceSender {
   readonly #active = new Set<PartitionQueue>()
   readonly #requestsOut = new WeakMap<Connection, number>()
   readonly #connecting = new Set<number>()
-  readonly #watched = new WeakSet<Connection>()
+  /** Connections whose credit wakes the pump, and how that ends. */
+  readonly #watched = new Map<Connection, () => void>()
   #topicId: string | undefined
   #metadataAtMs = 0
   #unknownSinceMs = -1
@@ -124,6 +126,9 @@ export class ProduceSender {
   stop(): void {
     this.#stopped = true
     this.#timer?.cancel()
+    // A connection outlives its producers, and must not hold them.
+    for (const off of this.#watched.values()) off()
+    this.#watched.clear()
   }
 
   #pump(): void {
@@ -273,9 +278,13 @@ export class ProduceSender {
   }
 
   #expire(nowMs: number): void {
-    for (const queue of this.#active)
-      for (const batch of queue.expire(nowMs))
+    for (const queue of this.#active) {
+      for (let batch = queue.takeExpired(nowMs); batch !== undefined; batch = queue.takeExpired(nowMs))
         this.#outcomes.onFailed(batch, queue, timedOut(batch, batch.lastError ?? this.#obstacle))
+      // onFailed() releases it, so that the next one is answered.
+      for (let batch = queue.overdue(nowMs); batch !== undefined; batch = queue.overdue(nowMs))
+        this.#outcomes.onFailed(batch, queue, deliveryTimedOut(IN_DOUBT, batch.lastError ?? NO_REPLY))
+    }
   }
 
   /** Why nothing could be sent, for the text of a batch that was never sent. */
@@ -300,11 +309,16 @@ export class ProduceSender {
     }
     const open = this.#connections.openTo(info.leaderNodeId)
     if (open === undefined) this.#connect(info.leaderNodeId)
-    else if (!this.#watched.has(open)) {
-      this.#watched.add(open)
-      open.onCredit(() => this.schedule())
-    }
+    else if (!this.#watched.has(open)) this.#watch(open)
     return open
+  }
+
+  #watch(connection: Connection): void {
+    for (const ended of this.#watched.keys()) if (!ended.isOpen) this.#watched.delete(ended)
+    this.#watched.set(
+      connection,
+      connection.onCredit(() => this.schedule()),
+    )
   }
 
   #connect(nodeId: number): void {
@@ -314,6 +328,7 @@ export class ProduceSender {
       .node(nodeId)
       .catch((error: unknown) => {
         this.#obstacle = asMillraceError(error)
+        this.#refresh() // another broker may lead by now
         return this.#pause() // the connections' own backoff paces attempts; this one paces a broker that refuses at once
       })
       .finally(() => {
@@ -392,14 +407,16 @@ export class ProduceSender {
   #armTimer(): void {
     let dueMs = Number.POSITIVE_INFINITY
     for (const queue of this.#active) dueMs = Math.min(dueMs, queue.dueAtMs(), queue.deadlineMs())
-    if (dueMs === this.#timerAtMs && this.#timer !== undefined) return
-    this.#timer?.cancel()
-    this.#timer = undefined
-    this.#timerAtMs = dueMs
-    if (dueMs === Number.POSITIVE_INFINITY) return
     const nowMs = this.#runtime.clock.monotonicMs()
     // What is due already waits for a connection, credit or metadata, which wake the pump themselves; this is the net.
     const delayMs = dueMs > nowMs ? Math.ceil(dueMs - nowMs) : NET_MS
+    const isNeeded = dueMs < Number.POSITIVE_INFINITY
+    // One that comes too early sets itself anew: cheaper than a new timer for every batch.
+    if (isNeeded && this.#timer !== undefined && this.#timerAtMs <= nowMs + delayMs) return
+    this.#timer?.cancel()
+    this.#timer = undefined
+    if (!isNeeded) return
+    this.#timerAtMs = nowMs + delayMs
     this.#timer = this.#runtime.startTimer(delayMs, () => {
       this.#timer = undefined
       this.#pump()
@@ -411,10 +428,9 @@ export class ProduceSender {
 const REPLY_GRACE_MS = 5_000
 const NET_MS = 250
 
+const IN_DOUBT = 'it may or may not be stored'
+const NO_REPLY = new MillraceError('REQUEST_TIMED_OUT', 'it was sent, and no reply has come')
+
 function timedOut(batch: ProducerBatch, cause: MillraceError | undefined): MillraceError {
-  const fate = batch.inDoubt ? 'it may or may not be stored' : 'it is not stored'
-  const why = cause === undefined ? '' : ` (${cause.message})`
-  return new MillraceError('DELIVERY_TIMED_OUT', `not acknowledged within the delivery timeout: ${fate}${why}`, {
-    cause,
-  })
+  return deliveryTimedOut(batch.inDoubt ? IN_DOUBT : 'it is not stored', cause)
 }

@@ -30,7 +30,8 @@ export interface DeliveredRecord {
 export class ProducerBatch {
   readonly writer: BatchWriter
   readonly createdMs: number
-  readonly deadlineMs: number
+  /** Of its oldest record: it may have waited before the batch was begun. */
+  deadlineMs: number
   readonly codec: number
   /** Grows with every batch of the partition. */
   ordinal = 0

@@ -48,7 +48,7 @@ export interface ProducerOptions {
   readonly bufferBytesMax?: number
   /** Batches of one partition without an answer. Default and most 5. */
   readonly inFlightMax?: number
-  /** From send() or enqueue() to the acknowledgement, retries included. Default 120,000. */
+  /** From send() or enqueue() to the acknowledgement: waiting for room, or for the topic, and retries included. Default 120,000. */
   readonly deliveryTimeoutMs?: Duration
   /** The broker answers a produce request within this. Default 30,000. */
   readonly requestTimeoutMs?: Duration
@@ -65,7 +65,7 @@ export interface ProducerOptions {
   readonly partitioner?: Partitioner
   /** Told of each stored batch: receipts for enqueue(), without a promise per record. */
   readonly onStored?: (batch: StoredBatch) => void
-  /** Told of each batch that was given up. Without it, drain() and close() throw the first such error. */
+  /** Told of each batch that was given up. Without it, or when it throws, drain() and close() throw the first such error. */
   readonly onFailed?: (batch: FailedBatch) => void
 }
 
@@ -110,15 +110,19 @@ const SEMANTICS = {
   'exactly-once': { acks: 'all', idempotent: true, retriesMax: NO_BOUND },
 } as const
 
+/** What asks for transactions is told so, instead of that something is no function. */
+export function noTransactions(what: string): MillraceError {
+  return new MillraceError(
+    'NOT_AVAILABLE_YET',
+    `${what}: this version has no transactions; without one, a producer stores each record once, but cannot ` +
+      'write to several partitions, or write and commit offsets, as one thing',
+  )
+}
+
 function resolveSemantics(
   options: ProducerOptions,
 ): Pick<ResolvedProducerOptions, 'acks' | 'idempotent' | 'retriesMax'> {
-  if (options.transactionalId !== undefined)
-    throw new MillraceError(
-      'NOT_AVAILABLE_YET',
-      'transactionalId: this version has no transactions; without one, a producer stores each record once, but cannot ' +
-        'write to several partitions, or write and commit offsets, as one thing',
-    )
+  if (options.transactionalId !== undefined) throw noTransactions('transactionalId')
   const names = ['at-most-once', 'at-least-once', 'exactly-once'] as const
   const semantics = checkedChoice('semantics', options.semantics ?? 'exactly-once', names)
   const set = SEMANTICS[semantics]

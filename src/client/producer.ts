@@ -6,16 +6,19 @@
  *             B2 every record ends exactly once: delivered or failed                      checked in: test/unit/client/producer.test.ts
  * Ordering    records of one partition are stored in the order of enqueue() and send(); a send() that waits for room is in
  *             front of every later one
- * Limits      bufferBytesMax; enqueue() answers false beyond it, send() waits
- * Failure     per record by send()'s promise; for enqueue() by onFailed, or thrown by drain() and close()
+ * Limits      bufferBytesMax; enqueue() answers false beyond it, send() waits: WAITING_SENDS_MAX calls, each until its deadline
+ * Failure     per record by send()'s promise; for enqueue() by onFailed, or thrown by drain() and close(), also where onFailed throws.
+ *             A topic that was not found is looked for again by the next send(), ready() or enqueue()
  * Hot path    enqueue() makes no promise, closure or object
  */
 import { BurstClock } from '../base/burst-clock.ts'
+import { kindOf } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { HelloReply } from '../protocol/index.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
-import { abortable, abortError } from './abort.ts'
-import type { BackoffOptions } from './backoff.ts'
+import { abortable, abortError, sleep } from './abort.ts'
+import { asMillraceError } from './as-millrace-error.ts'
+import { type BackoffOptions, backoffMs } from './backoff.ts'
 import { type BatchLimits, batchLimits, recordTooLarge } from './batch-limits.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import { PRODUCER_EVENTS, type ProducerEvents } from './client-events.ts'
@@ -25,13 +28,20 @@ import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import { PartitionQueue } from './partition-queue.ts'
 import { type BatchOutcomes, ProduceSender, type StoredPart } from './produce-sender.ts'
 import { type DeliveredRecord, ProducerBatch } from './producer-batch.ts'
-import { type ProducerOptions, type ResolvedProducerOptions, resolveProducerOptions } from './producer-options.ts'
+import {
+  type FailedBatch,
+  noTransactions,
+  type ProducerOptions,
+  type ResolvedProducerOptions,
+  resolveProducerOptions,
+} from './producer-options.ts'
 import type { ProducerRecord } from './producer-record.ts'
 import type { EncodeRecord } from './record-encoder.ts'
 import { RecordRouter } from './record-router.ts'
 import type { Requests } from './requests.ts'
 import type { Bytes } from './serde.ts'
 import { writableOf } from './streams.ts'
+import { WaitingSends } from './waiting-sends.ts'
 
 /** What the broker said of a stored record; offset -1 with acks none. */
 export type Receipt = DeliveredRecord
@@ -45,18 +55,13 @@ export interface ProducerStats {
   readonly batchesRetried: number
   readonly bytesStored: number
   readonly bufferedBytes: number
+  /** Calls of send() that wait for room, or for the topic to be known. */
+  readonly waitingSends: number
 }
 
 export interface SendOptions {
   /** Gives the waiting up; the record may be delivered all the same once it is in a batch. */
   readonly signal?: AbortSignal
-}
-
-interface WaitingSend<Key, Value> {
-  readonly record: ProducerRecord<Key, Value>
-  readonly resolve: (receipt: Receipt) => void
-  readonly reject: (error: MillraceError) => void
-  abandoned: boolean
 }
 
 export interface ProducerParts<Key, Value> {
@@ -78,6 +83,8 @@ const READY_PART = 0.75
  * faulted in, and collected again. When nothing is on its way, so many are kept.
  */
 const SPARE_WRITERS_IDLE = 16
+/** With so many calls of send() waiting, sendMany() takes no more records. */
+const SEND_MANY_WAITING_MAX = 1_000
 
 export class Producer<Key = Bytes, Value = Bytes> {
   readonly topic: string
@@ -96,17 +103,22 @@ export class Producer<Key = Bytes, Value = Bytes> {
   readonly #spareWriters: BatchWriter[] = []
   /** Of the spare writers' buffers. */
   #spareBytes = 0
-  readonly #loaded: Promise<void>
+  readonly #backoff: BackoffOptions
+  readonly #stopping = new AbortController()
+  /** Under way until the topic is known, or finding it has failed. */
+  #loading: Promise<void> | undefined
+  #loadFailures = 0
   #info: TopicInfo | undefined
   /** The broker that was asked when the topic became known. */
   #broker: HelloReply | undefined
   #limits: BatchLimits | undefined
+  /** Why the topic is not known; until it is looked for again. */
   #loadError: MillraceError | undefined
   #closed = false
   #bufferedBytes = 0
   /** Batches that are neither stored nor failed. */
   #batchesAlive = 0
-  #waitingSends: WaitingSend<Key, Value>[] = []
+  readonly #waitingSends: WaitingSends<ProducerRecord<Key, Value>>
   #onClosed: (() => void)[] = []
   #onReady: (() => void)[] = []
   #onDrained: (() => void)[] = []
@@ -132,29 +144,71 @@ export class Producer<Key = Bytes, Value = Bytes> {
     this.#options = resolveProducerOptions(options)
     this.#isToldOfFailures = options.onFailed !== undefined
     if (options.onStored !== undefined) this.on('batchStored', options.onStored)
-    if (options.onFailed !== undefined) this.on('batchFailed', options.onFailed)
+    const { onFailed } = options
+    if (onFailed !== undefined) this.on('batchFailed', (batch) => this.#callOnFailed(onFailed, batch))
+    this.#backoff = parts.backoff
+    this.#waitingSends = new WaitingSends(parts.runtime, {
+      deliveryTimeoutMs: this.#options.deliveryTimeoutMs,
+      obstacle: () => this.#obstacle(),
+      onExpired: () => this.#wake(),
+    })
     this.#router = new RecordRouter(parts.runtime.prng, this.#options.partitioner)
     const { acks, idempotent, requestBytesMax, requestTimeoutMs } = this.#options
     const senderOptions = { topic, acks, idempotent, requestBytesMax, requestTimeoutMs, backoff: parts.backoff }
     this.#sender = new ProduceSender(parts, senderOptions, this.#outcomes())
-    this.#loaded = this.#load()
-    this.#loaded.catch(() => {}) // told by ready(), send() and enqueue()
+    this.#load()
   }
 
-  async #load(): Promise<void> {
-    try {
-      const info = await this.#metadata.get(this.topic)
-      const deadlineMs = this.#runtime.clock.monotonicMs() + this.#options.requestTimeoutMs
-      this.#broker = (await this.#connections.any({ deadlineMs })).broker
-      this.#useInfo(info)
-    } catch (error) {
-      this.#loadError = error as MillraceError
-      const waiting = this.#waitingSends
-      this.#waitingSends = []
-      for (const send of waiting) send.reject(this.#loadError)
-      throw error
+  /** Looks for the topic, unless that is under way: for the first time, and again by whatever needs it after a failure. */
+  #load(): Promise<void> {
+    if (this.#loading !== undefined) return this.#loading
+    const loading = this.#find().then(
+      () => {
+        this.#loading = undefined
+        this.#admitWaiting()
+      },
+      (error: unknown) => {
+        this.#loading = undefined
+        throw this.#loadFailed(asMillraceError(error))
+      },
+    )
+    loading.catch(() => {}) // told by ready(), send() and enqueue()
+    this.#loading = loading
+    return loading
+  }
+
+  async #find(): Promise<void> {
+    if (this.#closed) throw closedError()
+    const info = await this.#metadata.get(this.topic)
+    const deadlineMs = this.#runtime.clock.monotonicMs() + this.#options.requestTimeoutMs
+    this.#broker = (await this.#connections.any({ deadlineMs, signal: this.#stopping.signal })).broker
+    this.#useInfo(info)
+  }
+
+  /** What may mend is tried again as long as a send() waits for it; anything else, that there is no such topic included, is told. */
+  #loadFailed(error: MillraceError): MillraceError {
+    this.#loadError = error
+    this.#loadFailures++
+    if (!error.retriable || error.code === 'UNKNOWN_TOPIC_OR_PARTITION') this.#waitingSends.failAll(error)
+    if (this.#waitingSends.size > 0) {
+      const delayMs = backoffMs(this.#runtime.prng, this.#loadFailures, this.#backoff)
+      sleep(this.#runtime, delayMs, this.#stopping.signal).then(
+        () => {
+          if (this.#waitingSends.size > 0) this.#load()
+        },
+        () => {},
+      )
     }
-    this.#admitWaiting()
+    this.#wake()
+    return error
+  }
+
+  /** Why a send() waits. */
+  #obstacle(): MillraceError {
+    if (this.#info === undefined)
+      return this.#loadError ?? new MillraceError('LEADER_NOT_AVAILABLE', `the topic '${this.topic}' is not known yet`)
+    const { bufferBytesMax } = this.#options
+    return new MillraceError('BUFFER_FULL', `no room among the ${bufferBytesMax} bytes of bufferBytesMax`)
   }
 
   /** A batch that is larger than what the other end takes would fail with all its records, however small each of them. */
@@ -169,49 +223,73 @@ export class Producer<Key = Bytes, Value = Bytes> {
   }
 
   /**
-   * Puts a record on its way. False when there is no room, or the topic is not known yet: nothing was taken; wait for ready().
-   * Throws MESSAGE_TOO_LARGE, INVALID_ARGUMENT, CLOSED, or why the topic cannot be written to.
+   * Puts a record on its way. False when there is no room, or the topic is not known yet: nothing was taken; wait for ready(), which
+   * looks for the topic again where that has failed.
+   * Throws INVALID_RECORD, MESSAGE_TOO_LARGE, INVALID_ARGUMENT, CLOSED, or why the topic cannot be written to.
    */
   enqueue(record: ProducerRecord<Key, Value>): boolean {
-    if (this.#closed || this.#loadError !== undefined) throw this.#loadError ?? closedError()
-    if (this.#info === undefined || this.#waitingSends.length > 0) return false
+    if (this.#closed) throw closedError()
+    if (this.#info === undefined) return this.#isNotKnown()
+    if (this.#waitingSends.size > 0) return false
     if (this.#bufferedBytes >= this.#options.bufferBytesMax) return false
     this.#append(record)
     return true
   }
 
-  /** Resolves when enqueue() has room again. */
+  /** Throws why the topic cannot be written to, once; the next call finds it looked for again. */
+  #isNotKnown(): false {
+    const error = this.#loadError
+    if (error === undefined || this.#loading !== undefined) return false
+    this.#loadError = undefined
+    this.#load()
+    if (error.retriable && error.code !== 'UNKNOWN_TOPIC_OR_PARTITION') return false
+    throw error
+  }
+
+  /** Resolves when enqueue() has room again. Throws why the topic cannot be written to. */
   async ready(options: SendOptions = {}): Promise<void> {
-    await abortable(this.#loaded, options.signal)
-    while (!this.#closed && !this.#hasRoom())
-      await abortable(new Promise<void>((resolve) => this.#onReady.push(resolve)), options.signal)
+    const { signal } = options
+    while (!this.#closed) {
+      if (this.#info === undefined) await abortable(this.#load(), signal)
+      else if (this.#hasRoom()) return
+      else await abortable(new Promise<void>((resolve) => this.#onReady.push(resolve)), signal)
+    }
   }
 
   /** Sends one record; resolves when it is as durable as `acks` asks for. Waits for room first. */
   send(record: ProducerRecord<Key, Value>, options: SendOptions = {}): Promise<Receipt> {
     const { signal } = options
     if (signal?.aborted) return Promise.reject(abortError(signal))
-    if (this.#closed || this.#loadError !== undefined) return Promise.reject(this.#loadError ?? closedError())
-    const mustWait = this.#info === undefined || this.#waitingSends.length > 0
+    if (this.#closed) return Promise.reject(closedError())
+    const mustWait = this.#info === undefined || this.#waitingSends.size > 0
     if (mustWait || this.#bufferedBytes >= this.#options.bufferBytesMax) return this.#sendLater(record, signal)
     const promise = new Promise<Receipt>((resolve, reject) => this.#appendAwaited(record, resolve, reject))
     return abortable(promise, signal)
   }
 
   #sendLater(record: ProducerRecord<Key, Value>, signal: AbortSignal | undefined): Promise<Receipt> {
-    const { promise, resolve, reject } = deferred<Receipt>()
-    const waiting: WaitingSend<Key, Value> = { record, resolve, reject, abandoned: false }
-    this.#waitingSends.push(waiting)
-    const receipt = abortable(promise, signal)
-    receipt.catch(() => {
-      waiting.abandoned = true
-    })
+    const receipt = this.#waitingSends.add(record, signal)
+    if (this.#info === undefined) this.#load()
     return receipt
   }
 
-  /** Sends records in order; resolves when all are stored. Throws the first failure, after all have ended. */
+  /**
+   * Sends records in order; resolves when all are stored. Takes them from `records` as there is room. Throws the first failure, after
+   * all that were taken have ended.
+   */
   async sendMany(records: Iterable<ProducerRecord<Key, Value>>, options: SendOptions = {}): Promise<Receipt[]> {
-    const results = await Promise.allSettled(Array.from(records, (record) => this.send(record, options)))
+    const receipts: Promise<Receipt>[] = []
+    try {
+      for (const record of records) {
+        if (this.#waitingSends.size >= SEND_MANY_WAITING_MAX) await this.ready(options)
+        const receipt = this.send(record, options)
+        receipt.catch(() => {}) // told below
+        receipts.push(receipt)
+      }
+    } catch (error) {
+      receipts.push(Promise.reject(error))
+    }
+    const results = await Promise.allSettled(receipts)
     return results.map((result) => {
       if (result.status === 'rejected') throw result.reason
       return result.value
@@ -229,10 +307,9 @@ export class Producer<Key = Bytes, Value = Bytes> {
    * drain that nobody was told of (enqueue() without onFailed).
    */
   async drain(options: SendOptions = {}): Promise<void> {
-    if (this.#loadError === undefined && this.#waitingSends.length > 0) await abortable(this.#loaded, options.signal)
     this.#sender.draining = true
     try {
-      while (this.#batchesAlive > 0 || this.#waitingSends.length > 0)
+      while (this.#batchesAlive > 0 || this.#waitingSends.size > 0)
         await abortable(new Promise<void>((resolve) => this.#onDrained.push(resolve)), options.signal)
     } finally {
       this.#sender.draining = false
@@ -246,6 +323,11 @@ export class Producer<Key = Bytes, Value = Bytes> {
     const failure = this.#firstFailure
     this.#firstFailure = undefined
     return failure
+  }
+
+  /** Writing to several partitions as one thing, which this version does not have: NOT_AVAILABLE_YET. */
+  transaction(_work: (...parts: never[]) => unknown): Promise<never> {
+    return Promise.reject(noTransactions('transaction()'))
   }
 
   /** A Web Stream into this producer: writes wait for room, closing it drains, the producer stays open. */
@@ -277,6 +359,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
       batchesRetried: this.#batchesRetried,
       bytesStored: this.#bytesStored,
       bufferedBytes: this.#bufferedBytes,
+      waitingSends: this.#waitingSends.size,
     }
   }
 
@@ -300,19 +383,23 @@ export class Producer<Key = Bytes, Value = Bytes> {
     this.#closed = true
     this.#sender.stop()
     const error = closedError()
-    for (const send of this.#waitingSends.splice(0)) send.reject(error)
+    this.#stopping.abort()
+    this.#waitingSends.failAll(error)
     for (const queue of this.#queues)
       for (const batch of [...queue.abandon(), ...queue.inFlight()]) this.#failed(batch, queue, error)
+    this.#spareWriters.length = 0
+    this.#spareBytes = 0
     this.#wake()
     for (const listener of this.#onClosed.splice(0)) listener()
   }
 
   #hasRoom(): boolean {
-    return this.#waitingSends.length === 0 && this.#bufferedBytes < this.#options.bufferBytesMax * READY_PART
+    return this.#waitingSends.size === 0 && this.#bufferedBytes < this.#options.bufferBytesMax * READY_PART
   }
 
   /** Appends to the open batch of the record's partition; answers that batch. */
   #append(given: ProducerRecord<Key, Value>): ProducerBatch {
+    if (typeof given !== 'object' || given === null) throw notRecord(given)
     const record = this.#encode(given)
     const timestampMs = record.timestampMs ?? this.#burstClock.nowMs()
     this.#appendedTimestampMs = timestampMs
@@ -370,9 +457,14 @@ export class Producer<Key = Bytes, Value = Bytes> {
     record: ProducerRecord<Key, Value>,
     resolve: (receipt: Receipt) => void,
     reject: (error: MillraceError) => void,
+    deadlineMs = Number.POSITIVE_INFINITY,
   ): void {
     try {
       const batch = this.#append(record)
+      if (deadlineMs < batch.deadlineMs) {
+        batch.deadlineMs = deadlineMs
+        this.#sender.schedule()
+      }
       const index = batch.recordsCount - 1
       const timestampMs = this.#appendedTimestampMs
       batch.waiters ??= []
@@ -463,6 +555,20 @@ export class Producer<Key = Bytes, Value = Bytes> {
     this.#admitWaiting()
   }
 
+  /** An onFailed that fails has told nobody: drain() does then. */
+  #callOnFailed(onFailed: (batch: FailedBatch) => unknown, batch: FailedBatch): unknown {
+    const untold = (cause: unknown): never => {
+      this.#firstFailure ??= batch.error
+      throw cause
+    }
+    try {
+      const result = onFailed(batch)
+      return result instanceof Promise ? result.catch(untold) : undefined
+    } catch (cause) {
+      return untold(cause)
+    }
+  }
+
   /** Takes the batch out of the accounts; false when it was out already. */
   #release(batch: ProducerBatch): boolean {
     if (batch.released) return false
@@ -499,20 +605,17 @@ export class Producer<Key = Bytes, Value = Bytes> {
   }
 
   #admitWaiting(): void {
-    let admitted = 0
-    while (admitted < this.#waitingSends.length && this.#bufferedBytes < this.#options.bufferBytesMax) {
-      const send = this.#waitingSends[admitted++]!
-      if (!send.abandoned) this.#appendAwaited(send.record, send.resolve, send.reject)
+    while (this.#waitingSends.size > 0 && this.#bufferedBytes < this.#options.bufferBytesMax) {
+      const { record, resolve, reject, deadlineMs, abandoned } = this.#waitingSends.shift()!
+      if (!abandoned) this.#appendAwaited(record, resolve, reject, deadlineMs)
     }
-    if (admitted > 0) this.#waitingSends.splice(0, admitted)
     this.#wake()
   }
 
   #wake(): void {
     if (this.#onReady.length > 0 && (this.#closed || this.#hasRoom()))
       for (const wake of this.#onReady.splice(0)) wake()
-    if (this.#batchesAlive === 0 && this.#waitingSends.length === 0)
-      for (const wake of this.#onDrained.splice(0)) wake()
+    if (this.#batchesAlive === 0 && this.#waitingSends.size === 0) for (const wake of this.#onDrained.splice(0)) wake()
   }
 }
 
@@ -520,12 +623,6 @@ function closedError(): MillraceError {
   return new MillraceError('CLOSED', 'the producer is closed')
 }
 
-function deferred<T>() {
-  let resolve: (value: T) => void = () => {}
-  let reject: (error: MillraceError) => void = () => {}
-  const promise = new Promise<T>((onValue, onError) => {
-    resolve = onValue
-    reject = onError
-  })
-  return { promise, resolve, reject }
+function notRecord(given: unknown): MillraceError {
+  return new MillraceError('INVALID_RECORD', `expected a record, { key, value, … }, not ${kindOf(given)}`)
 }

@@ -32,14 +32,20 @@ export function checkedPartitioner(partitioner: unknown): Partitioner {
 const SCRATCH_BYTES = 256
 /** UTF-8 takes at most three bytes for a UTF-16 unit. */
 const SHORT_KEY_LENGTH_MAX = Math.floor(SCRATCH_BYTES / 3)
+/** Of all routers: a key is hashed as soon as it is written there. */
+const SCRATCH = new Uint8Array(SCRATCH_BYTES)
+/** VIEWS[n] = the first n bytes of the scratch, made when first needed: text keys are hashed without an allocation each. */
+const VIEWS: Uint8Array[] = []
+
+function scratchView(bytes: number): Uint8Array {
+  for (let next = VIEWS.length; next <= bytes; next++) VIEWS.push(SCRATCH.subarray(0, next))
+  return VIEWS[bytes]!
+}
 
 export class RecordRouter {
   readonly #prng: Prng
   readonly #custom: PartitionFunction | undefined
   readonly #spread: Spread
-  readonly #scratch = new Uint8Array(SCRATCH_BYTES)
-  /** views[n] = the first n bytes of the scratch: text keys are hashed without an allocation each. */
-  readonly #views: Uint8Array[] = []
   #sticky = -1
   #turn = -1
 
@@ -47,7 +53,6 @@ export class RecordRouter {
     this.#prng = prng
     this.#custom = typeof partitioner === 'function' ? partitioner : undefined
     this.#spread = typeof partitioner === 'function' ? 'sticky' : partitioner
-    for (let bytes = 0; bytes <= SCRATCH_BYTES; bytes++) this.#views.push(this.#scratch.subarray(0, bytes))
   }
 
   /** The partition of a record. Throws INVALID_ARGUMENT when the record or the custom partitioner names none of the topic's. */
@@ -82,7 +87,7 @@ export class RecordRouter {
   #hash(key: Uint8Array | string): number {
     if (typeof key !== 'string') return murmur2(key)
     if (key.length > SHORT_KEY_LENGTH_MAX) return murmur2(utf8Encode(key))
-    return murmur2(this.#views[utf8Write(this.#scratch, 0, key)]!)
+    return murmur2(scratchView(utf8Write(SCRATCH, 0, key)))
   }
 
   /** `from`, or the first after it that has a leader if any has. */

@@ -5,7 +5,7 @@
  * Failure      what encode() throws, send() rejects with and enqueue() throws; what decode() throws is an undecodable record
  *              (record-decoder.ts)
  */
-import { utf8DecodeStrict } from '../base/bytes.ts'
+import { isBytes, kindOf, utf8DecodeStrict } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import {
   checkedSchema,
@@ -27,8 +27,8 @@ export interface Serde<In, Out = In> {
 
 const BYTES: Serde<Bytes, Uint8Array> = {
   encode: (value) => {
-    if (typeof value === 'string' || value instanceof Uint8Array) return value
-    throw new MillraceError('INVALID_RECORD', `expected text or a Uint8Array, not ${describe(value)}`)
+    if (typeof value === 'string' || isBytes(value)) return value
+    throw new MillraceError('INVALID_RECORD', `expected text or a Uint8Array, not ${kindOf(value)}`)
   },
   decode: (bytes) => bytes,
 }
@@ -36,7 +36,7 @@ const BYTES: Serde<Bytes, Uint8Array> = {
 const TEXT: Serde<string> = {
   encode: (value) => {
     if (typeof value === 'string') return value
-    throw new MillraceError('INVALID_RECORD', `expected text, not ${describe(value)}`)
+    throw new MillraceError('INVALID_RECORD', `expected text, not ${kindOf(value)}`)
   },
   decode: (bytes) => {
     const text = utf8DecodeStrict(bytes)
@@ -75,15 +75,10 @@ export function json(schema?: StandardSchema): Serde<unknown> {
 
 function toJson(value: unknown): string {
   const text = JSON.stringify(value) as string | undefined
-  if (text === undefined) throw new MillraceError('INVALID_RECORD', `${describe(value)} cannot be written as JSON`)
+  if (text === undefined) throw new MillraceError('INVALID_RECORD', `${kindOf(value)} cannot be written as JSON`)
   return text
 }
 
 function fromJson(bytes: Uint8Array): unknown {
   return JSON.parse(TEXT.decode(bytes))
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  return typeof value === 'object' ? `an object (${value.constructor?.name ?? 'Object'})` : `a ${typeof value}`
 }

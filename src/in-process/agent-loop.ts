@@ -15,8 +15,8 @@
 import type { Agent } from '../agent/agent.ts'
 import { AgentStepper } from '../agent/agent-stepper.ts'
 import type { Clock } from '../base/clock.ts'
+import { Fifo } from '../base/fifo.ts'
 import type { Timers } from '../broker/timers.ts'
-import { Fifo } from '../partition/fifo.ts'
 
 const ROUNDS_PER_TURN = 8
 const TASKS_PER_ROUND = 32

@@ -31,7 +31,7 @@ export interface CreateBrokerOptions {
   readonly workers?: boolean
   /** Keys of config/millrace.yaml by their dotted paths: `{ 'storage.fsync': 'interval', 'topics.autoCreate': true }`. */
   readonly config?: InProcessConfig
-  /** Bytes that `memory` may hold; beyond it produce is refused with DISK_FULL. Default 1 GiB. */
+  /** Bytes that `memory` may hold; beyond it produce is refused with DISK_FULL. Default 1 GiB. With a `dir`: INVALID_ARGUMENT. */
   readonly memoryBytesMax?: number
   /** Told what a broker's log says. Default: nobody, or JSON lines on stderr where `log.level` is set. */
   readonly logger?: Logger
@@ -146,6 +146,11 @@ function checked(options: CreateBrokerOptions): CreateBrokerOptions {
     throw new MillraceError(
       'INVALID_ARGUMENT',
       `storage: expected 'memory' or { dir: 'PATH' }, not ${JSON.stringify(storage)}`,
+    )
+  if (isDirectory && options.memoryBytesMax !== undefined)
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      "memoryBytesMax bounds storage 'memory'; a { dir } has the disk, of which 'storage.reserve' stays free",
     )
   if (!Number.isSafeInteger(shards) || shards < 1 || shards > SHARDS_MAX)
     throw new MillraceError('INVALID_ARGUMENT', `shards: expected a number from 1 to ${SHARDS_MAX}, not ${shards}`)

@@ -11,11 +11,10 @@
  * Deadlines   in a DeadlineHeap of the shard; one that ends there is marked and skipped here
  */
 import type { Timed } from '../base/deadline-heap.ts'
+import { Fifo } from '../base/fifo.ts'
 import type { ErrorCode } from '../model/errors.ts'
-
 import type { Offset } from '../model/ids.ts'
 import { ACKS_ALL, type Acks } from './acks.ts'
-import { Fifo } from './fifo.ts'
 import type { PartitionState } from './partition-state.ts'
 
 /** An append of the shard's own (a coordinator's records): told exactly once how it ended. */

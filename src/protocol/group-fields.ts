@@ -4,6 +4,7 @@
  * Requests name a topic by its id, by its name (the id is '') or by both, which must then belong together. Replies have both;
  * the name is '' when the topic was deleted.
  */
+import { utf8DecodeStrict } from '../base/bytes.ts'
 import { isTopicId, type TopicId } from '../model/ids.ts'
 import { REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
 import { TOPIC_NAME_LENGTH_MAX } from './19-create-topic.ts'
@@ -11,6 +12,27 @@ import { type Fields, INT32_MAX } from './fields.ts'
 
 /** Longer than a valid id, so that a bad one is answered by its own error. */
 export const GROUP_TEXT_LENGTH_MAX = 1024
+
+const FIX_ARRAY = 0x90
+const ARRAY_16 = 0xdc
+const FIX_STRING = 0xa0
+const STRING_8 = 0xd9
+
+/**
+ * The group id, which comes first in the header of every request about one group, without a look at the rest; undefined where it is
+ * not written in one of the short ways, or is none.
+ */
+export function peekGroupId(header: Uint8Array): string | undefined {
+  let at = 1
+  if (header[0] === ARRAY_16) at = 3
+  else if (header[0] === undefined || (header[0] & 0xf0) !== FIX_ARRAY) return undefined
+  const marker = header[at++]
+  let bytes: number | undefined
+  if (marker !== undefined && (marker & 0xe0) === FIX_STRING) bytes = marker & 0x1f
+  else if (marker === STRING_8) bytes = header[at++]
+  if (bytes === undefined || at + bytes > header.length) return undefined
+  return utf8DecodeStrict(header.subarray(at, at + bytes))
+}
 
 /** A topic as requests and replies of groups name it. */
 export interface NamedTopic {

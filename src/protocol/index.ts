@@ -22,4 +22,10 @@ export * from './1000-credit.ts'
 export * from './1001-session-extend.ts'
 export * from './api.ts'
 export * from './frame.ts'
-export type { NamedTopic, PartitionResult, TopicPartitions, TopicResults } from './group-fields.ts'
+export {
+  type NamedTopic,
+  type PartitionResult,
+  peekGroupId,
+  type TopicPartitions,
+  type TopicResults,
+} from './group-fields.ts'

@@ -6,11 +6,12 @@
  *             W2 RECORDS_AT <= #at <= batchBytesMax
  * Ordering    append* -> finish -> (send) -> reset
  * Limits      batchBytesMax of the options (append answers false first), BATCH_RECORDS_MAX
- * Failure     MillraceError INVALID_ARGUMENT for a timestamp that is not a safe integer; nothing was appended
+ * Failure     MillraceError INVALID_ARGUMENT for a timestamp that is not a safe integer, INVALID_RECORD for a key, value or header that
+ *             is neither text nor bytes; nothing was appended
  * Not here    which partition (partitioner.ts), when a batch is sent (client)
  */
 import { assert } from '../base/assert.ts'
-import { writeSafeInt64 } from '../base/bytes.ts'
+import { isBytes, kindOf, writeSafeInt64 } from '../base/bytes.ts'
 import { crc32c } from '../base/crc32c.ts'
 import { utf8Bytes, utf8Write } from '../base/utf8-write.ts'
 import { varintBytes, varlongBytes, writeVarint, writeVarlong } from '../base/varint.ts'
@@ -134,9 +135,10 @@ export class BatchWriter {
     const timestampDelta = this.#count === 0 ? 0 : timestampMs - this.#baseTimestamp
     if (!Number.isSafeInteger(timestampDelta)) refuseTimestamp(timestampMs)
 
+    if (headers !== null) checkHeaders(headers)
     // Most text is ASCII, where the length in bytes is the length of the string: no pass over it is needed to know.
-    const keyBytes = key === null ? -1 : key.length
-    const valueBytes = value === null ? -1 : value.length
+    const keyBytes = asciiBytes(key, 'key')
+    const valueBytes = asciiBytes(value, 'value')
     let place = this.#write(key, keyBytes, value, valueBytes, headers, timestampDelta)
     if (place === 'not-ascii')
       place = this.#write(key, exactBytes(key), value, exactBytes(value), headers, timestampDelta)
@@ -251,6 +253,30 @@ export class BatchWriter {
 
 function refuseTimestamp(timestampMs: number): never {
   throw new MillraceError('INVALID_ARGUMENT', `timestampMs ${timestampMs} is not an integer number of milliseconds`)
+}
+
+/** Bytes of a part if its text is ASCII; −1 stands for null. What is neither text nor bytes is refused: it would be stored as something else. */
+function asciiBytes(part: Uint8Array | string | null, what: string): number {
+  if (part === null) return -1
+  if (typeof part === 'string' || part instanceof Uint8Array || isBytes(part)) return part.length
+  return refusePart(part, what)
+}
+
+function refusePart(part: unknown, what: string): never {
+  throw new MillraceError('INVALID_RECORD', `${what}: expected text, a Uint8Array or null, not ${kindOf(part)}`)
+}
+
+/** Throws INVALID_RECORD unless the headers are a list of keys and values. */
+function checkHeaders(headers: readonly HeaderInput[]): void {
+  if (!Array.isArray(headers))
+    throw new MillraceError('INVALID_RECORD', `headers: expected a list of { key, value }, not ${kindOf(headers)}`)
+  for (let index = 0; index < headers.length; index++) {
+    const header = headers[index] as Partial<HeaderInput> | null | undefined
+    if (typeof header?.key !== 'string')
+      throw new MillraceError('INVALID_RECORD', `headers[${index}].key: expected text, not ${kindOf(header?.key)}`)
+    const { value } = header
+    if (value !== null && typeof value !== 'string' && !isBytes(value)) refusePart(value, `headers[${index}].value`)
+  }
 }
 
 function exactBytes(part: Uint8Array | string | null): number {

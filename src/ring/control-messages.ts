@@ -65,13 +65,14 @@ export interface TrimAnswer {
 }
 
 /**
- * A request of groups for the coordinator in an internal partition; `api` and `request` are those of the native protocol, the
- * answer is its reply. The shard appends what the coordinator decides, and answers when that is durable.
+ * A request of groups for the coordinator in an internal partition: `api` and `header` are those of the native protocol, the answer is
+ * the header of the reply, so that the gateway neither decodes nor encodes them. The shard appends what the coordinator decides,
+ * and answers when that is durable.
  */
 export interface GroupRequestBody {
   readonly partitionRef: PartitionRef
   readonly api: number
-  readonly request: unknown
+  readonly header: Uint8Array
   readonly clientId: string
   readonly clientHost: string
 }

@@ -15,8 +15,8 @@
 import type { Agent } from '../agent/agent.ts'
 import { utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { Fifo } from '../base/fifo.ts'
 import { type Fd, type FileSystem, type ParallelSync, StorageError } from '../io/file-system.ts'
-import { Fifo } from '../partition/fifo.ts'
 import {
   DISK_READ_DONE_CODE_AT,
   DISK_READ_DONE_CODE_BYTES_AT,

@@ -9,8 +9,8 @@
  */
 import { assert } from '../base/assert.ts'
 import { utf8Decode } from '../base/bytes.ts'
+import { Fifo } from '../base/fifo.ts'
 import type { Fd } from '../io/file-system.ts'
-import { Fifo } from '../partition/fifo.ts'
 import {
   DISK_READ_BYTES,
   DISK_READ_DONE_CODE_AT,

@@ -15,12 +15,12 @@
  * Reply       a partition is left out when it has neither data nor error and its high watermark is the offset asked for
  */
 import type { Clock } from '../base/clock.ts'
+import { Fifo } from '../base/fifo.ts'
 import { StorageError } from '../io/file-system.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
 import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../model/limits.ts'
 import { DelayedFetch, type FetchPart, type WaitingFetch } from '../partition/delayed-fetch.ts'
-import { Fifo } from '../partition/fifo.ts'
 import { lastStableOffset } from '../partition/high-watermark.ts'
 import { checkFetch, readableEnd } from '../partition/partition-fetch.ts'
 import {

@@ -22,7 +22,7 @@ import {
   TopicDirectory,
 } from '../group/index.ts'
 import { StorageError } from '../io/file-system.ts'
-import type { ErrorCode } from '../model/errors.ts'
+import { type ErrorCode, isMillraceError } from '../model/errors.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
 import { BatchReader } from '../record/batch-reader.ts'
@@ -191,11 +191,24 @@ export class GroupHost {
 
   #decide(hosted: Hosted, { requestId, body }: GroupRequest): void {
     const nowMs = this.#options.clock.monotonicMs()
-    const { records, notices, reply } = answerGroupRequest(hosted.coordinator, body, nowMs)
+    const answer = this.#answerOf(hosted, requestId, body, nowMs)
+    if (answer === undefined) return
+    const { records, notices, reply } = answer
     for (const text of notices) this.#options.notices.log('warn', `${nameOf(hosted.partition)}: ${text}`)
     if (records.length > 0) hosted.decisions.push(records)
     hosted.replies.push({ requestId, reply })
     this.#touched.add(hosted)
+  }
+
+  /** undefined: the header is none; it was answered. */
+  #answerOf(hosted: Hosted, requestId: number, body: GroupRequestBody, nowMs: number): GroupAnswer | undefined {
+    try {
+      return answerGroupRequest(hosted.coordinator, body, nowMs)
+    } catch (error) {
+      if (!isMillraceError(error)) throw error
+      this.#refuse([{ requestId }], error.code, error.message)
+      return undefined
+    }
   }
 
   #take(hosted: Hosted, records: readonly EncodedRecord[]): void {
@@ -272,7 +285,7 @@ export class GroupHost {
     this.#waiting -= waiting.length
     for (const { requestId, reply } of waiting) {
       if (reply.kind === 'refused') this.#options.replies.fail(requestId, reply.error, reply.text)
-      else this.#options.replies.answer(requestId, reply.body)
+      else this.#options.replies.answer(requestId, reply.header)
     }
   }
 

@@ -14,74 +14,90 @@ import {
 } from '../group/index.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import * as protocol from '../protocol/index.ts'
+
 import type { GroupRequestBody } from '../ring/control-messages.ts'
+
+const { Api } = protocol
 
 export interface GroupAnswer {
   readonly records: readonly EncodedRecord[]
   /** What an operator should know. */
   readonly notices: readonly string[]
-  readonly reply: { readonly kind: 'reply'; readonly body: unknown } | GroupRefusal
+  readonly reply: { readonly kind: 'reply'; readonly header: Uint8Array } | GroupRefusal
 }
 
-/** Has the coordinator decide; what the reply tells is so when the records are durable. */
+/** Has the coordinator decide; what the reply tells is so when the records are durable. Throws MillraceError for a bad header. */
 export function answerGroupRequest(
   coordinator: GroupCoordinator,
-  { api, request, clientId, clientHost }: GroupRequestBody,
+  { api, header, clientId, clientHost }: GroupRequestBody,
   nowMs: number,
 ): GroupAnswer {
   switch (api) {
-    case protocol.Api.GROUP_HEARTBEAT: {
-      const asked = { ...(request as protocol.GroupHeartbeatRequest), clientId, clientHost }
-      return answerOf(coordinator.heartbeat(asked, nowMs), (reply) => reply)
+    case Api.GROUP_HEARTBEAT: {
+      const request = { ...protocol.groupHeartbeat.decodeRequest(header), clientId, clientHost }
+      return answerOf(protocol.groupHeartbeat, coordinator.heartbeat(request, nowMs), (reply) => reply)
     }
-    case protocol.Api.SESSION_EXTEND: {
-      const { groupId, memberIds } = request as protocol.SessionExtendRequest
-      return told(coordinator.extendSessions(groupId, memberIds, nowMs))
+    case Api.SESSION_EXTEND: {
+      const { groupId, memberIds } = protocol.sessionExtend.decodeRequest(header)
+      return told(protocol.sessionExtend, coordinator.extendSessions(groupId, memberIds, nowMs))
     }
-    case protocol.Api.OFFSET_COMMIT:
-      return answerOf(coordinator.commitOffsets(request as protocol.OffsetCommitRequest), ({ topics }) => ({
-        topics: topics.map(resultsOf),
-      }))
-    case protocol.Api.OFFSET_FETCH:
-      return answerOf(coordinator.fetchOffsets(request as protocol.OffsetFetchRequest), ({ topics }) => ({
+    case Api.OFFSET_COMMIT: {
+      const request = protocol.offsetCommit.decodeRequest(header)
+      return answerOf(protocol.offsetCommit, coordinator.commitOffsets(request), resultsOfAll)
+    }
+    case Api.OFFSET_FETCH: {
+      const request = protocol.offsetFetch.decodeRequest(header)
+      return answerOf(protocol.offsetFetch, coordinator.fetchOffsets(request), ({ topics }) => ({
         topics: topics.map(({ topicId, topic, partitions }) => ({
           ...{ topicId, topic },
           partitions: partitions.map(({ error, text, ...rest }) => ({ ...rest, ...errorOf(error, text) })),
         })),
       }))
-    case protocol.Api.OFFSET_DELETE:
-      return answerOf(coordinator.deleteOffsets(request as protocol.OffsetDeleteRequest), ({ topics }) => ({
-        topics: topics.map(resultsOf),
-      }))
-    case protocol.Api.LIST_GROUPS: {
-      const groups = coordinator.listGroups(request as protocol.ListGroupsRequest)
-      return told({ groups: groups.map(({ groupKind, ...rest }) => ({ ...rest, kind: groupKind })) })
     }
-    case protocol.Api.GROUP_DESCRIBE: {
-      const groups = coordinator.describeGroups((request as protocol.GroupDescribeRequest).groupIds)
-      const rowOf = ({ groupKind, error, text, ...rest }: DescribedGroup) => ({
-        ...{ ...rest, kind: groupKind },
-        ...errorOf(error, text),
-      })
-      return told({ groups: groups.map(rowOf) })
+    case Api.OFFSET_DELETE: {
+      const request = protocol.offsetDelete.decodeRequest(header)
+      return answerOf(protocol.offsetDelete, coordinator.deleteOffsets(request), resultsOfAll)
     }
-    case protocol.Api.DELETE_GROUPS:
-      return answerOf(coordinator.deleteGroups((request as protocol.DeleteGroupsRequest).groupIds), ({ groups }) => ({
+    case Api.LIST_GROUPS: {
+      const groups = coordinator.listGroups(protocol.listGroups.decodeRequest(header))
+      const rows = groups.map(({ groupKind, ...rest }) => ({ ...rest, kind: groupKind }))
+      return told(protocol.listGroups, { groups: rows })
+    }
+    case Api.GROUP_DESCRIBE: {
+      const groups = coordinator.describeGroups(protocol.groupDescribe.decodeRequest(header).groupIds)
+      return told(protocol.groupDescribe, { groups: groups.map(describedRow) })
+    }
+    case Api.DELETE_GROUPS: {
+      const { groupIds } = protocol.deleteGroups.decodeRequest(header)
+      return answerOf(protocol.deleteGroups, coordinator.deleteGroups(groupIds), ({ groups }) => ({
         groups: groups.map(({ groupId, error, text }) => ({ groupId, ...errorOf(error, text) })),
       }))
+    }
     default:
-      return { ...told({}), reply: refuse('UNKNOWN_API', `api ${api} is none of groups`) }
+      return { records: [], notices: [], reply: refuse('UNKNOWN_API', `api ${api} is none of groups`) }
   }
 }
 
-function answerOf<Reply extends object>(decision: Decision<Reply>, bodyOf: (reply: Reply) => unknown): GroupAnswer {
-  const { records, notices, reply } = decision
-  return { records, notices, reply: isRefusal(reply) ? reply : { kind: 'reply', body: bodyOf(reply) } }
+function answerOf<Reply extends object, Body>(
+  codec: Pick<protocol.Codec<unknown, Body>, 'encodeReply'>,
+  { records, notices, reply }: Decision<Reply>,
+  bodyOf: (reply: Reply) => Body,
+): GroupAnswer {
+  if (isRefusal(reply)) return { records, notices, reply }
+  return { records, notices, reply: { kind: 'reply', header: codec.encodeReply(bodyOf(reply)) } }
 }
 
 /** Nothing was decided. */
-function told(body: unknown): GroupAnswer {
-  return { records: [], notices: [], reply: { kind: 'reply', body } }
+function told<Body>(codec: Pick<protocol.Codec<unknown, Body>, 'encodeReply'>, body: Body): GroupAnswer {
+  return { records: [], notices: [], reply: { kind: 'reply', header: codec.encodeReply(body) } }
+}
+
+function describedRow({ groupKind, error, text, ...rest }: DescribedGroup): protocol.DescribedGroup {
+  return { ...rest, kind: groupKind, ...errorOf(error, text) }
+}
+
+function resultsOfAll({ topics }: { readonly topics: readonly TopicOutcomes[] }) {
+  return { topics: topics.map(resultsOf) }
 }
 
 function resultsOf({ topicId, topic, partitions }: TopicOutcomes): protocol.TopicResults {

@@ -4,8 +4,9 @@
  * Thread    the shard
  * Failure   what cannot be removed is told and left; its name says that nobody needs it, the next start removes it
  */
+
+import { Fifo } from '../base/fifo.ts'
 import { type FileSystem, StorageError } from '../io/file-system.ts'
-import { Fifo } from '../partition/fifo.ts'
 
 export class RemovalQueue {
   readonly #files: FileSystem

@@ -6,7 +6,7 @@
  * Ordering    first in, first out, also across the full ring
  * Limits      noticesMax: a notice that finds more waiting is dropped and counted (replies never are)
  */
-import { Fifo } from '../partition/fifo.ts'
+import { Fifo } from '../base/fifo.ts'
 import type { RingSignal } from '../ring/ring-signal.ts'
 import type { RingWriter } from '../ring/ring-writer.ts'
 

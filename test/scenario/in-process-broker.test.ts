@@ -135,11 +135,23 @@ test('memory has an end: produce is refused as on a full disk, reads go on, dele
   assert.equal((await mq.producer('again').send({ value })).offset, 0)
 })
 
+test('connect() takes a broker in this process, too', async () => {
+  await using broker = await createBroker({ storage: 'memory' })
+  const mq = await connect(broker)
+  await mq.admin.topics.create('local', { partitions: 1 })
+  assert.equal((await mq.producer('local').send({ value: 'x' })).offset, 0)
+  await mq.close()
+  await broker.close()
+  await assert.rejects(async () => connect(broker), hasCode('CLOSED'))
+})
+
 test('options are checked, and the error says what to do', async () => {
   const create = (options: unknown) => createBroker(options as Parameters<typeof createBroker>[0])
   await assert.rejects(create({ storage: 'disk' }), hasCode('INVALID_ARGUMENT', /'memory' or \{ dir: 'PATH' \}/))
   await assert.rejects(create({ storage: 'memory', shards: 0 }), hasCode('INVALID_ARGUMENT', /shards/))
   await assert.rejects(create({ storage: 'memory', workers: true }), hasCode('INVALID_ARGUMENT', /\{ dir \}/))
+  const both = { storage: { dir: '/nowhere' }, memoryBytesMax: 2 ** 30 }
+  await assert.rejects(create(both), hasCode('INVALID_ARGUMENT', /memoryBytesMax bounds storage 'memory'/))
   await assert.rejects(create({ storage: 'memory', memoryBytesMax: 1 }), hasCode('INVALID_ARGUMENT', /memoryBytesMax/))
 })
 

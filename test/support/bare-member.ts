@@ -9,6 +9,7 @@ export class BareMember {
   memberId = ''
   memberEpoch = 0
   owned: readonly protocol.TopicPartitions[] = []
+  #isConfirmed = false
   readonly #subscription: Pick<protocol.GroupHeartbeatRequest, 'subscribedTopics' | 'subscribedPattern'>
 
   constructor(client: BareClient, groupId: string, topics: readonly string[] | { readonly pattern: string }) {
@@ -31,10 +32,12 @@ export class BareMember {
       ...{ instanceId: null, rackId: null, serverAssignor: null },
       ...{ rebalanceTimeoutMs: isJoin ? 60_000 : -1, sessionTimeoutMs: isJoin ? 30_000 : -1 },
       ...(isJoin ? this.#subscription : { subscribedTopics: null, subscribedPattern: null }),
-      ownedPartitions: isJoin ? [] : this.owned,
+      ownedPartitions: isJoin ? [] : this.#isConfirmed ? null : this.owned,
     })
     this.memberId = reply.memberId
     this.memberEpoch = reply.memberEpoch
+    // Unchanged: the coordinator has heard what is owned.
+    this.#isConfirmed = !isJoin && reply.assignment === null
     if (reply.assignment !== null) this.owned = reply.assignment
     return reply
   }

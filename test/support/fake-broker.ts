@@ -41,6 +41,8 @@ export interface FakeBrokerOptions {
   readonly config?: Readonly<Record<string, string>>
   readonly faults?: (request: SeenRequest) => Fault
   readonly token?: string
+  /** Default 1. */
+  readonly nodeId?: number
 }
 
 interface StoredBatch {
@@ -76,7 +78,6 @@ interface Session {
   isGreeted: boolean
 }
 
-const NODE_ID = 1
 const NO_FAULT: Fault = { kind: 'none' }
 const CREDIT_BYTES_DEFAULT = 16 * 1024 * 1024
 const EMPTY = new Uint8Array(0)
@@ -106,6 +107,10 @@ export class FakeBroker {
     const broker = new FakeBroker(options)
     await broker.listen()
     return broker
+  }
+
+  get nodeId(): number {
+    return this.#options.nodeId ?? 1
   }
 
   get url(): string {
@@ -284,7 +289,7 @@ export class FakeBroker {
     return wire.hello.encodeReply({
       serverVersion: 'fake',
       clusterId: 'fake',
-      nodeId: NODE_ID,
+      nodeId: this.nodeId,
       incarnation: 1,
       creditBytes: session.grantedBytes,
       frameBytesMax: 8 * 1024 * 1024,
@@ -297,13 +302,13 @@ export class FakeBroker {
     const names = request.topics ?? [...this.topics.keys()]
     return wire.metadata.encodeReply({
       clusterId: 'fake',
-      brokers: [{ nodeId: NODE_ID, url: this.url }],
-      controllerId: NODE_ID,
+      brokers: [{ nodeId: this.nodeId, url: this.url }],
+      controllerId: this.nodeId,
       topics: names.map((name) => {
         const topic = this.topics.get(name)
         const errorNumber = topic === undefined ? errorNumberOf('UNKNOWN_TOPIC_OR_PARTITION') : 0
         const partitions = (topic?.partitions ?? []).map(({ leaderEpoch }) => ({
-          leaderNodeId: NODE_ID,
+          leaderNodeId: this.nodeId,
           leaderEpoch,
           offline: null,
         }))

@@ -9,17 +9,33 @@ import type { Connection } from '../connection.ts'
 import type { AnyHandler, ColdHandler } from './handler.ts'
 import type { HandlerContext } from './handler-context.ts'
 
-/** A request about one group. */
+/** A request about one group as the gateway sees it: for whom, and what the coordinator will read. */
+interface Forwarded {
+  readonly groupId: string
+  readonly header: Uint8Array
+}
+
+/** A request about one group: its header goes to the shard as it came, and so does the reply's to the client. */
 function ofOneGroup<Request extends { readonly groupId: string }, Reply>(
   codec: protocol.Codec<Request, Reply>,
   isShort = false,
-): ColdHandler<Request, Reply> {
+): ColdHandler<Forwarded, Uint8Array> {
+  const forwarding: protocol.Codec<Forwarded, Uint8Array> = {
+    ...{ api: codec.api, name: codec.name, encodeRequest: ({ header }) => header, encodeReply: (header) => header },
+    decodeRequest: (header) => ({
+      groupId: protocol.peekGroupId(header) ?? codec.decodeRequest(header).groupId,
+      header: header.slice(),
+    }),
+    decodeReply: () => {
+      throw new Error('the gateway does not read what coordinators answer')
+    },
+  }
   return {
     kind: 'cold',
-    codec,
+    codec: forwarding,
     isShort,
     resources: ({ groupId }) => [{ kind: 'group', groupId }],
-    answer: (gateway, request, caller) => gateway.groups.ask<Reply>(request.groupId, codec.api, request, caller),
+    answer: (gateway, { groupId, header }, caller) => gateway.groups.forward(groupId, codec.api, header, caller),
   }
 }
 
@@ -36,7 +52,7 @@ function ofGroups<Row extends GroupRow>(
 ): ColdHandler<{ readonly groupIds: readonly string[] }, { readonly groups: readonly Row[] }> {
   const one = async (gateway: HandlerContext, groupId: string, caller: Connection): Promise<Row> => {
     try {
-      const reply = await gateway.groups.ask<{ groups: Row[] }>(groupId, codec.api, { groupIds: [groupId] }, caller)
+      const reply = await gateway.groups.ask(groupId, codec, { groupIds: [groupId] }, caller)
       return reply.groups[0]!
     } catch (error) {
       if (!isMillraceError(error)) throw error
@@ -58,7 +74,7 @@ const listGroupsHandler: ColdHandler<protocol.ListGroupsRequest, protocol.ListGr
   codec: protocol.listGroups,
   resources: () => [CLUSTER],
   async answer(gateway, request, caller) {
-    const replies = await gateway.groups.askAll<protocol.ListGroupsReply>(protocol.Api.LIST_GROUPS, request, caller)
+    const replies = await gateway.groups.askAll(protocol.listGroups, request, caller)
     return { groups: replies.flatMap(({ groups }) => groups) }
   },
 }

@@ -3,11 +3,12 @@
  * profile, the records shared among producers, and the check that the broker has what was acknowledged.
  */
 import { randomUUID } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import { CLIENT_PROFILES, type ClientProfile } from '../../client/client-profiles.ts'
 import type { Client } from '../../client/index.ts'
 import type { ProfileName } from '../../config/profiles.ts'
 import { type ProducePlan, sharesOf } from './bench-plan.ts'
 import type { BenchResult } from './bench-result.ts'
-import { CLIENT_PROFILES, type ClientProfile } from './client-profiles.ts'
 import type { ClientJob } from './client-threads.ts'
 
 /** The broker and how to reach it. */
@@ -84,12 +85,13 @@ export function produceJobs(
 /** Throws unless the topic ends where it must with so many records in it. Followers of the high watermark get a moment. */
 export async function checkStored(target: BenchTarget, topic: BenchTopic, records: number): Promise<void> {
   const untilMs = performance.now() + VERIFY_MS_MAX
+  const options = target.signal === undefined ? {} : { signal: target.signal }
   for (;;) {
-    const ends = await target.client.admin.topics.offsets(topic.name, 'end')
+    const ends = await target.client.admin.topics.offsets(topic.name, 'end', options)
     const stored = ends.reduce((sum, { offset }) => sum + offset, 0)
     if (stored === records) return
     if (stored > records || performance.now() > untilMs)
       throw new Error(`the broker has ${stored} records, ${records} were acknowledged`)
-    await new Promise((resolve) => setTimeout(resolve, MS_PER_LOOK))
+    await setTimeout(MS_PER_LOOK, undefined, options)
   }
 }

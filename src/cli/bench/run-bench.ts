@@ -1,4 +1,6 @@
 /** One benchmark against a running broker. `millrace bench` and the macro benches of a checkout are both made of this. */
+
+import { CLIENT_PROFILES } from '../../client/client-profiles.ts'
 import type { BenchPlan, ConsumePlan, LatencyPlan, ProducePlan } from './bench-plan.ts'
 import { latencyMs, type Measured, resultOf } from './bench-result.ts'
 import {
@@ -12,7 +14,6 @@ import {
   tuningOf,
   withTopic,
 } from './bench-target.ts'
-import { CLIENT_PROFILES } from './client-profiles.ts'
 import { type ClientJob, runJobs } from './client-threads.ts'
 import { runLatency } from './latency-workload.ts'
 import { runShards } from './shards-workload.ts'

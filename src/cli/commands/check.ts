@@ -11,11 +11,16 @@ export async function check(terminal: Terminal, _flags: GlobalOptions, path: str
   const checker = new HistoryChecker()
   let line = 0
   checkedFile('history', path)
-  for await (const text of createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })) {
+  const input = createReadStream(path)
+  const { signal } = terminal
+  // The signal closes the interface, which ends the loop.
+  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY, signal })) {
     line++
     const operation = operationAt(path, text, line)
     if (operation !== undefined) checker.add(operation)
   }
+  input.destroy()
+  signal.throwIfAborted()
   const verdict = checker.verdict()
   terminal.writeJson(verdict)
   if (!verdict.valid) throw new Error(`the history has ${verdict.anomalies.length} anomalies`)

@@ -1,6 +1,7 @@
 /**
  * `millrace dump SEGMENT`: batches and records of a segment file, as JSON lines. Exit code 1 when it is damaged.
- * The walk is synchronous, so lines go to stdout by synchronous writes: nothing piles up, and a closed pipe ends the walk.
+ * The walk is synchronous, so lines go to stdout by synchronous writes: nothing piles up, and a closed pipe ends the walk. An
+ * interrupt ends the process at once: no listener would run before the end.
  */
 import '../../base/node/native-crc32c.ts'
 import { writeSync } from 'node:fs'
@@ -16,6 +17,8 @@ const STDOUT = 1
 
 export async function dump(terminal: Terminal, _flags: GlobalOptions, path: string): Promise<void> {
   checkedFile('segment', path)
+  terminal.release()
+  terminal.signal.throwIfAborted()
   const output = new OutputBuffer()
   const write = (line: string): void => {
     output.addText(`${line}\n`)

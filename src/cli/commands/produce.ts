@@ -1,6 +1,8 @@
 /**
  * `millrace produce`: one record a line. Lines are cut from chunks of bytes and go to the producer as they are: no string and no
  * promise a line. With --json a receipt a record is printed, in the order of the lines, which costs a promise each.
+ *
+ * Failure   a record that was given up ends the reading at once, also of an input that stays open: what follows it is not sent
  */
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
@@ -44,7 +46,10 @@ export async function produce(terminal: Terminal, flags: ProduceFlags, topic: st
     const producer = await readyProducer(client, topic, flags, terminal)
     const startedMs = performance.now()
     const input = openInput(flags, terminal)
-    const sink = terminal.isJson ? new ReceiptSink(producer, terminal) : new EnqueueSink(producer, terminal)
+    const onFailure = (error: Error): unknown => input.destroy(error)
+    const sink = terminal.isJson
+      ? new ReceiptSink(producer, terminal, onFailure)
+      : new EnqueueSink(producer, terminal, onFailure)
     const progress = await Progress.start(terminal.progressStream, { what: 'producing', totalBytes })
     try {
       const fault = await feed({ input, terminal, makeRecord, pace, sink, progress })
@@ -67,9 +72,10 @@ export async function produce(terminal: Terminal, flags: ProduceFlags, topic: st
 }
 
 function openInput(flags: ProduceFlags, terminal: Terminal): Readable {
-  if (flags.file !== undefined) return createReadStream(flags.file, { highWaterMark: READ_BYTES })
-  if (terminal.isStdinTyped) terminal.say('a line is a record; Ctrl-D ends')
-  return process.stdin
+  if (flags.file === undefined && terminal.isStdinTyped) terminal.say('a line is a record; Ctrl-D ends')
+  const input = flags.file === undefined ? process.stdin : createReadStream(flags.file, { highWaterMark: READ_BYTES })
+  input.on('error', () => {}) // told by whoever reads it, and by nobody once it is read
+  return input
 }
 
 async function readyProducer(
@@ -206,12 +212,15 @@ class EnqueueSink implements RecordSink {
   readonly #producer: Producer
   readonly #terminal: Terminal
 
-  constructor(producer: Producer, terminal: Terminal) {
+  constructor(producer: Producer, terminal: Terminal, onFailure: (error: Error) => void) {
     this.#producer = producer
     this.#terminal = terminal
+    producer.on('batchFailed', ({ error }) => onFailure(error))
   }
 
   take(record: ProducerRecord): Promise<void> | undefined {
+    const failure = this.#producer.takeFailure()
+    if (failure !== undefined) return Promise.reject(failure)
     return this.#producer.enqueue(record) ? undefined : this.#wait(record)
   }
 
@@ -234,10 +243,12 @@ class ReceiptSink implements RecordSink {
   /** Until all receipts are printed; rejects, for good, with the first that is none. */
   #printing: Promise<void> | undefined
   #hasFailed = false
+  readonly #onFailure: (error: Error) => void
 
-  constructor(producer: Producer, terminal: Terminal) {
+  constructor(producer: Producer, terminal: Terminal, onFailure: (error: Error) => void) {
     this.#producer = producer
     this.#terminal = terminal
+    this.#onFailure = onFailure
   }
 
   take(record: ProducerRecord): Promise<void> | undefined {
@@ -247,8 +258,9 @@ class ReceiptSink implements RecordSink {
     this.#receipts.push(receipt)
     if (this.#printing === undefined) {
       this.#printing = this.#print()
-      this.#printing.catch(() => {
+      this.#printing.catch((error: Error) => {
         this.#hasFailed = true
+        this.#onFailure(error)
       })
     }
     return this.#hasFailed || this.#receipts.length >= RECEIPTS_MAX ? this.#printing : undefined

@@ -1,6 +1,9 @@
 /**
  * `millrace verify DATA-DIR [--repair]`: checks every batch and index of a stopped broker's data. Findings go to stdout, a line
  * each; exit code 1 when records are damaged. What can be rebuilt (an index) and a torn tail are findings, no damage.
+ *
+ * Interrupt   ends the process at once: the walk is synchronous, so that no listener would run. A repair that is cut off leaves what a
+ *             start that was killed leaves, which the next one takes up
  */
 import '../../base/node/native-crc32c.ts'
 import { systemProcessProbe } from '../../base/node/process-probe.ts'
@@ -22,6 +25,8 @@ export async function verify(
   const files = new NodeFileSystem()
   const totalBytes = segmentBytes(files, dataDir)
   const progress = await Progress.start(terminal.progressStream, { what: 'verifying', totalBytes })
+  terminal.release()
+  terminal.signal.throwIfAborted()
   const lines: string[] = [] // written when the bar is gone
   let summary: VerifyLogSummary
   try {

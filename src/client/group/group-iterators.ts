@@ -156,6 +156,7 @@ export class GroupIterators<Handed> {
   }
 
   #hand(partition: AssignedPartition, offset: number): void {
+    this.finish() // calls of next() that overlap: this one was asked for
     this.#partition = partition
     partition.inHandOffset = offset
     this.#isBusy = true

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { BatchWriter } from '../../../src/record/batch-writer.ts'
 import { withFakeBroker } from '../../support/fake-broker.ts'
 import { MILLRACE, millrace } from '../../support/run-millrace.ts'
 
@@ -121,6 +122,17 @@ test('receipts come while the input is open; an interrupt is 130', () =>
     assert.equal(outcome.stdout.trim().split('\n').length, 2)
   }))
 
+test('a record that is given up ends produce at once, though its input stays open', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'error', code: 'INVALID_RECORD' } : { kind: 'none' })
+    const { url } = broker
+    for (const flags of [[], ['--json']]) {
+      const outcome = await millrace(['produce', 't', ...flags], { url, firstInput: 'one\ntwo\n' })
+      assert.equal(outcome.code, 1, outcome.stderr)
+      assert.match(outcome.stderr, /^error: t\/0: the fake broker says INVALID_RECORD/)
+    }
+  }))
+
 test('a line as long as a batch may be is one record', () =>
   withFakeBroker({ topics: { t: 1 } }, async ({ url }) => {
     const input = 'x'.repeat(900_000)
@@ -150,6 +162,22 @@ test('a reader that has had enough is no failure', () =>
     rmSync(folder, { recursive: true })
     assert.equal(output, `${'x'.repeat(100)}\n0\n`)
   }))
+
+test('an interrupt ends dump within its walk, though nobody reads what it writes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-cli-'))
+  const segment = join(folder, '00000000000000000000.log')
+  const writer = new BatchWriter()
+  while (writer.append(null, 'x'.repeat(10), null, 1)) {}
+  writeFileSync(segment, writer.finish())
+  const child = spawn(process.execPath, [MILLRACE, 'dump', segment], { stdio: ['ignore', 'pipe', 'inherit'] })
+  child.stdout.once('data', () => {
+    child.stdout.pause()
+    child.kill('SIGINT')
+  })
+  const signal = await new Promise((resolve) => child.once('exit', (_code, name) => resolve(name)))
+  rmSync(folder, { recursive: true })
+  assert.equal(signal, 'SIGINT')
+})
 
 test('help names every verb of the interface', async () => {
   const { code, stdout } = await millrace(['--help'])

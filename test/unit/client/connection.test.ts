@@ -6,10 +6,20 @@ import { checkedUrls, resolveClientOptions } from '../../../src/client/client-op
 import { Connection } from '../../../src/client/connection.ts'
 import { connect, isMillraceError } from '../../../src/client/index.ts'
 import { nodeRuntime } from '../../../src/client/node-runtime.ts'
-import { metadata } from '../../../src/protocol/index.ts'
+import { metadata, produce } from '../../../src/protocol/index.ts'
 import type { Transport } from '../../../src/transport/transport.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
+import { collectGarbage } from '../../support/garbage.ts'
+
+function connectionsTo(url: string, backoff = { delayMsMin: 1, delayMsMax: 5 }) {
+  const { connectTimeoutMs, requestTimeoutMs } = resolveClientOptions({})
+  const names = { clientName: 'test', clientVersion: '0' }
+  const none = { onConnected() {}, onDisconnected() {}, onConnectFailed() {}, onReconnecting() {} }
+  const runtime = nodeRuntime()
+  const options = { ...names, connectTimeoutMs, requestTimeoutMs, backoff }
+  return { runtime, connections: new BrokerConnections(runtime, [url], options, none) }
+}
 
 test('nobody there: CONNECTION_FAILED names the URL', async () => {
   const broker = await FakeBroker.start()
@@ -39,13 +49,7 @@ test('when the first of several brokers goes, the second serves what follows', (
 test('a broker that has moved is found where metadata says it is', () =>
   withFakeBroker({}, (before) =>
     withFakeBroker({}, async (after) => {
-      const { connectTimeoutMs, requestTimeoutMs } = resolveClientOptions({})
-      const backoff = { delayMsMin: 1, delayMsMax: 5 }
-      const names = { clientName: 'test', clientVersion: '0' }
-      const none = { onConnected() {}, onDisconnected() {}, onConnectFailed() {}, onReconnecting() {} }
-      const runtime = nodeRuntime()
-      const options = { ...names, connectTimeoutMs, requestTimeoutMs, backoff }
-      const connections = new BrokerConnections(runtime, [before.url], options, none)
+      const { runtime, connections } = connectionsTo(before.url)
       const { nodeId } = (await connections.any()).broker
       await before.stop()
       await until(() => connections.openTo(nodeId) === undefined)
@@ -150,11 +154,40 @@ test('frames beyond the credit wait for it', () =>
     assert.equal(broker.connections, 1, 'the broker closed a connection that sent too much')
   }))
 
+test('a frame that has left is let go of, though others wait for credit all the time', () =>
+  withFakeBroker({ creditBytes: 3_000 }, async (broker) => {
+    const options = { clientName: 't', clientVersion: '0', connectTimeoutMs: 5_000, requestTimeoutMs: 600_000 }
+    const connection = await Connection.open(nodeRuntime(), broker.url, options)
+    const header = produce.encodeRequest({ acks: 0, timeoutMs: 1, parts: [] })
+    const left: WeakRef<Uint8Array>[] = []
+    let sent = 0
+    const send = (): void => {
+      const bytes = new Uint8Array(1_000)
+      left.push(new WeakRef(bytes))
+      connection.sendOneWay(produce.api, header, [bytes], () => sent++)
+    }
+    for (let index = 0; index < 50; index++) {
+      send()
+      send()
+      await until(() => sent > index)
+    }
+    assert.ok(connection.queuedBytes > 10_000)
+    await collectGarbage()
+    const held = left.slice(0, 40).filter((bytes) => bytes.deref() !== undefined).length
+    assert.ok(held <= 1, `${held} of 40 are still held`)
+    connection.close()
+    assert.equal(sent, 100, 'the end tells those that never left')
+    assert.equal(connection.queuedBytes, 0)
+  }))
+
 test('what is not the URL of a broker is refused by name', () => {
   assert.deepEqual(checkedUrls('localhost:7171, wss://b:1/'), ['ws://localhost:7171', 'wss://b:1'])
+  assert.deepEqual(checkedUrls(['b:1', 'ws://b:1/', 'ws://b:2', 'WS://B:1']), ['ws://b:1', 'ws://b:2'])
   for (const wrong of ['http://a:1', '', 'ws://', 'nonsense here'])
     assert.throws(() => checkedUrls(wrong), hasCode('INVALID_ARGUMENT'), wrong)
   assert.throws(() => checkedUrls([]), hasCode('INVALID_ARGUMENT'))
+  for (const wrong of [undefined, {}, 7171, [undefined]])
+    assert.throws(() => checkedUrls(wrong as never), hasCode('INVALID_ARGUMENT', /connect\(\) takes|not the URL/))
 })
 
 test('a closed client refuses, and says so', () =>
@@ -192,3 +225,84 @@ test('a message that stops halfway ends the connection, long before its request 
     await assert.rejects(asked, hasCode('NETWORK_EXCEPTION', /a message stopped halfway/))
     assert.equal(connection.isOpen, false)
   }))
+
+test('close() ends attempts to connect, and the waits between them', async () => {
+  const wait = { deadlineMs: Number.POSITIVE_INFINITY }
+  await withFakeBroker({ faults: () => ({ kind: 'drop-reply' }) }, async (broker) => {
+    const { connections } = connectionsTo(broker.url)
+    const attempt = assert.rejects(connections.any(wait), hasCode('CLOSED'))
+    await until(() => broker.connections === 1)
+    connections.close()
+    await attempt
+    await assert.rejects(connections.any(), hasCode('CLOSED'))
+  })
+  const { connections } = connectionsTo('ws://127.0.0.1:1', { delayMsMin: 600_000, delayMsMax: 600_000 })
+  await assert.rejects(connections.any(), hasCode('CONNECTION_FAILED'))
+  const pause = assert.rejects(connections.any(wait), hasCode('CLOSED'))
+  await new Promise((resolve) => setImmediate(resolve))
+  connections.close()
+  await pause
+})
+
+test('a check of deadlines that comes late judges nothing before what has arrived is read', () =>
+  withFakeBroker({}, async (broker) => {
+    const runtime = nodeRuntime()
+    let nowMs = 0
+    const checks: (() => void)[] = []
+    const virtual = {
+      ...runtime,
+      clock: { nowMs: () => nowMs, monotonicMs: () => nowMs },
+      startTimer: (_delayMs: number, task: () => void) => {
+        checks.push(task)
+        return { cancel: () => void checks.splice(checks.indexOf(task), 1) }
+      },
+    }
+    const options = { clientName: 't', clientVersion: '0', connectTimeoutMs: 5_000, requestTimeoutMs: 1_000 }
+    const connection = await Connection.open(virtual, broker.url, options)
+    const check = (): void => checks.shift()?.()
+    check() // of the hello, which was answered
+    const answered = connection.call(metadata, { topics: [] })
+    nowMs += 60_000 // as after a suspend
+    check()
+    assert.deepEqual((await answered).value.topics, [])
+    check() // in time
+    broker.faults = () => ({ kind: 'drop-reply' })
+    const lost = connection.call(metadata, { topics: [] })
+    nowMs += 60_000
+    check()
+    assert.ok(connection.isOpen)
+    nowMs += 60_000 // the second late one in a row: what had come was read meanwhile
+    check()
+    await assert.rejects(lost, hasCode('NETWORK_EXCEPTION', /no reply to metadata in time/))
+    assert.equal(connection.isOpen, false)
+  }))
+
+for (const nodeId of [1, 2])
+  test(`a client that only consumes finds node ${nodeId} where the other URL leads`, () =>
+    withFakeBroker({ topics: { t: 1 } }, (first) =>
+      withFakeBroker({ topics: { t: 1 }, nodeId }, async (second) => {
+        await using filling = await connect(second.url)
+        await filling.producer('t').sendMany([{ value: '0' }, { value: '1' }])
+        await using mq = await connect([first.url, second.url], { backoffMsMin: 1, backoffMsMax: 5 })
+        await mq.producer('t').send({ value: '0' })
+        const iterator = mq.consume('t', { from: 'start', waitMs: 10 })[Symbol.asyncIterator]()
+        assert.equal((await iterator.next()).value.offset, 0)
+        await first.stop()
+        assert.equal((await iterator.next()).value.offset, 1)
+        assert.deepEqual((await mq.admin.topics.offsets('t', 'end'))[0]?.offset, 2)
+      }),
+    ))
+
+test('a producer that was idle while its broker went finds the one that leads now', () =>
+  withFakeBroker({ topics: { t: 1 } }, (first) =>
+    withFakeBroker({ topics: { t: 1 }, nodeId: 2 }, async (second) => {
+      await using mq = await connect([first.url, second.url], { backoffMsMin: 1, backoffMsMax: 5 })
+      const producer = mq.producer('t')
+      await producer.send({ value: '0' })
+      const gone = new Promise((resolve) => mq.on('disconnected', resolve))
+      await first.stop()
+      await gone
+      await producer.send({ value: '1' })
+      assert.equal(second.partition('t', 0).highWatermark, 1)
+    }),
+  ))

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { type Client, type Consumer, connect } from '../../../src/client/index.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { type Fault, withFakeBroker } from '../../support/fake-broker.ts'
+import { collectGarbage } from '../../support/garbage.ts'
 
 const NONE: Fault = { kind: 'none' }
 const FAST = { backoffMsMin: 2, backoffMsMax: 20 }
@@ -197,5 +198,63 @@ test('a broker that is gone and comes back loses nothing of a consumer', () =>
     assert.deepEqual(
       seen,
       Array.from({ length: 200 }, (_, index) => index),
+    )
+  }))
+
+test('what a slow reader has taken is let go of, though more waits all the time', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    await fill(mq, 't', 20_000)
+    const consumer = mq.consume('t', { from: 'start', prefetchBytesMax: 20_000, fetchBytesMax: 2_000 })
+    await consumer.start()
+    const batches = consumer.batches()
+    const taken: WeakRef<Uint8Array>[] = []
+    while (taken.length < 40) {
+      await until(() => consumer.stats().bufferedBytes > 10_000)
+      taken.push(new WeakRef((await batches.next()).value.bytes))
+    }
+    await collectGarbage()
+    const held = taken.filter((bytes) => bytes.deref() !== undefined).length
+    assert.ok(held <= 2, `${held} of 40 are still held`)
+  }))
+
+test('calls that overlap share the records: each comes once, in the order of the calls, and all end', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    for (let index = 0; index < 20; index++) await mq.producer('t').send({ value: String(index) })
+    const options = { from: 'start', to: 'end', fetchBytesMax: 1 } as const
+    const iterator = mq.consume('t', options)[Symbol.asyncIterator]()
+    const results = await Promise.all(Array.from({ length: 24 }, () => iterator.next()))
+    const seen = results.map(({ done, value }) => (done === true ? 'end' : decoder.decode(value.value!)))
+    assert.deepEqual(seen, [...range(0, 20), 'end', 'end', 'end', 'end'])
+    const batches = mq.consume('t', options).batches()
+    const taken = await Promise.all(Array.from({ length: 22 }, () => batches.next()))
+    assert.deepEqual(
+      taken.map(({ done, value }) => (done === true ? -1 : value.fromOffset)),
+      [...Array.from({ length: 20 }, (_, index) => index), -1, -1],
+    )
+  }))
+
+test('several readers wait at once, of one iterator and of several: every record wakes one, closing wakes all', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const consumer = mq.consume('t', { from: 'start', waitMs: 50 })
+    const shared = consumer[Symbol.asyncIterator]()
+    const seen: number[] = []
+    const reader = async (next: () => Promise<IteratorResult<{ offset: number }>>): Promise<void> => {
+      for (let result = await next(); result.done !== true; result = await next()) {
+        seen.push(result.value.offset)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    const readers = [shared, shared, shared, consumer[Symbol.asyncIterator]()].map((each) => reader(() => each.next()))
+    await fill(mq, 't', 300)
+    await until(() => seen.length === 300)
+    assert.equal(consumer.positions()[0]!.offset, 300)
+    await consumer.close()
+    await Promise.all(readers)
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 300 }, (_, index) => index),
     )
   }))

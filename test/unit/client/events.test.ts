@@ -1,7 +1,7 @@
 /** Events and stats: what is told of connections, batches and positions; what a listener does wrong breaks nothing. */
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { EventHub, LISTENERS_MAX, type ListenerError } from '../../../src/client/events.ts'
 import { connect } from '../../../src/client/index.ts'
 import { hasCode, until } from '../../support/expect.ts'
@@ -160,4 +160,32 @@ test('a consumer tells where onOutOfRange moved it', () =>
     consumer.on('offsetReset', (move) => moves.push(move))
     for await (const record of consumer) if (record.offset === 2) break
     assert.deepEqual(moves, [{ topic: 't', partition: 0, fromOffset: 100, toOffset: 0 }])
+  }))
+
+test('without a listener of listenerError, what a listener throws is thrown where the program sees it', (t) =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    const uncaught: unknown[] = []
+    const plain = queueMicrotask
+    const run = (task: () => void): void =>
+      plain(() => {
+        try {
+          task()
+        } catch (error) {
+          uncaught.push(error)
+        }
+      })
+    const mocked = mock.method(globalThis, 'queueMicrotask', run)
+    t.after(() => mocked.mock.restore())
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t')
+    producer.on('batchStored', () => {
+      throw new Error('oops')
+    })
+    assert.equal((await producer.send({ value: '0' })).offset, 0)
+    await until(() => uncaught.length > 0)
+    assert.deepEqual(
+      uncaught.map((error) => (error as Error).message),
+      ['oops'],
+    )
+    assert.equal(mq.stats().listenerErrors, 1)
   }))

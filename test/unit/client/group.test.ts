@@ -501,6 +501,21 @@ test("from 'end' is committed before anything is handed out, so that the next ow
     assert.deepEqual(offsets, [10, 11, 12, 13, 14])
   }))
 
+test('calls of next() that overlap get a record each, and a partition can still be let go', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    await fill(mq, 't', 10)
+    const group = mq.group('g', 't', START)
+    const iterator = group[Symbol.asyncIterator]()
+    const records = await Promise.all(Array.from({ length: 5 }, () => iterator.next()))
+    assert.deepEqual(
+      records.map(({ value }) => value.offset),
+      [0, 1, 2, 3, 4],
+    )
+    await iterator.return!()
+    assert.equal(broker.groups.committed('g', 't/0'), 4)
+    assert.equal(broker.groups.group('g').members.size, 0)
+  }))
+
 test('an aborted signal ends the waiting; a group is consumed in one way, once', () =>
   withClient({ t: 1 }, async (mq, broker) => {
     const abort = new AbortController()

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
-import { connect } from '../../../src/client/index.ts'
+import { connect, type MillraceError } from '../../../src/client/index.ts'
+import { WAITING_SENDS_MAX } from '../../../src/client/waiting-sends.ts'
 import { readRecords } from '../../../src/record/batch-reader.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { type FakeBroker, type Fault, withFakeBroker } from '../../support/fake-broker.ts'
+import { collectGarbage } from '../../support/garbage.ts'
 
 const NONE: Fault = { kind: 'none' }
 const FAST = { backoffMsMin: 2, backoffMsMax: 20 }
@@ -247,6 +249,15 @@ test('a topic whose max.message.bytes changes is served by the new one after the
   })
 })
 
+test('transactions are said to be missing, not to be no function', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    await assert.rejects(
+      mq.producer('t').transaction(async () => {}),
+      hasCode('NOT_AVAILABLE_YET', /transaction\(\): this version has no transactions/),
+    )
+  }))
+
 test('a signal gives send() up, and a closed producer refuses', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'delay', delayMs: 50 } : NONE)
@@ -310,4 +321,137 @@ test('a send that waits for room is given up by its signal, and leaves nothing o
     await Promise.all([...sends, gone])
     assert.deepEqual(new Set(stored(broker, 't')), new Set(['x']))
     assert.equal(getEventListeners(kept.signal, 'abort').length, 0)
+  }))
+
+test('a record that is none is refused by its own send, and the others are stored', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t')
+    const wrong: [record: unknown, text: RegExp][] = [
+      [{ key: 'a' }, /value: .* not undefined/],
+      [{ value: 42 }, /value: .* not a number/],
+      [{ key: { id: 1 }, value: 'v' }, /key: .* not an object/],
+      [undefined, /expected a record, .* not undefined/],
+    ]
+    // Those before the topic is known wait, and are refused then.
+    for (let round = 0; round < 2; round++)
+      for (const [record, text] of wrong)
+        await assert.rejects(producer.send(record as { value: string }), hasCode('INVALID_RECORD', text))
+    assert.throws(() => producer.enqueue({} as { value: string }), hasCode('INVALID_RECORD'))
+    assert.equal((await producer.send({ value: 'v' })).offset, 0)
+    assert.deepEqual(stored(broker, 't'), ['v'])
+  }))
+
+test('a producer that was closed is let go of by its client', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const used = async (): Promise<WeakRef<object>> => {
+      const producer = mq.producer('t')
+      await producer.send({ value: 'x' })
+      await producer.close()
+      return new WeakRef(producer)
+    }
+    const closed = await used()
+    await until(() => mq.stats().producers === 0)
+    await collectGarbage()
+    assert.equal(closed.deref(), undefined)
+  }))
+
+test('a topic that was not there at first is found when it is', () =>
+  withFakeBroker({}, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('late')
+    const unknown = hasCode('UNKNOWN_TOPIC_OR_PARTITION', /'late'/)
+    await assert.rejects(producer.ready(), unknown)
+    await mq.admin.topics.create('late', { partitions: 1 })
+    assert.throws(() => producer.enqueue({ value: '0' }), unknown, 'what is known is told, and looked at again')
+    await producer.ready()
+    assert.ok(producer.enqueue({ value: '0' }))
+    assert.equal((await producer.send({ value: '1' })).offset, 1)
+    const second = mq.producer('later')
+    await assert.rejects(second.send({ value: '0' }), hasCode('UNKNOWN_TOPIC_OR_PARTITION'))
+    broker.createTopic('later', 1)
+    assert.equal((await second.send({ value: '0' })).offset, 0)
+  }))
+
+test('a broker that is gone while the topic is first looked at is waited for by sends, and told by ready()', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url, { ...FAST, requestTimeoutMs: 30 })
+    await broker.stop()
+    const producer = mq.producer('t', { requestTimeoutMs: 30 })
+    const sending = producer.send({ value: 'x' })
+    await assert.rejects(producer.ready(), (error: MillraceError) => error.retriable)
+    await assert.rejects(producer.ready(), (error: MillraceError) => error.retriable)
+    assert.equal(producer.enqueue({ value: 'y' }), false)
+    const given = mq.producer('t', { requestTimeoutMs: 30, deliveryTimeoutMs: 60 })
+    await assert.rejects(given.send({ value: 'z' }), hasCode('DELIVERY_TIMED_OUT', /it is not stored/))
+    await given.drain()
+    await broker.listen()
+    assert.equal((await sending).offset, 0)
+  }))
+
+test('the delivery timeout holds for what is in flight, and for what waits for room', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => ({ kind: name === 'PRODUCE' ? 'drop-reply' : 'none' })
+    await using mq = await connect(broker.url, FAST)
+    const producer = mq.producer('t', { deliveryTimeoutMs: 300, batchBytesMax: 1024, bufferBytesMax: 1024 })
+    await producer.ready()
+    const told = [
+      assert.rejects(producer.send({ value: 'x'.repeat(2_000) }), hasCode('DELIVERY_TIMED_OUT', /may or may not/)),
+      assert.rejects(producer.send({ value: 'y' }), hasCode('DELIVERY_TIMED_OUT', /it is not stored/)),
+    ]
+    assert.equal(producer.stats().waitingSends, 1)
+    await Promise.all(told)
+    await producer.drain()
+    const { bufferedBytes, waitingSends } = producer.stats()
+    assert.deepEqual([bufferedBytes, waitingSends], [0, 0])
+    // The reply comes too late for anybody; those that follow go on behind it.
+    broker.faults = () => NONE
+    broker.breakConnections()
+    assert.equal((await producer.send({ value: 'z' })).offset, 1)
+    assert.deepEqual(stored(broker, 't').at(-1), 'z')
+  }))
+
+test('an onFailed that throws or rejects leaves the failure to drain()', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'error', code: 'INVALID_RECORD' } : NONE)
+    await using mq = await connect(broker.url, FAST)
+    const told: string[] = []
+    mq.on('listenerError', ({ event, error }) => told.push(`${event}: ${(error as Error).message}`))
+    const throwing = (): void => {
+      throw new Error('thrown')
+    }
+    const rejecting = async (): Promise<void> => throwing()
+    for (const onFailed of [throwing, rejecting]) {
+      const producer = mq.producer('t', { onFailed })
+      await producer.ready()
+      producer.enqueue({ value: 'x' })
+      await assert.rejects(producer.drain(), hasCode('INVALID_RECORD'))
+    }
+    assert.deepEqual(told, Array(2).fill('batchFailed: thrown'))
+  }))
+
+test('sendMany() takes records as there is room, and calls of send() that wait have a bound', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    broker.faults = ({ name }) => ({ kind: name === 'PRODUCE' ? 'drop-reply' : 'none' })
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t', { batchBytesMax: 1024, bufferBytesMax: 1024 })
+    await producer.ready()
+    let taken = 0
+    function* records() {
+      for (; taken < 10_000; taken++) yield { value: 'x'.repeat(100) }
+    }
+    const sending = assert.rejects(producer.sendMany(records()), hasCode('CLOSED'))
+    await until(() => producer.stats().waitingSends > 0)
+    assert.ok(taken < 1_200, `${taken} taken`)
+    producer.abort()
+    await sending
+    const other = mq.producer('t', { bufferBytesMax: 1024, batchBytesMax: 1024 })
+    const sends = Array.from({ length: WAITING_SENDS_MAX }, () => other.send({ value: '' }))
+    const outcomes = Promise.allSettled(sends)
+    const tooMany = assert.rejects(other.send({ value: '' }), hasCode('BUFFER_FULL', /wait already/))
+    assert.equal(other.stats().waitingSends, WAITING_SENDS_MAX)
+    other.abort()
+    await Promise.all([tooMany, outcomes])
+    assert.equal(other.stats().waitingSends, 0)
   }))

@@ -1,4 +1,4 @@
-/** deadline-heap, fifo and delayed-fetch against naive models. */
+/** deadline-heap and delayed-fetch against naive models. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
@@ -6,7 +6,6 @@ import { DeadlineHeap, type Timed } from '../../../src/base/deadline-heap.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 import { DelayedFetch, type WaitingFetch } from '../../../src/partition/delayed-fetch.ts'
-import { Fifo } from '../../../src/partition/fifo.ts'
 import { leaderState } from '../../../src/partition/partition-state.ts'
 
 const timed = (deadlineMs: number): Timed => ({ deadlineMs, heapIndex: -1 })
@@ -46,19 +45,6 @@ describe('deadline heap', () => {
     assert.ok(heap.offer(timed(1)))
     assert.equal(heap.offer(timed(2)), false)
   })
-})
-
-test('fifo: as an array, over its compaction', () => {
-  const fifo = new Fifo<number>()
-  const model: number[] = []
-  for (let step = 0; step < 20_000; step++) {
-    if (step % 5 < 3) {
-      fifo.push(step)
-      model.push(step)
-    } else assert.equal(fifo.shift(), model.shift())
-    assert.equal(fifo.size, model.length)
-    assert.equal(fifo.peek(), model[0])
-  }
 })
 
 describe('delayed fetch', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { utf8Decode, utf8Encode } from '../../../src/base/bytes.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
@@ -9,6 +10,7 @@ import { BatchView } from '../../../src/record/batch-view.ts'
 import { BatchWriter, type HeaderInput, RECORD_OVERHEAD_BYTES_MAX } from '../../../src/record/batch-writer.ts'
 import { CODEC_NAMES } from '../../../src/record/compression.ts'
 import { nodeCodecs } from '../../../src/record/node-codecs.ts'
+import { hasCode } from '../../support/expect.ts'
 
 const LIMITS: BatchLimits = { batchBytesMax: 4 * 1024 * 1024, origin: 'client' }
 const codecs = nodeCodecs()
@@ -160,4 +162,37 @@ test('the buffer is used again: no new memory once it has grown', () => {
   }
   const first = fill()
   assert.equal(fill().buffer, first.buffer)
+})
+
+test('what is neither text nor bytes is refused by name, and leaves the batch as it was', () => {
+  const writer = new BatchWriter()
+  assert.ok(writer.append('k', 'v', null, 1))
+  const before = writer.sizeInBytes
+  const foreign = runInNewContext('new Uint8Array([1, 2])') as Uint8Array
+  const wrong: [part: unknown, text: RegExp][] = [
+    [undefined, /not undefined/],
+    [42, /not a number/],
+    [[1, 2], /not an object \(Array\)/],
+    [{ id: 1 }, /not an object \(Object\)/],
+    [new Float32Array([1, 300]), /not an object \(Float32Array\)/],
+    [new ArrayBuffer(8), /not an object \(ArrayBuffer\)/],
+    [new Array(5_000_000), /not an object \(Array\)/],
+  ]
+  for (const [part, text] of wrong) {
+    const given = part as string
+    assert.throws(() => writer.append(given, 'v', null, 1), hasCode('INVALID_RECORD', /^key: expected text/))
+    assert.throws(() => writer.append(null, given, null, 1), hasCode('INVALID_RECORD', text))
+    const header = { key: 'h', value: given }
+    assert.throws(() => writer.append(null, 'v', [header], 1), hasCode('INVALID_RECORD', /^headers\[0\]\.value/))
+  }
+  const noKey = [{ key: 'h', value: null }, { value: 'v' }] as HeaderInput[]
+  assert.throws(
+    () => writer.append(null, 'v', noKey, 1),
+    hasCode('INVALID_RECORD', /^headers\[1\]\.key: expected text/),
+  )
+  const noList = { h: 'v' } as unknown as HeaderInput[]
+  assert.throws(() => writer.append(null, 'v', noList, 1), hasCode('INVALID_RECORD', /^headers: expected a list/))
+  assert.equal(writer.sizeInBytes, before)
+  assert.ok(writer.append(null, foreign, null, 1), 'bytes of another realm are bytes')
+  assert.deepEqual([...readRecords(writer.finish()).at(-1)!.value!], [1, 2])
 })

@@ -5,7 +5,14 @@ import '../../../src/base/node/native-crc32c.ts'
 import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import type { PartitionRef, TopicId } from '../../../src/model/ids.ts'
-import { Api, type GroupHeartbeatReply, type ListGroupsReply } from '../../../src/protocol/index.ts'
+import {
+  type Codec,
+  groupHeartbeat,
+  type ListGroupsReply,
+  listGroups,
+  offsetCommit,
+  unwrapReply,
+} from '../../../src/protocol/index.ts'
 import { ControlOperation } from '../../../src/ring/control-messages.ts'
 import { batchesOf, type ControlAnswer, ShardFixture, type ShardFixtureOptions } from '../../support/shard-fixture.ts'
 
@@ -18,13 +25,14 @@ class Fixture extends ShardFixture {
     this.control(ControlOperation.GROUP_TOPICS, { upserted: [TOPIC_ROW], removed: [] })
   }
 
-  ask(api: Api, request: unknown): number {
-    const body = { partitionRef: 0 as PartitionRef, api, request, clientId: 'c', clientHost: 'h' }
+  ask<Request>(codec: Codec<Request, unknown>, request: Request): number {
+    const header = codec.encodeRequest(request)
+    const body = { partitionRef: 0 as PartitionRef, api: codec.api, header, clientId: 'c', clientHost: 'h' }
     return this.sendControl(ControlOperation.GROUP_REQUEST, body)
   }
 
   join(groupId: string): number {
-    return this.ask(Api.GROUP_HEARTBEAT, {
+    return this.ask(groupHeartbeat, {
       ...{ groupId, memberId: '', memberEpoch: 0, instanceId: null, rackId: null, rebalanceTimeoutMs: 60_000 },
       ...{ sessionTimeoutMs: 10_000, subscribedTopics: ['t'], subscribedPattern: '', serverAssignor: null },
       ownedPartitions: [],
@@ -33,15 +41,20 @@ class Fixture extends ShardFixture {
 
   commit(groupId: string, offset: number): number {
     const partitions = [{ partition: 0, offset, leaderEpoch: -1, metadata: '' }]
-    return this.ask(Api.OFFSET_COMMIT, {
+    return this.ask(offsetCommit, {
       ...{ groupId, memberId: '', memberEpoch: -1, instanceId: null },
       topics: [{ topicId: '', topic: 't', partitions }],
     })
   }
 
   groups(): ListGroupsReply['groups'] {
-    const answer = this.answer(this.ask(Api.LIST_GROUPS, { states: [], kinds: [] })) as ControlAnswer
-    return (answer.body as ListGroupsReply).groups
+    return this.replyOf(listGroups, this.ask(listGroups, { states: [], kinds: [] })).groups
+  }
+
+  replyOf<Reply>(codec: Pick<Codec<unknown, Reply>, 'decodeReply'>, requestId: number): Reply {
+    const answer = this.answer(requestId) as ControlAnswer
+    assert.equal(answer.error, 'NONE')
+    return unwrapReply(codec.decodeReply(answer.body as Uint8Array))
   }
 
   errorOf(requestId: number): string {
@@ -57,7 +70,7 @@ test('a reply waits until its records are synced, and one without records for th
   const shard = new Fixture()
   shard.groups() // loaded
   const joined = shard.join('g')
-  const listed = shard.ask(Api.LIST_GROUPS, { states: [], kinds: [] })
+  const listed = shard.ask(listGroups, { states: [], kinds: [] })
   for (let turn = 0; turn < 20; turn++) shard.shard.doWork()
   shard.drain()
   assert.equal(shard.peek(joined), undefined, 'nothing is synced yet')
@@ -72,14 +85,14 @@ test('what many ask in one turn is written as one batch; a heartbeat that change
   const commits = Array.from({ length: 50 }, (_, index) => shard.commit(`g${index % 10}`, index))
   for (const commit of commits) assert.equal(shard.errorOf(commit), 'NONE')
   assert.equal(shard.batches.length, 1)
-  const { memberId, memberEpoch } = (shard.answer(shard.join('h')) as ControlAnswer).body as GroupHeartbeatReply
+  const { memberId, memberEpoch } = shard.replyOf(groupHeartbeat, shard.join('h'))
   const before = shard.batches.length
   const unchanged = { instanceId: null, rackId: null, serverAssignor: null, subscribedTopics: null }
   const owned = [{ ...TOPIC_ROW, topic: 't', partitions: [0, 1, 2, 3] }]
   for (let beat = 0; beat < 3; beat++) {
     const request = { groupId: 'h', memberId, memberEpoch, rebalanceTimeoutMs: -1, sessionTimeoutMs: -1 }
     const heartbeat = { ...request, ...unchanged, subscribedPattern: null, ownedPartitions: owned }
-    assert.equal(shard.errorOf(shard.ask(Api.GROUP_HEARTBEAT, heartbeat)), 'NONE')
+    assert.equal(shard.errorOf(shard.ask(groupHeartbeat, heartbeat)), 'NONE')
   }
   assert.equal(shard.batches.length, before)
 })
@@ -90,7 +103,7 @@ test('what could not be written was not decided: everyone who waits is told, and
   const first = shard.answer(shard.join('g')) as ControlAnswer
   assert.equal(first.error, 'NONE')
   files.inject({ on: 'write', path: '.log', effect: { kind: 'fail', code: 'ENOSPC' } })
-  const [second, listed] = [shard.join('g'), shard.ask(Api.LIST_GROUPS, { states: [], kinds: [] })]
+  const [second, listed] = [shard.join('g'), shard.ask(listGroups, { states: [], kinds: [] })]
   assert.equal(shard.errorOf(second), 'COORDINATOR_NOT_AVAILABLE')
   assert.equal(shard.errorOf(listed), 'COORDINATOR_NOT_AVAILABLE')
   assert.deepEqual(

@@ -1,4 +1,7 @@
-/** Fifo: first in, first out, over one array that is compacted as it empties; amortised O(1), no allocation per item. */
+/**
+ * Fifo: first in, first out, over one array that is compacted as it empties; amortised O(1), no allocation per item. What was taken
+ * out is let go of at once, also while the queue never becomes empty.
+ */
 
 const COMPACT_AT = 1024
 
@@ -30,5 +33,11 @@ export class Fifo<Item> {
       this.#head = 0
     }
     return item
+  }
+
+  /** Lets go of everything. */
+  clear(): void {
+    this.#items = []
+    this.#head = 0
   }
 }
