@@ -54,6 +54,7 @@ const ENTRIES = {
   'main.js': dist('src/executable/main.js'),
   'shard-worker.js': dist('workers/shard-worker.js'),
   'disk-worker.js': dist('workers/disk-worker.js'),
+  'keep-alive.js': dist('workers/keep-alive.js'),
   [basename(POOL_WORKER)]: POOL_WORKER,
 }
 

@@ -1,5 +1,6 @@
-/** Admin: what changes or describes the cluster's topics. Every call takes an AbortSignal and throws MillraceError. */
-import { MillraceError } from '../model/errors.ts'
+/** Admin: what changes or describes the cluster's topics and groups. Every call takes an AbortSignal and throws MillraceError. */
+
+import type { Clock } from '../base/clock.ts'
 import { isInternalTopic } from '../model/internal-topics.ts'
 import {
   addPartitions,
@@ -13,7 +14,8 @@ import {
 } from '../protocol/index.ts'
 import { abortable } from './abort.ts'
 import { checkedInteger } from './client-options.ts'
-import type { MetadataCache, PartitionInfo, TopicInfo } from './metadata-cache.ts'
+import { GroupAdmin } from './group/group-admin.ts'
+import { checkedPartitions, type MetadataCache, type PartitionInfo, type TopicInfo } from './metadata-cache.ts'
 import { checkedPosition, type PartitionOffset, type Positions } from './positions.ts'
 import type { Position } from './record-types.ts'
 import type { Requests } from './requests.ts'
@@ -191,25 +193,17 @@ export class TopicAdmin {
 
 export class Admin {
   readonly topics: TopicAdmin
+  readonly groups: GroupAdmin
   readonly #requests: Requests
 
-  constructor(parts: { requests: Requests; metadata: MetadataCache; positions: Positions }) {
+  constructor(parts: { requests: Requests; metadata: MetadataCache; positions: Positions; clock: Clock }) {
     this.#requests = parts.requests
     this.topics = new TopicAdmin(parts)
+    this.groups = new GroupAdmin(parts)
   }
 
   /** Brokers, shards and counts, as `/api/v1/cluster` gives them. */
   async describeCluster(options: SignalOption = {}): Promise<ClusterDescription> {
     return (await this.#requests.ask(describeCluster, {}, options)).cluster
   }
-}
-
-/** The partitions asked for, all when none are named. Throws INVALID_ARGUMENT for one the topic does not have. */
-export function checkedPartitions(info: TopicInfo, partitions: readonly number[] | undefined): readonly number[] {
-  const count = info.partitions.length
-  if (partitions === undefined) return info.partitions.map((_, index) => index)
-  for (const partition of partitions)
-    if (!Number.isInteger(partition) || partition < 0 || partition >= count)
-      throw new MillraceError('INVALID_ARGUMENT', `${info.name} has partitions 0 to ${count - 1}, not ${partition}`)
-  return [...new Set(partitions)]
 }

@@ -21,13 +21,35 @@ export {
   type LocalBroker,
   type ProducerOf,
 } from './client.ts'
-export type { ClientEvents, ConsumerEvents, ProducerEvents } from './client-events.ts'
+export type { ClientEvents, ConsumerEvents, GroupEvents, ProducerEvents } from './client-events.ts'
 export type { ClientOptions, ClientProfileName, Duration } from './client-options.ts'
 export type { ClientRuntime, Timer } from './client-runtime.ts'
 export { Consumer, type ConsumerPosition, type ConsumerStats } from './consumer.ts'
 export type { ConsumerOptions } from './consumer-options.ts'
 export { DecodeError } from './decode-error.ts'
 export type { ListenerError, ListenOptions } from './events.ts'
+export { DEAD_LETTER_HEADERS } from './group/dead-letter.ts'
+export { Group } from './group/group.ts'
+export {
+  GroupAdmin,
+  type GroupDescription,
+  type GroupMember,
+  type GroupOffset,
+  type SeekGroupOptions,
+  type SoughtOffset,
+} from './group/group-admin.ts'
+export type {
+  GroupOptions,
+  HandlerContext,
+  PartitionsHook,
+  RetryOptions,
+  RunOptions,
+  TopicPartition,
+  TopicPattern,
+} from './group/group-options.ts'
+export type { Handler } from './group/group-runner.ts'
+export type { GroupPosition, GroupStats } from './group/group-stats.ts'
+export type { CommittedPosition } from './group/offset-committer.ts'
 export type { PartitionOffset } from './positions.ts'
 export { Producer, type ProducerStats, type Receipt, type SendOptions } from './producer.ts'
 export type { Acks, FailedBatch, ProducerOptions, Semantics, StoredBatch } from './producer-options.ts'

@@ -2,6 +2,8 @@
 import type { MillraceError } from '../model/errors.ts'
 import type { DecodeError } from './decode-error.ts'
 import type { ListenerError } from './events.ts'
+import type { TopicPartition } from './group/group-options.ts'
+import type { CommittedPosition } from './group/offset-committer.ts'
 import type { FailedBatch, StoredBatch } from './producer-options.ts'
 
 export interface ClientEvents {
@@ -37,6 +39,38 @@ export interface ConsumerEvents {
   }
 }
 
+interface PartitionsMoved {
+  readonly partitions: readonly TopicPartition[]
+}
+
+interface RecordTried {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly error: unknown
+  /** Times it has been tried. */
+  readonly attempts: number
+}
+
+export interface GroupEvents extends ConsumerEvents {
+  /** Partitions came, or went in order; each after its hook. */
+  readonly assigned: PartitionsMoved
+  readonly revoked: PartitionsMoved
+  /** Partitions were taken away: others may have them already. Before its hook. */
+  readonly lost: PartitionsMoved & { readonly error: MillraceError }
+  /** The member owns what the coordinator meant it to own. */
+  readonly rebalanced: { readonly memberEpoch: number; readonly partitions: readonly TopicPartition[] }
+  /** The coordinator does not count this member among the group any more; it joins anew, or the group ends. */
+  readonly fenced: { readonly error: MillraceError }
+  readonly committed: { readonly offsets: readonly CommittedPosition[] }
+  /** A commit was given up; told beside the rejection of commit(). */
+  readonly commitFailed: { readonly offsets: readonly CommittedPosition[]; readonly error: MillraceError }
+  /** run(): a record failed and is tried again. */
+  readonly retried: RecordTried
+  /** run(): a record is in the dead letter topic. */
+  readonly deadLettered: RecordTried
+}
+
 export const CLIENT_EVENTS: Record<keyof ClientEvents, true> = {
   connected: true,
   disconnected: true,
@@ -50,3 +84,15 @@ export const PRODUCER_EVENTS: Record<keyof ProducerEvents, true> = {
   batchRetried: true,
 }
 export const CONSUMER_EVENTS: Record<keyof ConsumerEvents, true> = { decodeError: true, offsetReset: true }
+export const GROUP_EVENTS: Record<keyof GroupEvents, true> = {
+  ...CONSUMER_EVENTS,
+  assigned: true,
+  revoked: true,
+  lost: true,
+  rebalanced: true,
+  fenced: true,
+  committed: true,
+  commitFailed: true,
+  retried: true,
+  deadLettered: true,
+}

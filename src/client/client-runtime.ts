@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Codecs } from '../record/compression.ts'
 import type { Transport } from '../transport/transport.ts'
+import type { KeepAlive, KeepAliveTarget } from './group/keep-alive.ts'
 
 export interface Timer {
   cancel(): void
@@ -18,4 +19,6 @@ export interface ClientRuntime {
   readonly codecs: Codecs
   /** Runs `task` once, `delayMs` from now. */
   startTimer(delayMs: number, task: () => void): Timer
+  /** Says that members of groups are alive while this thread is blocked; left out where nothing can. */
+  readonly startKeepAlive?: (target: KeepAliveTarget) => KeepAlive
 }

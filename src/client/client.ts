@@ -1,7 +1,7 @@
 /**
  * Client: one program's view of a cluster: connections, metadata, and what is made on top: producers, consumers, admin.
  *
- * Owns      its connections; producers and consumers that it made end with it
+ * Owns      its connections, and one keep-alive for all of its groups; producers, consumers and groups that it made end with it
  * Failure   lost connections are made again by themselves, with backoff; connect() alone gives up
  */
 import { MillraceError } from '../model/errors.ts'
@@ -22,6 +22,10 @@ import type { ClientRuntime } from './client-runtime.ts'
 import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
+import { Group, type GroupParts } from './group/group.ts'
+import { checkedGroupId, checkedPattern, type GroupOptions, type TopicPattern } from './group/group-options.ts'
+import type { KeepAlive } from './group/keep-alive.ts'
+import type { Subscription } from './group/member.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { Positions } from './positions.ts'
 import { Producer } from './producer.ts'
@@ -57,6 +61,7 @@ export interface ClientStats extends ConnectionStats {
   /** Those that are open. */
   readonly producers: number
   readonly consumers: number
+  readonly groups: number
   /** Listeners that threw. */
   readonly listenerErrors: number
 }
@@ -79,12 +84,16 @@ export class Client {
   readonly #events: EventHub<ClientEvents>
   readonly #producers = new Set<Pick<Producer, 'close' | 'abort'>>()
   readonly #consumers = new Set<Pick<Consumer, 'close'>>()
+  readonly #groups = new Set<Pick<Group, 'close'>>()
+  readonly #urls: readonly string[]
+  #keepAlive: KeepAlive | undefined
   #listenerErrors = 0
   #closed = false
 
   private constructor(runtime: ClientRuntime, urls: readonly string[], options: ResolvedClientOptions) {
     this.#runtime = runtime
     this.#options = options
+    this.#urls = urls
     this.#events = new EventHub(CLIENT_EVENTS, this.#onListenerError)
     const connectionOptions = {
       clientName: options.clientName,
@@ -102,7 +111,8 @@ export class Client {
       return reply
     })
     this.#positions = new Positions({ runtime, requests: this.#requests, metadata: this.#metadata })
-    this.admin = new Admin({ requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
+    const { clock } = runtime
+    this.admin = new Admin({ clock, requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
   }
 
   /** A client that connects when it is first used. */
@@ -165,6 +175,7 @@ export class Client {
       ...this.#connections.stats(),
       producers: this.#producers.size,
       consumers: this.#consumers.size,
+      groups: this.#groups.size,
       listenerErrors: this.#listenerErrors,
     }
   }
@@ -231,8 +242,16 @@ export class Client {
     options: ConsumerOptions,
   ): Consumer<Handed> {
     this.#checkOpen()
-    const parts = {
-      decoder,
+    const parts = { ...this.#readingParts(), decoder }
+    const tuned = { ...CLIENT_PROFILES[this.#options.profile].consumer, ...options }
+    const consumer = new Consumer([...new Set(topics.map(topicName))], parts, tuned)
+    this.#consumers.add(consumer)
+    consumer.onClosed(() => this.#consumers.delete(consumer))
+    return consumer
+  }
+
+  #readingParts() {
+    return {
       onListenerError: this.#onListenerError,
       runtime: this.#runtime,
       connections: this.#connections,
@@ -241,11 +260,52 @@ export class Client {
       backoff: this.#backoff,
       requestTimeoutMs: this.#options.requestTimeoutMs,
     }
+  }
+
+  /**
+   * A member of a consumer group: the partitions of the topics are shared out among the members, and the group remembers how
+   * far each has been handled. Topics are named, or all those whose whole name matches a pattern. It joins when it is consumed.
+   */
+  group(id: string, topics: TopicPattern, options?: GroupOptions): Group
+  group<Topic extends TopicLike>(
+    id: string,
+    topics: Topic | readonly Topic[],
+    options?: GroupOptions & { readonly onDecodeError?: 'fail' | 'skip' },
+  ): Group<RecordOf<Topic>>
+  group<Topic extends TopicLike>(
+    id: string,
+    topics: Topic | readonly Topic[],
+    options: GroupOptions,
+  ): Group<RecordOf<Topic> | (Topic extends AnyTypedTopic ? UndecodedRecord : never)>
+  group(id: string, topics: TopicLike | readonly TopicLike[] | TopicPattern, options: GroupOptions = {}): unknown {
+    if (typeof topics === 'object' && 'pattern' in topics) {
+      return this.#newGroup(id, { topics: [], pattern: checkedPattern(topics.pattern) }, () => asStored, options)
+    }
+    const list = Array.isArray(topics) ? (topics as readonly TopicLike[]) : [topics as TopicLike]
+    if (list.length === 0) throw new MillraceError('INVALID_ARGUMENT', 'group: no topic is named')
+    const subscription = { topics: [...new Set(list.map(topicName))], pattern: '' }
+    if (list.every((topic) => serdesOf(topic) === undefined))
+      return this.#newGroup(id, subscription, () => asStored, options)
+    const policy = options.onDecodeError ?? 'fail'
+    return this.#newGroup(id, subscription, (onDecodeError) => recordDecoder(list, policy, onDecodeError), options)
+  }
+
+  #newGroup<Handed>(
+    id: string,
+    subscription: Subscription,
+    decoder: GroupParts<Handed>['decoder'],
+    options: GroupOptions,
+  ): Group<Handed> {
+    this.#checkOpen()
+    const groupId = checkedGroupId(id)
+    this.#keepAlive ??= this.#runtime.startKeepAlive?.({ urls: this.#urls, options: this.#options })
+    const deadLetterSink = (topic: string): Producer => this.#newProducer(topic, asGiven, {})
+    const parts = { ...this.#readingParts(), decoder, keepAlive: this.#keepAlive, deadLetterSink }
     const tuned = { ...CLIENT_PROFILES[this.#options.profile].consumer, ...options }
-    const consumer = new Consumer([...new Set(topics.map(topicName))], parts, tuned)
-    this.#consumers.add(consumer)
-    consumer.onClosed(() => this.#consumers.delete(consumer))
-    return consumer
+    const group = new Group<Handed>(groupId, subscription, parts, tuned)
+    this.#groups.add(group)
+    group.onClosed(() => this.#groups.delete(group))
+    return group
   }
 
   /** close() was called. */
@@ -257,16 +317,18 @@ export class Client {
     if (this.#closed) throw new MillraceError('CLOSED', 'the client is closed')
   }
 
-  /** Ends consumers, drains producers, then closes the connections. Throws the first failure of a producer. */
+  /** Ends groups and consumers, drains producers, then closes the connections. Throws the first failure of a producer. */
   async close(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     try {
+      await Promise.all([...this.#groups].map((group) => group.close(options)))
       for (const consumer of this.#consumers) await consumer.close()
       const drained = await Promise.allSettled([...this.#producers].map((producer) => producer.close(options)))
       for (const result of drained) if (result.status === 'rejected') throw result.reason
     } finally {
       for (const producer of this.#producers) producer.abort()
+      this.#keepAlive?.close()
       this.#connections.close()
     }
   }

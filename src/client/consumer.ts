@@ -16,15 +16,16 @@ import { Fifo } from '../base/fifo.ts'
 import { MillraceError } from '../model/errors.ts'
 import { BatchReader } from '../record/batch-reader.ts'
 import { abortable, abortError } from './abort.ts'
-import { checkedPartitions } from './admin.ts'
 import { CONSUMER_EVENTS, type ConsumerEvents } from './client-events.ts'
 import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from './consumer-options.ts'
 import type { DecodeError } from './decode-error.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
-import { type Cursor, type FetchedBytes, Fetcher, type FetcherParts } from './fetcher.ts'
+import { FetchedBatch, RecordIterator } from './fetched-batch.ts'
+import { type Cursor, type FetchedBytes, Fetcher, type FetcherParts, newCursor } from './fetcher.ts'
+import { checkedPartitions } from './metadata-cache.ts'
 import type { Positions } from './positions.ts'
 import type { DecodeRecord } from './record-decoder.ts'
-import type { ConsumedBatch, ConsumedRecord, RecordCursor } from './record-types.ts'
+import type { ConsumedBatch, ConsumedRecord } from './record-types.ts'
 import { readableOf } from './streams.ts'
 import { Turns } from './turns.ts'
 
@@ -51,86 +52,6 @@ export interface ConsumerStats {
   readonly bufferedBytes: number
   /** Records that could not be decoded, whatever became of them. */
   readonly recordsUndecodable: number
-}
-
-const NOTHING = new Uint8Array(0)
-
-class FetchedBatch implements ConsumedBatch {
-  readonly #fetched: FetchedBytes
-  readonly #reader: BatchReader
-
-  constructor(fetched: FetchedBytes, reader: BatchReader) {
-    this.#fetched = fetched
-    this.#reader = reader
-  }
-
-  get topic(): string {
-    return this.#fetched.cursor.topic
-  }
-  get partition(): number {
-    return this.#fetched.cursor.partition
-  }
-  get fromOffset(): number {
-    return this.#fetched.fromOffset
-  }
-  get nextOffset(): number {
-    return Math.min(this.#fetched.nextOffset, this.#fetched.cursor.endOffset)
-  }
-  get highWatermark(): number {
-    return this.#fetched.highWatermark
-  }
-  get bytes(): Uint8Array {
-    return this.#fetched.bytes
-  }
-
-  reader(): RecordCursor {
-    const reader = this.#reader.reset(this.#fetched.bytes, this.#fetched.fromOffset)
-    const { endOffset } = this.#fetched.cursor
-    return this.#fetched.nextOffset <= endOffset ? reader : new BoundedCursor(reader, endOffset)
-  }
-
-  *[Symbol.iterator](): Iterator<ConsumedRecord> {
-    const { topic, partition } = this
-    const reader = this.reader()
-    while (reader.next()) yield recordOf(topic, partition, reader)
-  }
-}
-
-/** A cursor that ends before an offset. */
-class BoundedCursor implements RecordCursor {
-  readonly #reader: RecordCursor
-  readonly #endOffset: number
-
-  constructor(reader: RecordCursor, endOffset: number) {
-    this.#reader = reader
-    this.#endOffset = endOffset
-  }
-  next(): boolean {
-    return this.#reader.next() && this.#reader.offset < this.#endOffset
-  }
-  get offset(): number {
-    return this.#reader.offset
-  }
-  get timestampMs(): number {
-    return this.#reader.timestampMs
-  }
-  get key(): Uint8Array | null {
-    return this.#reader.key
-  }
-  get value(): Uint8Array | null {
-    return this.#reader.value
-  }
-  get headers(): ConsumedRecord['headers'] {
-    return this.#reader.headers
-  }
-  get payloadBytes(): number {
-    return this.#reader.payloadBytes
-  }
-}
-
-function recordOf(topic: string, partition: number, reader: RecordCursor): ConsumedRecord {
-  const { offset, timestampMs, key, value, headers } = reader
-  return { topic, partition, offset, timestampMs, key, value, headers }
 }
 
 /** `Handed` is what `for await` gives: records as they were stored, or decoded by their topics' serdes. */
@@ -208,29 +129,33 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
       const starts = await positions.resolve(topic, partitions, from, signal)
       starts.forEach(({ partition, offset }, index) => {
         const endOffset = ends === undefined ? Number.POSITIVE_INFINITY : ends[index]!.offset
-        const state = { highWatermark: -1, failures: 0, notBeforeMs: Number.NEGATIVE_INFINITY, isOut: false }
-        cursors.push({ topic, partition, fetchOffset: offset, endOffset, ...state })
+        cursors.push(newCursor(topic, partition, offset, endOffset))
       })
     }
     if (this.#isClosed) throw this.#error ?? closedError()
     this.#cursors = cursors
     for (const cursor of cursors) this.#positions.set(cursor, cursor.fetchOffset)
-    this.#fetcher = new Fetcher(this.#parts, this.#options, cursors, {
-      onBytes: (fetched) => {
-        this.#buffer.push(fetched)
-        this.#notify()
+    this.#fetcher = new Fetcher(
+      this.#parts,
+      { ...this.#options, fetchesPerLeaderMax: 1, isOpenEnded: false },
+      cursors,
+      {
+        onBytes: (fetched) => {
+          this.#buffer.push(fetched)
+          this.#notify()
+        },
+        onReset: ({ topic, partition, fetchOffset }, fromOffset) =>
+          this.#events.emit('offsetReset', { topic, partition, fromOffset, toOffset: fetchOffset }),
+        onFault: (error) => {
+          this.#error ??= error
+          this.#notify()
+        },
+        onDone: () => {
+          this.#isEnded = true
+          this.#notify()
+        },
       },
-      onReset: ({ topic, partition, fetchOffset }, fromOffset) =>
-        this.#events.emit('offsetReset', { topic, partition, fromOffset, toOffset: fetchOffset }),
-      onFault: (error) => {
-        this.#error ??= error
-        this.#notify()
-      },
-      onDone: () => {
-        this.#isEnded = true
-        this.#notify()
-      },
-    })
+    )
     this.#fetcher.start()
   }
 
@@ -414,43 +339,6 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-}
-
-/** The records of the received bytes, one after the other. */
-class RecordIterator {
-  readonly #reader: BatchReader
-  source: Cursor | undefined
-  #endOffset = 0
-  #nextOffset = 0
-
-  constructor(reader: BatchReader) {
-    this.#reader = reader
-  }
-
-  /** Offset after everything that was opened. */
-  get nextOffset(): number {
-    return this.#nextOffset
-  }
-
-  open(fetched: FetchedBytes): void {
-    this.source = fetched.cursor
-    this.#endOffset = fetched.cursor.endOffset
-    this.#nextOffset = Math.min(fetched.nextOffset, fetched.cursor.endOffset)
-    this.#reader.reset(fetched.bytes, fetched.fromOffset)
-  }
-
-  next(): ConsumedRecord | undefined {
-    if (this.source === undefined) return undefined
-    if (this.#reader.next() && this.#reader.offset < this.#endOffset)
-      return recordOf(this.source.topic, this.source.partition, this.#reader)
-    this.end()
-    return undefined
-  }
-
-  /** Lets go of the bytes. */
-  end(): void {
-    this.#reader.reset(NOTHING)
   }
 }
 

@@ -33,6 +33,16 @@ export interface Cursor {
   failures: number
   notBeforeMs: number
   isOut: boolean
+  /** Not asked for now; what is on its way still comes. */
+  isPaused: boolean
+  /** Taken out: what is on its way is dropped. */
+  isRemoved: boolean
+}
+
+/** A cursor that has asked for nothing yet. */
+export function newCursor(topic: string, partition: number, fetchOffset: number, endOffset: number): Cursor {
+  const none = { highWatermark: -1, failures: 0, notBeforeMs: Number.NEGATIVE_INFINITY }
+  return { topic, partition, fetchOffset, endOffset, ...none, isOut: false, isPaused: false, isRemoved: false }
 }
 
 /** Received bytes of one partition, at least one whole batch. */
@@ -62,16 +72,25 @@ export interface FetcherParts {
   readonly requestTimeoutMs: number
 }
 
+export interface FetcherOptions extends Omit<ResolvedConsumerOptions, 'from' | 'to' | 'partitions' | 'onDecodeError'> {
+  /**
+   * Fetches to one leader at a time. With 1 a partition that is added waits for the long poll under way; with 2 it does not.
+   */
+  readonly fetchesPerLeaderMax: number
+  /** Partitions come and go: to have none is not the end. */
+  readonly isOpenEnded: boolean
+}
+
 /** A topic that the broker does not know for so many attempts is gone, not late. */
 const UNKNOWN_TOPIC_FAILURES_MAX = 8
 
 export class Fetcher {
   readonly #parts: FetcherParts
-  readonly #options: ResolvedConsumerOptions
-  readonly #cursors: Cursor[]
+  readonly #options: FetcherOptions
+  #cursors: Cursor[]
   readonly #events: FetcherEvents
-  /** Leaders with a fetch under way, or being connected to. */
-  readonly #busy = new Set<number>()
+  /** By leader: fetches under way, or that wait for a connection. */
+  readonly #busy = new Map<number, number>()
   readonly #stop = new AbortController()
   readonly #view = new BatchView()
   /** Received, and not handed out yet. */
@@ -84,12 +103,7 @@ export class Fetcher {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #isDone = false
 
-  constructor(
-    parts: FetcherParts,
-    options: ResolvedConsumerOptions,
-    cursors: readonly Cursor[],
-    events: FetcherEvents,
-  ) {
+  constructor(parts: FetcherParts, options: FetcherOptions, cursors: readonly Cursor[], events: FetcherEvents) {
     this.#parts = parts
     this.#options = options
     this.#cursors = [...cursors]
@@ -102,6 +116,23 @@ export class Fetcher {
 
   start(): void {
     this.#advance()
+  }
+
+  /** Reads more partitions, from now on. */
+  add(cursors: readonly Cursor[]): void {
+    this.#cursors.push(...cursors)
+    this.#startFetches()
+  }
+
+  /** Stops reading a partition: nothing of it is handed out any more. */
+  remove(cursor: Cursor): void {
+    cursor.isRemoved = true
+    this.#cursors = this.#cursors.filter((each) => each !== cursor)
+  }
+
+  /** A cursor is paused no longer. */
+  resume(): void {
+    this.#startFetches()
   }
 
   stop(): void {
@@ -122,7 +153,12 @@ export class Fetcher {
   }
 
   #checkDone(): void {
-    if (this.#isDone || this.#cursors.some((cursor) => cursor.fetchOffset < cursor.endOffset)) return
+    if (
+      this.#isDone ||
+      this.#options.isOpenEnded ||
+      this.#cursors.some((cursor) => cursor.fetchOffset < cursor.endOffset)
+    )
+      return
     this.#isDone = true
     this.#events.onDone()
   }
@@ -136,10 +172,11 @@ export class Fetcher {
     let laterMs = Number.POSITIVE_INFINITY
     // Partitions take turns at the head of the request: a broker fills its answer from there.
     const count = this.#cursors.length
+    if (count === 0) return
     this.#turn = (this.#turn + 1) % count
     for (let step = 0; step < count; step++) {
       const cursor = this.#cursors[(this.#turn + step) % count]!
-      if (cursor.isOut || cursor.fetchOffset >= cursor.endOffset) continue
+      if (cursor.isOut || cursor.isPaused || cursor.fetchOffset >= cursor.endOffset) continue
       if (cursor.notBeforeMs > nowMs) {
         laterMs = Math.min(laterMs, cursor.notBeforeMs)
         continue
@@ -148,7 +185,7 @@ export class Fetcher {
       if (leader < 0) {
         this.#postpone(cursor, new MillraceError('LEADER_NOT_AVAILABLE'))
         laterMs = Math.min(laterMs, cursor.notBeforeMs)
-      } else if (!this.#busy.has(leader)) {
+      } else if ((this.#busy.get(leader) ?? 0) < this.#options.fetchesPerLeaderMax) {
         const list = byLeader.get(leader)
         if (list === undefined) byLeader.set(leader, [cursor])
         else list.push(cursor)
@@ -176,10 +213,10 @@ export class Fetcher {
   }
 
   #begin(leader: number, cursors: readonly Cursor[]): void {
-    this.#busy.add(leader)
+    this.#busy.set(leader, (this.#busy.get(leader) ?? 0) + 1)
     for (const cursor of cursors) cursor.isOut = true
     const end = (): void => {
-      this.#busy.delete(leader)
+      this.#busy.set(leader, this.#busy.get(leader)! - 1)
       for (const cursor of cursors) cursor.isOut = false
       this.#startFetches()
       this.#handOut()
@@ -195,7 +232,7 @@ export class Fetcher {
 
   /** What has come goes to the consumer, also before a fault is told. */
   #handOut(): void {
-    for (const bytes of this.#arrived.splice(0)) this.#events.onBytes(bytes)
+    for (const fetched of this.#arrived.splice(0)) if (!fetched.cursor.isRemoved) this.#events.onBytes(fetched)
   }
 
   async #fetch(leader: number, cursors: readonly Cursor[]): Promise<void> {
@@ -235,7 +272,7 @@ export class Fetcher {
       const end = at + part.batchBytes
       if (cursor === undefined || end > reply.body.length)
         throw new MillraceError('NETWORK_EXCEPTION', `${connection.url}: a fetch reply does not fit its request`)
-      this.#answered(cursor, part, reply.body.subarray(at, end))
+      if (!cursor.isRemoved) this.#answered(cursor, part, reply.body.subarray(at, end))
       at = end
     }
   }
@@ -306,6 +343,7 @@ export class Fetcher {
 
   /** The partition is asked for again later; its position stays. */
   #postpone(cursor: Cursor, error: MillraceError): void {
+    if (cursor.isRemoved) return
     const { runtime, backoff, metadata } = this.#parts
     cursor.failures++
     cursor.notBeforeMs = runtime.clock.monotonicMs() + backoffMs(runtime.prng, cursor.failures, backoff)

@@ -114,6 +114,16 @@ export class MetadataCache {
   }
 }
 
+/** The partitions asked for, all when none are named. Throws INVALID_ARGUMENT for one the topic does not have. */
+export function checkedPartitions(info: TopicInfo, partitions: readonly number[] | undefined): readonly number[] {
+  const count = info.partitions.length
+  if (partitions === undefined) return info.partitions.map((_, index) => index)
+  for (const partition of partitions)
+    if (!Number.isInteger(partition) || partition < 0 || partition >= count)
+      throw new MillraceError('INVALID_ARGUMENT', `${info.name} has partitions 0 to ${count - 1}, not ${partition}`)
+  return [...new Set(partitions)]
+}
+
 const RULE = '1 to 249 of the characters a-z A-Z 0-9 . _ -, not . or ..'
 
 function unknownTopic(name: string): MillraceError {

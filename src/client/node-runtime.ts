@@ -7,7 +7,11 @@ import { startTimer } from '../base/node/system-timers.ts'
 import { nodeCodecs } from '../record/node-codecs.ts'
 import { nodeTransport } from '../transport/node-transport.ts'
 import type { ClientRuntime } from './client-runtime.ts'
+import { ThreadKeepAlive } from './node-keep-alive.ts'
 
 export function nodeRuntime(): ClientRuntime {
-  return { clock: systemClock, prng: systemPrng(), transport: nodeTransport, codecs: nodeCodecs(), startTimer }
+  return {
+    ...{ clock: systemClock, prng: systemPrng(), transport: nodeTransport, codecs: nodeCodecs(), startTimer },
+    startKeepAlive: (target) => new ThreadKeepAlive(target),
+  }
 }

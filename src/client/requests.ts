@@ -12,6 +12,7 @@ import { backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ResolvedClientOptions } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
+import type { Reply } from './connection.ts'
 
 export interface AskOptions {
   /** The broker to ask; any, when left out. */
@@ -33,6 +34,15 @@ export class Requests {
   }
 
   async ask<Request, Value>(codec: Codec<Request, Value>, request: Request, options: AskOptions = {}): Promise<Value> {
+    return (await this.exchange(codec, request, options)).value
+  }
+
+  /** The reply with its body. */
+  async exchange<Request, Value>(
+    codec: Codec<Request, Value>,
+    request: Request,
+    options: AskOptions = {},
+  ): Promise<Reply<Value>> {
     const deadlineMs = this.#runtime.clock.monotonicMs() + this.#options.requestTimeoutMs
     for (let failures = 1; ; failures++) {
       throwIfAborted(options.signal)
@@ -61,7 +71,7 @@ export class Requests {
     request: Request,
     options: AskOptions,
     deadlineMs: number,
-  ): Promise<Value> {
+  ): Promise<Reply<Value>> {
     const wait = { deadlineMs, signal: options.signal }
     const connection = await abortable(
       options.nodeId === undefined ? this.#connections.any(wait) : this.#connections.node(options.nodeId, wait),
@@ -69,8 +79,7 @@ export class Requests {
     )
     // A timeout ends the connection for everybody: the last attempt gets time enough to be judged fairly.
     const timeoutMs = Math.max(1_000, deadlineMs - this.#runtime.clock.monotonicMs())
-    const reply = await abortable(connection.call(codec, request, { timeoutMs }), options.signal)
-    return reply.value
+    return abortable(connection.call(codec, request, { timeoutMs }), options.signal)
   }
 }
 

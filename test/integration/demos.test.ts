@@ -30,6 +30,19 @@ const DEMOS: readonly Demo[] = [
       /^unreadable: typed-orders-\d+\/\d at offset \d: the value cannot be decoded: /m,
     ],
   },
+  {
+    program: 'groups',
+    says: [/^the drivers delivered 3000 parcels/m, /^the office counted 3000$/m, /^left to deliver: 0$/m],
+  },
+  {
+    program: 'retry',
+    says: [
+      /^attempt 1 failed: busy \(1\)$/m,
+      /^given up after 3 attempts$/m,
+      /^99 payments made$/m,
+      /^dead letter of payments: RangeError, an amount of -1$/m,
+    ],
+  },
   { program: 'streams', says: [/^s0: 1250 readings, [\d.]+ °C$/m, /^10000 readings$/m] },
 ]
 /** With a broker of its own, or no program. */

@@ -3,7 +3,7 @@
  * luck: replies that are lost, late or refused, connections that break before or after the work is done, moved leaders.
  *
  * It keeps the rules a client depends on: Kafka's acceptance of producer sequences (with a memory of five batches), log start
- * and high watermark, long polling, credit. Not here: durability, limits, authorisation.
+ * and high watermark, long polling, credit; groups: fake-coordinator.ts. Not here: durability, limits, authorisation.
  */
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -12,6 +12,7 @@ import type { TopicId } from '../../src/model/ids.ts'
 import * as wire from '../../src/protocol/index.ts'
 import { sequenceAfter } from '../../src/record/batch-layout.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
+import { FakeCoordinator } from './fake-coordinator.ts'
 
 /** What to do with a request instead of answering it. */
 export type Fault =
@@ -84,6 +85,8 @@ const EMPTY = new Uint8Array(0)
 export class FakeBroker {
   readonly topics = new Map<string, FakeTopic>()
   readonly counts = new Map<number, number>()
+  /** The coordinator of its groups. */
+  readonly groups = new FakeCoordinator(this.topics)
   faults: (request: SeenRequest) => Fault
   port = 0
   connections = 0
@@ -274,7 +277,7 @@ export class FakeBroker {
         this.topics.delete(wire.deleteTopic.decodeRequest(header).name)
         return wire.deleteTopic.encodeReply({})
       default:
-        return wire.encodeErrorReply(errorNumberOf('UNKNOWN_API'), `api ${frame.api}`)
+        return this.groups.answer(frame) ?? wire.encodeErrorReply(errorNumberOf('UNKNOWN_API'), `api ${frame.api}`)
     }
   }
 

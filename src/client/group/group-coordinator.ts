@@ -1,0 +1,71 @@
+/**
+ * GroupCoordinator: how a group's requests reach the broker that coordinates it. Any broker takes them: the gateway knows which
+ * shard owns the group, by hash(group).
+ *
+ * Failure  one attempt a call; what its caller does about an error differs: see classOf()
+ */
+import { errorCodeOf, type MillraceError } from '../../model/errors.ts'
+import { type Codec, errorOf, offsetFetch, type TopicPartitions } from '../../protocol/index.ts'
+import { abortable } from '../abort.ts'
+import type { BrokerConnections } from '../broker-connections.ts'
+
+/**
+ *   weather   the same request may succeed later               wait, ask again as the same member
+ *   stale     the epoch has moved on, or is about to            hear the newest epoch, ask again
+ *   fenced    the member is none any more                       give all up, join anew
+ *   final     nothing helps: a name, a right, a limit           the group ends
+ */
+export type ErrorClass = 'weather' | 'stale' | 'fenced' | 'final'
+
+export function classOf(error: MillraceError): ErrorClass {
+  if (error.code === 'UNKNOWN_MEMBER_ID' || error.code === 'FENCED_MEMBER_EPOCH') return 'fenced'
+  if (error.code === 'STALE_MEMBER_EPOCH') return 'stale'
+  return error.retriable ? 'weather' : 'final'
+}
+
+export interface CallOptions {
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A committed offset; offset -1 = none. */
+export interface CommittedOffset {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly metadata: string
+  readonly commitTimestampMs: number
+}
+
+export class GroupCoordinator {
+  readonly groupId: string
+  readonly #connections: BrokerConnections
+
+  constructor(groupId: string, connections: BrokerConnections) {
+    this.groupId = groupId
+    this.#connections = connections
+  }
+
+  async call<Request, Value>(codec: Codec<Request, Value>, request: Request, options: CallOptions): Promise<Value> {
+    const { timeoutMs, signal } = options
+    const connection = await abortable(this.#connections.any({ signal }), signal)
+    return (await abortable(connection.call(codec, request, { timeoutMs }), signal)).value
+  }
+
+  /** Committed offsets of the partitions named, as a member or as nobody (memberId '', epoch -1). Throws a partition's error. */
+  async committed(
+    member: { readonly memberId: string; readonly memberEpoch: number },
+    topics: readonly TopicPartitions[] | null,
+    options: CallOptions,
+  ): Promise<CommittedOffset[]> {
+    const request = { groupId: this.groupId, ...member, requireStable: true, topics }
+    const reply = await this.call(offsetFetch, request, options)
+    return reply.topics.flatMap(({ topic, partitions }) =>
+      partitions.map(({ partition, offset, metadata, commitTimestampMs, errorNumber, errorText }) => {
+        const code = errorCodeOf(errorNumber)
+        if (code !== 'NONE') throw errorOf(errorNumber, `${topic}/${partition}: ${errorText || code}`)
+        return { topic, partition, offset, metadata, commitTimestampMs }
+      }),
+    )
+  }
+}

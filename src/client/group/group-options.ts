@@ -1,0 +1,176 @@
+/** Options of group() and of run(), their defaults and their checks. */
+import { MillraceError } from '../../model/errors.ts'
+import { GROUP_ID_BYTES_MAX, GROUP_NAME_BYTES_MAX } from '../../model/limits.ts'
+import { checkedChoice, checkedDuration, checkedInteger, type Duration } from '../client-options.ts'
+import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from '../consumer-options.ts'
+import type { TopicLike } from '../topic.ts'
+
+/** A partition of a topic, as hooks and events name it. */
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+/** Told of partitions that come or go. What it answers is waited for; what it throws ends the group. */
+export type PartitionsHook = (partitions: readonly TopicPartition[]) => unknown
+
+export interface GroupOptions extends Omit<ConsumerOptions, 'to' | 'partitions'> {
+  /**
+   * What a record is worth. 'at-least-once' (default) commits what has been handled, 'at-most-once' what is about to be: a batch is
+   * committed before its first record is handed out. 'exactly-once' needs transactions, which this version does not have.
+   */
+  readonly semantics?: 'at-most-once' | 'at-least-once' | 'exactly-once'
+  /** 'auto' (default) commits what is finished every autoCommitIntervalMs, before a partition goes, and at close(). */
+  readonly commit?: 'auto' | 'manual'
+  /** Default 5,000. */
+  readonly autoCommitIntervalMs?: Duration
+  /** How long the member may be silent before the broker gives its partitions to others. Default 10,000. */
+  readonly sessionTimeoutMs?: Duration
+  /** Until the broker has said how often it wants to hear of the member. Default 3,000. */
+  readonly heartbeatIntervalMs?: Duration
+  /** How long giving a partition up may take, handlers and onRevoked included, before the broker fences the member. Default 60,000. */
+  readonly rebalanceTimeoutMs?: Duration
+  /** How long a handler may take for a record (a batch with batches()) before it counts as hung. Default 300,000. */
+  readonly pollIntervalMsMax?: Duration
+  /** How long close() waits for handlers and for the last commit. Default: rebalanceTimeoutMs. */
+  readonly closeTimeoutMs?: Duration
+  /** A name of its own makes the member static: it may restart within its session and finds its partitions again. */
+  readonly instanceId?: string
+  /** How the broker distributes partitions: 'range', 'roundrobin', … Default: the broker's. */
+  readonly assignor?: string
+  readonly rackId?: string
+  /** Partitions that are new to this member; they are handed out after it. It may seek(). */
+  readonly onAssigned?: PartitionsHook
+  /** Partitions that go to others: nothing of them is being handled any more, and they go after it. It may commit(). */
+  readonly onRevoked?: PartitionsHook
+  /** Partitions that are gone already: others may have them. Nothing of them can be committed. */
+  readonly onLost?: PartitionsHook
+}
+
+export interface ResolvedGroupOptions extends ResolvedConsumerOptions {
+  readonly semantics: 'at-most-once' | 'at-least-once'
+  readonly isAutoCommit: boolean
+  readonly autoCommitIntervalMs: number
+  readonly sessionTimeoutMs: number
+  readonly heartbeatIntervalMs: number
+  readonly rebalanceTimeoutMs: number
+  readonly pollIntervalMsMax: number
+  readonly closeTimeoutMs: number
+  readonly instanceId: string | null
+  readonly assignor: string | null
+  readonly rackId: string | null
+}
+
+/** All topics whose whole name matches (RE2 syntax; matched by the broker, those that are made later too). */
+export interface TopicPattern {
+  readonly pattern: string | RegExp
+}
+
+export interface RetryOptions {
+  /** How often a record is tried at all, the first time included. */
+  readonly attempts: number
+  /** Before the second attempt; it doubles, with jitter, up to backoffMsMax. Default 100. */
+  readonly backoff?: Duration
+  /** Default 30,000. */
+  readonly backoffMsMax?: Duration
+}
+
+export interface RunOptions {
+  /** Handlers at a time. Default 1. */
+  readonly concurrency?: number
+  /** What is handled one after the other: the records of a partition (default), those of a key within it, or none. */
+  readonly order?: 'partition' | 'key' | 'none'
+  /** Default: one attempt. */
+  readonly retry?: RetryOptions
+  /** Where a record goes that has failed for good. Without it, run() rejects with the handler's error. */
+  readonly deadLetter?: TopicLike
+}
+
+/** What a handler is told beside the record. */
+export interface HandlerContext {
+  /** From 1. */
+  readonly attempt: number
+  /** Fires when the partition is lost: what is done for the record now, another member does too. */
+  readonly signal: AbortSignal
+}
+
+export interface ResolvedRunOptions {
+  readonly concurrency: number
+  readonly order: 'partition' | 'key' | 'none'
+  readonly attempts: number
+  readonly backoff: { readonly delayMsMin: number; readonly delayMsMax: number }
+}
+
+const DAY_MS = 86_400_000
+
+export function resolveGroupOptions(options: GroupOptions): ResolvedGroupOptions {
+  const names = ['at-most-once', 'at-least-once', 'exactly-once'] as const
+  const semantics = checkedChoice('semantics', options.semantics ?? 'at-least-once', names)
+  if (semantics === 'exactly-once')
+    throw new MillraceError(
+      'NOT_AVAILABLE_YET',
+      "semantics 'exactly-once' needs transactions, which this version does not have; with 'at-least-once' a record may be " +
+        'handled twice after a crash, so make handling it twice harmless',
+    )
+  const rebalanceTimeoutMs = checkedDuration('rebalanceTimeoutMs', options.rebalanceTimeoutMs ?? 60_000, 1, DAY_MS)
+  return {
+    ...resolveConsumerOptions(options),
+    semantics,
+    isAutoCommit: checkedChoice('commit', options.commit ?? 'auto', ['auto', 'manual']) === 'auto',
+    autoCommitIntervalMs: checkedDuration('autoCommitIntervalMs', options.autoCommitIntervalMs ?? 5_000, 1, DAY_MS),
+    sessionTimeoutMs: checkedDuration('sessionTimeoutMs', options.sessionTimeoutMs ?? 10_000, 1, DAY_MS),
+    heartbeatIntervalMs: checkedDuration('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 3_000, 1, DAY_MS),
+    rebalanceTimeoutMs,
+    pollIntervalMsMax: checkedDuration('pollIntervalMsMax', options.pollIntervalMsMax ?? 300_000, 1, DAY_MS),
+    closeTimeoutMs: checkedDuration('closeTimeoutMs', options.closeTimeoutMs ?? rebalanceTimeoutMs, 0, DAY_MS),
+    instanceId: checkedName('instanceId', options.instanceId),
+    assignor: checkedName('assignor', options.assignor),
+    rackId: checkedName('rackId', options.rackId),
+  }
+}
+
+export function resolveRunOptions(options: RunOptions): ResolvedRunOptions {
+  const { retry } = options
+  return {
+    concurrency: checkedInteger('concurrency', options.concurrency ?? 1, 1, 100_000),
+    order: checkedChoice('order', options.order ?? 'partition', ['partition', 'key', 'none']),
+    attempts: checkedInteger('retry.attempts', retry?.attempts ?? 1, 1, 2 ** 31 - 1),
+    backoff: {
+      delayMsMin: checkedDuration('retry.backoff', retry?.backoff ?? 100, 0, DAY_MS),
+      delayMsMax: checkedDuration('retry.backoffMsMax', retry?.backoffMsMax ?? 30_000, 0, DAY_MS),
+    },
+  }
+}
+
+/** A group id of 1 to GROUP_ID_BYTES_MAX bytes. Throws INVALID_GROUP_ID. */
+export function checkedGroupId(groupId: string): string {
+  const bytes = typeof groupId === 'string' ? utf8Bytes(groupId) : 0
+  if (bytes >= 1 && bytes <= GROUP_ID_BYTES_MAX) return groupId
+  throw new MillraceError('INVALID_GROUP_ID', `a group id has 1 to ${GROUP_ID_BYTES_MAX} bytes, not ${bytes}`)
+}
+
+/** A pattern as the broker takes it. Throws INVALID_ARGUMENT for flags, which it does not take. */
+export function checkedPattern(pattern: string | RegExp): string {
+  const text = typeof pattern === 'string' ? pattern : pattern.source
+  const flags = typeof pattern === 'string' ? '' : pattern.flags.replace(/[uv]/, '')
+  if (flags !== '')
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      `pattern: flags ('${flags}') are not told to the broker; write (?i) in a text`,
+    )
+  if (text === '') throw new MillraceError('INVALID_ARGUMENT', 'pattern: it is empty')
+  return text
+}
+
+function checkedName(option: string, name: string | undefined): string | null {
+  if (name === undefined) return null
+  const bytes = typeof name === 'string' ? utf8Bytes(name) : 0
+  if (bytes >= 1 && bytes <= GROUP_NAME_BYTES_MAX) return name
+  throw new MillraceError('INVALID_ARGUMENT', `${option}: expected text of 1 to ${GROUP_NAME_BYTES_MAX} bytes`)
+}
+
+const encoder = new TextEncoder()
+
+function utf8Bytes(text: string): number {
+  return encoder.encode(text).length
+}
