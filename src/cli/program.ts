@@ -34,11 +34,11 @@ export function buildProgram(terminal: Terminal): Command {
   addStart(add, program, runs)
   addData(add, program, runs)
   addTopics(add, program, runs)
+  addGroups(add, program, runs)
   addTools(add, program, runs)
   addBench(add, program, runs)
   addDoctor(add, program, runs)
   addCompletion(add, program, runs)
-  addAbsent(add, program, runs)
   addGlobals(program)
   return program
 }
@@ -151,6 +151,23 @@ function addData(add: Add, program: Command, runs: Runs): void {
   runs(consume, async () => (await import('./commands/consume.ts')).consume)
 }
 
+function addGroups(add: Add, program: Command, runs: Runs): void {
+  const group = program.command('group').description('look at consumer groups, move and delete them').exitOverride()
+  const load = () => import('./commands/group.ts')
+  runs(add(group, 'list', 'all groups'), async () => (await load()).listGroups)
+  const describe = add(group, 'describe <group>', 'members, committed offsets and lag, in records and in seconds')
+  runs(describe, async () => (await load()).describeGroup)
+  const seek = add(group, 'seek <group>', 'move committed offsets of a group without members')
+    .requiredOption(
+      '--to <offset>',
+      'start | end | N | -N (last N) | +N (N after the start) | @TIME (ms, ISO date, -1h)',
+    )
+    .option('--topic <topic>', 'only there (default: all that the group has committed)')
+    .option('--dry-run', 'show what would be done')
+  runs(seek, async () => (await load()).seekGroup)
+  runs(add(group, 'delete <group>', 'forget a group without members'), async () => (await load()).deleteGroup)
+}
+
 function addTopics(add: Add, program: Command, runs: Runs): void {
   const topic = program.command('topic').description('make, show and change topics').exitOverride()
   const load = () => import('./commands/topic.ts')
@@ -260,19 +277,6 @@ function addCompletion(add: Add, program: Command, runs: Runs): void {
       terminal.write(completionScript(program, shell))
     }
   })
-}
-
-/** Verbs of the interface that come later: their flags parse, and they say what is so. */
-function addAbsent(add: Add, program: Command, runs: Runs): void {
-  const group = program.command('group').description('consumer groups (not in this version)').exitOverride()
-  runs(add(group, 'list', 'all groups'), absent('consumer groups'))
-  runs(add(group, 'describe <group>', 'members and lag'), absent('consumer groups'))
-  runs(add(group, 'delete <group>', 'forget a group'), absent('consumer groups'))
-  const seek = add(group, 'seek <group>', 'move committed offsets').requiredOption(
-    '--to <offset>',
-    'start|end|OFFSET|@TIME',
-  )
-  runs(seek.option('--topic <topic>').option('--dry-run'), absent('consumer groups'))
 }
 
 function absent(what: string, instead?: string): () => Promise<Run> {

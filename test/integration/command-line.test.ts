@@ -78,6 +78,55 @@ test('topics: made, listed, described, altered, trimmed, deleted', async () => {
   assert.equal((await run(['consume', 'orders', '-o', 'start', '-e'])).stdout, '')
 })
 
+test('groups: each reads everything, goes on where it was, is described, moved and deleted', async () => {
+  await run(['topic', 'create', 'shared', '--partitions', '3'])
+  const lines = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, index) => `k${from + index}:${from + index}\n`).join('')
+  await run(['produce', 'shared', '-K', ':'], { input: lines(0, 30) })
+  const read = async (group: string, ...flags: string[]): Promise<number[]> => {
+    const { stdout } = await run(['consume', 'shared', '-g', group, '-e', ...flags])
+    return stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(Number)
+      .sort((left, right) => left - right)
+  }
+  const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index)
+  assert.deepEqual(await read('first', '-o', 'start'), numbers(0, 30))
+  assert.deepEqual(await read('second', '-o', 'start'), numbers(0, 30), 'another group has its own place')
+  await run(['produce', 'shared', '-K', ':'], { input: lines(30, 50) })
+  const some = await read('first', '-n', '7')
+  assert.equal(some.length, 7)
+  const rest = await read('first')
+  assert.deepEqual(
+    [...some, ...rest].sort((left, right) => left - right),
+    numbers(30, 50),
+    'none twice, none left out',
+  )
+
+  const groups = await json(['group', 'list'])
+  assert.deepEqual(
+    groups.map(({ groupId, state, memberCount }) => [groupId, state, memberCount]),
+    [
+      ['first', 'Empty', 0],
+      ['second', 'Empty', 0],
+    ],
+  )
+  const { stdout } = await run(['group', 'describe', 'second'])
+  assert.match(stdout, /^lag {9}20 records, the oldest is \d/m)
+  assert.match(stdout, /^TOPIC {3}PARTITION {2}COMMITTED/m)
+  const planned = await json(['group', 'seek', 'first', '--to', 'start', '--dry-run'])
+  assert.ok(planned.every(({ toOffset }) => toOffset === 0))
+  assert.deepEqual(await read('first'), [], 'a dry run changes nothing')
+  await run(['group', 'seek', 'first', '--to', 'start'])
+  assert.deepEqual(await read('first'), numbers(0, 50))
+  await run(['group', 'delete', 'first'])
+  assert.equal((await json(['group', 'list'])).length, 1)
+  const gone = await millrace(['group', 'describe', 'first'], { url: broker.url })
+  assert.equal(gone.code, 3)
+  assert.match(gone.stderr, /there is no group 'first'; millrace group list shows those there are/)
+})
+
 test('produce: keys, headers, codecs, acknowledgements, receipts, a file, a pace', async () => {
   await run(['topic', 'create', 'sent', '--partitions', '1'])
   const receipts = await json(['produce', 'sent', '-K', '=', '-H', 'from:test'], { input: 'k=v=w\nplain\n' })

@@ -1,11 +1,18 @@
 /** `millrace consume`: records to stdout, from batches into large writes. */
-import { type Consumer, type ConsumerOptions, isMillraceError, MillraceError } from '../../client/index.ts'
+import {
+  type ConsumedBatch,
+  type Consumer,
+  type ConsumerOptions,
+  isMillraceError,
+  MillraceError,
+} from '../../client/index.ts'
 import { integerOf, partitionsOf, positionOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
 import { notAvailable, UsageError } from '../errors.ts'
 import { compileFormat, OutputBuffer, writeRecord } from '../record-format.ts'
 import { jsonOfRecord } from '../record-json.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
+import { consumeGroup } from './consume-group.ts'
 
 export interface ConsumeFlags extends GlobalOptions {
   readonly offset?: string
@@ -18,7 +25,7 @@ export interface ConsumeFlags extends GlobalOptions {
 }
 
 export async function consume(terminal: Terminal, flags: ConsumeFlags, topics: string[]): Promise<void> {
-  if (flags.group !== undefined) throw notAvailable('consumer groups (-g)', 'read without a group and give -o')
+  if (flags.group !== undefined) return consumeAsMember(terminal, flags, flags.group, topics)
   if (flags.semantics !== undefined) throw new UsageError('--semantics goes with -g')
   const countMax = flags.count === undefined ? Number.POSITIVE_INFINITY : integerOf('-n', flags.count, 0)
   const pieces = compileFormat(flags.format ?? '%v\\n')
@@ -46,6 +53,34 @@ export async function consume(terminal: Terminal, flags: ConsumeFlags, topics: s
   })
 }
 
+async function consumeAsMember(
+  terminal: Terminal,
+  flags: ConsumeFlags,
+  groupId: string,
+  topics: readonly string[],
+): Promise<void> {
+  if (flags.partitions !== undefined)
+    throw new UsageError('-p does not go with -g: the group shares the partitions out')
+  if (flags.semantics === 'exactly-once') throw notAvailable('--semantics exactly-once', 'take at-least-once')
+  const countMax = flags.count === undefined ? Number.POSITIVE_INFINITY : integerOf('-n', flags.count, 0)
+  const pieces = compileFormat(flags.format ?? '%v\\n')
+  const from = positionOf('-o', flags.offset ?? 'end')
+  if (countMax === 0) return
+  const output = new OutputBuffer()
+  await withClient(terminal, async (client) => {
+    const count = await consumeGroup(client, terminal, {
+      ...{ groupId, topics, from, countMax, exitAtEnd: flags.exitAtEnd === true },
+      ...(flags.semantics === undefined ? {} : { semantics: flags.semantics as 'at-most-once' | 'at-least-once' }),
+      print: async (batch, most) => {
+        const printed = await printBatch(terminal, output, { batch, pieces, countMax: most })
+        await pass(terminal, output)
+        return printed
+      },
+    })
+    terminal.explain(`${count} records`)
+  })
+}
+
 /** Writes records until the consumer ends or there are enough; answers how many. */
 async function print(
   consumer: Consumer,
@@ -55,17 +90,29 @@ async function print(
   let count = 0
   const output = new OutputBuffer()
   for await (const batch of consumer.batches()) {
-    const record = batch.reader()
-    while (count < countMax && record.next()) {
-      if (terminal.isJson) output.addText(`${jsonOfRecord(batch.topic, batch.partition, record)}\n`)
-      else writeRecord(output, pieces, batch, record)
-      count++
-      if (output.isFull) await pass(terminal, output)
-    }
+    count += (await printBatch(terminal, output, { batch, pieces, countMax: countMax - count })).count
     await pass(terminal, output)
     if (count >= countMax) break
   }
   return count
+}
+
+async function printBatch(
+  terminal: Terminal,
+  output: OutputBuffer,
+  of: { readonly batch: ConsumedBatch; readonly pieces: ReturnType<typeof compileFormat>; readonly countMax: number },
+): Promise<{ count: number; lastOffset: number }> {
+  const { batch, pieces, countMax } = of
+  const record = batch.reader()
+  let [count, lastOffset] = [0, -1]
+  while (count < countMax && record.next()) {
+    if (terminal.isJson) output.addText(`${jsonOfRecord(batch.topic, batch.partition, record)}\n`)
+    else writeRecord(output, pieces, batch, record)
+    count++
+    lastOffset = record.offset
+    if (output.isFull) await pass(terminal, output)
+  }
+  return { count, lastOffset }
 }
 
 async function pass(terminal: Terminal, output: OutputBuffer): Promise<void> {
