@@ -343,15 +343,16 @@ test('weather: connections break and coordinators move, and the member stays who
 test('while the session may have ended nothing is handed out; when the broker answers again it goes on', () =>
   withClient({ t: 1 }, async (mq, broker) => {
     await fill(mq, 't', 100)
-    const group = mq.group('g', 't', { ...START, sessionTimeoutMs: 60 })
-    const iterator = group[Symbol.asyncIterator]()
-    assert.equal((await iterator.next()).value.offset, 0)
-    let isDeaf = true
+    let isDeaf = false
     broker.groups.refuse = ({ api }) => {
       // The broker keeps the session, as one does that restarts; the member cannot know.
       for (const member of broker.groups.group('g').members.values()) member.heardMs = performance.now()
       return isDeaf && api === Api.GROUP_HEARTBEAT ? 'COORDINATOR_NOT_AVAILABLE' : undefined
     }
+    const group = mq.group('g', 't', { ...START, sessionTimeoutMs: 60 })
+    const iterator = group[Symbol.asyncIterator]()
+    assert.equal((await iterator.next()).value.offset, 0)
+    isDeaf = true
     await new Promise((resolve) => setTimeout(resolve, 150))
     let isHandedOut = false
     const next = iterator.next().then(({ value }) => {
