@@ -6,7 +6,7 @@ import type { CreateBrokerOptions, InProcessBroker } from './in-process/create-b
 import type { RunningBroker, StartBrokerOptions } from './main.ts'
 
 export type { BrokerConfig, ConfigInput } from './config/index.ts'
-export type { CreateBrokerOptions, InProcessBroker, ListenOptions } from './in-process/create-broker.ts'
+export type { CloseOptions, CreateBrokerOptions, InProcessBroker, ListenOptions } from './in-process/create-broker.ts'
 export type { InProcessConfig } from './in-process/in-process-config.ts'
 export type { RunningBroker, StartBrokerOptions } from './main.ts'
 export { type ErrorCode, isMillraceError, MillraceError } from './model/errors.ts'

@@ -17,6 +17,7 @@ import { PoolStorageTasks } from './broker/pool-storage-tasks.ts'
 import { shutdown } from './broker/shutdown.ts'
 import type { StorageTasks } from './broker/storage-tasks.ts'
 import { WorkerPool } from './broker/worker-pool.ts'
+import { throwIfAborted } from './client/abort.ts'
 import { type BrokerConfig, planThreads, type ThreadPlan } from './config/index.ts'
 import { beginIncarnation } from './coordination/cluster-identity.ts'
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
@@ -37,6 +38,8 @@ export interface StartBrokerOptions {
   readonly engine?: WebSocketEngine
   /** Default: JSON lines on stderr, from the configured level on. */
   readonly logger?: Logger
+  /** Gives the start up at its next step: what was begun is undone, then ABORTED. */
+  readonly signal?: AbortSignal
 }
 
 export interface RunningBroker {
@@ -64,9 +67,11 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
   const storage: StorageTasks = new PoolStorageTasks(new URL('../workers/storage-task.js', import.meta.url))
   const undo: (() => Promise<unknown>)[] = [() => storage.destroy()]
   try {
+    throwIfAborted(options.signal)
     const path = resolve(config.dataDir)
     const dataDir = await storage.open({ path, nodeId: config.nodeId, newClusterId: newId() })
     undo.push(() => storage.close(dataDir, false))
+    throwIfAborted(options.signal)
     const store = await EmbeddedMetadataStore.open(new NodeDurableFiles(join(path, 'metadata')), systemClock)
     undo.push(() => store.close())
     const { nodeId } = config
@@ -78,6 +83,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const topics = await loadTopics(store)
     const { recovered, notes } = await storage.recover(dataDir, partitionsOf(topics))
     for (const note of notes) logger.warn(note)
+    throwIfAborted(options.signal)
     const engine = options.engine ?? (await chooseEngine(config.engine, nodeTimers))
     const threads = planThreads(config, availableParallelism())
     const { shards } = threads
@@ -103,6 +109,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     )
     await gateway.openTopics(topics, (topicId, partition) => recovered.get(partitionFolder(topicId, partition)))
     const port = options.engine === undefined ? await gateway.listen() : 0
+    throwIfAborted(options.signal)
     let closing: Promise<void> | undefined
     const close = (): Promise<void> => {
       closing ??= shutdown({

@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto'
 import { systemPrng } from '../base/node/system-prng.ts'
 import type { Gateway } from '../broker/gateway.ts'
+import { abortError, throwIfAborted } from '../client/abort.ts'
 import type { Client } from '../client/client.ts'
 import type { ClientOptions } from '../client/client-options.ts'
 import type { BrokerConfig } from '../config/index.ts'
@@ -35,6 +36,13 @@ export interface CreateBrokerOptions {
   readonly memoryBytesMax?: number
   /** Told what a broker's log says. Default: nobody, or JSON lines on stderr where `log.level` is set. */
   readonly logger?: Logger
+  /** Gives the start up: what was begun is undone, then ABORTED. */
+  readonly signal?: AbortSignal
+}
+
+export interface CloseOptions {
+  /** Gives up what clients still have to send; the broker stops in order all the same. */
+  readonly signal?: AbortSignal
 }
 
 export interface ListenOptions {
@@ -46,7 +54,8 @@ const SHARDS_MAX = 999
 
 /** Starts a broker in this process; resolves when it serves. */
 export async function createBroker(options: CreateBrokerOptions): Promise<InProcessBroker> {
-  const { storage, shards = 1, workers = false } = checked(options)
+  const { storage, shards = 1, workers = false, signal } = checked(options)
+  throwIfAborted(signal)
   const config = await inProcessConfig(options.config)
   const parts = { config, settings: options.config ?? {} }
   if (workers) return new InProcessBroker(await startWithWorkers(options, config), parts)
@@ -61,6 +70,10 @@ export async function createBroker(options: CreateBrokerOptions): Promise<InProc
   const stop = async (): Promise<void> => {
     await broker.stop()
     broker.loop.close()
+  }
+  if (signal?.aborted) {
+    await stop()
+    throw abortError(signal)
   }
   return new InProcessBroker({ engine: broker.engine, gateway: broker.gateway, stop }, parts)
 }
@@ -79,6 +92,7 @@ export class InProcessBroker {
   readonly #clients: LocalClients
   #door: Promise<string> | undefined
   #closing: Promise<void> | undefined
+  readonly #drain = new AbortController()
 
   /** Made by createBroker(). */
   constructor(running: Running, parts: { readonly config: BrokerConfig; readonly settings: InProcessConfig }) {
@@ -125,8 +139,11 @@ export class InProcessBroker {
   }
 
   /** Closes its clients, then stops in order. The same promise each time. */
-  close(): Promise<void> {
-    this.#closing ??= this.#clients.closeBefore(() => this.#running.stop())
+  close(options: CloseOptions = {}): Promise<void> {
+    const { signal } = options
+    if (signal?.aborted) this.#drain.abort(signal.reason)
+    else signal?.addEventListener('abort', () => this.#drain.abort(signal.reason), { once: true })
+    this.#closing ??= this.#clients.closeBefore(() => this.#running.stop(), this.#drain.signal)
     return this.#closing
   }
 
@@ -183,6 +200,7 @@ async function startWithWorkers(options: CreateBrokerOptions, config: BrokerConf
   const running = await startBroker({
     ...{ config: { ...config, dataDir, shards }, engine },
     ...(logger === undefined ? {} : { logger }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
   })
   const { gateway } = running
   engine.serve(gateway, gateway.socketLimits)

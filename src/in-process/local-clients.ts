@@ -43,9 +43,10 @@ export class LocalClients {
     return client
   }
 
-  /** Closes all, then does `stop`, in any case. Rejects with the first failure. */
-  async closeBefore(stop: () => Promise<void>): Promise<void> {
-    const signal = AbortSignal.timeout(CLIENT_DRAIN_MS_MAX)
+  /** Closes all, then does `stop`, in any case; `impatience` ends the draining before its time. Rejects with the first failure. */
+  async closeBefore(stop: () => Promise<void>, impatience?: AbortSignal): Promise<void> {
+    const timeout = AbortSignal.timeout(CLIENT_DRAIN_MS_MAX)
+    const signal = impatience === undefined ? timeout : AbortSignal.any([timeout, impatience])
     const closed = await Promise.allSettled([...this.#clients].map((client) => client.close({ signal })))
     this.#clients.clear()
     await stop()

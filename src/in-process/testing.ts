@@ -13,6 +13,7 @@
  * Limits       SETTLE_TURNS_MAX: clients and broker that talk without end while the time stands are told as an error
  */
 import { SeededPrng } from '../base/prng.ts'
+import { throwIfAborted } from '../client/abort.ts'
 import type { Client } from '../client/client.ts'
 import type { ClientOptions } from '../client/client-options.ts'
 import { MillraceError } from '../model/errors.ts'
@@ -103,9 +104,9 @@ export class TestBroker {
 
   /**
    * Moves the time, from timer to timer, until `work` has ended, and answers what it did: for calls that have to wait for something,
-   * such as a backoff after a restart, when it does not matter how long.
+   * such as a backoff after a restart, when it does not matter how long. The signal gives that up: ABORTED, and `work` goes on.
    */
-  async run<T>(work: Promise<T>): Promise<T> {
+  async run<T>(work: Promise<T>, options: { readonly signal?: AbortSignal } = {}): Promise<T> {
     const { clock } = this.#parts
     let isDone = false
     const done = work.finally(() => {
@@ -115,6 +116,7 @@ export class TestBroker {
     await this.#settle()
     for (let steps = 0; !isDone; steps++) {
       if (steps > RUN_STEPS_MAX) throw new Error(`not done after ${RUN_STEPS_MAX} timers: it waits for something else`)
+      throwIfAborted(options.signal)
       await clock.advance(clock.nextInMs ?? RUN_MS, this.#settle)
     }
     return done

@@ -145,6 +145,25 @@ test('connect() takes a broker in this process, too', async () => {
   await assert.rejects(async () => connect(broker), hasCode('CLOSED'))
 })
 
+test('what waits for a broker in this process is given up by its signal', async () => {
+  const given = AbortSignal.abort(new Error('enough'))
+  await assert.rejects(createBroker({ storage: 'memory', signal: given }), hasCode('ABORTED'))
+  const controller = new AbortController()
+  const starting = createBroker({ storage: 'memory', signal: controller.signal })
+  controller.abort()
+  await assert.rejects(starting, hasCode('ABORTED'))
+  const broker = await createBroker({ storage: 'memory', config: { 'topics.autoCreate': false } })
+  const mq = broker.client({ requestTimeoutMs: 60_000 })
+  await mq.admin.topics.create('t', { partitions: 1 })
+  const lingering = mq.producer('t', { lingerMs: 60_000, partitioner: 'random' })
+  await lingering.ready()
+  lingering.enqueue({ value: 'x' })
+  // Clients that have nothing to wait for are closed in order, also by one who is in a hurry.
+  await lingering.drain()
+  await broker.close({ signal: given })
+  assert.ok(mq.isClosed)
+})
+
 test('options are checked, and the error says what to do', async () => {
   const create = (options: unknown) => createBroker(options as Parameters<typeof createBroker>[0])
   await assert.rejects(create({ storage: 'disk' }), hasCode('INVALID_ARGUMENT', /'memory' or \{ dir: 'PATH' \}/))

@@ -285,9 +285,15 @@ for (const nodeId of [1, 2])
         await filling.producer('t').sendMany([{ value: '0' }, { value: '1' }])
         await using mq = await connect([first.url, second.url], { backoffMsMin: 1, backoffMsMax: 5 })
         await mq.producer('t').send({ value: '0' })
-        const iterator = mq.consume('t', { from: 'start', waitMs: 10 })[Symbol.asyncIterator]()
-        assert.equal((await iterator.next()).value.offset, 0)
+        // Its buffer is full, so that no fetch is under way that could break and tell.
+        const consumer = mq.consume('t', { from: 'start', waitMs: 10, prefetchBytesMax: 1 })
+        await consumer.start()
+        await until(() => consumer.stats().bufferedBytes > 0)
+        const gone = new Promise((resolve) => mq.on('disconnected', resolve))
         await first.stop()
+        await gone
+        const iterator = consumer[Symbol.asyncIterator]()
+        assert.equal((await iterator.next()).value.offset, 0)
         assert.equal((await iterator.next()).value.offset, 1)
         assert.deepEqual((await mq.admin.topics.offsets('t', 'end'))[0]?.offset, 2)
       }),

@@ -390,7 +390,7 @@ test('a broker that is gone while the topic is first looked at is waited for by 
     assert.equal((await sending).offset, 0)
   }))
 
-test('the delivery timeout holds for what is in flight, and for what waits for room', () =>
+test('the delivery timeout holds for what is in flight, and for what waits for room', { timeout: 20_000 }, () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     broker.faults = ({ name }) => ({ kind: name === 'PRODUCE' ? 'drop-reply' : 'none' })
     await using mq = await connect(broker.url, FAST)
@@ -410,7 +410,8 @@ test('the delivery timeout holds for what is in flight, and for what waits for r
     broker.breakConnections()
     assert.equal((await producer.send({ value: 'z' })).offset, 1)
     assert.deepEqual(stored(broker, 't').at(-1), 'z')
-  }))
+  }),
+)
 
 test('an onFailed that throws or rejects leaves the failure to drain()', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
