@@ -39,10 +39,16 @@ async function inTurns<T>(items: readonly T[], atOnce: number, work: (item: T) =
   await Promise.all(Array.from({ length: atOnce }, worker))
 }
 
+async function helloOf(url: string): Promise<BareClient> {
+  const client = await BareClient.hello(url)
+  client.keepsFrames = false
+  return client
+}
+
 async function makeMembers(url: string): Promise<BareMember[]> {
   const total = groupCount * memberCount
   const clients: BareClient[] = []
-  for (let at = 0; at < total; at += MEMBERS_PER_CONNECTION) clients.push(await BareClient.hello(url))
+  for (let at = 0; at < total; at += MEMBERS_PER_CONNECTION) clients.push(await helloOf(url))
   return Array.from({ length: total }, (_, index) => {
     const client = clients[Math.floor(index / MEMBERS_PER_CONNECTION)]!
     return new BareMember(client, `group-${Math.floor(index / memberCount)}`, [TOPIC])
@@ -136,7 +142,7 @@ async function commitRate(): Promise<void> {
   await withBroker({ profile: 'balanced', fsync: 'group' }, async (target, broker) => {
     const admin = await connect(target.url)
     await admin.admin.topics.create(TOPIC, { partitions: 64 })
-    const client = await BareClient.hello(target.url)
+    const client = await helloOf(target.url)
     for (let run = 0; run < runs; run++) {
       const serials = Array.from({ length: commits }, (_, index) => index)
       const startedMs = performance.now()

@@ -110,10 +110,12 @@ export async function startGateway(options: GatewayFixtureOptions): Promise<Gate
   }
 }
 
-/** A client that keeps every frame it gets, and does nothing by itself. */
+/** A client that keeps every frame it gets, unless told to forget them, and does nothing by itself. */
 export class BareClient {
   readonly socket: WebSocket
   readonly frames: Frame[] = []
+  /** For benches: frames that somebody waits for are handed over, the others dropped. */
+  keepsFrames = true
   grantedBytes = 0
   closed: { code: number; reason: string } | undefined
   #nextId = 1
@@ -131,9 +133,11 @@ export class BareClient {
       const decoded = decodeFrame(data)
       if (decoded.kind !== 'frame') throw new Error(`the broker sent a bad frame: ${JSON.stringify(decoded)}`)
       const { frame } = decoded
-      this.frames.push(frame)
+      if (this.keepsFrames) this.frames.push(frame)
       if (frame.api === Api.CREDIT) this.grantedBytes = credit.decode(frame.header).grantedBytes
-      this.#waiting.get(frame.correlationId)?.(frame)
+      const resolve = this.#waiting.get(frame.correlationId)
+      this.#waiting.delete(frame.correlationId)
+      resolve?.(frame)
     })
     socket.on('close', (code, reason) => {
       this.closed = { code, reason: reason.toString() }
