@@ -1,8 +1,9 @@
 /** Small functions over byte arrays, without node:buffer: the browser client imports them. */
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: false })
-const strictDecoder = new TextDecoder('utf-8', { fatal: true })
+// A leading U+FEFF is a character like others: what is written must be what is read.
+const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true })
+const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export const EMPTY_BYTES = new Uint8Array(0)
 

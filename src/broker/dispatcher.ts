@@ -50,6 +50,8 @@ const HANDLERS = new Map<number, AnyHandler>(
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),
 )
 
+/** Requests up to this many bytes whose replies are as short are not held back. */
+const SHORT_HEADER_BYTES = 4 * 1024
 const CLOSE_UNSUPPORTED_DATA = 1003
 const CLOSE_PROTOCOL_ERROR = 1002
 const CLOSE_TOO_LARGE = 1009
@@ -137,7 +139,7 @@ export class Dispatcher {
       const { api, correlationId } = frame
       connection.openRequests++
       const answer = () => this.#answerCold(connection, { api, correlationId }, request, handler)
-      if (handler.isShort === true) void answer()
+      if (handler.isShort === true && frame.header.length <= SHORT_HEADER_BYTES) void answer()
       else connection.cold.run(answer)
     } catch (error) {
       this.#refuseError(connection, frame, error)

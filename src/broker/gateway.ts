@@ -16,7 +16,7 @@ import type { Replica } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
 import { ProducerIds } from '../coordination/producer-ids.ts'
 import type { TopicRecord } from '../coordination/topics.ts'
-import { MillraceError } from '../model/errors.ts'
+import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { ShardIndex } from '../model/ids.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
 import { type ClusterDescription, SUBPROTOCOL } from '../protocol/index.ts'
@@ -51,6 +51,8 @@ const DRAIN_BYTES = 256 * 1024
 const DRAIN_MS = 1
 const SWEEP_MS = 1_000
 const STATS_MS = 5_000
+/** A shard that had no room for the end of a compaction hears of it after so long. */
+const COMPACTED_RETRY_MS = 1_000
 const FRAME_SLACK_BYTES = 64 * 1024
 /** Of a produce frame beside its one batch, generously. */
 const FRAME_OVERHEAD_BYTES = 1024
@@ -427,10 +429,22 @@ export class Gateway implements EngineHandler<Connection> {
     } catch (error) {
       body = { partitionRef, result: null, fault: error instanceof Error ? error.message : String(error) }
     }
-    try {
-      await link.control(ControlOperation.COMPACTED, body)
-    } catch (error) {
-      this.logger.debug({ err: error, shard: link.shard }, 'the end of a compaction could not be told')
+    await this.#tellCompacted(link, body)
+  }
+
+  /** The shard compacts nothing else before it has heard of it. */
+  async #tellCompacted(link: ShardLink, body: CompactedBody): Promise<void> {
+    while (link.state === 'serving') {
+      try {
+        await link.control(ControlOperation.COMPACTED, body)
+        return
+      } catch (error) {
+        if (!isMillraceError(error) || error.code !== 'OVERLOADED') {
+          this.logger.debug({ err: error, shard: link.shard }, 'the end of a compaction could not be told')
+          return
+        }
+        await new Promise<void>((resolve) => this.#timers.after(COMPACTED_RETRY_MS, resolve))
+      }
     }
   }
 

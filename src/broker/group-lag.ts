@@ -11,8 +11,8 @@ import { isMillraceError } from '../model/errors.ts'
 import { offsetFetch } from '../protocol/index.ts'
 import {
   ControlOperation,
+  type DescribePartitionAnswer,
   type ListOffsetsAnswer,
-  type ListOffsetsBody,
   type OffsetTimeBody,
 } from '../ring/control-messages.ts'
 import type { Caller, GroupService } from './group-service.ts'
@@ -20,7 +20,8 @@ import type { PartitionRouter } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
 
 const LAG_PARTITIONS_MAX = 10_000
-const LATEST = -1
+/** Partitions asked for at once: a scrape is not worth a burst on every shard. */
+const AT_ONCE = 64
 
 export interface PartitionLag {
   readonly topic: string
@@ -46,7 +47,10 @@ export async function groupLag(gateway: GroupLagContext, groupId: string, caller
   const request = { groupId, memberId: '', memberEpoch: -1, requireStable: false, topics: null }
   const { topics } = await gateway.groups.ask(groupId, offsetFetch, request, caller)
   const committed = topics.flatMap(({ topic, partitions }) => partitions.map((part) => ({ topic, ...part })))
-  return Promise.all(committed.slice(0, LAG_PARTITIONS_MAX).map((part) => lagOf(gateway, part)))
+  const lags: PartitionLag[] = []
+  for (let at = 0; at < Math.min(committed.length, LAG_PARTITIONS_MAX); at += AT_ONCE)
+    lags.push(...(await Promise.all(committed.slice(at, at + AT_ONCE).map((part) => lagOf(gateway, part)))))
+  return lags
 }
 
 async function lagOf(
@@ -65,9 +69,11 @@ async function lagOf(
   if (proxy?.state !== 'serving') return { ...known, highWatermark: null, lag: null, lagSeconds: null }
   const link = gateway.links[proxy.shard]!
   try {
-    const latest: ListOffsetsBody = { partitionRef: proxy.ref, timestampMs: LATEST, isolation: 0 }
-    const { offset: highWatermark } = await link.control<ListOffsetsAnswer>(ControlOperation.LIST_OFFSETS, latest)
-    const lag = Math.max(0, highWatermark - offset)
+    const body = { partitionRef: proxy.ref }
+    const ends = await link.control<DescribePartitionAnswer>(ControlOperation.DESCRIBE_PARTITION, body)
+    const { highWatermark, logStartOffset } = ends
+    // What retention has taken nobody can handle any more.
+    const lag = Math.max(0, highWatermark - Math.max(offset, logStartOffset))
     if (lag === 0) return { ...known, highWatermark, lag, lagSeconds: 0 }
     const first: OffsetTimeBody = { partitionRef: proxy.ref, offset }
     const { timestampMs } = await link.control<ListOffsetsAnswer>(ControlOperation.OFFSET_TIME, first)

@@ -5,13 +5,14 @@
  * Owns        the internal topic: made when the first group comes
  * Thread      main
  * Ordering    a shard is told of topics before, and in the same ring as, the first request that may name them
- * Limits      TOPICS_PER_MESSAGE topics in a control message, GROUPS_PER_MESSAGE groups in an answer
+ * Limits      TOPICS_PER_MESSAGE topics in a control message; an answer larger than a frame of the reply ring is an error
  * Failure     an offline partition: COORDINATOR_NOT_AVAILABLE with the reason, its groups only
  */
 import type { BrokerConfig } from '../config/index.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { isInternalTopic, OFFSETS_TOPIC, offsetsPartitionOf } from '../model/internal-topics.ts'
+import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import { type Api, type Codec, unwrapReply } from '../protocol/index.ts'
 import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -63,13 +64,21 @@ export class GroupService {
     return this.#ask(partition, api, header, caller)
   }
 
-  /** Asks every coordinator there is. */
+  /** Asks every coordinator there is; those that do not answer are left out, unless none does. */
   async askAll<Request, Reply>(codec: Codec<Request, Reply>, request: Request, caller: Caller): Promise<Reply[]> {
     const topic = this.#gateway.router.byName(OFFSETS_TOPIC)
     if (topic === undefined) return []
     const header = codec.encodeRequest(request)
-    const replies = topic.partitions.map((partition) => this.#ask(partition, codec.api, header, caller))
-    return (await Promise.all(replies)).map((reply) => unwrapReply(codec.decodeReply(reply)))
+    const asked = topic.partitions.map((partition) => this.#ask(partition, codec.api, header, caller))
+    const replies: Reply[] = []
+    const faults: unknown[] = []
+    for (const outcome of await Promise.allSettled(asked))
+      if (outcome.status === 'fulfilled') replies.push(unwrapReply(codec.decodeReply(outcome.value)))
+      else faults.push(outcome.reason)
+    if (faults.length === asked.length) throw faults[0]
+    for (const err of faults)
+      this.#gateway.logger.warn({ err }, 'a coordinator did not answer: its groups are left out')
+    return replies
   }
 
   /** A topic came, grew or went: shards that coordinate are told. */
@@ -136,6 +145,8 @@ export class GroupService {
 const OFFSETS_TOPIC_CONFIG: Readonly<Record<string, string>> = {
   'cleanup.policy': 'compact',
   'millrace.fsync': 'group',
+  // A decision must not be cut in two, and its shard appends it itself: the largest batch there is, whatever the broker's default.
+  'max.message.bytes': String(BATCH_BYTES_MAX),
   'segment.bytes': String(16 * 1024 * 1024),
   'retention.ms': '-1',
 }

@@ -7,7 +7,7 @@
  * | DELETE | /api/v1/groups/NAME   | forgets a group without members |
  * | GET    | /metrics?detail=groups | and members and lag of every group, in Prometheus' text |
  */
-import { errorCodeOf, MillraceError } from '../model/errors.ts'
+import { errorCodeOf, isMillraceError, MillraceError } from '../model/errors.ts'
 import * as protocol from '../protocol/index.ts'
 import type { GroupGauges } from '../telemetry/group-metrics.ts'
 import { type GroupLagContext, groupLag, type PartitionLag } from './group-lag.ts'
@@ -39,12 +39,17 @@ export async function groupMetricsText(gateway: GroupLagContext): Promise<string
   const gauges: GroupGauges[] = []
   // One after the other: a scrape is not worth a burst of questions to every shard.
   for (const { groupId, memberCount } of await listGroups(gateway)) {
-    const partitions = await groupLag(gateway, groupId, CALLER)
-    gauges.push({ group: groupId, members: memberCount, topics: byTopic(partitions) })
+    const partitions = await groupLag(gateway, groupId, CALLER).catch(noneOfIt)
+    if (partitions !== undefined) gauges.push({ group: groupId, members: memberCount, topics: byTopic(partitions) })
   }
   // Only who asks for metrics loads what makes them.
   const { groupMetrics } = await import('../telemetry/group-metrics.ts')
   return groupMetrics(gauges)
+}
+
+/** A group that cannot be asked now is left out: the others are worth a page of metrics. */
+function noneOfIt(error: unknown): undefined {
+  if (!isMillraceError(error)) throw error
 }
 
 function byTopic(partitions: readonly PartitionLag[]): GroupGauges['topics'] {

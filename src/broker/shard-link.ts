@@ -13,7 +13,13 @@
 import { InvariantError } from '../base/assert.ts'
 import { type ErrorCode, errorCodeOf, errorNumberOf, MillraceError } from '../model/errors.ts'
 import type { ShardIndex } from '../model/ids.ts'
-import { encodeControlBody, readControlReply, readNotice, writeControl } from '../ring/control-codec.ts'
+import {
+  controlBodyBytesMax,
+  encodeControlBody,
+  readControlReply,
+  readNotice,
+  writeControl,
+} from '../ring/control-codec.ts'
 import type { ControlOperation, Notice } from '../ring/control-messages.ts'
 import {
   claimFetch,
@@ -36,6 +42,7 @@ const WAKE_BYTES = 64 * 1024
 const REQUEST_ID_MAX = 0xffff_ffff
 /** Control messages that wait for room in the ring: many times what one change of the largest topic needs. */
 const STAGED_CONTROLS_MAX = 100_000
+const STAGED_CONTROL_BYTES_MAX = 64 * 1024 * 1024
 
 export interface ProduceWaiter {
   /** `fields` is reused: read it, do not keep it. */
@@ -96,6 +103,7 @@ export class ShardLink {
   readonly #reads: RequestLane
   #stagedControls: { readonly requestId: number; readonly operation: ControlOperation; readonly body: Uint8Array }[] =
     []
+  #stagedControlBytes = 0
   #nextRequestId = 1
   #queuedBytes = 0
 
@@ -192,13 +200,19 @@ export class ShardLink {
   /** Sends a control message; resolves with the answer's body, rejects with the shard's error. */
   control<T>(operation: ControlOperation, body: unknown): Promise<T> {
     if (this.state === 'failed') return Promise.reject(this.#failure())
-    if (this.#stagedControls.length >= STAGED_CONTROLS_MAX)
+    if (this.#stagedControls.length >= STAGED_CONTROLS_MAX || this.#stagedControlBytes >= STAGED_CONTROL_BYTES_MAX)
       return Promise.reject(new MillraceError('OVERLOADED', `shard ${this.shard} has no room`))
     const encoded = encodeControlBody(body)
+    const bytesMax = controlBodyBytesMax(this.side.requests)
+    if (encoded.length > bytesMax) {
+      const text = `${encoded.length} bytes; a request to a shard has at most ${bytesMax} (rings.requestBytes)`
+      return Promise.reject(new MillraceError('MESSAGE_TOO_LARGE', text))
+    }
     return new Promise<T>((resolve, reject) => {
       const requestId = this.#newRequestId()
       this.#slots.set(requestId, { kind: 'control', resolve: resolve as (body: unknown) => void, reject })
       this.#stagedControls.push({ requestId, operation, body: encoded })
+      this.#stagedControlBytes += encoded.length
       this.#writeControls()
       this.#options.onDirty()
     })
@@ -235,6 +249,7 @@ export class ShardLink {
     this.state = 'failed'
     this.reason = reason
     this.#stagedControls = []
+    this.#stagedControlBytes = 0
     this.#requests.drop()
     this.#reads.drop()
     const slots = [...this.#slots.values()]
@@ -278,6 +293,7 @@ export class ShardLink {
     for (const control of this.#stagedControls) {
       if (!writeControl(this.side.requests, control)) break
       written++
+      this.#stagedControlBytes -= control.body.length
       this.#onQueued(control.body.length)
     }
     if (written > 0) this.#stagedControls = this.#stagedControls.slice(written)

@@ -9,6 +9,7 @@
 import { StorageError } from '../io/file-system.ts'
 import type { Location } from '../log/log-locator.ts'
 import type { Offset } from '../model/ids.ts'
+import { BATCH_HEADER_BYTES } from '../record/batch-layout.ts'
 import { BatchView } from '../record/batch-view.ts'
 import type { CachedPage, PageCache } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'
@@ -20,6 +21,8 @@ export interface BatchScanOptions {
   readonly partition: PartitionAgent
   readonly reader: SegmentReader
   readonly cache: PageCache
+  /** Answers no more than the header of one batch a step. */
+  readonly headerOnly?: boolean
 }
 
 /** 'waiting': bytes are on their way, step again. 'end': nothing is left below the end. */
@@ -52,15 +55,16 @@ export class BatchScan implements LoadListener {
     for (const page of this.#loading) if (page.load === undefined) this.#loading.delete(page)
     if (this.#loading.size > 0) return 'waiting'
     if (this.nextOffset >= endOffset) return 'end'
-    const { partition, reader, cache } = this.#options
+    const { partition, reader, cache, headerOnly = false } = this.#options
     this.#fragments.count = 0
-    const wish = { partition, offset: this.nextOffset, endOffset, limitBytes: STEP_BYTES, takesFirst: true }
+    const limitBytes = headerOnly ? 1 : STEP_BYTES
+    const wish = { partition, offset: this.nextOffset, endOffset, limitBytes, takesFirst: true }
     const outcome = reader.read(place === undefined ? wish : { ...wish, place }, this.#fragments, this)
     if (outcome === 'damaged')
       throw new StorageError('ECORRUPT', `the segment that holds offset ${this.nextOffset} is damaged`)
     if (outcome === 'empty') return 'end'
     if (outcome !== 'read') return 'waiting'
-    const bytes = this.#copy(reader.readBytes)
+    const bytes = this.#copy(headerOnly ? BATCH_HEADER_BYTES : reader.readBytes)
     this.hasBegun = true
     for (let index = 0; index < this.#fragments.count; index++) cache.unlend(this.#fragments.pages[index]!)
     const batch = this.#batch
@@ -71,9 +75,9 @@ export class BatchScan implements LoadListener {
   #copy(readBytes: number): Uint8Array {
     const bytes = new Uint8Array(readBytes)
     let to = 0
-    for (let index = 0; index < this.#fragments.count; index++) {
+    for (let index = 0; index < this.#fragments.count && to < readBytes; index++) {
       const from = this.#fragments.numbers[index * 3 + 1]!
-      const end = this.#fragments.numbers[index * 3 + 2]!
+      const end = Math.min(this.#fragments.numbers[index * 3 + 2]!, from + readBytes - to)
       bytes.set(this.#fragments.pages[index]!.bytes.subarray(from, end), to)
       to += end - from
     }

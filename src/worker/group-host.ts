@@ -10,7 +10,8 @@
  *             all that is in the log is durable, so that the state that is built is one that stays
  * Failure     a batch that was refused: what the coordinator has decided since is not so. It is dropped, everyone who waits is told
  *             COORDINATOR_NOT_AVAILABLE, and the next request loads it anew. A log that cannot be read: the same, with the reason
- * Limits      WAITING_MAX requests over all coordinators; LOADING_REQUESTS_MAX of one that loads
+ * Limits      WAITING_MAX requests over all coordinators; LOADING_BYTES_MAX of those that wait for one that loads; a decision is at
+ *             most one batch
  * Not here    decisions (group/), from the wire to requests and back (group-wire.ts)
  */
 import type { Clock } from '../base/clock.ts'
@@ -41,11 +42,14 @@ import type { ProduceHandler } from './produce-handler.ts'
 import type { SegmentReader } from './segment-reader.ts'
 
 const WAITING_MAX = 100_000
-const LOADING_REQUESTS_MAX = 10_000
+/** Headers of requests that wait for one coordinator to load. */
+const LOADING_BYTES_MAX = 4 * 1024 * 1024
 /** Decisions share a batch up to this many bytes. */
 const BATCH_BYTES = 256 * 1024
 /** What is due of one coordinator in one turn: a group each. */
 const DUE_PER_TURN = 32
+
+const TOO_LARGE = "the group has become larger than the broker's largest batch: it needs fewer members or partitions"
 
 interface GroupRequest {
   readonly requestId: number
@@ -60,10 +64,13 @@ interface Waiting {
 interface Hosted {
   readonly partition: PartitionAgent
   readonly coordinator: GroupCoordinator
-  state: 'loading' | 'serving' | 'dropped'
+  /** 'unreadable': what is in the log is not what coordinators write; it stays so until the partition is opened anew. */
+  state: 'loading' | 'serving' | 'dropped' | 'unreadable'
+  fault: string
   scan: BatchScan | undefined
   /** Requests that came while it loads. */
   parked: GroupRequest[]
+  parkedBytes: number
   /** Of this turn, by decision: a crash may not leave half of one. */
   decisions: (readonly EncodedRecord[])[]
   replies: Waiting[]
@@ -128,15 +135,21 @@ export class GroupHost {
       return
     }
     const hosted = this.#hosted.get(body.partitionRef) ?? this.#begin(partition)
-    const isFull = hosted.state === 'loading' && hosted.parked.length >= LOADING_REQUESTS_MAX
+    if (hosted.state === 'unreadable') {
+      replies.fail(requestId, 'COORDINATOR_NOT_AVAILABLE', hosted.fault)
+      return
+    }
+    const isFull = hosted.state === 'loading' && hosted.parkedBytes >= LOADING_BYTES_MAX
     if (isFull || this.#waiting >= WAITING_MAX) {
       if (isFull) replies.fail(requestId, 'COORDINATOR_LOAD_IN_PROGRESS', '')
       else replies.fail(requestId, 'OVERLOADED', `${WAITING_MAX} requests of groups wait on this shard`)
       return
     }
     this.#waiting++
-    if (hosted.state === 'loading') hosted.parked.push({ requestId, body })
-    else this.#decide(hosted, { requestId, body })
+    if (hosted.state === 'loading') {
+      hosted.parked.push({ requestId, body })
+      hosted.parkedBytes += body.header.length
+    } else this.#decide(hosted, { requestId, body })
   }
 
   onTopics({ upserted, removed }: GroupTopicsBody): void {
@@ -223,6 +236,11 @@ export class GroupHost {
     if (hosted.decisions.length > 0) {
       const batches = this.#encode(hosted)
       hosted.decisions = []
+      if (batches === undefined) {
+        this.#refuse(replies, 'COORDINATOR_NOT_AVAILABLE', TOO_LARGE)
+        this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', TOO_LARGE)
+        return
+      }
       // In order: the last batch is durable last.
       for (let index = 0; index < batches.length; index++) {
         // A batch before it was refused at once: those that wait are told here.
@@ -256,8 +274,11 @@ export class GroupHost {
     this.#options.produces.appendOwn(hosted.partition, bytes, own)
   }
 
-  /** The turn's decisions as batches, none of them in two as long as it fits one; each batch in memory of its own. */
-  #encode(hosted: Hosted): Uint8Array[] {
+  /**
+   * The turn's decisions as batches, each in memory of its own; a decision is in one of them, but for mere removals. Undefined when one
+   * does not fit the largest batch.
+   */
+  #encode(hosted: Hosted): Uint8Array[] | undefined {
     const { maxMessageBytes } = hosted.partition.state.config
     const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
     const nowMs = this.#options.clock.nowMs()
@@ -272,9 +293,9 @@ export class GroupHost {
       if (writer.sizeInBytes + bytes > Math.min(BATCH_BYTES, maxMessageBytes)) close()
       for (const { key, value } of decision) {
         if (writer.append(key, value, null, nowMs)) continue
+        if (decision.some((record) => record.value !== null)) return undefined
         close()
-        if (!writer.append(key, value, null, nowMs))
-          throw new Error(`a record of groups with ${bytes} bytes is larger than max.message.bytes allows`)
+        if (!writer.append(key, value, null, nowMs)) return undefined
       }
     }
     close()
@@ -299,8 +320,8 @@ export class GroupHost {
   #begin(partition: PartitionAgent): Hosted {
     const coordinator = new GroupCoordinator({ ...this.#options.coordinator, directory: this.#directory })
     const hosted: Hosted = {
-      ...{ partition, coordinator, state: 'loading', scan: undefined },
-      ...{ parked: [], decisions: [], replies: [], batches: [] },
+      ...{ partition, coordinator, state: 'loading', fault: '', scan: undefined },
+      ...{ parked: [], parkedBytes: 0, decisions: [], replies: [], batches: [] },
     }
     this.#hosted.set(partition.state.partitionRef, hosted)
     this.#loading.add(hosted)
@@ -322,20 +343,28 @@ export class GroupHost {
         this.#replay(hosted, bytes)
         return true
       }
+      coordinator.onLoaded(clock.monotonicMs())
     } catch (error) {
-      const text = error instanceof StorageError ? `${error.code}: ${error.message}` : String(error)
-      this.#options.notices.log('error', `${nameOf(partition)}: the groups cannot be read: ${text}`)
-      this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', text)
+      // Broken invariants, too: they are those of what is in the log, and the shard's other partitions have no part in it.
+      this.#giveUp(hosted, error instanceof StorageError ? `${error.code}: ${error.message}` : String(error))
       return true
     }
-    coordinator.onLoaded(clock.monotonicMs())
     this.#loading.delete(hosted)
     hosted.state = 'serving'
     hosted.scan = undefined
     const { parked } = hosted
     hosted.parked = []
+    hosted.parkedBytes = 0
     for (const request of parked) this.#decide(hosted, request)
     return true
+  }
+
+  #giveUp(hosted: Hosted, fault: string): void {
+    this.#options.notices.log('error', `${nameOf(hosted.partition)}: its groups cannot be read: ${fault}`)
+    this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', fault)
+    hosted.state = 'unreadable'
+    hosted.fault = `its groups cannot be read: ${fault}`
+    this.#hosted.set(hosted.partition.state.partitionRef, hosted)
   }
 
   #replay({ coordinator, partition }: Hosted, bytes: Uint8Array): void {

@@ -16,7 +16,7 @@ export class OffsetTime {
 
   constructor(options: BatchScanOptions, offset: Offset) {
     this.partition = options.partition
-    this.#scan = new BatchScan(options, offset)
+    this.#scan = new BatchScan({ ...options, headerOnly: true }, offset)
   }
 
   /** The first record at or after the offset; undefined: more steps are needed. Throws StorageError. */

@@ -128,3 +128,13 @@ test('control messages that wait for room are bounded; all of them end with the 
   assert.ok(codes.length > 100_000)
   assert.deepEqual([...new Set(codes)], ['KAFKA_STORAGE_ERROR'])
 })
+
+test('a request larger than a frame of the ring is refused, and those behind it go on', async () => {
+  const { link, reads } = open(BATCH_BYTES)
+  assert.ok(reads)
+  await assert.rejects(link.control(ControlOperation.GROUP_REQUEST, { header: new Uint8Array(5_000) }), {
+    code: 'MESSAGE_TOO_LARGE',
+  })
+  void link.control(ControlOperation.STATS, {})
+  assert.equal(link.drain(1_000), 0, 'nothing is stuck before it')
+})

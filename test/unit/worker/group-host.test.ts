@@ -5,6 +5,7 @@ import '../../../src/base/node/native-crc32c.ts'
 import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import type { PartitionRef, TopicId } from '../../../src/model/ids.ts'
+import type { TopicConfig } from '../../../src/model/topic-config.ts'
 import {
   type Codec,
   groupHeartbeat,
@@ -13,15 +14,17 @@ import {
   offsetCommit,
   unwrapReply,
 } from '../../../src/protocol/index.ts'
+import { BatchWriter } from '../../../src/record/batch-writer.ts'
 import { ControlOperation } from '../../../src/ring/control-messages.ts'
+import { makeBatch } from '../../support/log-fixture.ts'
 import { batchesOf, type ControlAnswer, ShardFixture, type ShardFixtureOptions } from '../../support/shard-fixture.ts'
 
 const TOPIC_ROW = { topicId: 'f'.repeat(32) as TopicId, name: 't', partitions: 4 }
 
 class Fixture extends ShardFixture {
-  constructor(options: ShardFixtureOptions = {}) {
+  constructor(options: ShardFixtureOptions = {}, config: Partial<TopicConfig> = {}) {
     super(options)
-    this.open(1, { retentionMs: -1 })
+    this.open(2, { retentionMs: -1, ...config })
     this.control(ControlOperation.GROUP_TOPICS, { upserted: [TOPIC_ROW], removed: [] })
   }
 
@@ -31,10 +34,10 @@ class Fixture extends ShardFixture {
     return this.sendControl(ControlOperation.GROUP_REQUEST, body)
   }
 
-  join(groupId: string): number {
+  join(groupId: string, subscribedTopics: readonly string[] = ['t']): number {
     return this.ask(groupHeartbeat, {
       ...{ groupId, memberId: '', memberEpoch: 0, instanceId: null, rackId: null, rebalanceTimeoutMs: 60_000 },
-      ...{ sessionTimeoutMs: 10_000, subscribedTopics: ['t'], subscribedPattern: '', serverAssignor: null },
+      ...{ sessionTimeoutMs: 10_000, subscribedTopics, subscribedPattern: '', serverAssignor: null },
       ownedPartitions: [],
     })
   }
@@ -133,4 +136,40 @@ test('a partition that goes has no coordinator: who waits is told, and so is who
   assert.equal(shard.errorOf(waiting), 'NOT_COORDINATOR')
   assert.equal(shard.errorOf(deleted), 'NONE')
   assert.equal(shard.errorOf(shard.join('g')), 'NOT_COORDINATOR')
+})
+
+test('ids are what they are, byte for byte, before and after the log was read again', () => {
+  const files = new FaultyFileSystem(new MemoryFileSystem())
+  const shard = new Fixture({ files })
+  const ids = ['g', '\ufeffg', 'e\u0301', '\u00e9', '\u{1f600}']
+  for (const id of ids) assert.equal(shard.errorOf(shard.join(id)), 'NONE')
+  const before = shard.groups().map(({ groupId }) => groupId)
+  assert.deepEqual([...before].sort(), [...ids].sort())
+  files.inject({ on: 'write', path: '.log', effect: { kind: 'fail', code: 'ENOSPC' } })
+  assert.equal(shard.errorOf(shard.join('lost')), 'COORDINATOR_NOT_AVAILABLE')
+  const after = shard.groups()
+  assert.deepEqual(after.map(({ groupId }) => groupId).sort(), [...ids].sort())
+  assert.ok(after.every(({ memberCount }) => memberCount === 1))
+})
+
+test('a log that no coordinator can have written takes its groups with it, and nothing else', () => {
+  const shard = new Fixture()
+  const writer = new BatchWriter({})
+  writer.append(Uint8Array.of(0, 2, 0, 0, 0, 9), new Uint8Array(3), null, 1)
+  assert.equal(shard.produce(writer.finish().slice()).error, 'NONE')
+  assert.equal(shard.errorOf(shard.join('g')), 'COORDINATOR_NOT_AVAILABLE')
+  assert.equal(shard.errorOf(shard.join('g')), 'COORDINATOR_NOT_AVAILABLE')
+  assert.equal(shard.produce(makeBatch({ valueBytes: 10 }), { partitionRef: 1 }).error, 'NONE')
+})
+
+test('a decision larger than a batch is refused, and the groups that are there stay', () => {
+  const shard = new Fixture({}, { maxMessageBytes: 2_000 })
+  assert.equal(shard.errorOf(shard.join('g')), 'NONE')
+  const many = Array.from({ length: 100 }, (_, index) => `${'long-name-'.repeat(4)}${index}`)
+  assert.equal(shard.errorOf(shard.join('large', many)), 'COORDINATOR_NOT_AVAILABLE')
+  assert.deepEqual(
+    shard.groups().map(({ groupId }) => groupId),
+    ['g'],
+  )
+  assert.equal(shard.errorOf(shard.commit('simple', 3)), 'NONE')
 })
