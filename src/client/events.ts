@@ -8,6 +8,7 @@
  */
 import { nearest } from '../base/nearest.ts'
 import { MillraceError } from '../model/errors.ts'
+import { promiseOf } from './promise-of.ts'
 
 export const LISTENERS_MAX = 100
 
@@ -72,8 +73,8 @@ export class EventHub<Events extends object> {
   emit<Name extends keyof Events & string>(name: Name, event: Events[Name]): void {
     for (const { run } of this.#listeners.get(name)!) {
       try {
-        const result = (run as (event: Events[Name]) => unknown)(event)
-        if (result instanceof Promise) result.catch((error: unknown) => this.#onListenerError({ event: name, error }))
+        const pending = promiseOf((run as (event: Events[Name]) => unknown)(event))
+        pending?.catch((error: unknown) => this.#onListenerError({ event: name, error }))
       } catch (error) {
         this.#onListenerError({ event: name, error })
       }

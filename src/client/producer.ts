@@ -36,6 +36,7 @@ import {
   resolveProducerOptions,
 } from './producer-options.ts'
 import type { ProducerRecord } from './producer-record.ts'
+import { promiseOf } from './promise-of.ts'
 import type { EncodeRecord } from './record-encoder.ts'
 import { RecordRouter } from './record-router.ts'
 import type { Requests } from './requests.ts'
@@ -562,8 +563,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
       throw cause
     }
     try {
-      const result = onFailed(batch)
-      return result instanceof Promise ? result.catch(untold) : undefined
+      return promiseOf(onFailed(batch))?.catch(untold)
     } catch (cause) {
       return untold(cause)
     }

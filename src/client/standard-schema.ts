@@ -3,6 +3,7 @@
  * interface of our own, so that any of them works here and none is a dependency.
  */
 import { MillraceError } from '../model/errors.ts'
+import { promiseOf } from './promise-of.ts'
 
 export interface StandardSchema<Input = unknown, Output = Input> {
   readonly '~standard': {
@@ -46,7 +47,7 @@ export function checkedSchema<Schema extends StandardSchema>(schema: Schema): Sc
 export function validated<Output>(schema: StandardSchema<unknown, Output>, value: unknown): Output {
   const result = schema['~standard'].validate(value)
   if ('then' in result) {
-    result.catch(() => {})
+    promiseOf(result)?.catch(() => {})
     throw new MillraceError(
       'INVALID_ARGUMENT',
       'the schema validates asynchronously; records take schemas that answer at once: validate before send() or after receipt',

@@ -58,6 +58,8 @@ export interface MemberTimer extends Timed {
   readonly kind: 'session' | 'rebalance'
   readonly group: Group
   readonly member: Member
+  /** What a rebalance timer runs for: what the member had to give up when it was started. */
+  readonly revoking: PartitionSet
 }
 
 /** The answer to a heartbeat that changes nothing, kept so that it is not made again. */

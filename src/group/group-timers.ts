@@ -3,13 +3,16 @@
  *
  * Session    a heartbeat moves sessionDeadlineMs only; the heap's item stays where it is and is put back when it comes up too
  *            early: a heartbeat costs no work in the heap
- * Rebalance  runs while the member has something to give up; nothing but giving it up stops it
+ * Rebalance  runs while the member has something to give up; nothing but giving it up stops it. What is taken away meanwhile does
+ *            not move it, else a rebalance every now and then would keep a member that hangs; it is given its own full time when
+ *            all that the timer was started for is given up
  * Limits     two timers per member, COORDINATOR_MEMBERS_MAX members
  */
 import { assert } from '../base/assert.ts'
 import { DeadlineHeap } from '../base/deadline-heap.ts'
 import { COORDINATOR_MEMBERS_MAX } from '../model/limits.ts'
 import type { Group, Member, MemberTimer } from './group-state.ts'
+import { intersectSets, NO_PARTITIONS } from './partition-set.ts'
 
 export class GroupTimers {
   readonly #heap = new DeadlineHeap<MemberTimer>(2 * COORDINATOR_MEMBERS_MAX)
@@ -33,9 +36,14 @@ export class GroupTimers {
     member.sessionTimer = this.#start('session', group, member, deadlineMs)
   }
 
+  /** The member has something to give up: a timer that runs for any of it runs on. */
   startRebalance(group: Group, member: Member, nowMs: number): void {
+    const { revoking } = member.current
+    const running = member.rebalanceTimer
+    if (running !== undefined && intersectSets(running.revoking, revoking).size > 0) return
     this.stopRebalance(member)
-    member.rebalanceTimer = this.#start('rebalance', group, member, nowMs + member.metadata.rebalanceTimeoutMs)
+    const deadlineMs = nowMs + member.metadata.rebalanceTimeoutMs
+    member.rebalanceTimer = this.#start('rebalance', group, member, deadlineMs, revoking)
   }
 
   stopRebalance(member: Member): void {
@@ -66,8 +74,14 @@ export class GroupTimers {
     }
   }
 
-  #start(kind: MemberTimer['kind'], group: Group, member: Member, deadlineMs: number): MemberTimer {
-    const timer: MemberTimer = { kind, group, member, deadlineMs, heapIndex: -1 }
+  #start(
+    kind: MemberTimer['kind'],
+    group: Group,
+    member: Member,
+    deadlineMs: number,
+    revoking = NO_PARTITIONS,
+  ): MemberTimer {
+    const timer: MemberTimer = { kind, group, member, revoking, deadlineMs, heapIndex: -1 }
     assert(this.#heap.offer(timer), 'more timers than members may have')
     return timer
   }

@@ -92,7 +92,7 @@ function decideJoin(
   const group = context.state.groups.get(request.groupId)!
   const member = group.members.get(memberId)!
   if (needsNewTarget(context, group) || isOther) bumpEpoch(context, changes, group, nowMs)
-  reconcile(context, changes, group, member, NO_PARTITIONS)
+  reconcile(context, changes, group, member, NO_PARTITIONS, nowMs)
   return answer(context, changes, group, member, NO_PARTITIONS, nowMs, true)
 }
 
@@ -172,7 +172,7 @@ function decideBeat(
   const isOther = changesAssignment(member.metadata, metadata)
   if (!sameMetadata(member.metadata, metadata)) emitMetadata(changes, group, member, metadata)
   if (needsNewTarget(context, group) || isOther) bumpEpoch(context, changes, group, nowMs)
-  reconcile(context, changes, group, member, owned)
+  reconcile(context, changes, group, member, owned, nowMs)
   return answer(context, changes, group, member, owned, nowMs, false)
 }
 

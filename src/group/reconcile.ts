@@ -49,6 +49,7 @@ export function reconcile(
   group: Group,
   member: Member,
   owned: PartitionSet | null,
+  nowMs: number,
 ): boolean {
   const { current } = member
   if (current.revoking.size > 0) {
@@ -57,6 +58,7 @@ export function reconcile(
       if (left.size === current.revoking.size && setsEqual(left, current.revoking)) return false
       // Some are free already: their next owners need not wait for the rest.
       emitCurrent(changes, group, member, { ...current, revoking: left })
+      context.timers.startRebalance(group, member, nowMs)
       return false
     }
     emitCurrent(changes, group, member, { ...current, revoking: NO_PARTITIONS })

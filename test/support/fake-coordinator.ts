@@ -110,8 +110,11 @@ export class FakeCoordinator {
         this.#check(frame.api, request.groupId)
         return wire.offsetFetch.encodeReply(this.#fetch(request))
       }
-      case wire.Api.SESSION_EXTEND:
-        return wire.sessionExtend.encodeReply(this.#extend(wire.sessionExtend.decodeRequest(header)))
+      case wire.Api.SESSION_EXTEND: {
+        const request = wire.sessionExtend.decodeRequest(header)
+        this.#refuse(frame.api, request.groupId)
+        return wire.sessionExtend.encodeReply(this.#extend(request))
+      }
       case wire.Api.LIST_GROUPS:
         return wire.listGroups.encodeReply({ groups: [...this.groups].map(([id, group]) => listed(id, group)) })
       case wire.Api.GROUP_DESCRIBE:
@@ -129,9 +132,13 @@ export class FakeCoordinator {
     }
   }
 
-  #check(api: number, groupId: string): void {
+  #refuse(api: number, groupId: string): void {
     const code = this.refuse({ api, groupId })
     if (code !== undefined) throw new MillraceError(code, `the fake coordinator says ${code}`)
+  }
+
+  #check(api: number, groupId: string): void {
+    this.#refuse(api, groupId)
     this.#sweep(this.group(groupId))
   }
 

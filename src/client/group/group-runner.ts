@@ -8,7 +8,8 @@
  *
  * States      a record: queued behind its lane -> due -> running -> (asleep -> due ->) handled | dropped with its partition
  * Invariants  N1 at most one record of a lane is due, running or asleep                        checked in: #admit()
- *             N2 a record ends (and so may be committed) when its handler has returned, or its dead letter is stored
+ *             N2 a record ends (and so may be committed) when its handler has returned and its promise is fulfilled, or its dead
+ *                letter is stored
  *             N3 nothing of a partition begins once it is on its way out
  * Limits      `concurrency` handlers; WINDOW_RECORDS_MAX records of a partition taken and not all handled, and its share of bytes: one that
  *             fails long enough holds its partition up there
@@ -16,6 +17,7 @@
  */
 import { backoffMs } from '../backoff.ts'
 import type { ClientRuntime, Timer } from '../client-runtime.ts'
+import { promiseOf } from '../promise-of.ts'
 import type { DecodeRecord } from '../record-decoder.ts'
 import type { ConsumedRecord } from '../record-types.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
@@ -213,21 +215,21 @@ export class GroupRunner<Handed> {
     task.serial = ++this.#serial
     this.#running.add(task)
     task.partition.enter()
-    let result: unknown
+    let pending: Promise<unknown> | undefined
     try {
       if (task.handed === undefined) task.handed = this.#parts.decode(task.record)
       if (task.handed !== undefined)
-        result = this.#handler(task.handed, { attempt: task.attempt, signal: task.partition.lostSignal })
+        pending = promiseOf(this.#handler(task.handed, { attempt: task.attempt, signal: task.partition.lostSignal }))
     } catch (error) {
       this.#failed(task, error)
       return
     }
-    if (result instanceof Promise)
-      result.then(
+    if (pending === undefined) this.#succeeded(task)
+    else
+      pending.then(
         () => this.#succeeded(task),
         (error: unknown) => this.#failed(task, error),
       )
-    else this.#succeeded(task)
   }
 
   #succeeded(task: Task<Handed>): void {

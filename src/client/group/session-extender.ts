@@ -4,8 +4,9 @@
  *
  * Invariants  E1 it sends session-extend and nothing else: it confirms nothing
  *             E2 nothing is sent for a member whose heartbeats come, nor past its time          checked in: unit test
- * Limits      one request a group and turn; as many members as the client has
- * Failure     asked again with the next turn, after backoff; members that the group does not know are forgotten
+ *             E3 groups do not wait for each other: one whose coordinator fails or says nothing holds up itself alone
+ * Limits      one request of a group under way; as many members as the client has
+ * Failure     asked again after backoff, a group at a time; members that the group does not know are forgotten
  */
 import { sessionExtend } from '../../protocol/index.ts'
 import { backoffMs } from '../backoff.ts'
@@ -16,11 +17,19 @@ import { GroupCoordinator } from './group-coordinator.ts'
 import type { KeepAlive, KeepAliveTarget, KeptMember } from './keep-alive.ts'
 
 interface Kept {
-  readonly groupId: string
   readonly memberId: string
   readonly everyMs: number
   readonly untilMs: number
   dueMs: number
+}
+
+interface KeptGroup {
+  readonly groupId: string
+  readonly members: Map<string, Kept>
+  isSending: boolean
+  failures: number
+  /** Its backoff: nothing is sent before. */
+  notBeforeMs: number
 }
 
 /** A heartbeat is late when so many of its intervals have passed. */
@@ -30,12 +39,10 @@ const NO_EVENTS = { onConnected() {}, onDisconnected() {}, onConnectFailed() {},
 export class SessionExtender implements KeepAlive {
   readonly #runtime: ClientRuntime
   readonly #target: KeepAliveTarget
-  readonly #members = new Map<string, Kept>()
-  readonly #end = new AbortController()
+  readonly #groups = new Map<string, KeptGroup>()
   #connections: BrokerConnections | undefined
   #timer: Timer | undefined
-  #isSending = false
-  #failures = 0
+  #isClosed = false
 
   constructor(runtime: ClientRuntime, target: KeepAliveTarget) {
     this.#runtime = runtime
@@ -45,58 +52,77 @@ export class SessionExtender implements KeepAlive {
   heard({ groupId, memberId, everyMs, forMs }: KeptMember): void {
     const nowMs = this.#runtime.clock.monotonicMs()
     const dueMs = nowMs + LATE_INTERVALS * everyMs
-    this.#members.set(keyOf(groupId, memberId), { groupId, memberId, everyMs, untilMs: nowMs + forMs, dueMs })
+    this.#group(groupId).members.set(memberId, { memberId, everyMs, untilMs: nowMs + forMs, dueMs })
     this.#schedule()
+  }
+
+  #group(groupId: string): KeptGroup {
+    let group = this.#groups.get(groupId)
+    if (group === undefined) {
+      group = { groupId, members: new Map(), isSending: false, failures: 0, notBeforeMs: Number.NEGATIVE_INFINITY }
+      this.#groups.set(groupId, group)
+    }
+    return group
   }
 
   forget(groupId: string, memberId: string): void {
-    this.#members.delete(keyOf(groupId, memberId))
+    const group = this.#groups.get(groupId)
+    if (group === undefined) return
+    group.members.delete(memberId)
+    this.#dropIfEmpty(group)
+  }
+
+  /** What it has under way is remembered: it must not be sent twice at a time. */
+  #dropIfEmpty(group: KeptGroup): void {
+    if (group.members.size === 0 && !group.isSending) this.#groups.delete(group.groupId)
   }
 
   close(): void {
-    this.#members.clear()
-    this.#end.abort()
+    this.#isClosed = true
+    this.#groups.clear()
     this.#timer?.cancel()
-    this.#connections?.close()
+    this.#connections?.close() // ends what is under way
   }
 
   #schedule(): void {
-    if (this.#isSending || this.#end.signal.aborted) return
+    if (this.#isClosed) return
     this.#timer?.cancel()
     const nowMs = this.#runtime.clock.monotonicMs()
     let dueMs = Number.POSITIVE_INFINITY
-    for (const member of this.#members.values()) if (member.untilMs > nowMs) dueMs = Math.min(dueMs, member.dueMs)
+    for (const group of this.#groups.values()) dueMs = Math.min(dueMs, groupDueMs(group, nowMs))
     if (dueMs === Number.POSITIVE_INFINITY) return
-    const { backoffMsMin: delayMsMin, backoffMsMax: delayMsMax } = this.#target.options
-    const delayMs = Math.max(dueMs - nowMs, backoffMs(this.#runtime.prng, this.#failures, { delayMsMin, delayMsMax }))
-    this.#timer = this.#runtime.startTimer(Math.max(1, Math.ceil(delayMs)), () => void this.#turn())
+    this.#timer = this.#runtime.startTimer(Math.max(1, Math.ceil(dueMs - nowMs)), () => this.#turn())
   }
 
-  async #turn(): Promise<void> {
-    this.#isSending = true
-    try {
-      for (const [groupId, members] of this.#due()) await this.#extend(groupId, members)
-      this.#failures = 0
-    } catch {
-      this.#failures++
-    }
-    this.#isSending = false
+  #turn(): void {
+    const nowMs = this.#runtime.clock.monotonicMs()
+    for (const group of this.#groups.values()) if (groupDueMs(group, nowMs) <= nowMs) void this.#extend(group, nowMs)
     this.#schedule()
   }
 
-  #due(): Map<string, Kept[]> {
-    const nowMs = this.#runtime.clock.monotonicMs()
-    const byGroup = new Map<string, Kept[]>()
-    for (const member of this.#members.values())
-      if (member.dueMs <= nowMs && nowMs < member.untilMs)
-        byGroup.set(member.groupId, [...(byGroup.get(member.groupId) ?? []), member])
-    return byGroup
+  async #extend(group: KeptGroup, nowMs: number): Promise<void> {
+    const { clock, prng } = this.#runtime
+    const { backoffMsMin: delayMsMin, backoffMsMax: delayMsMax } = this.#target.options
+    group.isSending = true
+    try {
+      await this.#send(
+        group,
+        [...group.members.values()].filter((member) => member.dueMs <= nowMs && nowMs < member.untilMs),
+      )
+      group.failures = 0
+    } catch {
+      group.failures++
+      group.notBeforeMs = clock.monotonicMs() + backoffMs(prng, group.failures, { delayMsMin, delayMsMax })
+    }
+    group.isSending = false
+    this.#dropIfEmpty(group)
+    this.#schedule()
   }
 
-  async #extend(groupId: string, members: readonly Kept[]): Promise<void> {
+  async #send({ groupId }: KeptGroup, members: readonly Kept[]): Promise<void> {
     const coordinator = new GroupCoordinator(groupId, this.#connect())
     const request = { groupId, memberIds: members.map(({ memberId }) => memberId) }
-    const options = { timeoutMs: this.#target.options.requestTimeoutMs, signal: this.#end.signal }
+    const options = { timeoutMs: this.#target.options.requestTimeoutMs }
     const { unknownMemberIds } = await coordinator.call(sessionExtend, request, options)
     const nowMs = this.#runtime.clock.monotonicMs()
     for (const member of members) member.dueMs = nowMs + member.everyMs
@@ -113,6 +139,10 @@ export class SessionExtender implements KeepAlive {
   }
 }
 
-function keyOf(groupId: string, memberId: string): string {
-  return `${memberId} ${groupId}`
+/** When a request of the group is due; infinity while one is under way, and where nobody is to be kept. */
+function groupDueMs(group: KeptGroup, nowMs: number): number {
+  let dueMs = Number.POSITIVE_INFINITY
+  if (group.isSending) return dueMs
+  for (const member of group.members.values()) if (member.untilMs > nowMs) dueMs = Math.min(dueMs, member.dueMs)
+  return Math.max(dueMs, group.notBeforeMs)
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { mock, test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { EventHub, LISTENERS_MAX, type ListenerError } from '../../../src/client/events.ts'
 import { connect } from '../../../src/client/index.ts'
 import { hasCode, until } from '../../support/expect.ts'
@@ -63,15 +64,17 @@ test('listeners that throw or reject are told of, and the others run', async () 
   events.on('beat', async () => {
     throw new Error('rejected')
   })
+  events.on('beat', () => runInNewContext("Promise.reject(new Error('of another realm'))"))
   events.on('beat', () => heard++)
   events.emit('beat', 1)
   assert.equal(heard, 1)
-  await until(() => failures.length === 2)
+  await until(() => failures.length === 3)
   assert.deepEqual(
     failures.map(({ event, error }) => [event, (error as Error).message]),
     [
       ['beat', 'thrown'],
       ['beat', 'rejected'],
+      ['beat', 'of another realm'],
     ],
   )
 })

@@ -1,6 +1,7 @@
 /** run(): order, concurrency, retries and dead letters, and what is committed meanwhile. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { type Client, connect, DEAD_LETTER_HEADERS, type GroupOptions, json, topic } from '../../../src/client/index.ts'
 import { Api } from '../../../src/protocol/index.ts'
 import { hasCode, until } from '../../support/expect.ts'
@@ -88,6 +89,39 @@ test('what is committed has been handled, every record below it too, in whatever
     await until(() => broker.groups.committed('g', 't/0') === 400)
     await group.close()
     await running
+  }))
+
+/** A promise as another realm, or a library of promises, makes it: no instance of this realm's class. */
+const foreignPromise: <T>(
+  work: (resolve: (value?: T) => void, reject: (error: unknown) => void) => void,
+) => Promise<T> = runInNewContext('(work) => new Promise(work)')
+
+test('any promise that a handler answers is waited for, of whatever class it is', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    await fill(mq, 't', 2, 1)
+    const group = mq.group('g', 't', START)
+    const begun: number[] = []
+    let end: (() => void) | undefined
+    const running = group.run(
+      ({ offset }, { attempt }) => {
+        begun.push(offset)
+        return foreignPromise<void>((resolve, reject) => {
+          if (attempt === 1) reject(new Error('not yet'))
+          else end = resolve
+        })
+      },
+      { retry: { attempts: 2, backoff: 1 } },
+    )
+    for (const committed of [1, 2]) {
+      await until(() => end !== undefined)
+      assert.ok(broker.groups.committed('g', 't/0') < committed, 'it is not handled yet')
+      end!()
+      end = undefined
+      await until(() => broker.groups.committed('g', 't/0') === committed)
+    }
+    await group.close()
+    await running
+    assert.deepEqual(begun, [0, 0, 1, 1])
   }))
 
 test("a record that fails is tried again, and holds up its key only (order 'key')", () =>

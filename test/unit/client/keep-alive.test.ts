@@ -10,9 +10,12 @@ import { type FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
 
 const FAST = resolveClientOptions({ backoffMsMin: 2, backoffMsMax: 20 })
 
-async function withExtender(body: (extender: SessionExtender, broker: FakeBroker) => Promise<void>): Promise<void> {
+async function withExtender(
+  body: (extender: SessionExtender, broker: FakeBroker) => Promise<void>,
+  options = FAST,
+): Promise<void> {
   await withFakeBroker({ topics: { t: 1 } }, async (broker) => {
-    const extender = new SessionExtender(nodeRuntime(), { urls: [broker.url], options: FAST })
+    const extender = new SessionExtender(nodeRuntime(), { urls: [broker.url], options })
     try {
       await body(extender, broker)
     } finally {
@@ -25,10 +28,10 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const member = { groupId: 'g', memberId: 'm', everyMs: 20, forMs: 60_000 }
 
 /** So that the group knows the member and keeps being asked for it. */
-function join(broker: FakeBroker, memberId: string): void {
+function join(broker: FakeBroker, memberId: string, groupId = 'g'): void {
   const never = { instanceId: null, epoch: 1, topics: [], pattern: '', sessionTimeoutMs: 1e9, rebalanceTimeoutMs: 1e9 }
   const none = { heardMs: 0, assigned: new Set<string>(), revoking: new Map<string, number>(), told: '' }
-  broker.groups.group('g').members.set(memberId, { memberId, ...never, ...none })
+  broker.groups.group(groupId).members.set(memberId, { memberId, ...never, ...none })
 }
 
 test('it extends a member whose heartbeats have stopped, again and again, through broken connections', () =>
@@ -71,6 +74,39 @@ test('a member that has left, or that the group does not know, is let go', () =>
     extender.forget('g', 'm')
     await pause(100)
     assert.equal(broker.groups.extended.length, 1)
+  }))
+
+test('a group that is refused is backed off alone: those behind it are extended', () =>
+  withExtender(
+    async (extender, broker) => {
+      let refused = 0
+      broker.groups.refuse = ({ groupId }) => {
+        if (groupId !== 'failing') return undefined
+        refused++
+        return 'COORDINATOR_NOT_AVAILABLE'
+      }
+      join(broker, 'm')
+      extender.heard({ ...member, groupId: 'failing', everyMs: 1 })
+      extender.heard(member)
+      await until(() => refused > 0 && broker.groups.extended.length >= 3)
+      assert.equal(refused, 1, 'its backoff is long')
+    },
+    resolveClientOptions({ backoffMsMin: 600_000, backoffMsMax: 600_000 }),
+  ))
+
+test('a group that is not answered holds up itself alone, with one request', () =>
+  withExtender(async (extender, broker) => {
+    broker.faults = ({ name, index }) => ({ kind: name === 'SESSION_EXTEND' && index === 0 ? 'drop-reply' : 'none' })
+    join(broker, 'silent', 'silent')
+    join(broker, 'm')
+    extender.heard({ ...member, groupId: 'silent', memberId: 'silent', everyMs: 1 })
+    await until(() => broker.groups.extended.length > 0)
+    extender.heard(member)
+    // Also where its member is let go and comes back meanwhile.
+    extender.forget('silent', 'silent')
+    extender.heard({ ...member, groupId: 'silent', memberId: 'silent', everyMs: 1 })
+    await until(() => broker.groups.extended.length >= 5)
+    assert.deepEqual(broker.groups.extended.slice(0, 5), ['silent', 'm', 'm', 'm', 'm'])
   }))
 
 /** Consumes in a thread, whose handler blocks its event loop for `blockMs`; posts what happened. */

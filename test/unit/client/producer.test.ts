@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { connect, type MillraceError } from '../../../src/client/index.ts'
 import { WAITING_SENDS_MAX } from '../../../src/client/waiting-sends.ts'
 import { readRecords } from '../../../src/record/batch-reader.ts'
@@ -423,13 +424,16 @@ test('an onFailed that throws or rejects leaves the failure to drain()', () =>
       throw new Error('thrown')
     }
     const rejecting = async (): Promise<void> => throwing()
-    for (const onFailed of [throwing, rejecting]) {
+    const rejectingElsewhere = (): unknown => runInNewContext("Promise.reject(new Error('thrown'))")
+    for (const onFailed of [throwing, rejecting, rejectingElsewhere]) {
       const producer = mq.producer('t', { onFailed })
       await producer.ready()
       producer.enqueue({ value: 'x' })
+      const before = told.length
+      await until(() => told.length > before)
       await assert.rejects(producer.drain(), hasCode('INVALID_RECORD'))
     }
-    assert.deepEqual(told, Array(2).fill('batchFailed: thrown'))
+    assert.deepEqual(told, Array(3).fill('batchFailed: thrown'))
   }))
 
 test('sendMany() takes records as there is room, and calls of send() that wait have a bound', () =>

@@ -206,6 +206,31 @@ test('the rebalance time ends with the revocation, and begins anew with another'
   assert.deepEqual(fixture.advance(1), ['a rebalance'])
 })
 
+test('what is taken away later does not prolong the rebalance time of what came first', () => {
+  const fixture = new GroupFixture()
+  fixture.join('a', { rebalanceTimeoutMs: 10_000 })
+  fixture.join('b')
+  fixture.advance(6_000)
+  fixture.join('c')
+  // Some of the first is given up: the rest is still waited for.
+  fixture.beat({ memberId: 'a', memberEpoch: 1, ownedPartitions: owned(['orders', [0, 1, 2, 3]]) })
+  assert.deepEqual(fixture.advance(3_999), [])
+  assert.deepEqual(fixture.advance(1), ['a rebalance'])
+})
+
+test('what was taken away later has its full rebalance time when the first is given up', () => {
+  const fixture = new GroupFixture()
+  fixture.join('a', { rebalanceTimeoutMs: 10_000 })
+  fixture.join('b')
+  fixture.advance(6_000)
+  fixture.join('c')
+  fixture.advance(3_000)
+  fixture.beat({ memberId: 'a', memberEpoch: 1, ownedPartitions: owned(['orders', [0, 1, 2]]) })
+  assert.equal(fixture.coordinator.describeGroups(['g'])[0]!.members[0]!.memberEpoch, 1, 'one more is to be given up')
+  assert.deepEqual(fixture.advance(9_999), [])
+  assert.deepEqual(fixture.advance(1), ['a rebalance'])
+})
+
 test('a changed subscription is a new epoch; the same one again is not', () => {
   const fixture = new GroupFixture({ topics: { clicks: 2, orders: 2 } })
   fixture.join('a')
