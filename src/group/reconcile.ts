@@ -40,9 +40,7 @@ export function markRevocations(
   if (next.size > 0) context.timers.startRebalance(group, member, nowMs)
 }
 
-/**
- * The member was heard of; `owned` is what it reads, null = it did not say. True when its assignment changed.
- */
+/** The member was heard of; `owned` is what it reads, null = it did not say. */
 export function reconcile(
   context: GroupContext,
   changes: GroupChanges,
@@ -50,21 +48,21 @@ export function reconcile(
   member: Member,
   owned: PartitionSet | null,
   nowMs: number,
-): boolean {
+): void {
   const { current } = member
   if (current.revoking.size > 0) {
     const left = stillRevoking(current.revoking, owned)
     if (left.size > 0) {
-      if (left.size === current.revoking.size && setsEqual(left, current.revoking)) return false
+      if (left.size === current.revoking.size && setsEqual(left, current.revoking)) return
       // Some are free already: their next owners need not wait for the rest.
       emitCurrent(changes, group, member, { ...current, revoking: left })
       context.timers.startRebalance(group, member, nowMs)
-      return false
+      return
     }
     emitCurrent(changes, group, member, { ...current, revoking: NO_PARTITIONS })
     context.timers.stopRebalance(member)
-  } else if (isReconciled(group, member) || isWaitingInVain(group, member)) return false
-  return takeFree(changes, group, member)
+  } else if (isReconciled(group, member) || isWaitingInVain(group, member)) return
+  takeFree(changes, group, member)
 }
 
 /** R2: what is left to give up. */
@@ -78,7 +76,7 @@ function isWaitingInVain(group: Group, member: Member): boolean {
 }
 
 /** R3, R4, R5. */
-function takeFree(changes: GroupChanges, group: Group, member: Member): boolean {
+function takeFree(changes: GroupChanges, group: Group, member: Member): void {
   const { current, target } = member
   assert(current.revoking.size === 0, 'R3: a member that has partitions to give up gets none')
   const wanted = subtractSets(target, current.assigned)
@@ -93,7 +91,6 @@ function takeFree(changes: GroupChanges, group: Group, member: Member): boolean 
     emitCurrent(changes, group, member, { memberEpoch, previousMemberEpoch, assigned, revoking: NO_PARTITIONS })
   }
   member.releasesSeen = group.releases
-  return free.size > 0
 }
 
 export function emitCurrent(changes: GroupChanges, group: Group, member: Member, value: CurrentAssignment): void {

@@ -74,13 +74,8 @@ interface Hosted {
   /** Of this turn, by decision: a crash may not leave half of one. */
   decisions: (readonly EncodedRecord[])[]
   replies: Waiting[]
-  /** Batches that are not durable yet, oldest first. */
-  readonly batches: Batch[]
-}
-
-/** What waits for one batch. */
-interface Batch {
-  readonly replies: Waiting[]
+  /** Who waits for each of the batches that are not durable yet, oldest first. */
+  readonly batches: Waiting[][]
 }
 
 export interface GroupHostOptions {
@@ -107,11 +102,6 @@ export class GroupHost {
 
   constructor(options: GroupHostOptions) {
     this.#options = options
-  }
-
-  /** Coordinators that are loaded or loading. */
-  get count(): number {
-    return this.#hosted.size
   }
 
   /** When step() has something to do by itself. */
@@ -152,13 +142,14 @@ export class GroupHost {
     } else this.#decide(hosted, { requestId, body })
   }
 
-  onTopics({ upserted, removed }: GroupTopicsBody): void {
+  onTopics(requestId: number, { upserted, removed }: GroupTopicsBody): void {
     for (const topicId of removed) this.#directory.remove(topicId)
     for (const { topicId, name, partitions } of upserted)
       this.#directory.put({ topicId, name, partitionCount: partitions })
     const changes: TopicChanges = { changed: upserted.map(({ topicId }) => topicId), deleted: removed }
     for (const { state, coordinator } of this.#hosted.values())
       if (state === 'serving') coordinator.onTopicsChanged(changes)
+    this.#options.replies.answer(requestId, {})
   }
 
   /** Loads a piece of each that loads, and does what is due; flush() must follow. Answers how much was done. */
@@ -231,38 +222,30 @@ export class GroupHost {
   }
 
   #flushOne(hosted: Hosted): void {
-    const { replies } = hosted
-    hosted.replies = []
-    if (hosted.decisions.length > 0) {
-      const batches = this.#encode(hosted)
-      hosted.decisions = []
-      if (batches === undefined) {
-        this.#refuse(replies, 'COORDINATOR_NOT_AVAILABLE', TOO_LARGE)
-        this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', TOO_LARGE)
-        return
-      }
-      // In order: the last batch is durable last.
-      for (let index = 0; index < batches.length; index++) {
-        // A batch before it was refused at once: those that wait are told here.
-        if (hosted.state !== 'serving')
-          this.#refuse(index === batches.length - 1 ? replies : [], 'COORDINATOR_NOT_AVAILABLE', '')
-        else this.#append(hosted, batches[index]!, index === batches.length - 1 ? replies : [])
-      }
+    const batches = this.#encode(hosted)
+    hosted.decisions = []
+    if (batches === undefined) {
+      this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', TOO_LARGE)
       return
     }
-    const last = hosted.batches[hosted.batches.length - 1]
-    if (last === undefined) this.#answer(replies)
-    else for (const reply of replies) last.replies.push(reply)
+    for (const [index, bytes] of batches.entries()) {
+      // One before it was refused at once, and those that wait were told.
+      if (hosted.state !== 'serving') return
+      // The last batch is durable last.
+      this.#append(hosted, bytes, index === batches.length - 1 ? takeReplies(hosted) : [])
+    }
+    const last = hosted.batches.at(-1)
+    if (last === undefined) this.#answer(takeReplies(hosted))
+    else for (const reply of takeReplies(hosted)) last.push(reply)
   }
 
   #append(hosted: Hosted, bytes: Uint8Array, replies: Waiting[]): void {
-    const batch: Batch = { replies }
-    hosted.batches.push(batch)
+    hosted.batches.push(replies)
     const own: OwnAppend = {
       onDurable: () => {
         if (hosted.state === 'dropped') return
         hosted.batches.shift()
-        this.#answer(batch.replies)
+        this.#answer(replies)
       },
       onFailed: (error, text) => {
         if (hosted.state === 'dropped') return
@@ -388,7 +371,7 @@ export class GroupHost {
     this.#touched.delete(hosted)
     this.#refuse(hosted.parked, error, text)
     this.#refuse(hosted.replies, error, text)
-    for (const batch of hosted.batches) this.#refuse(batch.replies, error, text)
+    for (const replies of hosted.batches) this.#refuse(replies, error, text)
     hosted.batches.length = 0
     hosted.parked = []
     hosted.replies = []
@@ -397,4 +380,10 @@ export class GroupHost {
 
 function nameOf({ topicId, partition }: PartitionAgent): string {
   return `${topicId}-${partition}`
+}
+
+function takeReplies(hosted: Hosted): Waiting[] {
+  const { replies } = hosted
+  hosted.replies = []
+  return replies
 }

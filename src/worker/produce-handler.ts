@@ -130,11 +130,7 @@ export class ProduceHandler {
     }
     const view = this.#batch.reset(batch, 0)
     view.stamp(log.nextOffset, state.leaderEpoch)
-    if (partition.stagedBytes === 0) partition.stagedBaseOffset = view.baseOffset
-    log.stage(view, batch)
-    partition.stagedBatches.push(batch)
-    partition.stagedBytes += batch.length
-    partition.stagedRecords += view.recordsCount
+    stageBatch(partition, view, batch)
     const { baseOffset, nextOffset } = view
     const timeoutMs = PRODUCE_TIMEOUT_MS_MAX
     partition.staged.push({ requestId: 0, acks: ACKS_ALL, timeoutMs, baseOffset, nextOffset, logAppendTimeMs: -1, own })
@@ -203,12 +199,7 @@ export class ProduceHandler {
       if (objection === undefined) {
         batch.stamp(log.nextOffset, state.leaderEpoch)
         if (appendTimeMs !== -1) batch.stampLogAppendTime(appendTimeMs)
-        const bytes = attempt.bytes.subarray(attempt.at, batchEnd)
-        if (partition.stagedBytes === 0) partition.stagedBaseOffset = batch.baseOffset
-        log.stage(batch, bytes)
-        partition.stagedBatches.push(bytes)
-        partition.stagedBytes += batchEnd - attempt.at
-        partition.stagedRecords += batch.recordsCount
+        stageBatch(partition, batch, attempt.bytes.subarray(attempt.at, batchEnd))
         if (baseOffset === -1) baseOffset = batch.baseOffset
         nextOffset = batch.nextOffset
       } else {
@@ -294,4 +285,13 @@ export class ProduceHandler {
       text: refusal.text,
     })
   }
+}
+
+/** Takes a stamped batch into the turn's write. */
+function stageBatch(partition: PartitionAgent, batch: BatchView, bytes: Uint8Array): void {
+  if (partition.stagedBytes === 0) partition.stagedBaseOffset = batch.baseOffset
+  partition.log.stage(batch, bytes)
+  partition.stagedBatches.push(bytes)
+  partition.stagedBytes += bytes.length
+  partition.stagedRecords += batch.recordsCount
 }

@@ -37,23 +37,25 @@ import type { ReplyOutbox } from './reply-outbox.ts'
 
 const TEXT_BYTES_MAX = 512
 
-export interface ProduceRefusal {
+/** Who is told: a client by its request, or the shard itself. */
+interface Asker {
   readonly requestId: number
+  readonly own?: OwnAppend | undefined
+}
+
+export interface ProduceRefusal extends Asker {
   readonly acks: number
   readonly partitionRef: number
   readonly state: PartitionState | undefined
   readonly error: ErrorCode
   readonly text: string
-  readonly own?: OwnAppend | undefined
 }
 
 /** What an acknowledgement says. A WaitingProduce is one, a StagedProduce nearly. */
-interface Receipt {
-  readonly requestId: number
+interface Receipt extends Asker {
   readonly acks: number
   readonly baseOffset: number
   readonly logAppendTimeMs: number
-  readonly own?: OwnAppend | undefined
 }
 
 export class ProduceReplies {
@@ -134,8 +136,7 @@ export class ProduceReplies {
     for (let late = this.#deadlines.takeExpired(nowMs); late !== undefined; late = this.#deadlines.takeExpired(nowMs)) {
       late.isDone = true
       const { state } = late
-      if (late.own === undefined) this.#refuse(late.requestId, state, state.partitionRef, 'REQUEST_TIMED_OUT', '')
-      else late.own.onFailed('REQUEST_TIMED_OUT', '')
+      this.#refuse(late, state, state.partitionRef, 'REQUEST_TIMED_OUT', '')
       expired++
     }
     return expired
@@ -147,18 +148,13 @@ export class ProduceReplies {
     for (let next = produces.takeAny(); next !== undefined; next = produces.takeAny()) {
       if (next.isDone) continue
       this.#deadlines.remove(next)
-      if (next.own === undefined) this.#refuse(next.requestId, state, state.partitionRef, error, text)
-      else next.own.onFailed(error, text)
+      this.#refuse(next, state, state.partitionRef, error, text)
     }
   }
 
   refuse(refusal: ProduceRefusal): void {
-    if (refusal.own !== undefined) {
-      refusal.own.onFailed(refusal.error, refusal.text)
-      return
-    }
     if (refusal.acks !== ACKS_NONE || refusal.requestId !== 0) {
-      this.#refuse(refusal.requestId, refusal.state, refusal.partitionRef, refusal.error, refusal.text)
+      this.#refuse(refusal, refusal.state, refusal.partitionRef, refusal.error, refusal.text)
       return
     }
     this.#notices.send({
@@ -183,15 +179,13 @@ export class ProduceReplies {
     this.#outbox.end()
   }
 
-  #refuse(
-    requestId: number,
-    state: PartitionState | undefined,
-    partitionRef: number,
-    error: ErrorCode,
-    text: string,
-  ): void {
+  #refuse(asker: Asker, state: PartitionState | undefined, partitionRef: number, error: ErrorCode, text: string): void {
+    if (asker.own !== undefined) {
+      asker.own.onFailed(error, text)
+      return
+    }
     const bytes = text === '' ? EMPTY_BYTES : utf8Encode(text).subarray(0, TEXT_BYTES_MAX)
-    this.#begin(requestId, state, partitionRef, bytes.length)
+    this.#begin(asker.requestId, state, partitionRef, bytes.length)
     const { view, at } = this.#outbox
     view.setInt32(at + PRODUCE_REPLY_ERROR_AT, errorNumberOf(error), true)
     view.setInt32(at + PRODUCE_REPLY_DURABILITY_AT, Durability.NONE, true)

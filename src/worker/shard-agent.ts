@@ -97,7 +97,6 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #produces: ProduceHandler
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
-  readonly #controlReplies: ControlReplies
   readonly #groups: GroupHost
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
@@ -177,7 +176,6 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       onUnreadable,
     })
     const controlReplies = new ControlReplies(this.#outbox)
-    this.#controlReplies = controlReplies
     this.#control = new ControlHandler({
       ...{ requests, replies: controlReplies, clock, context, partitions, syncedEnds, reader, cache, effects: this },
       checkpointer: this.#checkpointer,
@@ -349,8 +347,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       }
       case ControlOperation.GROUP_TOPICS: {
         const { requestId, body } = readControl(requests)
-        this.#groups.onTopics(body as GroupTopicsBody)
-        this.#controlReplies.answer(requestId, {})
+        this.#groups.onTopics(requestId, body as GroupTopicsBody)
         return
       }
       default:

@@ -30,7 +30,7 @@ export async function consumeGroup(client: Client, terminal: Terminal, options: 
   const group = client.group(groupId, topics, {
     from,
     ...(semantics === undefined ? {} : { semantics }),
-    ...(terminal.signal === undefined ? {} : { signal: terminal.signal }),
+    signal: terminal.signal,
   })
   const watch = ends === undefined ? undefined : setInterval(endWhenRead(group, ends), LOOK_MS)
   let count = 0
@@ -50,18 +50,10 @@ export async function consumeGroup(client: Client, terminal: Terminal, options: 
   return count
 }
 
-async function endsOf(
-  client: Client,
-  topics: readonly string[],
-  signal: AbortSignal | undefined,
-): Promise<Map<string, number>> {
+async function endsOf(client: Client, topics: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
   const ends = new Map<string, number>()
   for (const topic of topics)
-    for (const { partition, offset } of await client.admin.topics.offsets(
-      topic,
-      'end',
-      signal === undefined ? {} : { signal },
-    ))
+    for (const { partition, offset } of await client.admin.topics.offsets(topic, 'end', { signal }))
       ends.set(`${topic}/${partition}`, offset)
   return ends
 }

@@ -27,6 +27,7 @@ import { checkedPosition, type Positions } from '../positions.ts'
 import type { Position } from '../record-types.ts'
 import type { Requests } from '../requests.ts'
 import { type TopicLike, topicName } from '../topic.ts'
+import { throwPartitionErrors } from './group-coordinator.ts'
 import type { TopicPartition } from './group-options.ts'
 
 interface SignalOption {
@@ -298,23 +299,6 @@ function throwGroupError(group: {
 }) {
   const code = errorCodeOf(group.errorNumber)
   if (code !== 'NONE') throw errorOf(group.errorNumber, `group '${group.groupId}': ${group.errorText || code}`)
-}
-
-function throwPartitionErrors(
-  topics: readonly {
-    readonly topic: string
-    readonly partitions: readonly {
-      readonly partition: number
-      readonly errorNumber: number
-      readonly errorText: string
-    }[]
-  }[],
-): void {
-  for (const { topic, partitions } of topics)
-    for (const { partition, errorNumber, errorText } of partitions) {
-      const code = errorCodeOf(errorNumber)
-      if (code !== 'NONE') throw errorOf(errorNumber, `${topic}/${partition}: ${errorText || code}`)
-    }
 }
 
 function flat(topics: readonly TopicPartitions[]): TopicPartition[] {

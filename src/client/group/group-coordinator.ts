@@ -5,7 +5,7 @@
  * Failure  one attempt a call; what its caller does about an error differs: see classOf()
  */
 import { errorCodeOf, type MillraceError } from '../../model/errors.ts'
-import { type Codec, errorOf, offsetFetch, type TopicPartitions } from '../../protocol/index.ts'
+import { type Codec, errorOf, offsetFetch, type TopicPartitions, type TopicResults } from '../../protocol/index.ts'
 import { abortable } from '../abort.ts'
 import type { BrokerConnections } from '../broker-connections.ts'
 
@@ -60,12 +60,24 @@ export class GroupCoordinator {
   ): Promise<CommittedOffset[]> {
     const request = { groupId: this.groupId, ...member, requireStable: true, topics }
     const reply = await this.call(offsetFetch, request, options)
+    throwPartitionErrors(reply.topics)
     return reply.topics.flatMap(({ topic, partitions }) =>
-      partitions.map(({ partition, offset, metadata, commitTimestampMs, errorNumber, errorText }) => {
-        const code = errorCodeOf(errorNumber)
-        if (code !== 'NONE') throw errorOf(errorNumber, `${topic}/${partition}: ${errorText || code}`)
-        return { topic, partition, offset, metadata, commitTimestampMs }
-      }),
+      partitions.map(({ partition, offset, metadata, commitTimestampMs }) => ({
+        topic,
+        partition,
+        offset,
+        metadata,
+        commitTimestampMs,
+      })),
     )
   }
+}
+
+/** Throws the first error among the partitions of a reply. */
+export function throwPartitionErrors(topics: readonly TopicResults[]): void {
+  for (const { topic, partitions } of topics)
+    for (const { partition, errorNumber, errorText } of partitions) {
+      const code = errorCodeOf(errorNumber)
+      if (code !== 'NONE') throw errorOf(errorNumber, `${topic}/${partition}: ${errorText || code}`)
+    }
 }
