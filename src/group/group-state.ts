@@ -58,9 +58,15 @@ export interface MemberTimer extends Timed {
   readonly kind: 'session' | 'rebalance'
   readonly group: Group
   readonly member: Member
-  /** What a rebalance timer runs for: what the member had to give up when it was started. */
-  readonly revoking: PartitionSet
 }
+
+/** Partitions that were taken away at once, and until when the member must have given them up. */
+export interface Revocation {
+  readonly partitions: PartitionSet
+  readonly deadlineMs: number
+}
+
+export const NO_REVOCATIONS: readonly Revocation[] = []
 
 /** The answer to a heartbeat that changes nothing, kept so that it is not made again. */
 export interface UnchangedAnswer {
@@ -90,6 +96,8 @@ export interface Member {
   sessionDeadlineMs: number
   sessionTimer: MemberTimer | undefined
   rebalanceTimer: MemberTimer | undefined
+  /** What the rebalance timer runs for: all of `revoking`. */
+  revocations: readonly Revocation[]
   unchanged: UnchangedAnswer | undefined
 }
 
@@ -181,6 +189,7 @@ export function newMember(memberId: string): Member {
     sessionDeadlineMs: 0,
     sessionTimer: undefined,
     rebalanceTimer: undefined,
+    revocations: NO_REVOCATIONS,
     unchanged: undefined,
   }
 }

@@ -3,16 +3,16 @@
  *
  * Session    a heartbeat moves sessionDeadlineMs only; the heap's item stays where it is and is put back when it comes up too
  *            early: a heartbeat costs no work in the heap
- * Rebalance  runs while the member has something to give up; nothing but giving it up stops it. What is taken away meanwhile does
- *            not move it, else a rebalance every now and then would keep a member that hangs; it is given its own full time when
- *            all that the timer was started for is given up
+ * Rebalance  runs while the member has something to give up; nothing but giving it up stops it. Each partition has its time from when
+ *            it was taken away: what is taken meanwhile does not move the timer, else a rebalance every now and then would keep
+ *            a member that hangs, and giving up the first does not lengthen the time of the rest
  * Limits     two timers per member, COORDINATOR_MEMBERS_MAX members
  */
 import { assert } from '../base/assert.ts'
 import { DeadlineHeap } from '../base/deadline-heap.ts'
 import { COORDINATOR_MEMBERS_MAX } from '../model/limits.ts'
-import type { Group, Member, MemberTimer } from './group-state.ts'
-import { intersectSets, NO_PARTITIONS } from './partition-set.ts'
+import { type Group, type Member, type MemberTimer, NO_REVOCATIONS } from './group-state.ts'
+import { intersectSets, subtractSets } from './partition-set.ts'
 
 export class GroupTimers {
   readonly #heap = new DeadlineHeap<MemberTimer>(2 * COORDINATOR_MEMBERS_MAX)
@@ -36,19 +36,25 @@ export class GroupTimers {
     member.sessionTimer = this.#start('session', group, member, deadlineMs)
   }
 
-  /** The member has something to give up: a timer that runs for any of it runs on. */
+  /** What the member has to give up has changed, and is not nothing. */
   startRebalance(group: Group, member: Member, nowMs: number): void {
     const { revoking } = member.current
+    const left = member.revocations.filter(({ partitions }) => intersectSets(partitions, revoking).size > 0)
+    const taken = left.reduce((rest, { partitions }) => subtractSets(rest, partitions), revoking)
+    if (taken.size > 0) left.push({ partitions: taken, deadlineMs: nowMs + member.metadata.rebalanceTimeoutMs })
+    const deadlineMs = left.reduce((first, each) => Math.min(first, each.deadlineMs), Number.POSITIVE_INFINITY)
     const running = member.rebalanceTimer
-    if (running !== undefined && intersectSets(running.revoking, revoking).size > 0) return
-    this.stopRebalance(member)
-    const deadlineMs = nowMs + member.metadata.rebalanceTimeoutMs
-    member.rebalanceTimer = this.#start('rebalance', group, member, deadlineMs, revoking)
+    if (running?.deadlineMs !== deadlineMs) {
+      if (running !== undefined) this.#heap.remove(running)
+      member.rebalanceTimer = this.#start('rebalance', group, member, deadlineMs)
+    }
+    member.revocations = left
   }
 
   stopRebalance(member: Member): void {
     if (member.rebalanceTimer !== undefined) this.#heap.remove(member.rebalanceTimer)
     member.rebalanceTimer = undefined
+    member.revocations = NO_REVOCATIONS
   }
 
   /** The member is gone. */
@@ -74,14 +80,8 @@ export class GroupTimers {
     }
   }
 
-  #start(
-    kind: MemberTimer['kind'],
-    group: Group,
-    member: Member,
-    deadlineMs: number,
-    revoking = NO_PARTITIONS,
-  ): MemberTimer {
-    const timer: MemberTimer = { kind, group, member, revoking, deadlineMs, heapIndex: -1 }
+  #start(kind: MemberTimer['kind'], group: Group, member: Member, deadlineMs: number): MemberTimer {
+    const timer: MemberTimer = { kind, group, member, deadlineMs, heapIndex: -1 }
     assert(this.#heap.offer(timer), 'more timers than members may have')
     return timer
   }
