@@ -22,6 +22,7 @@ export type Resource =
   | { readonly kind: 'topic'; readonly name: string }
   | { readonly kind: 'topic-id'; readonly topicId: string }
   | { readonly kind: 'group'; readonly groupId: string }
+  | { readonly kind: 'transactional-id'; readonly transactionalId: string }
 
 export const CLUSTER: Resource = { kind: 'cluster' }
 
@@ -37,6 +38,9 @@ export const OPERATIONS: Readonly<
   [Api.DELETE_TOPIC]: { operation: 'delete', resource: 'topic' },
   [Api.TRIM]: { operation: 'delete', resource: 'topic-id' },
   [Api.INIT_PRODUCER_ID]: { operation: 'write', resource: 'cluster' },
+  [Api.ADD_PARTITIONS_TO_TXN]: { operation: 'write', resource: 'transactional-id' },
+  [Api.END_TXN]: { operation: 'write', resource: 'transactional-id' },
+  [Api.TXN_OFFSET_COMMIT]: { operation: 'read', resource: 'group' },
   [Api.ADD_PARTITIONS]: { operation: 'alter', resource: 'topic' },
   [Api.ALTER_TOPIC_CONFIG]: { operation: 'alter', resource: 'topic' },
   [Api.OFFSET_COMMIT]: { operation: 'read', resource: 'group' },
@@ -57,6 +61,7 @@ export function authorise(principal: Principal | undefined, _operation: Operatio
 
 /** What a caller is told who may not use `resource`. */
 export function refusalOf(resource: Resource): ErrorCode {
+  if (resource.kind === 'transactional-id') return 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED'
   if (resource.kind === 'cluster') return 'CLUSTER_AUTHORIZATION_FAILED'
   return resource.kind === 'group' ? 'GROUP_AUTHORIZATION_FAILED' : 'TOPIC_AUTHORIZATION_FAILED'
 }

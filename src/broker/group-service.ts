@@ -11,7 +11,7 @@
 import type { BrokerConfig } from '../config/index.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
-import { isInternalTopic, OFFSETS_TOPIC, offsetsPartitionOf } from '../model/internal-topics.ts'
+import { coordinatorPartitionOf, isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import { type Api, type Codec, unwrapReply } from '../protocol/index.ts'
 import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
@@ -60,7 +60,7 @@ export class GroupService {
     // While it is made its partitions are known already, but do not serve.
     const known = this.#creating === undefined ? this.#gateway.router.byName(OFFSETS_TOPIC) : undefined
     const topic = known ?? (await this.#createTopic())
-    const partition = topic.partitions[offsetsPartitionOf(groupId, topic.partitions.length)]!
+    const partition = topic.partitions[coordinatorPartitionOf(groupId, topic.partitions.length)]!
     return this.#ask(partition, api, header, caller)
   }
 

@@ -387,7 +387,7 @@ export class ProduceSender {
     if (this.#initialising || this.#stopped) return
     this.#initialising = true
     this.#requests
-      .ask(initProducerId, { transactionalId: null })
+      .ask(initProducerId, { transactionalId: null, transactionTimeoutMs: 0 })
       .then(
         (reply) => {
           this.#producer = { id: reply.producerId, epoch: reply.producerEpoch }

@@ -59,5 +59,15 @@ export const TOPIC_PATTERN_PROGRAM_MAX = 512
 export const GROUP_OFFSETS_MAX = 100_000
 /** Metadata of a committed offset, in UTF-8 (Kafka's offset.metadata.max.bytes). */
 export const OFFSET_METADATA_BYTES_MAX = 4096
+/** A transactional id, in UTF-8. */
+export const TRANSACTIONAL_ID_BYTES_MAX = 255
+/** Transactional ids of one partition of the transaction topic. */
+export const COORDINATOR_TRANSACTIONAL_IDS_MAX = 100_000
+/** Partitions of one transaction. */
+export const TRANSACTION_PARTITIONS_MAX = 10_000
+/** Transactions that are open in one partition; well below PARTITION_PRODUCERS_MAX, since their producers are never forgotten. */
+export const PARTITION_OPEN_TRANSACTIONS_MAX = 10_000
+/** Aborted transactions told by one part of a fetch: a range with more of them is cut short. */
+export const FETCH_ABORTED_MAX = 10_000
 /** Groups or members named by one request. */
 export const REQUEST_GROUPS_MAX = 1_000

@@ -8,7 +8,7 @@
  * Limits    FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX; the first batch comes even if it is larger than maxBytes
  */
 import type { TopicId } from '../model/ids.ts'
-import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
+import { FETCH_ABORTED_MAX, FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX, UINT32_MAX } from './fields.ts'
 
@@ -41,6 +41,14 @@ export interface FetchReplyPart {
   readonly logStartOffset: number
   readonly leaderEpoch: number
   readonly batchBytes: number
+  /** With read_committed: aborted transactions that overlap these batches, by first offset. */
+  readonly aborted: readonly AbortedTransaction[]
+}
+
+/** Batches of this producer at or past firstOffset, up to its next ABORT marker, are not to be delivered. */
+export interface AbortedTransaction {
+  readonly producerId: number
+  readonly firstOffset: number
 }
 
 export interface FetchReply {
@@ -80,6 +88,7 @@ export const fetch = makeCodec<FetchRequest, FetchReply>({
       part.logStartOffset,
       part.leaderEpoch,
       part.batchBytes,
+      part.aborted.map(({ producerId, firstOffset }) => [producerId, firstOffset]),
     ]),
   ],
   readReply: (fields) => ({
@@ -92,6 +101,10 @@ export const fetch = makeCodec<FetchRequest, FetchReply>({
       logStartOffset: part.offset('logStartOffset', -1),
       leaderEpoch: part.integer('leaderEpoch', -1, INT32_MAX),
       batchBytes: part.integer('batchBytes', 0, UINT32_MAX),
+      aborted: part.list('aborted', FETCH_ABORTED_MAX, (entry) => ({
+        producerId: entry.offset('producerId'),
+        firstOffset: entry.offset('firstOffset'),
+      })),
     })),
   }),
 })

@@ -11,7 +11,7 @@
  */
 import { REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
 import { Api, makeCodec } from './api.ts'
-import { INT32_MAX } from './fields.ts'
+import { type Fields, INT32_MAX } from './fields.ts'
 import {
   GROUP_TEXT_LENGTH_MAX,
   type NamedTopic,
@@ -55,27 +55,31 @@ export const offsetCommit = makeCodec<OffsetCommitRequest, OffsetCommitReply>({
     request.memberId,
     request.memberEpoch,
     request.instanceId,
-    request.topics.map((topic) => [
-      topic.topicId,
-      topic.topic,
-      topic.partitions.map((part) => [part.partition, part.offset, part.leaderEpoch, part.metadata]),
-    ]),
+    request.topics.map(writeCommitTopic),
   ],
   readRequest: (fields) => ({
     groupId: fields.text('groupId', GROUP_TEXT_LENGTH_MAX),
     memberId: fields.text('memberId', GROUP_TEXT_LENGTH_MAX),
     memberEpoch: fields.integer('memberEpoch', -1, INT32_MAX),
     instanceId: fields.textOrNull('instanceId', GROUP_TEXT_LENGTH_MAX),
-    topics: fields.list('topics', REQUEST_PARTITIONS_MAX, (topic) => ({
-      ...readNamedTopic(topic),
-      partitions: topic.list('partitions', REQUEST_PARTITIONS_MAX, (part) => ({
-        partition: part.integer('partition', 0, INT32_MAX),
-        offset: part.offset('offset'),
-        leaderEpoch: part.integer('leaderEpoch', -1, INT32_MAX),
-        metadata: part.text('metadata'),
-      })),
-    })),
+    topics: fields.list('topics', REQUEST_PARTITIONS_MAX, readCommitTopic),
   }),
   writeReply: (reply) => [writeTopicResults(reply.topics)],
   readReply: (fields) => ({ topics: readTopicResults(fields, 'topics') }),
 })
+
+export function writeCommitTopic({ topicId, topic, partitions }: OffsetCommitTopic): unknown[] {
+  return [topicId, topic, partitions.map((part) => [part.partition, part.offset, part.leaderEpoch, part.metadata])]
+}
+
+export function readCommitTopic(fields: Fields): OffsetCommitTopic {
+  return {
+    ...readNamedTopic(fields),
+    partitions: fields.list('partitions', REQUEST_PARTITIONS_MAX, (part) => ({
+      partition: part.integer('partition', 0, INT32_MAX),
+      offset: part.offset('offset'),
+      leaderEpoch: part.integer('leaderEpoch', -1, INT32_MAX),
+      metadata: part.text('metadata'),
+    })),
+  }
+}

@@ -19,6 +19,10 @@ export const ControlOperation = {
   GROUP_REQUEST: 11,
   GROUP_TOPICS: 12,
   OFFSET_TIME: 13,
+  TRANSACTION_REQUEST: 14,
+  REGISTER_PRODUCERS: 15,
+  WRITE_MARKERS: 16,
+  MARKERS_DONE: 17,
   COMPACTED: 20,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
@@ -82,6 +86,73 @@ export interface GroupRequestBody {
 export interface GroupTopicsBody {
   readonly upserted: readonly { readonly topicId: TopicId; readonly name: string; readonly partitions: number }[]
   readonly removed: readonly TopicId[]
+}
+
+/**
+ * A request of transactions for the coordinator in a partition of the transaction topic; `api` and `header` as in GroupRequestBody.
+ * `freshProducerId`: one that nobody has had, for a transactional id that is new or whose epochs are used up; -1 where none can be needed.
+ * Of txn-offset-commit it is the part that adds the group's partition of the offsets topic: `partitions` names it.
+ */
+export interface TransactionRequestBody {
+  readonly partitionRef: PartitionRef
+  readonly api: number
+  readonly header: Uint8Array
+  readonly freshProducerId: number
+  /** What add-partitions-to-txn and txn-offset-commit add: the gateway has looked them up. */
+  readonly partitions: readonly { readonly topicId: TopicId; readonly partition: number }[]
+}
+
+/** These producers may begin a transaction in these partitions: their coordinator knows, durably. Answer {}. */
+export interface RegisterProducersBody {
+  readonly producerId: number
+  readonly producerEpoch: number
+  readonly partitionRefs: readonly PartitionRef[]
+}
+
+/** One marker for one partition (src/transaction/README.md, X1, X7 to X9). */
+export interface MarkerToWrite {
+  readonly partitionRef: PartitionRef
+  readonly producerId: number
+  /** Of the marker. */
+  readonly producerEpoch: number
+  readonly coordinatorEpoch: number
+  readonly isCommit: boolean
+  readonly isClassic: boolean
+}
+
+export interface WriteMarkersBody {
+  readonly markers: readonly MarkerToWrite[]
+}
+
+/** When all are durable or have failed: an error number each, 0 = it is in the log. */
+export interface WriteMarkersAnswer {
+  readonly errorNumbers: readonly number[]
+}
+
+/** A transaction whose markers are to be written. */
+export interface MarkersRow {
+  readonly transactionalId: string
+  readonly producerId: number
+  readonly producerEpoch: number
+  readonly coordinatorEpoch: number
+  readonly isCommit: boolean
+  readonly isClassic: boolean
+  readonly partitions: readonly { readonly topicId: TopicId; readonly partition: number }[]
+}
+
+/** What became of a notice 'write-markers'. Answer {}. */
+export interface MarkersDoneBody {
+  /** Of the coordinator. */
+  readonly partitionRef: PartitionRef
+  readonly rows: readonly {
+    readonly transactionalId: string
+    readonly producerId: number
+    readonly producerEpoch: number
+    /** Those that have their marker, or are gone; the others are to be tried again. */
+    readonly done: readonly { readonly topicId: TopicId; readonly partition: number }[]
+    /** Why the first of the others failed; '' = none did. */
+    readonly fault: string
+  }[]
 }
 
 /** What became of a notice 'compact'. */
@@ -171,4 +242,6 @@ export type Notice =
   | { readonly kind: 'stats'; readonly stats: ShardStats }
   /** Have the pool run `task` (log/compaction-run: SeededCompactionTask); answer COMPACTED, once. */
   | { readonly kind: 'compact'; readonly partitionRef: number; readonly task: unknown }
+  /** Have these markers written; answer MARKERS_DONE, once, with a row for each. `partitionRef` is the coordinator's. */
+  | { readonly kind: 'write-markers'; readonly partitionRef: number; readonly rows: readonly MarkersRow[] }
   | { readonly kind: 'disk-low'; readonly freeBytes: number; readonly low: boolean }

@@ -115,8 +115,9 @@ export const FETCH_END_BYTES = 4
 // |  0 |    4 | requestId      | u32
 // |  4 |    4 | partitionCount | u32
 // |  8 | 48 each | partitions  | partitionRef u32, errorNumber i32, highWatermark f64, lastStableOffset f64, logStartOffset f64,
-//                               fragmentCount u32, leaderEpoch i32, batchBytes u32 (sum of its fragments), 0 u32
+//                               fragmentCount u32, leaderEpoch i32, batchBytes u32 (sum of its fragments), abortedCount u32
 //      | 12 each | fragments   | page u32, from u32, to u32: bytes [from, to) of the page; each holds one reference to its page
+//      | 16 each | aborted     | after all fragments, of each partition in turn: producerId f64, firstOffset f64
 export const FETCH_REPLY_REQUEST_ID_AT = 0
 export const FETCH_REPLY_PARTITION_COUNT_AT = 4
 export const FETCH_REPLY_PARTITIONS_AT = 8
@@ -128,11 +129,15 @@ export const FETCH_REPLY_PARTITION_LOG_START_AT = 24
 export const FETCH_REPLY_PARTITION_FRAGMENTS_AT = 32
 export const FETCH_REPLY_PARTITION_LEADER_EPOCH_AT = 36
 export const FETCH_REPLY_PARTITION_BATCH_BYTES_AT = 40
+export const FETCH_REPLY_PARTITION_ABORTED_AT = 44
 export const FETCH_REPLY_PARTITION_BYTES = 48
 export const FRAGMENT_PAGE_AT = 0
 export const FRAGMENT_FROM_AT = 4
 export const FRAGMENT_TO_AT = 8
 export const FRAGMENT_BYTES = 12
+export const ABORTED_PRODUCER_ID_AT = 0
+export const ABORTED_FIRST_OFFSET_AT = 8
+export const ABORTED_BYTES = 16
 
 // CONTROL, CONTROL_REPLY
 // |  0 |    4 | requestId | u32; 0 = no reply

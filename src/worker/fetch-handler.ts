@@ -31,6 +31,7 @@ import {
   readFetch,
 } from '../ring/message-codec.ts'
 import {
+  FETCH_REPLY_PARTITION_ABORTED_AT,
   FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
   FETCH_REPLY_PARTITION_BYTES,
   FETCH_REPLY_PARTITION_COUNT_AT,
@@ -432,7 +433,7 @@ export class FetchHandler implements LoadListener {
     view.setUint32(at + FETCH_REPLY_PARTITION_FRAGMENTS_AT, line.fragments, true)
     view.setInt32(at + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, state?.leaderEpoch ?? -1, true)
     view.setUint32(at + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, line.bytes, true)
-    view.setUint32(at + FETCH_REPLY_PARTITION_BATCH_BYTES_AT + 4, 0, true)
+    view.setUint32(at + FETCH_REPLY_PARTITION_ABORTED_AT, 0, true)
     line.partition = undefined
   }
 

@@ -235,7 +235,7 @@ export class FakeBroker {
       const answers = parts.map(({ topicId, partition }, index) => {
         const { highWatermark = -1, logStartOffset = -1 } = this.#find(topicId, partition) ?? {}
         const marks = { highWatermark, lastStableOffset: highWatermark, logStartOffset, leaderEpoch: -1, batchBytes: 0 }
-        return { index, ...fault, ...marks }
+        return { index, ...fault, ...marks, aborted: [] }
       })
       return { header: wire.fetch.encodeReply({ parts: answers }), body: EMPTY }
     }
@@ -430,6 +430,7 @@ export class FakeBroker {
         logStartOffset: partition?.logStartOffset ?? -1,
         leaderEpoch: partition?.leaderEpoch ?? -1,
         batchBytes,
+        aborted: [],
       })
     })
     return { parts, bodies, ready: failed || bytes >= Math.max(1, request.minBytes) }

@@ -215,6 +215,7 @@ class FetchCall implements FetchWaiter {
           logStartOffset: view.getFloat64(partAt + FETCH_REPLY_PARTITION_LOG_START_AT, true),
           leaderEpoch: view.getInt32(partAt + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, true),
           batchBytes,
+          aborted: [],
         },
         views,
       })
@@ -231,6 +232,7 @@ class FetchCall implements FetchWaiter {
       logStartOffset: -1,
       leaderEpoch: -1,
       batchBytes: 0,
+      aborted: [],
     }
     this.#replies.push({ part, views: [] })
   }

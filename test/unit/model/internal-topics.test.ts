@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { offsetsPartitionOf } from '../../../src/model/internal-topics.ts'
+import { coordinatorPartitionOf } from '../../../src/model/internal-topics.ts'
 
 test('a group belongs to the partition where Kafka would look for it', () => {
-  assert.equal(offsetsPartitionOf('', 50), 0)
-  assert.equal(offsetsPartitionOf('a', 50), 97 % 50)
-  assert.equal(offsetsPartitionOf('ab', 50), (97 * 31 + 98) % 50)
+  assert.equal(coordinatorPartitionOf('', 50), 0)
+  assert.equal(coordinatorPartitionOf('a', 50), 97 % 50)
+  assert.equal(coordinatorPartitionOf('ab', 50), (97 * 31 + 98) % 50)
   // Java: "polygenelubricants".hashCode() = -2147483648, whose absolute value is negative
-  assert.equal(offsetsPartitionOf('polygenelubricants', 50), 0)
+  assert.equal(coordinatorPartitionOf('polygenelubricants', 50), 0)
   for (let number = 0; number < 1000; number++) {
-    const partition = offsetsPartitionOf(`group-${number}`, 7)
+    const partition = coordinatorPartitionOf(`group-${number}`, 7)
     assert.ok(partition >= 0 && partition < 7)
   }
 })

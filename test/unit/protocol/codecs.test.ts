@@ -48,6 +48,7 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
           logStartOffset: 0,
           leaderEpoch: 7,
           batchBytes: 4_294_967_295,
+          aborted: [{ producerId: 9, firstOffset: 4 }],
         },
       ],
     },
@@ -102,7 +103,36 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
   ],
   [protocol.deleteTopic, { name: 'a' }, {}],
   [protocol.trim, { topicId, partition: 0, beforeOffset: -1 }, { logStartOffset: 12 }],
-  [protocol.initProducerId, { transactionalId: null }, { producerId: 1000, producerEpoch: 0 }],
+  [protocol.initProducerId, { transactionalId: null, transactionTimeoutMs: 0 }, { producerId: 1000, producerEpoch: 0 }],
+  [
+    protocol.initProducerId,
+    { transactionalId: 't', transactionTimeoutMs: 60_000 },
+    { producerId: 1, producerEpoch: 32766 },
+  ],
+  [
+    protocol.addPartitionsToTxn,
+    { transactionalId: 't', producerId: 7, producerEpoch: 3, partitions: [{ topicId, partition: 2 }] },
+    {
+      partitions: [
+        { errorNumber: 0, errorText: '' },
+        { errorNumber: 55, errorText: 'not tried' },
+      ],
+    },
+  ],
+  [
+    protocol.endTxn,
+    { transactionalId: 't', producerId: 7, producerEpoch: 3, isCommit: true },
+    { producerId: 7, producerEpoch: 4 },
+  ],
+  [
+    protocol.txnOffsetCommit,
+    {
+      ...{ groupId: 'g', transactionalId: 't', producerId: 7, producerEpoch: 3 },
+      ...{ memberId: 'm', memberEpoch: 2, instanceId: null },
+      topics: [{ topicId, topic: '', partitions: [{ partition: 1, offset: 5, leaderEpoch: -1, metadata: 'x' }] }],
+    },
+    { topics: [{ topicId, topic: 'orders', partitions: [{ partition: 1, errorNumber: 0, errorText: '' }] }] },
+  ],
   [protocol.addPartitions, { name: 'a', totalPartitions: 12 }, {}],
   [protocol.alterTopicConfig, { name: 'a', set: { x: '1' }, remove: ['y'] }, { config: { x: '1' } }],
   [protocol.describeCluster, {}, { cluster: { clusterId: 'c', brokers: [] } }],

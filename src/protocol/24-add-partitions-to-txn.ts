@@ -1,0 +1,56 @@
+/**
+ * add-partitions-to-txn (24): the transaction will write to these partitions. The first one begins it.
+ *
+ * Versions  1
+ * Reply     a result per partition of the request, in its order. One that fails (UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
+ *           INVALID_TOPIC_EXCEPTION) fails the rest with OPERATION_NOT_ATTEMPTED: none was added then
+ * Failure   of the whole: INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS, COORDINATOR_NOT_AVAILABLE
+ * Again     is no fault: partitions that were added are registered anew at their leaders
+ * Limits    REQUEST_PARTITIONS_MAX, TRANSACTION_PARTITIONS_MAX
+ */
+import type { TopicId } from '../model/ids.ts'
+import { OFFSET_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
+import { PRODUCER_EPOCH_MAX, type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
+import { Api, makeCodec } from './api.ts'
+import { INT32_MAX } from './fields.ts'
+
+export interface TransactionPartition {
+  readonly topicId: TopicId
+  readonly partition: number
+}
+
+export interface AddPartitionsToTxnRequest extends ProducerIdentity {
+  readonly transactionalId: string
+  readonly partitions: readonly TransactionPartition[]
+}
+
+export interface AddPartitionsToTxnReply {
+  readonly partitions: readonly { readonly errorNumber: number; readonly errorText: string }[]
+}
+
+export const addPartitionsToTxn = makeCodec<AddPartitionsToTxnRequest, AddPartitionsToTxnReply>({
+  api: Api.ADD_PARTITIONS_TO_TXN,
+  name: 'add-partitions-to-txn',
+  writeRequest: (request) => [
+    request.transactionalId,
+    request.producerId,
+    request.producerEpoch,
+    request.partitions.map((part) => [part.topicId, part.partition]),
+  ],
+  readRequest: (fields) => ({
+    transactionalId: fields.text('transactionalId', TRANSACTIONAL_ID_LENGTH_MAX),
+    producerId: fields.integer('producerId', 0, OFFSET_MAX),
+    producerEpoch: fields.integer('producerEpoch', 0, PRODUCER_EPOCH_MAX),
+    partitions: fields.list('partitions', REQUEST_PARTITIONS_MAX, (part) => ({
+      topicId: part.topicId('topicId'),
+      partition: part.integer('partition', 0, INT32_MAX),
+    })),
+  }),
+  writeReply: (reply) => [reply.partitions.map((part) => [part.errorNumber, part.errorText])],
+  readReply: (fields) => ({
+    partitions: fields.list('partitions', REQUEST_PARTITIONS_MAX, (part) => ({
+      errorNumber: part.integer('errorNumber', -INT32_MAX, INT32_MAX),
+      errorText: part.text('errorText'),
+    })),
+  }),
+})
