@@ -8,7 +8,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { TopicId } from '../model/ids.ts'
-import type { GroupMetadata, GroupRecord } from './group-records.ts'
+import type { GroupMetadata, GroupRecord, PendingRecord } from './group-records.ts'
 import {
   AWAY_EPOCH,
   type CommittedOffset,
@@ -26,6 +26,26 @@ import {
 import { NO_PARTITIONS, type PartitionSet } from './partition-set.ts'
 
 export function applyRecord(state: GroupState, record: GroupRecord): void {
+  if (record.type === 'offset') state.pending.supersede(record.groupId, record.topicId, record.partition)
+  applyDecided(state, record)
+}
+
+/** An offset that is part of the producer's open transaction: nobody's until its marker. */
+export function applyPending(state: GroupState, record: PendingRecord, producerId: number): void {
+  const { groupId, topicId, partition, value } = record
+  state.pending.put(producerId, { groupId, topicId, partition, value })
+}
+
+/** The marker that ends the producer's transaction in this partition of the offsets topic. */
+export function applyMarker(state: GroupState, producerId: number, isCommit: boolean): void {
+  for (const { sequence, ...offset } of state.pending.end(producerId)) {
+    if (!isCommit) continue
+    state.pending.supersede(offset.groupId, offset.topicId, offset.partition, sequence)
+    applyDecided(state, { type: 'offset', ...offset })
+  }
+}
+
+function applyDecided(state: GroupState, record: GroupRecord): void {
   const known = state.groups.get(record.groupId)
   // A tombstone of what is not there: compaction took the rest.
   if (known === undefined && record.value === null) return

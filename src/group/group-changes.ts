@@ -4,11 +4,17 @@
  *
  * Rule  a decision checks everything before its first record: from then on it cannot refuse
  */
-import { applyRecord } from './apply-record.ts'
-import { type EncodedRecord, encodeRecord, type GroupRecord } from './group-records.ts'
+import { applyPending, applyRecord } from './apply-record.ts'
+import { type EncodedRecord, encodeRecord, type GroupRecord, type PendingRecord } from './group-records.ts'
 import type { GroupState } from './group-state.ts'
 
 export const NO_RECORDS: readonly never[] = []
+
+/** Whose transaction a decision is part of. */
+export interface TransactionOf {
+  readonly producerId: number
+  readonly producerEpoch: number
+}
 
 export class GroupChanges {
   readonly state: GroupState
@@ -22,5 +28,11 @@ export class GroupChanges {
   emit(record: GroupRecord): void {
     this.records.push(encodeRecord(record))
     applyRecord(this.state, record)
+  }
+
+  /** The same as part of a transaction: it counts when that is committed. */
+  emitPending(record: PendingRecord, { producerId }: TransactionOf): void {
+    this.records.push(encodeRecord(record))
+    applyPending(this.state, record, producerId)
   }
 }

@@ -10,12 +10,12 @@
  * Failure     an append that fails: the state is ahead of the log. The shell drops this object, answers all that wait with
  *             NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE, and starts a new one by replay
  * Limits      COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX; one group per onDeadline() call, SWEEP_GROUPS_MAX in a sweep
- * Not here    authorisation, long waits, appending (the shell); pending offsets of transactions (a later issue)
+ * Not here    authorisation, long waits, appending (the shell); whether a producer may write in a transaction (its partition)
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { TopicId } from '../model/ids.ts'
-import { applyRecord, finishReplay } from './apply-record.ts'
+import { applyMarker, applyPending, applyRecord, finishReplay } from './apply-record.ts'
 import { type Assignor, AssignorTable } from './assignors/assignor.ts'
 import { cooperativeStickyAssignor } from './assignors/cooperative-sticky.ts'
 import { rangeAssignor } from './assignors/range.ts'
@@ -24,13 +24,13 @@ import { GroupChanges } from './group-changes.ts'
 import { DEFAULT_GROUP_CONFIG, type GroupConfig } from './group-config.ts'
 import type { GroupContext } from './group-context.ts'
 import { decideDeleteGroups, describeGroups, listGroups } from './group-queries.ts'
-import { decodeRecord } from './group-records.ts'
+import { decodeRecord, isPendingRecord } from './group-records.ts'
 import { type Group, type GroupState, type MemberTimer, newGroupState } from './group-state.ts'
 import { expiryOf, GroupTimers } from './group-timers.ts'
 import { decideHeartbeat } from './heartbeat.ts'
 import { removeMember } from './membership.ts'
 import { expireGroup, forgetTopic } from './offset-expiry.ts'
-import { decideOffsetCommit, decideOffsetDelete, decideOffsetFetch } from './offset-store.ts'
+import { decideOffsetCommit, decideOffsetDelete, decideOffsetFetch, decideTxnOffsetCommit } from './offset-store.ts'
 import type {
   DeadlineDecision,
   Decision,
@@ -47,6 +47,7 @@ import type {
   OffsetFetchReply,
   OffsetFetchRequest,
   SessionExtendReply,
+  TxnOffsetCommitRequest,
 } from './requests.ts'
 import { bumpEpoch, needsNewTarget } from './target-assignment.ts'
 import type { TopicDirectory } from './topic-directory.ts'
@@ -121,13 +122,21 @@ export class GroupCoordinator {
     return this.#context.state.isLive
   }
 
-  /** One record of the partition, in the log's order. */
-  replay(key: Uint8Array, value: Uint8Array | null): ReplayOutcome {
+  /** One record of the partition, in the log's order; `producerId` of a transactional batch, -1 of others. */
+  replay(key: Uint8Array, value: Uint8Array | null, producerId = -1): ReplayOutcome {
     assert(!this.isLoaded, 'a coordinator that serves replays nothing')
     const decoded = decodeRecord(key, value)
     if (decoded.kind !== 'record') return decoded
-    applyRecord(this.#context.state, decoded.record)
+    const { record } = decoded
+    if (producerId < 0) applyRecord(this.#context.state, record)
+    else if (isPendingRecord(record)) applyPending(this.#context.state, record, producerId)
+    else return { kind: 'unreadable', reason: `a ${record.type} record in a transaction` }
     return APPLIED
+  }
+
+  /** The producer's transaction ends in this partition: as its marker is replayed, and as it is appended. */
+  onMarker(producerId: number, isCommit: boolean): void {
+    applyMarker(this.#context.state, producerId, isCommit)
   }
 
   /** The whole partition was replayed: sessions begin anew, and targets are compared with the topics of today. */
@@ -165,6 +174,12 @@ export class GroupCoordinator {
   commitOffsets(request: OffsetCommitRequest): Decision<OffsetCommitReply> {
     this.#checkLoaded()
     return decideOffsetCommit(this.#context, request)
+  }
+
+  /** The records are a batch of the producer's transaction; its marker brings onMarker(). */
+  commitTxnOffsets(request: TxnOffsetCommitRequest): Decision<OffsetCommitReply> {
+    this.#checkLoaded()
+    return decideTxnOffsetCommit(this.#context, request)
   }
 
   fetchOffsets(request: OffsetFetchRequest): Decision<OffsetFetchReply> {

@@ -80,6 +80,9 @@ export function forgetGroup(changes: GroupChanges, group: Group): void {
   for (const [topicId, offsets] of [...group.offsets])
     for (const partition of [...offsets.keys()])
       changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
+  // A transaction that commits later must not bring the group back.
+  for (const { topicId, partition } of changes.state.pending.partitionsOf(groupId))
+    changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
   if (group.hasRecord) changes.emit({ type: 'group', groupId, value: null })
 }
 

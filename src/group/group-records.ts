@@ -118,6 +118,13 @@ export type GroupRecord =
   | ({ readonly type: 'target'; readonly value: { readonly target: PartitionSet } | null } & OfMember)
   | ({ readonly type: 'current'; readonly value: CurrentAssignment | null } & OfMember)
 
+/** What may be written in a transaction: offsets alone, and no tombstones. */
+export type PendingRecord = Extract<GroupRecord, { type: 'offset' }> & { readonly value: CommittedOffset }
+
+export function isPendingRecord(record: GroupRecord): record is PendingRecord {
+  return record.type === 'offset' && record.value !== null
+}
+
 /** One record for the compacted topic. */
 export interface EncodedRecord {
   readonly key: Uint8Array

@@ -14,6 +14,7 @@ import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import type { TopicId } from '../model/ids.ts'
 import { countPartitions, isSubset, NO_PARTITIONS, type PartitionSet } from './partition-set.ts'
+import { PendingOffsets } from './pending-offsets.ts'
 import type { PatternMatches } from './topic-pattern.ts'
 
 /** Who assigns: the broker, a member (join and sync of Kafka's older clients), or nobody: offsets only, never a member. */
@@ -129,13 +130,14 @@ export interface Group {
 
 export interface GroupState {
   readonly groups: Map<string, Group>
+  readonly pending: PendingOffsets
   memberCount: number
   /** False while the log is replayed: owners are not known then. */
   isLive: boolean
 }
 
 export function newGroupState(): GroupState {
-  return { groups: new Map(), memberCount: 0, isLive: false }
+  return { groups: new Map(), pending: new PendingOffsets(), memberCount: 0, isLive: false }
 }
 
 export function newGroup(groupId: string): Group {

@@ -32,4 +32,7 @@ export function expireGroup(context: GroupContext, changes: GroupChanges, group:
 export function forgetTopic(changes: GroupChanges, group: Group, topicId: TopicId): void {
   for (const partition of [...(group.offsets.get(topicId)?.keys() ?? [])])
     changes.emit({ type: 'offset', groupId: group.groupId, topicId, partition, value: null })
+  for (const pending of changes.state.pending.partitionsOf(group.groupId))
+    if (pending.topicId === topicId)
+      changes.emit({ type: 'offset', groupId: group.groupId, topicId, partition: pending.partition, value: null })
 }

@@ -4,6 +4,8 @@
  * Fencing   a member commits under its current epoch only (STALE_MEMBER_EPOCH), and only what no other member owns: what it
  *           gave up may be its next owner's already, and a late commit would send that one's offset back.
  *           Without members anybody may commit (memberId '', memberEpoch -1)
+ * Pending   what a transaction commits counts when its marker comes (pending-offsets.ts); fencing is the same. The shell asks the
+ *           partition first whether the producer may write there
  * Offsets   belong to the group, whatever its kind, and to the topic's id: a topic made anew under an old name has none
  * Limits    GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX, COORDINATOR_GROUPS_MAX
  */
@@ -13,6 +15,7 @@ import type { TopicId } from '../model/ids.ts'
 import { COORDINATOR_GROUPS_MAX, GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
 import { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
+import type { PendingRecord } from './group-records.ts'
 import type { CommittedOffset, Group, Member } from './group-state.ts'
 import { checkGroupId, checkInstance, checkNames, resolveTopic, unknownMember } from './request-checks.ts'
 import {
@@ -34,6 +37,7 @@ import {
   refuse,
   refusedDecision,
   type TopicOutcomes,
+  type TxnOffsetCommitRequest,
 } from './requests.ts'
 import { subscribedTopicsOf } from './target-assignment.ts'
 import type { TopicEntry } from './topic-directory.ts'
@@ -43,8 +47,23 @@ export function decideOffsetCommit(context: GroupContext, request: OffsetCommitR
   const committer = checkCommitter(context, group, request)
   if (committer !== undefined && isRefusal(committer)) return refusedDecision(committer)
   const changes = new GroupChanges(context.state)
-  const topics = request.topics.map((topic) => commitTopic(context, changes, request.groupId, committer, topic))
+  const emit = (record: PendingRecord): void => changes.emit(record)
+  const topics = request.topics.map((topic) => commitTopic(context, request.groupId, committer, topic, emit))
   return { records: changes.records, notices: changes.notices, reply: { kind: 'committed', topics } }
+}
+
+export function decideTxnOffsetCommit(
+  context: GroupContext,
+  request: TxnOffsetCommitRequest,
+): Decision<OffsetCommitReply> {
+  const { groupId, producerId, producerEpoch } = request
+  const committer = checkCommitter(context, context.state.groups.get(groupId), request)
+  if (committer !== undefined && isRefusal(committer)) return refusedDecision(committer)
+  const transaction = { producerId, producerEpoch }
+  const changes = new GroupChanges(context.state)
+  const emit = (record: PendingRecord): void => changes.emitPending(record, transaction)
+  const topics = request.topics.map((topic) => commitTopic(context, groupId, committer, topic, emit))
+  return { records: changes.records, transaction, notices: changes.notices, reply: { kind: 'committed', topics } }
 }
 
 /** The member that commits, undefined for somebody who is none and may, or why not. */
@@ -87,21 +106,21 @@ function checkMember(
 
 function commitTopic(
   context: GroupContext,
-  changes: GroupChanges,
   groupId: string,
   committer: Member | undefined,
   named: CommitTopic,
+  emit: (record: PendingRecord) => void,
 ): TopicOutcomes {
   const topic = resolveTopic(context.directory, named)
   if (isRefusal(topic)) return outcomesOf(named, named.partitions, () => topic)
   const commitTimestampMs = context.wallClock.nowMs()
   return outcomesOf(topicName(topic), named.partitions, (part) => {
     const group = context.state.groups.get(groupId)
-    const fault = checkCommit(group, topic, committer, part)
+    const fault = checkCommit(group, topic, committer, part) ?? checkCount(context, groupId, topic, part)
     if (fault !== undefined) return fault
     const { partition, offset, leaderEpoch, metadata } = part
     const value = { offset, leaderEpoch, metadata, commitTimestampMs }
-    changes.emit({ type: 'offset', groupId, topicId: topic.topicId, partition, value })
+    emit({ type: 'offset', groupId, topicId: topic.topicId, partition, value })
     return undefined
   })
 }
@@ -123,7 +142,19 @@ function checkCommit(
   const owner = committer === undefined ? undefined : group.owners.get(topicId)?.get(partition)
   if (owner !== undefined && owner !== committer)
     return refuse('STALE_MEMBER_EPOCH', `partition ${partition} of '${name}' belongs to member ${owner.memberId} now`)
-  if (group.offsetCount < GROUP_OFFSETS_MAX || group.offsets.get(topicId)?.has(partition) === true) return undefined
+  return undefined
+}
+
+/** Pending ones included. */
+function checkCount(
+  { state }: GroupContext,
+  groupId: string,
+  { topicId }: TopicEntry,
+  { partition }: CommitPartition,
+): GroupRefusal | undefined {
+  const group = state.groups.get(groupId)
+  const count = (group?.offsetCount ?? 0) + state.pending.countOf(groupId)
+  if (count < GROUP_OFFSETS_MAX || group?.offsets.get(topicId)?.has(partition) === true) return undefined
   return refuse('INVALID_COMMIT_OFFSET_SIZE', `the group has ${GROUP_OFFSETS_MAX} offsets, the most allowed`)
 }
 
@@ -137,32 +168,61 @@ export function decideOffsetFetch(context: GroupContext, request: OffsetFetchReq
     const member = checkMember(group, request)
     if (isRefusal(member)) return refusedDecision(member)
   }
+  const look = new OffsetLook(context, request)
   const topics =
     request.topics === null
-      ? allOffsets(context, group)
-      : request.topics.map(({ partitions, ...named }) => fetchTopic(context, group, named, partitions))
+      ? look.all()
+      : request.topics.map(({ partitions, ...named }) => look.topic(named, partitions))
   return { records: [], notices: [], reply: { kind: 'offsets', topics } }
 }
 
-function allOffsets(context: GroupContext, group: Group | undefined): FetchedTopic[] {
-  return [...(group?.offsets ?? [])].map(([topicId, offsets]) => ({
-    topicId,
-    topic: context.directory.byId(topicId)?.name ?? '',
-    partitions: [...offsets].map(([partition, value]) => fetched(partition, value)),
-  }))
-}
+/** What a fetch of offsets sees of its group. */
+class OffsetLook {
+  readonly #context: GroupContext
+  readonly #groupId: string
+  readonly #group: Group | undefined
+  readonly #requireStable: boolean
 
-function fetchTopic(
-  context: GroupContext,
-  group: Group | undefined,
-  named: NamedTopic,
-  partitions: readonly number[],
-): FetchedTopic {
-  const topic = resolveTopic(context.directory, named)
-  // A topic that is not known has no offsets: no error, as in Kafka.
-  if (isRefusal(topic)) return { ...named, partitions: partitions.map((partition) => fetched(partition, undefined)) }
-  const offsets = group?.offsets.get(topic.topicId)
-  return { ...topicName(topic), partitions: partitions.map((partition) => fetched(partition, offsets?.get(partition))) }
+  constructor(context: GroupContext, { groupId, requireStable }: OffsetFetchRequest) {
+    this.#context = context
+    this.#groupId = groupId
+    this.#group = context.state.groups.get(groupId)
+    this.#requireStable = requireStable
+  }
+
+  all(): FetchedTopic[] {
+    const { state, directory } = this.#context
+    const topics = new Map(
+      [...(this.#group?.offsets ?? [])].map(([topicId, offsets]) => [topicId, new Set(offsets.keys())]),
+    )
+    // Not committed yet, but nobody may think that there is nothing.
+    if (this.#requireStable)
+      for (const { topicId, partition } of state.pending.partitionsOf(this.#groupId))
+        topics.set(topicId, (topics.get(topicId) ?? new Set()).add(partition))
+    return [...topics].map(([topicId, partitions]) => ({
+      topicId,
+      topic: directory.byId(topicId)?.name ?? '',
+      partitions: [...partitions].map((partition) => this.#offset(topicId, partition)),
+    }))
+  }
+
+  topic(named: NamedTopic, partitions: readonly number[]): FetchedTopic {
+    const topic = resolveTopic(this.#context.directory, named)
+    // A topic that is not known has no offsets: no error, as in Kafka.
+    if (isRefusal(topic)) return { ...named, partitions: partitions.map((partition) => fetched(partition, undefined)) }
+    return {
+      ...topicName(topic),
+      partitions: partitions.map((partition) => this.#offset(topic.topicId, partition)),
+    }
+  }
+
+  #offset(topicId: TopicId, partition: number): FetchedOffset {
+    if (this.#requireStable && this.#context.state.pending.has(this.#groupId, topicId, partition)) {
+      const text = 'offsets of an open transaction are pending'
+      return { partition, ...NO_COMMITTED, error: 'UNSTABLE_OFFSET_COMMIT', text }
+    }
+    return fetched(partition, this.#group?.offsets.get(topicId)?.get(partition))
+  }
 }
 
 const NO_COMMITTED: CommittedOffset = { offset: -1, leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
@@ -202,7 +262,8 @@ function deleteTopicOffsets(
     ? refuse('GROUP_SUBSCRIBED_TO_TOPIC', `a member of the group subscribes to '${name}'`)
     : undefined
   return outcomesOf(topicName(topic), parts, ({ partition }) => {
-    if (fault === undefined && group.offsets.get(topicId)?.has(partition) === true)
+    const isThere = group.offsets.get(topicId)?.has(partition) === true
+    if (fault === undefined && (isThere || context.state.pending.has(group.groupId, topicId, partition)))
       changes.emit({ type: 'offset', groupId: group.groupId, topicId, partition, value: null })
     return fault
   })

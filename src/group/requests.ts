@@ -6,6 +6,7 @@
  */
 import type { ErrorCode } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
+import type { TransactionOf } from './group-changes.ts'
 import type { EncodedRecord } from './group-records.ts'
 import type { GroupKind, GroupStateName } from './group-state.ts'
 
@@ -17,6 +18,8 @@ export interface GroupRefusal {
 
 export interface Decision<Reply> {
   readonly records: readonly EncodedRecord[]
+  /** The records are part of this producer's transaction: a batch of their own, appended in its name. */
+  readonly transaction?: TransactionOf
   /** What an operator should know; for the log. */
   readonly notices: readonly string[]
   readonly reply: Reply | GroupRefusal
@@ -109,6 +112,9 @@ export interface OffsetCommitRequest {
   readonly topics: readonly CommitTopic[]
 }
 
+/** Pending until the producer's transaction ends. */
+export interface TxnOffsetCommitRequest extends OffsetCommitRequest, TransactionOf {}
+
 export interface OffsetCommitReply {
   readonly kind: 'committed'
   readonly topics: readonly TopicOutcomes[]
@@ -120,6 +126,8 @@ export interface OffsetFetchRequest {
   readonly memberEpoch: number
   /** null = all that the group has. */
   readonly topics: readonly TopicPartitions[] | null
+  /** Not while offsets of an open transaction are pending: UNSTABLE_OFFSET_COMMIT for those. */
+  readonly requireStable: boolean
 }
 
 export interface FetchedOffset extends PartitionOutcome {

@@ -11,6 +11,7 @@ import {
   isRefusal,
   refuse,
   type TopicOutcomes,
+  type TransactionOf,
 } from '../group/index.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import * as protocol from '../protocol/index.ts'
@@ -21,6 +22,8 @@ const { Api } = protocol
 
 export interface GroupAnswer {
   readonly records: readonly EncodedRecord[]
+  /** Whose transaction the records are part of. */
+  readonly transaction?: TransactionOf
   /** What an operator should know. */
   readonly notices: readonly string[]
   readonly reply: { readonly kind: 'reply'; readonly header: Uint8Array } | GroupRefusal
@@ -44,6 +47,10 @@ export function answerGroupRequest(
     case Api.OFFSET_COMMIT: {
       const request = protocol.offsetCommit.decodeRequest(header)
       return answerOf(protocol.offsetCommit, coordinator.commitOffsets(request), resultsOfAll)
+    }
+    case Api.TXN_OFFSET_COMMIT: {
+      const request = protocol.txnOffsetCommit.decodeRequest(header)
+      return answerOf(protocol.txnOffsetCommit, coordinator.commitTxnOffsets(request), resultsOfAll)
     }
     case Api.OFFSET_FETCH: {
       const request = protocol.offsetFetch.decodeRequest(header)
@@ -80,11 +87,16 @@ export function answerGroupRequest(
 
 function answerOf<Reply extends object, Body>(
   codec: Pick<protocol.Codec<unknown, Body>, 'encodeReply'>,
-  { records, notices, reply }: Decision<Reply>,
+  { records, transaction, notices, reply }: Decision<Reply>,
   bodyOf: (reply: Reply) => Body,
 ): GroupAnswer {
   if (isRefusal(reply)) return { records, notices, reply }
-  return { records, notices, reply: { kind: 'reply', header: codec.encodeReply(bodyOf(reply)) } }
+  return {
+    records,
+    ...(transaction && { transaction }),
+    notices,
+    reply: { kind: 'reply', header: codec.encodeReply(bodyOf(reply)) },
+  }
 }
 
 /** Nothing was decided. */

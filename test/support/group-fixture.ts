@@ -144,7 +144,13 @@ export class GroupFixture {
 
   committed(topic = 'orders', partition = 0, groupId = 'g'): number {
     const topics = [{ topicId: '' as const, topic, partitions: [partition] }]
-    const { reply } = this.coordinator.fetchOffsets({ groupId, memberId: '', memberEpoch: -1, topics })
+    const { reply } = this.coordinator.fetchOffsets({
+      groupId,
+      memberId: '',
+      memberEpoch: -1,
+      topics,
+      requireStable: false,
+    })
     assert.ok(!isRefusal(reply))
     return reply.topics[0]!.partitions[0]!.offset
   }

@@ -206,6 +206,7 @@ export class SimulatedMember {
         memberId: this.plan.memberId,
         memberEpoch: this.epoch,
         topics: [{ topicId, topic: '', partitions: [partition] }],
+        requireStable: false,
       }
       this.#broker.ask(
         (coordinator) => coordinator.fetchOffsets(request),

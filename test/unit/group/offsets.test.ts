@@ -84,7 +84,13 @@ test('each partition of a commit has an error of its own; topics are named by id
     'UNKNOWN_TOPIC_OR_PARTITION',
     'NONE',
   ])
-  const { reply } = fixture.coordinator.fetchOffsets({ groupId: 'g', memberId: '', memberEpoch: -1, topics: null })
+  const { reply } = fixture.coordinator.fetchOffsets({
+    groupId: 'g',
+    memberId: '',
+    memberEpoch: -1,
+    topics: null,
+    requireStable: false,
+  })
   assert.ok(!isRefusal(reply))
   const orderRow = reply.topics.find((topic) => topic.topic === 'orders')!
   assert.deepEqual(orderRow.partitions, [
@@ -104,7 +110,13 @@ test('each partition of a commit has an error of its own; topics are named by id
 test('a fetch is fenced for who says that it is a member', () => {
   const fixture = new GroupFixture()
   const fetch = (memberId: string, memberEpoch: number) => {
-    const { reply } = fixture.coordinator.fetchOffsets({ groupId: 'g', memberId, memberEpoch, topics: null })
+    const { reply } = fixture.coordinator.fetchOffsets({
+      groupId: 'g',
+      memberId,
+      memberEpoch,
+      topics: null,
+      requireStable: false,
+    })
     return isRefusal(reply) ? reply.error : 'NONE'
   }
   assert.equal(fetch('', -1), 'NONE')

@@ -1,0 +1,184 @@
+/** Offsets in transactions: nobody's until the marker, and of two records of a partition the later one in the log counts. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { type EncodedRecord, isRefusal } from '../../../src/group/index.ts'
+import { durableState, GroupFixture } from '../../support/group-fixture.ts'
+
+const EPOCH = 3
+const NO_MEMBER = { memberId: '', memberEpoch: -1, instanceId: null }
+
+function commitTxn(
+  fixture: GroupFixture,
+  producerId: number,
+  offset: number,
+  more: { partition?: number; memberId?: string; memberEpoch?: number; groupId?: string } = {},
+): string {
+  const { partition = 0, ...who } = more
+  const decision = fixture.coordinator.commitTxnOffsets({
+    ...{ groupId: 'g', ...NO_MEMBER, ...who, producerId, producerEpoch: EPOCH },
+    topics: [{ topicId: '', topic: 'orders', partitions: [{ partition, offset, leaderEpoch: -1, metadata: '' }] }],
+  })
+  if (isRefusal(decision.reply)) return decision.reply.error
+  const { error } = decision.reply.topics[0]!.partitions[0]!
+  if (error === 'NONE') {
+    assert.deepEqual(decision.transaction, { producerId, producerEpoch: EPOCH })
+    assert.equal(decision.records.length, 1)
+  }
+  return error
+}
+
+function stable(fixture: GroupFixture, partition = 0): string | number {
+  const topics = [{ topicId: '' as const, topic: 'orders', partitions: [partition] }]
+  const { reply } = fixture.coordinator.fetchOffsets({ groupId: 'g', ...NO_MEMBER, topics, requireStable: true })
+  assert.ok(!isRefusal(reply))
+  const { error, offset } = reply.topics[0]!.partitions[0]!
+  return error === 'NONE' ? offset : error
+}
+
+test('pending offsets are seen when their transaction commits, and never when it aborts', () => {
+  const fixture = new GroupFixture()
+  fixture.commit({ offset: 5 })
+  assert.equal(commitTxn(fixture, 1, 10), 'NONE')
+  assert.equal(fixture.committed(), 5)
+  assert.equal(stable(fixture), 'UNSTABLE_OFFSET_COMMIT')
+  assert.equal(stable(fixture, 1), -1, 'another partition is as it was')
+  fixture.coordinator.onMarker(1, false)
+  assert.equal(stable(fixture), 5)
+  commitTxn(fixture, 1, 11)
+  fixture.coordinator.onMarker(2, true)
+  assert.equal(stable(fixture), 'UNSTABLE_OFFSET_COMMIT', "another producer's marker")
+  fixture.coordinator.onMarker(1, true)
+  assert.equal(stable(fixture), 11)
+})
+
+test('a fetch of everything names what is pending, where it is to be stable', () => {
+  const fixture = new GroupFixture()
+  commitTxn(fixture, 1, 10, { partition: 2 })
+  const all = (requireStable: boolean) => {
+    const { reply } = fixture.coordinator.fetchOffsets({ groupId: 'g', ...NO_MEMBER, topics: null, requireStable })
+    assert.ok(!isRefusal(reply))
+    return reply.topics.map(({ topic, partitions }) => [
+      topic,
+      partitions.map(({ partition, error }) => [partition, error]),
+    ])
+  }
+  assert.deepEqual(all(false), [])
+  assert.deepEqual(all(true), [['orders', [[2, 'UNSTABLE_OFFSET_COMMIT']]]])
+})
+
+test('a commit in a transaction is fenced as any other', () => {
+  const fixture = new GroupFixture()
+  const { memberEpoch } = fixture.join('a')
+  assert.equal(commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch: memberEpoch - 1 }), 'STALE_MEMBER_EPOCH')
+  assert.equal(commitTxn(fixture, 1, 10), 'UNKNOWN_MEMBER_ID')
+  assert.equal(commitTxn(fixture, 1, 10, { memberId: 'b', memberEpoch }), 'UNKNOWN_MEMBER_ID')
+  assert.equal(commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch, partition: 6 }), 'UNKNOWN_TOPIC_OR_PARTITION')
+  assert.equal(commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch }), 'NONE')
+})
+
+test('deleting a group, offsets or their topic takes what is pending along', () => {
+  for (const end of ['group', 'offsets', 'topic'] as const) {
+    const fixture = new GroupFixture()
+    fixture.commit({ offset: 5 })
+    commitTxn(fixture, 1, 10)
+    commitTxn(fixture, 1, 20, { partition: 1 })
+    const topics = [{ topicId: '' as const, topic: 'orders', partitions: [0, 1] }]
+    if (end === 'group') fixture.take(fixture.coordinator.deleteGroups(['g']))
+    else if (end === 'offsets') fixture.take(fixture.coordinator.deleteOffsets({ groupId: 'g', topics }))
+    else {
+      fixture.deleteTopic('orders')
+      fixture.advance(1)
+    }
+    fixture.coordinator.onMarker(1, true)
+    assert.equal(fixture.coordinator.state.groups.get('g')?.offsetCount ?? 0, 0, end)
+  }
+})
+
+test('only offsets may stand in a transaction', () => {
+  const fixture = new GroupFixture()
+  fixture.join('a')
+  const loading = fixture.replayed([])
+  Object.assign(loading.state, { isLive: false })
+  assert.equal(loading.replay(fixture.log[0]!.key, fixture.log[0]!.value, 7).kind, 'unreadable')
+})
+
+type Step =
+  | { readonly kind: 'plain'; readonly partition: number }
+  | { readonly kind: 'pending'; readonly partition: number; readonly producer: number }
+  | { readonly kind: 'delete'; readonly partition: number }
+  | { readonly kind: 'marker'; readonly producer: number; readonly isCommit: boolean }
+
+const partition = fc.nat(2)
+const producer = fc.nat(2)
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ kind: fc.constant('plain' as const), partition }),
+  fc.record({ kind: fc.constant('pending' as const), partition, producer }),
+  fc.record({ kind: fc.constant('delete' as const), partition }),
+  fc.record({ kind: fc.constant('marker' as const), producer, isCommit: fc.boolean() }),
+)
+
+interface Logged {
+  readonly record: EncodedRecord | undefined
+  readonly partition: number
+  readonly offset: number
+  /** -1 = of no transaction. */
+  readonly producer: number
+  readonly isCommit: boolean
+  fate: 'open' | 'committed' | 'aborted'
+}
+
+/** What the log says of a partition: its latest record that counts. */
+function expected(log: readonly Logged[], wanted: number): number {
+  return (
+    log.findLast(({ record, partition, fate }) => record && partition === wanted && fate === 'committed')?.offset ?? -1
+  )
+}
+
+test('whatever the order of commits, deletes and markers: the latest record that counts, live and replayed', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const fixture = new GroupFixture()
+      const log: Logged[] = []
+      for (const [number, each] of steps.entries()) {
+        const before = fixture.log.length
+        const entry = { partition: -1, offset: number, producer: -1, isCommit: false, fate: 'committed' as const }
+        if (each.kind === 'marker') {
+          fixture.coordinator.onMarker(each.producer, each.isCommit)
+          for (const other of log)
+            if (other.producer === each.producer && other.fate === 'open')
+              other.fate = each.isCommit ? 'committed' : 'aborted'
+          log.push({ ...entry, record: undefined, producer: each.producer, isCommit: each.isCommit })
+        } else if (each.kind === 'pending') {
+          const { records } = fixture.coordinator.commitTxnOffsets({
+            ...{ groupId: 'g', ...NO_MEMBER, producerId: each.producer, producerEpoch: EPOCH },
+            topics: [
+              {
+                ...{ topicId: '', topic: 'orders' },
+                partitions: [{ partition: each.partition, offset: number, leaderEpoch: -1, metadata: '' }],
+              },
+            ],
+          })
+          log.push({ ...entry, record: records[0], partition: each.partition, producer: each.producer, fate: 'open' })
+        } else {
+          if (each.kind === 'plain') fixture.commit({ partition: each.partition, offset: number })
+          else {
+            const topics = [{ topicId: '' as const, topic: 'orders', partitions: [each.partition] }]
+            fixture.take(fixture.coordinator.deleteOffsets({ groupId: 'g', topics }))
+          }
+          for (const record of fixture.log.slice(before))
+            log.push({ ...entry, record, partition: each.partition, offset: record.value === null ? -1 : number })
+        }
+        for (let p = 0; p < 3; p++)
+          assert.equal(fixture.committed('orders', p), expected(log, p), `after step ${number}`)
+      }
+      const again = fixture.replayed([])
+      again.state.isLive = false
+      for (const { record, producer, isCommit } of log)
+        if (record === undefined) again.onMarker(producer, isCommit)
+        else again.replay(record.key, record.value, producer)
+      assert.deepEqual(durableState(again.state), durableState(fixture.coordinator.state))
+      assert.equal(again.state.pending.producerCount, fixture.coordinator.state.pending.producerCount)
+    }),
+  )
+})
