@@ -8,10 +8,10 @@
  */
 import { assert } from '../base/assert.ts'
 import type { TopicId } from '../model/ids.ts'
+import type { CommittedOffset } from './committed-offset.ts'
 import type { GroupMetadata, GroupRecord, PendingRecord } from './group-records.ts'
 import {
   AWAY_EPOCH,
-  type CommittedOffset,
   type CurrentAssignment,
   checkGroup,
   type Group,

@@ -6,7 +6,8 @@
  *          what the table says or a later version of a known kind: the coordinator must not serve
  */
 import type { TopicId } from '../model/ids.ts'
-import type { CommittedOffset, CurrentAssignment, GroupKind, MemberMetadata } from './group-state.ts'
+import type { CommittedOffset } from './committed-offset.ts'
+import type { CurrentAssignment, GroupKind, MemberMetadata } from './group-state.ts'
 import type { PartitionSet } from './partition-set.ts'
 import { FieldReader, type FieldType, FieldWriter } from './record-fields.ts'
 

@@ -13,6 +13,7 @@
 import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import type { TopicId } from '../model/ids.ts'
+import type { CommittedOffset } from './committed-offset.ts'
 import { countPartitions, isSubset, NO_PARTITIONS, type PartitionSet } from './partition-set.ts'
 import { PendingOffsets } from './pending-offsets.ts'
 import type { PatternMatches } from './topic-pattern.ts'
@@ -24,14 +25,6 @@ export type GroupStateName = 'Empty' | 'Assigning' | 'Reconciling' | 'Stable' | 
 
 /** Epoch of a static member that said it will be back. */
 export const AWAY_EPOCH = -2
-
-export interface CommittedOffset {
-  readonly offset: number
-  /** -1 = unknown. */
-  readonly leaderEpoch: number
-  readonly metadata: string
-  readonly commitTimestampMs: number
-}
 
 /** What a member said of itself. */
 export interface MemberMetadata {

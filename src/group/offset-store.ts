@@ -13,10 +13,11 @@ import { utf8Bytes } from '../base/utf8-write.ts'
 import type { ErrorCode } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { COORDINATOR_GROUPS_MAX, GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
+import type { CommittedOffset } from './committed-offset.ts'
 import { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import type { PendingRecord } from './group-records.ts'
-import type { CommittedOffset, Group, Member } from './group-state.ts'
+import type { Group, Member } from './group-state.ts'
 import { checkGroupId, checkInstance, checkNames, resolveTopic, unknownMember } from './request-checks.ts'
 import {
   type CommitPartition,

@@ -7,7 +7,7 @@
  * Limits      counted with the group's own: GROUP_OFFSETS_MAX (offset-store.ts)
  */
 import type { TopicId } from '../model/ids.ts'
-import type { CommittedOffset } from './group-state.ts'
+import type { CommittedOffset } from './committed-offset.ts'
 
 export interface PendingOffset {
   readonly groupId: string
