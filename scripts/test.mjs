@@ -31,6 +31,7 @@ const VARIABLES = { seed: 'MILLRACE_SEED', 'from-seed': 'MILLRACE_FROM_SEED' }
 /** option -> its variable, and the test files that run until the count is reached */
 const COUNTS = {
   cycles: { variable: 'MILLRACE_CYCLES', files: 'kill-9' },
+  sends: { variable: 'MILLRACE_SENDS', files: 'idempotence' },
   fills: { variable: 'MILLRACE_CYCLES', files: 'disk-full' },
   images: { variable: 'MILLRACE_CRASH_IMAGES', files: 'power-cut' },
   corruptions: { variable: 'MILLRACE_CORRUPTIONS', files: 'corruption' },

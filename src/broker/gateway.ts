@@ -191,6 +191,10 @@ export class Gateway implements EngineHandler<Connection> {
     return listening
   }
 
+  get advertisedUrl(): string {
+    return this.config.advertisedUrl === '' ? this.url : this.config.advertisedUrl
+  }
+
   /** Opens the topics of the store on their shards. */
   async openTopics(records: readonly TopicRecord[], recovered: RecoveredOf): Promise<void> {
     for (const link of this.links) link.state = 'serving'
@@ -317,7 +321,7 @@ export class Gateway implements EngineHandler<Connection> {
       version: this.version,
       brokers: [
         {
-          ...{ nodeId, url: this.url, incarnation, profile: this.config.profile },
+          ...{ nodeId, url: this.advertisedUrl, incarnation, profile: this.config.profile },
           mainBusyMicroseconds: mainBusyMicroseconds(),
           shards,
         },

@@ -51,6 +51,8 @@ export interface BrokerConfig {
     readonly config: TopicConfig
   }
   readonly groups: { readonly offsetsPartitions: number; readonly offsetsRetentionMs: number }
+  /** What clients are told to connect to; '' = where it listens. */
+  readonly advertisedUrl: string
   readonly engine: 'auto' | 'uws' | 'ws'
   readonly idleSeconds: number
   readonly auth: { readonly tokens: readonly string[]; readonly origins: readonly string[] }
@@ -294,6 +296,7 @@ function toBrokerConfig(
         flushMs: value('flush.ms'),
       }),
     },
+    advertisedUrl: value('listeners.advertised'),
     engine: value('listeners.ws.engine'),
     idleSeconds: Math.round(value<number>('listeners.ws.idle') / 1000),
     auth: { tokens: value('auth.tokens'), origins: value('auth.origins') },

@@ -20,7 +20,7 @@ export const metadataHandler: ColdHandler<MetadataRequest, MetadataReply> = {
         ? [...gateway.router.topics()].map((topic) => describe(topic, nodeId))
         : // Once each: a name repeated is a short request for a reply of any size.
           await Promise.all([...new Set(request.topics)].map((name) => find(gateway, name)))
-    return { clusterId, brokers: [{ nodeId, url: gateway.url }], controllerId: nodeId, topics }
+    return { clusterId, brokers: [{ nodeId, url: gateway.advertisedUrl }], controllerId: nodeId, topics }
   },
 }
 

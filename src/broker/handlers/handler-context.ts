@@ -23,7 +23,8 @@ export interface HandlerContext {
   readonly metrics: MetricsPort
   readonly deadlines: Deadlines
   /** Where clients reach this broker. */
-  readonly url: string
+  /** Where clients are told to connect. */
+  readonly advertisedUrl: string
   /** Nothing new is begun. */
   readonly isClosing: boolean
   /** A partition that serves, and its shard; throws MillraceError otherwise. */

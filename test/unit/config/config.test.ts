@@ -69,6 +69,16 @@ test('the default file is the defaults', () => {
   assert.ok(entries.every((entry) => entry.source.startsWith('millrace.yaml:')))
 })
 
+test('what clients are told to connect to is a URL', () => {
+  const advertised = (value: string) => resolveConfig({ flags: [flag('listeners.advertised', value)] }).advertisedUrl
+  assert.equal(advertised('ws://broker.example:7171'), 'ws://broker.example:7171')
+  assert.equal(advertised(''), '')
+  assert.throws(
+    () => advertised('broker.example:7171'),
+    /listeners\.advertised: a URL such as ws:\/\/broker\.example:7171/,
+  )
+})
+
 test('flag over environment over file over profile over default, and each knows where it came from', () => {
   const file = {
     name: 'm.yaml',
