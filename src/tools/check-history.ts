@@ -67,8 +67,8 @@ export class HistoryChecker {
   readonly #options: CheckOptions
   readonly #evidence = new HistoryEvidence()
   readonly #transactions = new TransactionTable()
-  /** process and partition -> the next offset its reader expects */
-  readonly #positions = new Map<string, number>()
+  /** process -> partition -> the next offset its reader expects */
+  readonly #positions = new Map<number, Map<PartitionEvidence, number>>()
   /** For skips that only later evidence shows. */
   readonly #steps: Step[] = []
   readonly #drains: DrainedOperation[] = []
@@ -162,9 +162,20 @@ export class HistoryChecker {
       throw new HistoryError(line, `'send' of '${value}' in transaction '${txn}' is answered and was not asked for`)
     if (before !== undefined && (before.transaction ?? transaction) !== undefined)
       throw new HistoryError(line, `'${value}' was sent in line ${before.beganAt}: values name records, and are unique`)
+    // One literal, no spread: there is one for each record.
     const sent: SentValue = {
-      ...{ value, outcome: 'open', process, topic, partition, offset: -1, line, beganAt: line },
-      ...{ transaction, from, place: undefined, passedAt: 0 },
+      value,
+      outcome: 'open',
+      process,
+      topic,
+      partition,
+      offset: -1,
+      line,
+      beganAt: line,
+      transaction,
+      from,
+      place: undefined,
+      passedAt: 0,
     }
     this.#evidence.sent.set(value, sent)
     transaction?.records.push(sent)
@@ -173,13 +184,15 @@ export class HistoryChecker {
 
   /** At the end only: of sends that were open at the same time the later may be answered first. */
   #checkSendOrder(): void {
-    /** process and partition -> its last acknowledged send */
-    const last = new Map<string, SentValue>()
+    /** partition -> process -> its last acknowledged send */
+    const last = new Map<PartitionEvidence, Map<number, SentValue>>()
     for (const [value, sent] of this.#evidence.sent) {
       if (sent.outcome !== 'ok' || sent.offset < 0) continue
-      const key = `${sent.process} ${sent.topic} ${sent.partition}`
-      const before = last.get(key)
-      last.set(key, sent)
+      const partition = this.#evidence.partition(sent)
+      let ofPartition = last.get(partition)
+      if (ofPartition === undefined) last.set(partition, (ofPartition = new Map()))
+      const before = ofPartition.get(sent.process)
+      ofPartition.set(sent.process, sent)
       if (before === undefined || sent.offset > before.offset) continue
       const kind = before.beganAt === sent.beganAt ? 'int-nonmonotonic-send' : 'nonmonotonic-send'
       const text = `process ${sent.process} sent '${value}' after what stands at ${before.offset}`
@@ -189,10 +202,8 @@ export class HistoryChecker {
 
   #addAssign(operation: AssignOperation): void {
     if (operation.type !== 'ok') return
-    const prefix = `${operation.process} `
-    for (const key of this.#positions.keys()) if (key.startsWith(prefix)) this.#positions.delete(key)
-    for (const position of operation.positions)
-      this.#positions.set(`${prefix}${position.topic} ${position.partition}`, position.offset)
+    const positions = operation.positions.map((at) => [this.#evidence.partition(at), at.offset] as const)
+    this.#positions.set(operation.process, new Map(positions))
   }
 
   #addPoll(operation: PollOperation): void {
@@ -201,7 +212,7 @@ export class HistoryChecker {
     const isCommitted = operation.isolation !== 'read_uncommitted'
     const transaction = txn === undefined ? undefined : this.#transactions.at({ txn, f: 'poll', line })
     if (transaction !== undefined && !isCommitted) transaction.readsUncommitted = true
-    const seenHere = new Set<string>()
+    const seenHere = new Set<PartitionEvidence>()
     for (const { topic, partition, value, offset = -1 } of records) {
       const place = this.#evidence.partition({ topic, partition })
       this.#polledCount++
@@ -214,7 +225,7 @@ export class HistoryChecker {
     }
     // A final poll that answers nothing says that its reader stands at the end of what it was assigned.
     if (final && records.length === 0)
-      for (const place of this.#evidence.partitions.values()) this.#noteFinal(place, isCommitted)
+      for (const place of this.#evidence.partitions) this.#noteFinal(place, isCommitted)
   }
 
   #noteFinal(place: PartitionEvidence, isCommitted: boolean): void {
@@ -225,25 +236,26 @@ export class HistoryChecker {
   /** The reader's position: it may not go back, and what it jumps over is looked at when all is known. */
   #move(
     { process, line }: PollOperation,
-    to: { place: PartitionEvidence; offset: number; isCommitted: boolean; seenHere: Set<string> },
+    to: { place: PartitionEvidence; offset: number; isCommitted: boolean; seenHere: Set<PartitionEvidence> },
   ): void {
     const { place, offset, isCommitted, seenHere } = to
     const { topic, partition } = place
-    const key = `${process} ${topic} ${partition}`
-    const expected = this.#positions.get(key)
-    const isInternal = seenHere.has(key)
+    let positions = this.#positions.get(process)
+    if (positions === undefined) this.#positions.set(process, (positions = new Map()))
+    const expected = positions.get(place)
+    const isInternal = seenHere.has(place)
     if (expected !== undefined && offset < expected) {
       const kind = isInternal ? 'int-nonmonotonic-poll' : 'nonmonotonic-poll'
       this.#anomalies.report(kind, { topic, partition, offset, line }, `process ${process} was at ${expected}`)
     } else if (expected !== undefined && offset > expected)
       this.#steps.push({ place, from: expected, to: offset, line, isInternal, isCommitted })
-    this.#positions.set(key, offset + 1)
-    seenHere.add(key)
+    positions.set(place, offset + 1)
+    seenHere.add(place)
   }
 
   /** At the end only: a send's outcome may come after its record was read. Tells every sent value where it stands. */
   #checkOrigins(): void {
-    for (const partition of this.#evidence.partitions.values()) {
+    for (const partition of this.#evidence.partitions) {
       for (const [offset, place] of partition.values) {
         const { value, readAt } = place
         const sent = this.#evidence.sent.get(value)
@@ -318,7 +330,7 @@ export class HistoryChecker {
   }
 
   #checkDuplicates(): void {
-    for (const { topic, partition, values } of this.#evidence.partitions.values()) {
+    for (const { topic, partition, values } of this.#evidence.partitions) {
       const first = new Map<string, number>()
       for (const [offset, { value, line }] of values) {
         const other = first.get(value)

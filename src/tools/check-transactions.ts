@@ -66,7 +66,7 @@ export function checkCycles(
   const numbers = new Map(committed.map((transaction, number) => [transaction, number]))
   const dependencies = [...readDependencies(evidence, numbers)]
   if (options.isWriteOrderCounted)
-    for (const partition of evidence.partitions.values())
+    for (const partition of evidence.partitions)
       for (const dependency of writeDependencies(evidence, partition, numbers)) dependencies.push(dependency)
   for (const cycle of findCycles(committed.length, dependencies)) {
     const steps = cycle.map((step) => dependencyText(step, committed))

@@ -74,14 +74,18 @@ export class PartitionEvidence {
 export class HistoryEvidence {
   /** In the order in which the sends began. */
   readonly sent = new Map<string, SentValue>()
-  readonly partitions = new Map<string, PartitionEvidence>()
+  /** In the order in which they were heard of. */
+  readonly partitions: PartitionEvidence[] = []
+  readonly #topics = new Map<string, Map<number, PartitionEvidence>>()
 
-  partition(at: { readonly topic: string; readonly partition: number }): PartitionEvidence {
-    const key = `${at.topic} ${at.partition}`
-    const known = this.partitions.get(key)
+  partition({ topic, partition }: { readonly topic: string; readonly partition: number }): PartitionEvidence {
+    let partitions = this.#topics.get(topic)
+    if (partitions === undefined) this.#topics.set(topic, (partitions = new Map()))
+    const known = partitions.get(partition)
     if (known !== undefined) return known
-    const place = new PartitionEvidence(at.topic, at.partition)
-    this.partitions.set(key, place)
+    const place = new PartitionEvidence(topic, partition)
+    partitions.set(partition, place)
+    this.partitions.push(place)
     return place
   }
 

@@ -225,42 +225,46 @@ function parseDrained(base: OperationBase, fields: Fields): DrainedOperation {
 function parseRecords(raw: unknown, line: number, offsets: 'offset needed' | 'offset may be missing'): HistoryRecord[] {
   if (!Array.isArray(raw)) throw new HistoryError(line, `'records' is not an array`)
   return raw.map((entry: unknown, index) => {
-    const at = { line, where: `records[${index}]` }
-    const place = parsePlace(entry, at)
-    const { offset, value, from } = entry as Fields
-    if (typeof value !== 'string') throw new HistoryError(line, `${at.where}: 'value' is not a string`)
-    if (from !== undefined && typeof from !== 'string')
-      throw new HistoryError(line, `${at.where}: 'from' is not a string`)
-    const record = from === undefined ? { ...place, value } : { ...place, value, from }
-    if (offset === undefined && offsets === 'offset may be missing') return record
-    return { ...record, offset: parseOffset(offset, at) }
+    const at = { line, list: 'records', index }
+    const { topic, partition } = parsePlace(entry, at)
+    const { offset: rawOffset, value, from } = entry as Fields
+    if (typeof value !== 'string') throw faultOf(at, `'value' is not a string`)
+    if (from !== undefined && typeof from !== 'string') throw faultOf(at, `'from' is not a string`)
+    const isOffsetMissing = rawOffset === undefined && offsets === 'offset may be missing'
+    if (isOffsetMissing) return from === undefined ? { topic, partition, value } : { topic, partition, value, from }
+    const offset = parseOffset(rawOffset, at)
+    return from === undefined ? { topic, partition, value, offset } : { topic, partition, value, offset, from }
   })
 }
 
 function parsePositions(raw: unknown, line: number): HistoryPosition[] {
   if (!Array.isArray(raw)) throw new HistoryError(line, `'positions' is not an array`)
   return raw.map((entry: unknown, index) => {
-    const at = { line, where: `positions[${index}]` }
+    const at = { line, list: 'positions', index }
     return { ...parsePlace(entry, at), offset: parseOffset((entry as Fields).offset, at) }
   })
 }
 
 interface At {
   readonly line: number
-  readonly where: string
+  readonly list: string
+  readonly index: number
 }
 
-function parsePlace(entry: unknown, { line, where }: At): { topic: string; partition: number } {
-  if (typeof entry !== 'object' || entry === null) throw new HistoryError(line, `${where}: not an object`)
+function faultOf({ line, list, index }: At, fault: string): HistoryError {
+  return new HistoryError(line, `${list}[${index}]: ${fault}`)
+}
+
+function parsePlace(entry: unknown, at: At): { topic: string; partition: number } {
+  if (typeof entry !== 'object' || entry === null) throw faultOf(at, 'not an object')
   const { topic, partition } = entry as Fields
-  if (typeof topic !== 'string') throw new HistoryError(line, `${where}: 'topic' is not a string`)
+  if (typeof topic !== 'string') throw faultOf(at, `'topic' is not a string`)
   if (!Number.isSafeInteger(partition) || (partition as number) < 0)
-    throw new HistoryError(line, `${where}: 'partition' is not a number from 0`)
+    throw faultOf(at, `'partition' is not a number from 0`)
   return { topic, partition: partition as number }
 }
 
-function parseOffset(raw: unknown, { line, where }: At): number {
-  if (!Number.isSafeInteger(raw) || (raw as number) < 0)
-    throw new HistoryError(line, `${where}: 'offset' is not a number from 0`)
+function parseOffset(raw: unknown, at: At): number {
+  if (!Number.isSafeInteger(raw) || (raw as number) < 0) throw faultOf(at, `'offset' is not a number from 0`)
   return raw as number
 }
