@@ -4,7 +4,7 @@
  *
  * Order       what is later is what was begun later: answers of one producer's sends may come in another order
  * Skips       a read_committed reader may jump over records of transactions that did not commit, a read_uncommitted one over none
- * Delegates   transactions -> transaction-evidence, check-transactions, dependency-cycle; groups -> group-commits;
+ * Delegates   transactions -> transaction-table, check-transactions, dependency-cycle; groups -> group-commits;
  *             consume-transform-produce -> pipeline-results
  * Limits      memory grows with the history: about 350 bytes a record. Time is linear but for sorting each partition's offsets
  * Failure     HistoryError naming the line, when lines cannot follow each other so
@@ -21,9 +21,16 @@ import {
   type SendOperation,
   type TransactionOperation,
 } from './history.ts'
-import { HistoryEvidence, type PartitionEvidence, type Place, type SentValue } from './history-evidence.ts'
+import {
+  HistoryEvidence,
+  type PartitionEvidence,
+  type Place,
+  type SentValue,
+  type TransactionEvidence,
+  type TransactionFate,
+} from './history-evidence.ts'
 import { checkResults } from './pipeline-results.ts'
-import { type TransactionEvidence, type TransactionFate, TransactionTable } from './transaction-evidence.ts'
+import { TransactionTable } from './transaction-table.ts'
 
 export interface HistoryVerdict {
   readonly valid: boolean

@@ -10,8 +10,7 @@
  */
 import type { AnomalyList } from './anomaly.ts'
 import { type Dependency, findCycles } from './dependency-cycle.ts'
-import type { HistoryEvidence, PartitionEvidence, Place, SentValue } from './history-evidence.ts'
-import type { TransactionEvidence } from './transaction-evidence.ts'
+import type { HistoryEvidence, PartitionEvidence, Place, SentValue, TransactionEvidence } from './history-evidence.ts'
 
 /** A record of a transaction that a read_committed reader got: may it have? */
 export function checkCommittedRead(

@@ -9,7 +9,8 @@
  */
 import type { AnomalyList } from './anomaly.ts'
 import { type CommitOffsetsOperation, HistoryError } from './history.ts'
-import type { GroupPosition, TransactionEvidence, TransactionTable } from './transaction-evidence.ts'
+import type { GroupPosition, TransactionEvidence } from './history-evidence.ts'
+import type { TransactionTable } from './transaction-table.ts'
 
 /** The highest offset that is known to be committed since the last seek. */
 interface Floor {
