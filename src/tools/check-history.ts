@@ -356,17 +356,12 @@ export class HistoryChecker {
       if (transaction !== undefined && transaction.fate !== 'committed') continue
       const readAt = transaction === undefined ? partition.values.get(sent.offset)?.readAt : sent.place?.readAt
       const isRead = (readAt ?? 0) > 0 || (transaction === undefined && sent.offset < 0)
-      const isLost =
-        transaction === undefined ? !isRead && partition.hasFinalRead : this.#isLostToFinal(sent, partition)
+      const isLost = partition.hasFinalRead && (transaction === undefined ? !isRead : this.#evidence.isLost(sent))
       if (isLost) {
         const of = transaction === undefined ? 'was acknowledged' : `of committed transaction '${transaction.id}'`
         this.#anomalies.report('lost-write', sent, `'${value}' ${of} and a final reader did not get it`)
       } else if (!isRead && sent.passedAt === 0)
         this.#anomalies.report('unseen', sent, `'${value}' was acknowledged; no reader got as far`)
     }
-  }
-
-  #isLostToFinal(sent: SentValue, partition: PartitionEvidence): boolean {
-    return (partition.hasFinalRead || partition.hasFinalCommittedRead) && this.#evidence.isLost(sent)
   }
 }
