@@ -459,6 +459,23 @@ const CLEAN: Readonly<Record<string, readonly string[]>> = {
     ...['1 invoke commitOffsets g @9', ...groupCommit(1, 'seek', 2), '1 ok commitOffsets g', ...groupCommit(2)],
     ...['2 invoke seek g @0', ...groupCommit(1), '2 info seek g'],
   ],
+  'offsets of transactions whose commit failed, or is in doubt, count for nothing': [
+    ...[
+      '1 ok begin t1',
+      '1 invoke commitOffsets#t1 g @50',
+      '1 ok commitOffsets#t1 g',
+      '1 invoke commit t1',
+      '1 fail commit t1',
+    ],
+    ...[
+      '1 ok begin t2',
+      '1 invoke commitOffsets#t2 g @60',
+      '1 ok commitOffsets#t2 g',
+      '1 invoke commit t2',
+      '1 info commit t2',
+    ],
+    ...groupCommit(3),
+  ],
   'of other groups and partitions offsets are apart': [
     ...[
       '1 invoke commitOffsets g @9 @3/1',
