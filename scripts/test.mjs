@@ -32,6 +32,7 @@ const VARIABLES = { seed: 'MILLRACE_SEED', 'from-seed': 'MILLRACE_FROM_SEED' }
 const COUNTS = {
   cycles: { variable: 'MILLRACE_CYCLES', files: 'kill-9' },
   sends: { variable: 'MILLRACE_SENDS', files: 'idempotence' },
+  results: { variable: 'MILLRACE_RESULTS', files: 'exactly-once' },
   fills: { variable: 'MILLRACE_CYCLES', files: 'disk-full' },
   images: { variable: 'MILLRACE_CRASH_IMAGES', files: 'power-cut' },
   corruptions: { variable: 'MILLRACE_CORRUPTIONS', files: 'corruption' },

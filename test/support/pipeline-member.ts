@@ -1,0 +1,192 @@
+/**
+ * A process that reads one topic and writes its results to another, exactly once: a member of a group whose offsets are committed with
+ * the results. For tests that kill it. node pipeline-member.js '{"url": …}' (PipelineMemberOptions); ends in order at SIGTERM.
+ *
+ *   manual   the transaction is the caller's: chunks of batches, with all that it does written to a journal (src/tools/history.ts)
+ *            before it is done and after it was answered; what kill -9 leaves of it is what happened
+ *   run      group.run() makes the transactions
+ *
+ * Now and then a transaction writes a record that nobody may ever see, and fails on purpose.
+ */
+import { openSync, writeSync } from 'node:fs'
+import { SeededPrng } from '../../src/base/prng.ts'
+import { type Client, type ConsumedRecord, connect } from '../../src/client/index.ts'
+
+export interface PipelineMemberOptions {
+  readonly url: string
+  readonly mode: 'manual' | 'run'
+  /** Of the group and of the transactional ids. */
+  readonly groupId: string
+  readonly name: string
+  readonly input: string
+  readonly output: string
+  readonly sessionTimeoutMs: number
+  readonly transactionTimeoutMs: number
+  /** File of the history, and the first number of its processes. */
+  readonly journal: string
+  readonly process: number
+  readonly seed: number
+}
+
+/** Value of what no reader of committed records may see. */
+export const POISON = 'poison'
+
+const RECORDS_MAX = 20
+const FAIL_ONE_IN = 40
+const PAUSE_MS = 100
+const decoder = new TextDecoder()
+
+class Unlucky extends Error {}
+
+/** Lines of a history, with the machine's monotonic time: those of all processes are put in order by it. */
+class Journal {
+  readonly #file: number
+  readonly #process: number
+
+  constructor(path: string, process: number) {
+    this.#file = openSync(path, 'a')
+    this.#process = process
+  }
+
+  note(type: 'invoke' | 'ok' | 'info', f: string, fields: Readonly<Record<string, unknown>>): void {
+    const atNs = String(process.hrtime.bigint())
+    writeSync(this.#file, `${JSON.stringify({ atNs, process: this.#process, type, f, ...fields })}\n`)
+  }
+}
+
+/** One life of a member that makes its own transactions: until something fails. */
+class ManualLife {
+  readonly #mq: Client
+  readonly #options: PipelineMemberOptions
+  readonly #journal: Journal
+  readonly #prng: SeededPrng
+  readonly #number: number
+  #transactions = 0
+
+  constructor(mq: Client, options: PipelineMemberOptions, number: number, prng: SeededPrng) {
+    this.#mq = mq
+    this.#options = options
+    this.#number = number
+    this.#journal = new Journal(options.journal, number)
+    this.#prng = prng
+  }
+
+  /** True when it was told to end. */
+  async run(): Promise<boolean> {
+    const { groupId, name, input, output, sessionTimeoutMs, transactionTimeoutMs } = this.#options
+    const producer = this.#mq.producer(output, { transactionalId: name, transactionTimeoutMs })
+    const group = this.#mq.group(groupId, input, { from: 'start', commit: 'manual', sessionTimeoutMs })
+    const onTerm = (): void => void group.close()
+    process.once('SIGTERM', onTerm)
+    try {
+      for await (const batch of group.batches()) {
+        const positions = [{ topic: input, partition: batch.partition, offset: batch.fromOffset }]
+        this.#journal.note('ok', 'assign', { positions })
+        const records = [...batch]
+        for (let at = 0; at < records.length; at += RECORDS_MAX)
+          await this.#work(producer, group, records.slice(at, at + RECORDS_MAX))
+      }
+      return true
+    } finally {
+      process.off('SIGTERM', onTerm)
+      producer.abort()
+      await group.close().catch(() => {})
+    }
+  }
+
+  async #work(
+    producer: ReturnType<ManualLife['producerType']>,
+    group: ReturnType<Client['group']>,
+    records: readonly ConsumedRecord[],
+  ): Promise<void> {
+    const journal = this.#journal
+    const { groupId, input, output } = this.#options
+    const txn = `${this.#number}-${++this.#transactions}`
+    const last = records.at(-1)!
+    const { partition } = last
+    const isUnlucky = this.#prng.below(FAIL_ONE_IN) === 0
+    let isEnding = false
+    try {
+      await producer.transaction(async (transaction) => {
+        const read = records.map(({ offset, value }) => ({ topic: input, partition, offset, value: decoder.decode(value!) }))
+        journal.note('ok', 'begin', { txn })
+        journal.note('ok', 'poll', { txn, records: read })
+        const results = read.map(({ value }) => ({ topic: output, partition, value: `${value}.${txn}`, from: value }))
+        journal.note('invoke', 'send', { txn, records: results })
+        const receipts = await Promise.all(results.map(({ value }) => transaction.send({ partition, value })))
+        const stored = results.map((result, index) => ({ ...result, offset: receipts[index]!.offset }))
+        journal.note('ok', 'send', { txn, records: stored })
+        if (isUnlucky) {
+          journal.note('invoke', 'abort', { txn })
+          transaction.enqueue({ partition, value: POISON })
+          throw new Unlucky('on purpose')
+        }
+        const positions = [{ topic: input, partition, offset: last.offset + 1 }]
+        journal.note('invoke', 'commitOffsets', { txn, group: groupId, positions })
+        transaction.commitOffsets(group, last)
+        journal.note('invoke', 'commit', { txn })
+        isEnding = true
+      })
+      journal.note('ok', 'commitOffsets', { txn, group: groupId })
+      journal.note('ok', 'commit', { txn })
+    } catch (error) {
+      if (isEnding) {
+        journal.note('info', 'commitOffsets', { txn, group: groupId })
+        journal.note('info', 'commit', { txn })
+      }
+      throw error
+    }
+  }
+
+  declare producerType: () => ReturnType<typeof transactionalProducer>
+}
+
+function transactionalProducer(mq: Client) {
+  return mq.producer('', { transactionalId: '' })
+}
+
+async function runLife(mq: Client, options: PipelineMemberOptions, prng: SeededPrng): Promise<boolean> {
+  const { groupId, name, input, output, sessionTimeoutMs, transactionTimeoutMs } = options
+  const group = mq.group(groupId, input, {
+    ...{ from: 'start', semantics: 'exactly-once', sessionTimeoutMs },
+    ...{ transactionalId: name, transactionTimeoutMs },
+  })
+  const onTerm = (): void => void group.close()
+  process.once('SIGTERM', onTerm)
+  try {
+    await group.run(
+      ({ partition, value }, { transaction }) => {
+        transaction.send(output, { partition, value: decoder.decode(value!) }).catch(() => {})
+        if (prng.below(FAIL_ONE_IN * RECORDS_MAX) > 0) return
+        transaction.send(output, { partition, value: POISON }).catch(() => {})
+        throw new Unlucky('on purpose')
+      },
+      { retry: { attempts: 1_000_000, backoff: 5, backoffMsMax: 50 } },
+    )
+    return true
+  } finally {
+    process.off('SIGTERM', onTerm)
+    await group.close().catch(() => {})
+  }
+}
+
+async function main(options: PipelineMemberOptions): Promise<void> {
+  const prng = new SeededPrng(options.seed)
+  const mq = await connect(options.url, { backoffMsMin: 10, backoffMsMax: 200, connectWaitMs: 60_000 })
+  for (let life = 0; ; life++) {
+    try {
+      const isOver =
+        options.mode === 'run'
+          ? await runLife(mq, options, prng)
+          : await new ManualLife(mq, options, options.process + life, prng).run()
+      if (isOver) break
+    } catch (error) {
+      // What a process does that fails: it is begun anew. What it had open is aborted by its next life, or by its timeout.
+      if (!(error instanceof Unlucky)) console.error(`${options.name}, life ${life}: ${String(error)}`)
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    }
+  }
+  await mq.close()
+}
+
+if (process.argv[2] !== undefined) await main(JSON.parse(process.argv[2]) as PipelineMemberOptions)
