@@ -122,8 +122,8 @@ export class TopicAdmin {
     const serving = info.partitions.flatMap((each, index) =>
       each.leaderNodeId >= 0 && each.offline === null ? [index] : [],
     )
-    const starts = await this.#positions.resolve(info.name, serving, 'start', options.signal)
-    const ends = await this.#positions.resolve(info.name, serving, 'end', options.signal)
+    const starts = await this.#positions.resolve(info.name, serving, 'start', { signal: options.signal })
+    const ends = await this.#positions.resolve(info.name, serving, 'end', { signal: options.signal })
     const find = (list: readonly PartitionOffset[], partition: number): number | undefined =>
       list.find((each) => each.partition === partition)?.offset
     return {
@@ -182,7 +182,9 @@ export class TopicAdmin {
   async offsets(topic: TopicLike, position: Position, options: SignalOption = {}): Promise<PartitionOffset[]> {
     const info = await this.#fresh(topicName(topic), options.signal)
     const all = info.partitions.map((_, index) => index)
-    return this.#positions.resolve(info.name, all, checkedPosition('position', position), options.signal)
+    return this.#positions.resolve(info.name, all, checkedPosition('position', position), {
+      signal: options.signal,
+    })
   }
 
   #fresh(name: string, signal: AbortSignal | undefined): Promise<TopicInfo> {
