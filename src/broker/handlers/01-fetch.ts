@@ -11,9 +11,13 @@
  * Limits    while clients leave much unread (the pool is pressed), grants shrink to SMALL_GRANT_BYTES
  * Errors    a partition's own error is its part's; the others are served
  */
+import { NO_ABORTED } from '../../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
 import { type FetchReplyPart, type FetchRequest, fetch, PROLOGUE_BYTES, writePrologue } from '../../protocol/index.ts'
+import { fetchReplyAbortedAt, readAborted } from '../../ring/message-codec.ts'
 import {
+  ABORTED_BYTES,
+  FETCH_REPLY_PARTITION_ABORTED_AT,
   FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
   FETCH_REPLY_PARTITION_BYTES,
   FETCH_REPLY_PARTITION_COUNT_AT,
@@ -187,6 +191,7 @@ class FetchCall implements FetchWaiter {
     const partitionCount = view.getUint32(at + FETCH_REPLY_PARTITION_COUNT_AT, true)
     let partAt = at + FETCH_REPLY_PARTITIONS_AT
     let fragmentAt = partAt + partitionCount * FETCH_REPLY_PARTITION_BYTES
+    let abortedAt = -1
     let next = 0
     for (let count = 0; count < partitionCount; count++, partAt += FETCH_REPLY_PARTITION_BYTES) {
       const ref = view.getUint32(partAt + FETCH_REPLY_PARTITION_REF_AT, true)
@@ -205,6 +210,10 @@ class FetchCall implements FetchWaiter {
       }
       const batchBytes = view.getUint32(partAt + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, true)
       this.#bytes += batchBytes
+      const abortedCount = view.getUint32(partAt + FETCH_REPLY_PARTITION_ABORTED_AT, true)
+      if (abortedCount > 0 && abortedAt < 0) abortedAt = fetchReplyAbortedAt(view, at)
+      const aborted = readAborted(view, abortedAt, abortedCount)
+      abortedAt += abortedCount * ABORTED_BYTES
       this.#replies.push({
         part: {
           index,
@@ -215,7 +224,7 @@ class FetchCall implements FetchWaiter {
           logStartOffset: view.getFloat64(partAt + FETCH_REPLY_PARTITION_LOG_START_AT, true),
           leaderEpoch: view.getInt32(partAt + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, true),
           batchBytes,
-          aborted: [],
+          aborted,
         },
         views,
       })
@@ -232,7 +241,7 @@ class FetchCall implements FetchWaiter {
       logStartOffset: -1,
       leaderEpoch: -1,
       batchBytes: 0,
-      aborted: [],
+      aborted: NO_ABORTED,
     }
     this.#replies.push({ part, views: [] })
   }
