@@ -34,7 +34,7 @@ export interface WaitingFetch extends Timed {
   readonly maxBytes: number
   readonly isolation: number
   readonly parts: readonly FetchPart[]
-  /** What it could have read when it was parked. */
+  /** What it could have read when it was parked, by its isolation. */
   availableBytes: number
 }
 
@@ -72,7 +72,7 @@ export class DelayedFetch<Fetch extends WaitingFetch = WaitingFetch> {
     return true
   }
 
-  /** The high watermark of `partitionRef` moved: appends those that are ready now to `ready`. */
+  /** The high watermark of `partitionRef` moved, and with it its last stable offset perhaps: appends those that are ready now to `ready`. */
   takeReady(partitionRef: PartitionRef, ready: Fetch[]): void {
     const waiting = this.#byPartition.get(partitionRef)
     if (waiting === undefined) return
@@ -121,9 +121,8 @@ function gainedBytes(fetch: WaitingFetch): number {
   for (const { state, readableEndBefore, visibleBytesBefore } of fetch.parts) {
     if (state === undefined) continue
     const end = readableEnd(state, fetch.isolation)
-    if (end === readableEndBefore) continue
-    if (visibleBytesBefore < 0 || end !== state.highWatermark) return Number.POSITIVE_INFINITY
-    bytes += state.visibleBytes - visibleBytesBefore
+    if (visibleBytesBefore >= 0 && end === state.highWatermark) bytes += state.visibleBytes - visibleBytesBefore
+    else if (end !== readableEndBefore) return Number.POSITIVE_INFINITY
   }
   return bytes
 }
