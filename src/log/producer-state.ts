@@ -6,7 +6,8 @@
  * Invariants  P1 applying the log's batches in order gives the state, however often it was decided on (I10)
  *             P2 a producer keeps at most PRODUCER_BATCHES_REMEMBERED batches, newest last
  *             P3 rollback() restores what was there at the last settle(), the order of eviction aside
- *             P4 an entry without batches was made by a marker: its epoch's first batch begins with sequence 0
+ *             P4 an entry without batches was made by a marker, or by batches without a sequence: its epoch's first one with a sequence
+ *                begins with 0
  *             P5 a producer with an open transaction is neither evicted nor expired
  * Ordering    decide(batch) -> apply(batch) while staged -> settle() when written | rollback() when the write failed.
  *             decide() sees what is staged: a second batch of the same turn is checked against the first
@@ -224,6 +225,7 @@ export class ProducerState {
   #decideSequence(batch: ProducerBatch): ProducerDecision {
     const entry = this.#producers?.get(batch.producerId)
     if (entry === undefined) return APPEND // rule 5: new, expired or evicted: any first sequence
+    if (!hasSequence(batch)) return batch.producerEpoch < entry.epoch ? fenced(batch, entry) : APPEND
     const lastSequence = sequenceAfter(batch.baseSequence, batch.lastOffsetDelta)
     if (batch.producerEpoch === entry.epoch) {
       const known = findBatch(entry, batch, lastSequence) // rule 1
@@ -290,7 +292,7 @@ export class ProducerState {
     const entry = this.#producers?.get(batch.producerId)
     const extended = entry !== undefined && entry.epoch === batch.producerEpoch
     const dropped =
-      extended && !batch.isControl && entry.batches.length === BATCH_NUMBERS_MAX
+      extended && hasSequence(batch) && entry.batches.length === BATCH_NUMBERS_MAX
         ? entry.batches.slice(0, STRIDE)
         : NOTHING
     this.#undo.push({
@@ -298,7 +300,7 @@ export class ProducerState {
       entry,
       lastAppendMs: entry?.lastAppendMs ?? 0,
       coordinatorEpoch: entry?.coordinatorEpoch ?? -1,
-      dropped: extended ? (batch.isControl ? CONTROL : dropped) : undefined,
+      dropped: extended ? (hasSequence(batch) ? dropped : UNSEQUENCED) : undefined,
     })
     return this.#take(batch, nowMs, marker)
   }
@@ -332,7 +334,7 @@ export class ProducerState {
       } else {
         undo.entry.lastAppendMs = undo.lastAppendMs
         undo.entry.coordinatorEpoch = undo.coordinatorEpoch
-        if (undo.dropped !== CONTROL) {
+        if (undo.dropped !== UNSEQUENCED) {
           undo.entry.batches.length -= STRIDE
           undo.entry.batches.unshift(...undo.dropped)
         }
@@ -428,6 +430,7 @@ export class ProducerState {
     entry.lastAppendMs = nowMs
     if (batch.isControl) return marker === undefined ? undefined : this.#takeMarker(batch, entry, marker) // no sequence
     if (batch.isTransactional) this.#transactions.begin(batch.producerId, batch.baseOffset)
+    if (!hasSequence(batch)) return undefined
     if (entry.batches.length === BATCH_NUMBERS_MAX) entry.batches.splice(0, STRIDE)
     entry.batches.push(
       sequenceAfter(batch.baseSequence, batch.lastOffsetDelta),
@@ -465,8 +468,13 @@ export class ProducerState {
 }
 
 const NOTHING: readonly number[] = []
-/** Stands in Undo.dropped for a control batch: nothing was pushed. */
-const CONTROL: readonly number[] = []
+/** Stands in Undo.dropped for a batch without a sequence: nothing was pushed. */
+const UNSEQUENCED: readonly number[] = []
+
+/** Markers have none, nor what a coordinator writes in a producer's name (a transaction's offsets); clients' batches always do. */
+function hasSequence(batch: ProducerBatch): boolean {
+  return !batch.isControl && batch.baseSequence >= 0
+}
 
 function findBatch(entry: ProducerEntry, batch: ProducerBatch, lastSequence: number): number {
   for (let at = entry.batches.length - STRIDE; at >= 0; at -= STRIDE) {
