@@ -46,7 +46,7 @@ export interface FetchReplyPart {
   readonly logStartOffset: number
   readonly leaderEpoch: number
   readonly batchBytes: number
-  /** With read_committed: aborted transactions that overlap these batches, by first offset. */
+  /** With read_committed: every aborted transaction that overlaps these batches, by first offset. */
   readonly aborted: readonly AbortedTransaction[]
 }
 

@@ -223,7 +223,8 @@ export class FetchDraft {
   #listAborted(read: PartRead): Outcome {
     const { reader } = this.#options
     const { part, partition } = read
-    const countMax = Math.min(FETCH_ABORTED_MAX, Math.floor(this.#roomBytes() / ABORTED_BYTES))
+    const told = this.#aborted.length >> 1
+    const countMax = Math.max(0, Math.min(FETCH_ABORTED_MAX - told, Math.floor(this.#roomBytes() / ABORTED_BYTES)))
     const { entries, endOffset } = partition.log.abortedIn(part.fetchOffset, reader.readNextOffset, countMax)
     const isWhole = endOffset >= reader.readNextOffset
     // The first batch may need more of them than there is room for.
