@@ -104,7 +104,6 @@ class Pipeline {
   /** Lines of this window's history that this process has written. */
   #history: { readonly atNs: bigint; readonly operation: HistoryOperation }[] = []
   readonly #journalBytesRead = new Map<string, number>()
-  #line = 0
   results = 0
   transactions = { committed: 0, aborted: 0, unknown: 0, open: 0 }
 
@@ -129,7 +128,7 @@ class Pipeline {
   #note(fields: Readonly<Record<string, unknown>>): void {
     if (this.mode === 'run') return
     const atNs = process.hrtime.bigint()
-    this.#history.push({ atNs, operation: parseHistoryLine(JSON.stringify(fields), ++this.#line) })
+    this.#history.push({ atNs, operation: operationOf(fields) })
   }
 
   async put(count: number): Promise<void> {
@@ -237,9 +236,14 @@ class Pipeline {
   }
 }
 
+/** Checked as a line of a file would be. */
+function operationOf(fields: Readonly<Record<string, unknown>>): HistoryOperation {
+  return parseHistoryLine(JSON.stringify(fields), 1)!
+}
+
 function lineOf(text: string): { atNs: bigint; operation: HistoryOperation } {
   const { atNs, ...rest } = JSON.parse(text) as { atNs: string }
-  return { atNs: BigInt(atNs), operation: parseHistoryLine(JSON.stringify(rest), 1) }
+  return { atNs: BigInt(atNs), operation: operationOf(rest) }
 }
 
 /** Looks at the last stable offsets of the outputs: how long one has stood below the high watermark. */
