@@ -35,7 +35,7 @@ import {
   refusedDecision,
   type TopicOutcomes,
 } from './requests.ts'
-import { subscribedTopicsOf } from './target-assignment.ts'
+import { subscribedTopicsOfAll } from './target-assignment.ts'
 import type { TopicEntry } from './topic-directory.ts'
 
 export function decideOffsetCommit(context: GroupContext, request: OffsetCommitRequest): Decision<OffsetCommitReply> {
@@ -179,9 +179,7 @@ export function decideOffsetDelete(context: GroupContext, request: OffsetDeleteR
   if (group === undefined) return refusedDecision(refuse('GROUP_ID_NOT_FOUND', `there is no group '${groupId}'`))
   if (group.kind === 'classic' && group.members.size > 0)
     return refusedDecision(refuse('NON_EMPTY_GROUP', `group '${groupId}' has members of the classic protocol`))
-  const subscribed = new Set<TopicId>()
-  for (const member of group.members.values())
-    for (const topicId of subscribedTopicsOf(context, group, member)) subscribed.add(topicId)
+  const subscribed = subscribedTopicsOfAll(context, group)
   const changes = new GroupChanges(context.state)
   const topics = request.topics.map((named) => deleteTopicOffsets(context, changes, group, subscribed, named))
   return { records: changes.records, notices: changes.notices, reply: { kind: 'offsets-deleted', topics } }
