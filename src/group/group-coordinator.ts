@@ -25,7 +25,7 @@ import { DEFAULT_GROUP_CONFIG, type GroupConfig } from './group-config.ts'
 import type { GroupContext } from './group-context.ts'
 import { decideDeleteGroups, describeGroupPage, describeGroups, listGroups, listGroupsPage } from './group-queries.ts'
 import { decodeRecord } from './group-records.ts'
-import { type Group, type GroupState, type MemberTimer, newGroupState } from './group-state.ts'
+import { type Group, type GroupState, type Member, type MemberTimer, newGroupState } from './group-state.ts'
 import { expiryOf, GroupTimers } from './group-timers.ts'
 import { decideHeartbeat } from './heartbeat.ts'
 import { removeMember } from './membership.ts'
@@ -251,11 +251,15 @@ export class GroupCoordinator {
     const { group } = timer
     const changes = new GroupChanges(this.#context.state)
     const fenced: FencedMember[] = []
-    for (const member of [...group.members.values()]) {
-      const reason = member === timer.member ? timer.kind : expiryOf(member, nowMs)
-      if (reason === undefined || (fenced.length >= FENCED_AT_ONCE_MAX - 1 && member !== timer.member)) continue
+    const fence = (member: Member, reason: FencedMember['reason']): void => {
       fenced.push({ memberId: member.memberId, reason })
       removeMember(this.#context, changes, group, member)
+    }
+    fence(timer.member, timer.kind)
+    for (const member of [...group.members.values()]) {
+      if (fenced.length === FENCED_AT_ONCE_MAX) break
+      const reason = expiryOf(member, nowMs)
+      if (reason !== undefined) fence(member, reason)
     }
     bumpEpoch(this.#context, changes, group, nowMs)
     return decisionOf(changes, group.groupId, fenced)
