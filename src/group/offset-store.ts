@@ -13,17 +13,17 @@ import { utf8Bytes } from '../base/utf8-write.ts'
 import type { ErrorCode } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { COORDINATOR_GROUPS_MAX, GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
-import type { CommittedOffset } from './committed-offset.ts'
 import { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import type { PendingRecord } from './group-records.ts'
 import type { Group, Member } from './group-state.ts'
+import { OffsetLook } from './offset-look.ts'
+import { offsetPage } from './offset-pages.ts'
 import { checkGroupId, checkInstance, checkNames, resolveTopic, unknownMember } from './request-checks.ts'
 import {
   type CommitPartition,
   type CommitTopic,
   type Decision,
-  type FetchedOffset,
   type FetchedTopic,
   type GroupRefusal,
   isRefusal,
@@ -40,7 +40,7 @@ import {
   type TopicOutcomes,
   type TxnOffsetCommitRequest,
 } from './requests.ts'
-import { subscribedTopicsOf } from './target-assignment.ts'
+import { subscribedTopicsOfAll } from './target-assignment.ts'
 import type { TopicEntry } from './topic-directory.ts'
 
 export function decideOffsetCommit(context: GroupContext, request: OffsetCommitRequest): Decision<OffsetCommitReply> {
@@ -169,67 +169,30 @@ export function decideOffsetFetch(context: GroupContext, request: OffsetFetchReq
     const member = checkMember(group, request)
     if (isRefusal(member)) return refusedDecision(member)
   }
+  const { topics, cursor = null } = request
   const look = new OffsetLook(context, request)
-  const topics =
-    request.topics === null
-      ? look.all()
-      : request.topics.map(({ partitions, ...named }) => look.topic(named, partitions))
-  return { records: [], notices: [], reply: { kind: 'offsets', topics } }
+  if (cursor !== null) return { records: [], notices: [], reply: offsetPage(look, topics, cursor) }
+  const rows =
+    topics === null ? allOffsets(look) : topics.map(({ partitions, ...named }) => fetchTopic(look, named, partitions))
+  return { records: [], notices: [], reply: { kind: 'offsets', topics: rows, nextCursor: null } }
 }
 
-/** What a fetch of offsets sees of its group. */
-class OffsetLook {
-  readonly #context: GroupContext
-  readonly #groupId: string
-  readonly #group: Group | undefined
-  readonly #requireStable: boolean
-
-  constructor(context: GroupContext, { groupId, requireStable }: OffsetFetchRequest) {
-    this.#context = context
-    this.#groupId = groupId
-    this.#group = context.state.groups.get(groupId)
-    this.#requireStable = requireStable
-  }
-
-  all(): FetchedTopic[] {
-    const { state, directory } = this.#context
-    const topics = new Map(
-      [...(this.#group?.offsets ?? [])].map(([topicId, offsets]) => [topicId, new Set(offsets.keys())]),
-    )
-    // Not committed yet, but nobody may think that there is nothing.
-    if (this.#requireStable)
-      for (const { topicId, partition } of state.pending.partitionsOf(this.#groupId))
-        topics.set(topicId, (topics.get(topicId) ?? new Set()).add(partition))
-    return [...topics].map(([topicId, partitions]) => ({
-      topicId,
-      topic: directory.byId(topicId)?.name ?? '',
-      partitions: [...partitions].map((partition) => this.#offset(topicId, partition)),
-    }))
-  }
-
-  topic(named: NamedTopic, partitions: readonly number[]): FetchedTopic {
-    const topic = resolveTopic(this.#context.directory, named)
-    // A topic that is not known has no offsets: no error, as in Kafka.
-    if (isRefusal(topic)) return { ...named, partitions: partitions.map((partition) => fetched(partition, undefined)) }
-    return {
-      ...topicName(topic),
-      partitions: partitions.map((partition) => this.#offset(topic.topicId, partition)),
-    }
-  }
-
-  #offset(topicId: TopicId, partition: number): FetchedOffset {
-    if (this.#requireStable && this.#context.state.pending.has(this.#groupId, topicId, partition)) {
-      const text = 'offsets of an open transaction are pending'
-      return { partition, ...NO_COMMITTED, error: 'UNSTABLE_OFFSET_COMMIT', text }
-    }
-    return fetched(partition, this.#group?.offsets.get(topicId)?.get(partition))
-  }
+function allOffsets(look: OffsetLook): FetchedTopic[] {
+  return [...look.topicIds()].map((topicId) => ({
+    topicId,
+    topic: look.context.directory.byId(topicId)?.name ?? '',
+    partitions: look.partitionsOf(topicId).map((partition) => look.offset(topicId, partition)),
+  }))
 }
 
-const NO_COMMITTED: CommittedOffset = { offset: -1, leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
-
-function fetched(partition: number, value: CommittedOffset = NO_COMMITTED): FetchedOffset {
-  return { partition, error: 'NONE', text: '', ...value }
+function fetchTopic(look: OffsetLook, named: NamedTopic, partitions: readonly number[]): FetchedTopic {
+  const topic = resolveTopic(look.context.directory, named)
+  // A topic that is not known has no offsets: no error, as in Kafka.
+  const topicId = isRefusal(topic) ? undefined : topic.topicId
+  return {
+    ...(isRefusal(topic) ? named : topicName(topic)),
+    partitions: partitions.map((partition) => look.offset(topicId, partition)),
+  }
 }
 
 export function decideOffsetDelete(context: GroupContext, request: OffsetDeleteRequest): Decision<OffsetDeleteReply> {
@@ -240,9 +203,7 @@ export function decideOffsetDelete(context: GroupContext, request: OffsetDeleteR
   if (group === undefined) return refusedDecision(refuse('GROUP_ID_NOT_FOUND', `there is no group '${groupId}'`))
   if (group.kind === 'classic' && group.members.size > 0)
     return refusedDecision(refuse('NON_EMPTY_GROUP', `group '${groupId}' has members of the classic protocol`))
-  const subscribed = new Set<TopicId>()
-  for (const member of group.members.values())
-    for (const topicId of subscribedTopicsOf(context, group, member)) subscribed.add(topicId)
+  const subscribed = subscribedTopicsOfAll(context, group)
   const changes = new GroupChanges(context.state)
   const topics = request.topics.map((named) => deleteTopicOffsets(context, changes, group, subscribed, named))
   return { records: changes.records, notices: changes.notices, reply: { kind: 'offsets-deleted', topics } }

@@ -128,6 +128,8 @@ export interface OffsetFetchRequest {
   readonly topics: readonly TopicPartitions[] | null
   /** Not while offsets of an open transaction are pending: UNSTABLE_OFFSET_COMMIT for those. */
   readonly requireStable: boolean
+  /** '' = the first page, null = all at once. */
+  readonly cursor?: string | null
 }
 
 export interface FetchedOffset extends PartitionOutcome {
@@ -145,6 +147,8 @@ export interface FetchedTopic extends NamedTopic {
 export interface OffsetFetchReply {
   readonly kind: 'offsets'
   readonly topics: readonly FetchedTopic[]
+  /** null: there are no more. */
+  readonly nextCursor: string | null
 }
 
 export interface OffsetDeleteRequest {
@@ -160,6 +164,12 @@ export interface OffsetDeleteReply {
 export interface GroupsDeletedReply {
   readonly kind: 'groups-deleted'
   readonly groups: readonly { readonly groupId: string; readonly error: ErrorCode; readonly text: string }[]
+}
+
+/** In any case; empty = all. */
+export interface GroupFilter {
+  readonly states: readonly string[]
+  readonly kinds: readonly string[]
 }
 
 export interface ListedGroup {
@@ -194,6 +204,12 @@ export interface DescribedGroup {
   readonly assignmentEpoch: number
   readonly assignor: string
   readonly members: readonly DescribedMember[]
+}
+
+export interface DescribedPage {
+  readonly group: DescribedGroup
+  /** null: there are no more members. */
+  readonly nextCursor: string | null
 }
 
 export function isRefusal(answer: object): answer is GroupRefusal {

@@ -24,7 +24,7 @@ import { type HistoryOperation, parseHistoryLine } from '../../src/tools/history
 import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
 import { budgetMs, environmentNumber, freshSeed, withinBudget } from '../support/budget.ts'
 import { BareClient } from '../support/gateway-fixture.ts'
-import { POISON, type PipelineMemberOptions } from '../support/pipeline-member.ts'
+import { type PipelineMemberOptions, POISON } from '../support/pipeline-member.ts'
 import { repositoryRoot } from '../support/repository.ts'
 
 const PARTITIONS = 4
@@ -58,7 +58,11 @@ class Member {
   start(): void {
     const entry = join(repositoryRoot, 'dist', 'test', 'support', 'pipeline-member.js')
     // A process of the history does one thing after the other: each has numbers of its own for its lives.
-    const options = { ...this.options, process: this.options.process + 10_000 * this.#lives, seed: this.options.seed + this.#lives }
+    const options = {
+      ...this.options,
+      process: this.options.process + 10_000 * this.#lives,
+      seed: this.options.seed + this.#lives,
+    }
     this.#lives++
     const child = spawn(process.execPath, [entry, JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'pipe'] })
     child.stderr.on('data', (chunk: Buffer) => {
@@ -154,8 +158,17 @@ class Pipeline {
   async #readPartition(partition: number, signal: AbortSignal): Promise<void> {
     if (this.#seen[partition] === this.#put[partition]) return
     const from = { offset: this.#nextOffsets[partition]! }
-    this.#note({ process: 10 + partition, type: 'ok', f: 'assign', positions: [{ topic: this.output, partition, ...from }] })
-    for await (const { offset, value } of this.#client.consume(this.output, { from, partitions: [partition], signal })) {
+    this.#note({
+      process: 10 + partition,
+      type: 'ok',
+      f: 'assign',
+      positions: [{ topic: this.output, partition, ...from }],
+    })
+    for await (const { offset, value } of this.#client.consume(this.output, {
+      from,
+      partitions: [partition],
+      signal,
+    })) {
       const text = decoder.decode(value as Uint8Array)
       const where = `${this.output}/${partition}@${offset}`
       assert.notEqual(text, POISON, `${where}: a record of a transaction that was aborted`)
@@ -177,7 +190,9 @@ class Pipeline {
       const from = { offset: this.#nextOffsets[partition]! }
       const reader = this.#client.consume(this.output, { from, to: 'end', partitions: [partition] })
       for await (const { offset, value } of reader)
-        assert.fail(`${this.output}/${partition}@${offset}: ${decoder.decode(value as Uint8Array)}, which nobody waits for`)
+        assert.fail(
+          `${this.output}/${partition}@${offset}: ${decoder.decode(value as Uint8Array)}, which nobody waits for`,
+        )
       const { admin } = this.#client
       await admin.topics.trim(this.output, { before: from.offset, partitions: [partition] })
     }
@@ -194,7 +209,8 @@ class Pipeline {
     for (const [index, { operation }] of lines.entries()) checker.add({ ...operation, line: index + 1 })
     const { anomalies, transactions } = checker.verdict()
     assert.deepEqual(anomalies.slice(0, 10), [])
-    for (const fate of ['committed', 'aborted', 'unknown', 'open'] as const) this.transactions[fate] += transactions[fate]
+    for (const fate of ['committed', 'aborted', 'unknown', 'open'] as const)
+      this.transactions[fate] += transactions[fate]
   }
 
   /** The inputs of the window as a final reader sees them. */
@@ -280,7 +296,8 @@ class StableOffsets {
         for (let partition = 0; partition < PARTITIONS; partition++) {
           const key = `${topic}/${partition}`
           const before = this.#standing.get(key)
-          const isStanding = before !== undefined && before.offset === stable[partition] && stable[partition]! < high[partition]!
+          const isStanding =
+            before !== undefined && before.offset === stable[partition] && stable[partition]! < high[partition]!
           const ms = isStanding ? before.ms + (passedMs < GAP_MS_MAX ? passedMs : 0) : 0
           this.#standing.set(key, { offset: stable[partition]!, ms })
           this.stuckMsMax = Math.max(this.stuckMsMax, ms)
@@ -343,11 +360,17 @@ test('each result exactly once, whoever dies', { timeout: 24 * 3_600_000 }, asyn
   const client = await connect(broker.url, { backoffMsMax: 200 })
   const config = { 'segment.bytes': String(1024 * 1024) }
   for (const mode of MODES)
-    for (const topic of [`in-${mode}`, `out-${mode}`]) await client.admin.topics.create(topic, { partitions: PARTITIONS, config })
+    for (const topic of [`in-${mode}`, `out-${mode}`])
+      await client.admin.topics.create(topic, { partitions: PARTITIONS, config })
   const pipelines = MODES.map(
-    (mode, index) => new Pipeline(mode, client, broker, seed + index, mkdtempSync(join(tmpdir(), 'millrace-pipeline-'))),
+    (mode, index) =>
+      new Pipeline(mode, client, broker, seed + index, mkdtempSync(join(tmpdir(), 'millrace-pipeline-'))),
   )
-  const stableOffsets = new StableOffsets(broker, client, MODES.map((mode) => `out-${mode}`))
+  const stableOffsets = new StableOffsets(
+    broker,
+    client,
+    MODES.map((mode) => `out-${mode}`),
+  )
   const counts = { brokerKills: 0, memberKills: 0, stalls: 0 }
   const results = (): number => pipelines.reduce((sum, pipeline) => sum + pipeline.results, 0)
   let isOver = false
@@ -367,7 +390,10 @@ test('each result exactly once, whoever dies', { timeout: 24 * 3_600_000 }, asyn
       isDrained = true
       await failing
       for (const pipeline of pipelines) await pipeline.endWindow()
-      assert.ok(stableOffsets.stuckMsMax <= STUCK_MS_MAX, `a last stable offset stood for ${stableOffsets.stuckMsMax} ms`)
+      assert.ok(
+        stableOffsets.stuckMsMax <= STUCK_MS_MAX,
+        `a last stable offset stood for ${stableOffsets.stuckMsMax} ms`,
+      )
     }
     assert.ok(counts.memberKills + counts.brokerKills > 0, 'somebody was killed')
   } catch (error) {

@@ -108,7 +108,12 @@ class ManualLife {
     let isEnding = false
     try {
       await producer.transaction(async (transaction) => {
-        const read = records.map(({ offset, value }) => ({ topic: input, partition, offset, value: decoder.decode(value!) }))
+        const read = records.map(({ offset, value }) => ({
+          topic: input,
+          partition,
+          offset,
+          value: decoder.decode(value!),
+        }))
         journal.note('ok', 'begin', { txn })
         journal.note('ok', 'poll', { txn, records: read })
         const results = read.map(({ value }) => ({ topic: output, partition, value: `${value}.${txn}`, from: value }))
