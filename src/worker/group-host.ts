@@ -8,6 +8,8 @@
  *             what it tells may come from them
  * Loading     the first request has the partition read from its start, one piece a turn; requests wait meanwhile. It begins when
  *             all that is in the log is durable, so that the state that is built is one that stays
+ * Transactions offsets of a transaction are a batch of their own, in its producer's name; the partition is asked before the coordinator is,
+ *             so that no producer's fault is the coordinator's. A marker takes effect when it is staged, and is waited for like any batch
  * Failure     a batch that was refused: what the coordinator has decided since is not so. It is dropped, everyone who waits is told
  *             COORDINATOR_NOT_AVAILABLE, and the next request loads it anew. A log that cannot be read: the same, with the reason
  * Limits      WAITING_MAX requests over all coordinators; LOADING_BYTES_MAX of those that wait for one that loads; a decision is at
@@ -21,8 +23,10 @@ import {
   type GroupCoordinatorOptions,
   type TopicChanges,
   TopicDirectory,
+  type TransactionOf,
 } from '../group/index.ts'
 import { StorageError } from '../io/file-system.ts'
+
 import { type ErrorCode, isMillraceError } from '../model/errors.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
@@ -30,15 +34,17 @@ import { BatchReader } from '../record/batch-reader.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { BatchWriter, RECORD_OVERHEAD_BYTES_MAX } from '../record/batch-writer.ts'
 import type { Codecs } from '../record/compression.ts'
+import { readMarker } from '../record/control-batch.ts'
 import type { GroupRequestBody, GroupTopicsBody } from '../ring/control-messages.ts'
 import { BatchScan } from './batch-scan.ts'
 import type { ControlReplies } from './control-replies.ts'
 import { answerGroupRequest, type GroupAnswer } from './group-wire.ts'
+import type { MarkerListener } from './marker-writer.ts'
 import type { NoticeSender } from './notice-sender.ts'
 import type { PageCache } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'
 import type { PartitionTable } from './partition-table.ts'
-import type { ProduceHandler } from './produce-handler.ts'
+import type { OwnMarker, ProduceHandler } from './produce-handler.ts'
 import type { SegmentReader } from './segment-reader.ts'
 
 const WAITING_MAX = 100_000
@@ -61,6 +67,12 @@ interface Waiting {
   readonly reply: GroupAnswer['reply']
 }
 
+/** The records of one decision. */
+interface Decided {
+  readonly records: readonly EncodedRecord[]
+  readonly transaction?: TransactionOf
+}
+
 interface Hosted {
   readonly partition: PartitionAgent
   readonly coordinator: GroupCoordinator
@@ -71,8 +83,8 @@ interface Hosted {
   /** Requests that came while it loads. */
   parked: GroupRequest[]
   parkedBytes: number
-  /** Of this turn, by decision: a crash may not leave half of one. */
-  decisions: (readonly EncodedRecord[])[]
+  /** Of this turn: a crash may not leave half of one. */
+  decisions: Decided[]
   replies: Waiting[]
   /** Who waits for each of the batches that are not durable yet, oldest first. */
   readonly batches: Waiting[][]
@@ -91,7 +103,7 @@ export interface GroupHostOptions {
   readonly coordinator: Omit<GroupCoordinatorOptions, 'directory'>
 }
 
-export class GroupHost {
+export class GroupHost implements MarkerListener {
   readonly #options: GroupHostOptions
   readonly #directory = new TopicDirectory()
   readonly #hosted = new Map<number, Hosted>()
@@ -197,9 +209,9 @@ export class GroupHost {
     const nowMs = this.#options.clock.monotonicMs()
     const answer = this.#answerOf(hosted, requestId, body, nowMs)
     if (answer === undefined) return
-    const { records, notices, reply } = answer
+    const { records, transaction, notices, reply } = answer
     for (const text of notices) this.#options.notices.log('warn', `${nameOf(hosted.partition)}: ${text}`)
-    if (records.length > 0) hosted.decisions.push(records)
+    if (records.length > 0) hosted.decisions.push({ records, ...(transaction && { transaction }) })
     hosted.replies.push({ requestId, reply })
     this.#touched.add(hosted)
   }
@@ -207,7 +219,9 @@ export class GroupHost {
   /** undefined: the header is none; it was answered. */
   #answerOf(hosted: Hosted, requestId: number, body: GroupRequestBody, nowMs: number): GroupAnswer | undefined {
     try {
-      return answerGroupRequest(hosted.coordinator, body, nowMs)
+      return answerGroupRequest(hosted.coordinator, body, nowMs, ({ producerId, producerEpoch }) =>
+        this.#options.produces.checkTransaction(hosted.partition, producerId, producerEpoch),
+      )
     } catch (error) {
       if (!isMillraceError(error)) throw error
       this.#refuse([{ requestId }], error.code, error.message)
@@ -217,7 +231,7 @@ export class GroupHost {
 
   #take(hosted: Hosted, records: readonly EncodedRecord[]): void {
     if (records.length === 0) return
-    hosted.decisions.push(records)
+    hosted.decisions.push({ records })
     this.#touched.add(hosted)
   }
 
@@ -240,8 +254,13 @@ export class GroupHost {
   }
 
   #append(hosted: Hosted, bytes: Uint8Array, replies: Waiting[]): void {
+    this.#options.produces.appendOwn(hosted.partition, bytes, this.#awaited(hosted, replies))
+  }
+
+  /** One more batch on its way: what it is told when that has ended. */
+  #awaited(hosted: Hosted, replies: Waiting[]): OwnAppend {
     hosted.batches.push(replies)
-    const own: OwnAppend = {
+    return {
       onDurable: () => {
         if (hosted.state === 'dropped') return
         hosted.batches.shift()
@@ -254,7 +273,16 @@ export class GroupHost {
         this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', what)
       },
     }
-    this.#options.produces.appendOwn(hosted.partition, bytes, own)
+  }
+
+  // MarkerListener
+
+  /** What was decided before is staged already (flush). A coordinator that still loads reads the marker in the log. */
+  onMarkerStaged(partition: PartitionAgent, { producerId, type }: OwnMarker): OwnAppend | undefined {
+    const hosted = this.#hosted.get(partition.state.partitionRef)
+    if (hosted?.state !== 'serving') return undefined
+    hosted.coordinator.onMarker(producerId, type === 'COMMIT')
+    return this.#awaited(hosted, [])
   }
 
   /**
@@ -266,20 +294,23 @@ export class GroupHost {
     const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
     const nowMs = this.#options.clock.nowMs()
     const batches: Uint8Array[] = []
-    const close = (): void => {
-      if (writer.recordsCount > 0) batches.push(writer.finish().slice())
+    const close = (transaction?: TransactionOf): void => {
+      const options = transaction === undefined ? undefined : { ...transaction, transactional: true }
+      if (writer.recordsCount > 0) batches.push(writer.finish(options).slice())
       writer.reset()
     }
-    for (const decision of hosted.decisions) {
+    for (const { records, transaction } of hosted.decisions) {
+      if (transaction !== undefined) close()
       let bytes = 0
-      for (const { key, value } of decision) bytes += key.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES_MAX
+      for (const { key, value } of records) bytes += key.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES_MAX
       if (writer.sizeInBytes + bytes > Math.min(BATCH_BYTES, maxMessageBytes)) close()
-      for (const { key, value } of decision) {
+      for (const { key, value } of records) {
         if (writer.append(key, value, null, nowMs)) continue
-        if (decision.some((record) => record.value !== null)) return undefined
+        if (records.some((record) => record.value !== null)) return undefined
         close()
         if (!writer.append(key, value, null, nowMs)) return undefined
       }
+      if (transaction !== undefined) close(transaction)
     }
     close()
     return batches
@@ -355,10 +386,13 @@ export class GroupHost {
     const reader = new BatchReader({ codecs: this.#options.codecs })
     for (let at = 0; at < bytes.length; at = batch.end) {
       batch.reset(bytes, at)
+      const marker = batch.isControl && batch.recordsCount > 0 ? readMarker(batch) : undefined
+      if (marker !== undefined) coordinator.onMarker(batch.producerId, marker.type === 'COMMIT')
       reader.reset(bytes.subarray(at, batch.end), partition.state.logStartOffset)
+      const producerId = batch.isTransactional ? batch.producerId : -1
       while (reader.next()) {
         if (reader.key === null) continue
-        const outcome = coordinator.replay(reader.key, reader.value)
+        const outcome = coordinator.replay(reader.key, reader.value, producerId)
         if (outcome.kind === 'unreadable') throw new StorageError('ECORRUPT', outcome.reason)
       }
     }

@@ -29,11 +29,15 @@ export interface GroupAnswer {
   readonly reply: { readonly kind: 'reply'; readonly header: Uint8Array } | GroupRefusal
 }
 
-/** Has the coordinator decide; what the reply tells is so when the records are durable. Throws MillraceError for a bad header. */
+/**
+ * Has the coordinator decide; what the reply tells is so when the records are durable. `mayWrite`: what the partition objects to in a
+ * batch of a producer's transaction. Throws MillraceError for a bad header.
+ */
 export function answerGroupRequest(
   coordinator: GroupCoordinator,
   { api, header, clientId, clientHost }: GroupRequestBody,
   nowMs: number,
+  mayWrite: (transaction: TransactionOf) => GroupRefusal | undefined,
 ): GroupAnswer {
   switch (api) {
     case Api.GROUP_HEARTBEAT: {
@@ -50,6 +54,8 @@ export function answerGroupRequest(
     }
     case Api.TXN_OFFSET_COMMIT: {
       const request = protocol.txnOffsetCommit.decodeRequest(header)
+      const refusal = mayWrite(request)
+      if (refusal !== undefined) return { records: [], notices: [], reply: refusal }
       return answerOf(protocol.txnOffsetCommit, coordinator.commitTxnOffsets(request), resultsOfAll)
     }
     case Api.OFFSET_FETCH: {

@@ -206,7 +206,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         ...from.groups,
       },
     })
-    this.#markers = new MarkerWriter({ partitions, produces: this.#produces, replies: controlReplies })
+    this.#markers = new MarkerWriter({
+      ...{ partitions, produces: this.#produces, replies: controlReplies, listener: this.#groups },
+    })
     this.#housekeeper = new Housekeeper({
       ...{ clock, partitions, periodMs: options.retentionCheckMs, producerExpiryMs: options.producerExpiryMs },
       onCondemned: (partition, text) =>

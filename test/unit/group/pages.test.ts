@@ -32,7 +32,7 @@ function overWire<Request extends object, Reply>(
 ): Reply {
   const header = codec.encodeRequest(request)
   const body = { partitionRef: 0 as never, api: codec.api, header, clientId: 'c', clientHost: 'h' }
-  const { reply } = answerGroupRequest(fixture.coordinator, body, fixture.nowMs)
+  const { reply } = answerGroupRequest(fixture.coordinator, body, fixture.nowMs, () => undefined)
   assert.ok(!isRefusal(reply), JSON.stringify(reply))
   assert.ok(reply.header.length <= PAGE_BYTES, `${reply.header.length} bytes`)
   return protocol.unwrapReply(codec.decodeReply(reply.header))
@@ -168,7 +168,14 @@ test('pages of offsets are fenced like the whole; a cursor that nobody gave is r
   const fixture = new GroupFixture()
   fixture.join('a')
   const fetch = (memberEpoch: number, cursor: string, topics: [] | null = null): string | OffsetFetchReply => {
-    const { reply } = fixture.coordinator.fetchOffsets({ groupId: 'g', memberId: 'a', memberEpoch, topics, requireStable: false, cursor })
+    const { reply } = fixture.coordinator.fetchOffsets({
+      groupId: 'g',
+      memberId: 'a',
+      memberEpoch,
+      topics,
+      requireStable: false,
+      cursor,
+    })
     return isRefusal(reply) ? reply.error : reply
   }
   assert.deepEqual(fetch(1, ''), { kind: 'offsets', topics: [], nextCursor: null })

@@ -4,73 +4,15 @@ import { test } from 'node:test'
 import '../../../src/base/node/native-crc32c.ts'
 import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
-import type { PartitionRef, TopicId } from '../../../src/model/ids.ts'
-import type { TopicConfig } from '../../../src/model/topic-config.ts'
-import {
-  type Codec,
-  groupHeartbeat,
-  type ListGroupsReply,
-  listGroups,
-  offsetCommit,
-  unwrapReply,
-} from '../../../src/protocol/index.ts'
+import { groupHeartbeat, listGroups } from '../../../src/protocol/index.ts'
 import { BatchWriter } from '../../../src/record/batch-writer.ts'
 import { ControlOperation } from '../../../src/ring/control-messages.ts'
+import { GroupShard, TOPIC_ROW } from '../../support/group-shard.ts'
 import { makeBatch } from '../../support/log-fixture.ts'
-import { batchesOf, type ControlAnswer, ShardFixture, type ShardFixtureOptions } from '../../support/shard-fixture.ts'
-
-const TOPIC_ROW = { topicId: 'f'.repeat(32) as TopicId, name: 't', partitions: 4 }
-
-class Fixture extends ShardFixture {
-  constructor(options: ShardFixtureOptions = {}, config: Partial<TopicConfig> = {}) {
-    super(options)
-    this.open(2, { retentionMs: -1, ...config })
-    this.control(ControlOperation.GROUP_TOPICS, { upserted: [TOPIC_ROW], removed: [] })
-  }
-
-  ask<Request>(codec: Codec<Request, unknown>, request: Request): number {
-    const header = codec.encodeRequest(request)
-    const body = { partitionRef: 0 as PartitionRef, api: codec.api, header, clientId: 'c', clientHost: 'h' }
-    return this.sendControl(ControlOperation.GROUP_REQUEST, body)
-  }
-
-  join(groupId: string, subscribedTopics: readonly string[] = ['t']): number {
-    return this.ask(groupHeartbeat, {
-      ...{ groupId, memberId: '', memberEpoch: 0, instanceId: null, rackId: null, rebalanceTimeoutMs: 60_000 },
-      ...{ sessionTimeoutMs: 10_000, subscribedTopics, subscribedPattern: '', serverAssignor: null },
-      ownedPartitions: [],
-    })
-  }
-
-  commit(groupId: string, offset: number): number {
-    const partitions = [{ partition: 0, offset, leaderEpoch: -1, metadata: '' }]
-    return this.ask(offsetCommit, {
-      ...{ groupId, memberId: '', memberEpoch: -1, instanceId: null },
-      topics: [{ topicId: '', topic: 't', partitions }],
-    })
-  }
-
-  groups(): ListGroupsReply['groups'] {
-    return this.replyOf(listGroups, this.ask(listGroups, { states: [], kinds: [] })).groups
-  }
-
-  replyOf<Reply>(codec: Pick<Codec<unknown, Reply>, 'decodeReply'>, requestId: number): Reply {
-    const answer = this.answer(requestId) as ControlAnswer
-    assert.equal(answer.error, 'NONE')
-    return unwrapReply(codec.decodeReply(answer.body as Uint8Array))
-  }
-
-  errorOf(requestId: number): string {
-    return (this.answer(requestId) as ControlAnswer).error
-  }
-
-  get batches(): [number, number][] {
-    return batchesOf(this.fetch([{ offset: 0 }]).partitions[0]?.bytes ?? new Uint8Array(0))
-  }
-}
+import type { ControlAnswer } from '../../support/shard-fixture.ts'
 
 test('a reply waits until its records are synced, and one without records for those before it', () => {
-  const shard = new Fixture()
+  const shard = new GroupShard()
   shard.groups() // loaded
   const joined = shard.join('g')
   const listed = shard.ask(listGroups, { states: [], kinds: [] })
@@ -83,7 +25,7 @@ test('a reply waits until its records are synced, and one without records for th
 })
 
 test('what many ask in one turn is written as one batch; a heartbeat that changes nothing writes nothing', () => {
-  const shard = new Fixture()
+  const shard = new GroupShard()
   shard.groups()
   const commits = Array.from({ length: 50 }, (_, index) => shard.commit(`g${index % 10}`, index))
   for (const commit of commits) assert.equal(shard.errorOf(commit), 'NONE')
@@ -102,7 +44,7 @@ test('what many ask in one turn is written as one batch; a heartbeat that change
 
 test('what could not be written was not decided: everyone who waits is told, and the next request finds what is in the log', () => {
   const files = new FaultyFileSystem(new MemoryFileSystem())
-  const shard = new Fixture({ files })
+  const shard = new GroupShard({ files })
   const first = shard.answer(shard.join('g')) as ControlAnswer
   assert.equal(first.error, 'NONE')
   files.inject({ on: 'write', path: '.log', effect: { kind: 'fail', code: 'ENOSPC' } })
@@ -118,7 +60,7 @@ test('what could not be written was not decided: everyone who waits is told, and
 })
 
 test('a member that is silent is removed when its session is over, without anybody asking', () => {
-  const shard = new Fixture()
+  const shard = new GroupShard()
   shard.answer(shard.join('g'))
   shard.pass(9_000)
   assert.equal(shard.groups()[0]?.memberCount, 1)
@@ -128,7 +70,7 @@ test('a member that is silent is removed when its session is over, without anybo
 })
 
 test('a partition that goes has no coordinator: who waits is told, and so is who comes', () => {
-  const shard = new Fixture()
+  const shard = new GroupShard()
   shard.groups()
   const waiting = shard.join('g')
   for (let turn = 0; turn < 5; turn++) shard.shard.doWork()
@@ -140,7 +82,7 @@ test('a partition that goes has no coordinator: who waits is told, and so is who
 
 test('ids are what they are, byte for byte, before and after the log was read again', () => {
   const files = new FaultyFileSystem(new MemoryFileSystem())
-  const shard = new Fixture({ files })
+  const shard = new GroupShard({ files })
   const ids = ['g', '\ufeffg', 'e\u0301', '\u00e9', '\u{1f600}']
   for (const id of ids) assert.equal(shard.errorOf(shard.join(id)), 'NONE')
   const before = shard.groups().map(({ groupId }) => groupId)
@@ -153,7 +95,7 @@ test('ids are what they are, byte for byte, before and after the log was read ag
 })
 
 test('a log that no coordinator can have written takes its groups with it, and nothing else', () => {
-  const shard = new Fixture()
+  const shard = new GroupShard()
   const writer = new BatchWriter({})
   writer.append(Uint8Array.of(0, 2, 0, 0, 0, 9), new Uint8Array(3), null, 1)
   assert.equal(shard.produce(writer.finish().slice()).error, 'NONE')
@@ -163,7 +105,7 @@ test('a log that no coordinator can have written takes its groups with it, and n
 })
 
 test('a decision larger than a batch is refused, and the groups that are there stay', () => {
-  const shard = new Fixture({}, { maxMessageBytes: 2_000 })
+  const shard = new GroupShard({}, { maxMessageBytes: 2_000 })
   assert.equal(shard.errorOf(shard.join('g')), 'NONE')
   const many = Array.from({ length: 100 }, (_, index) => `${'long-name-'.repeat(4)}${index}`)
   assert.equal(shard.errorOf(shard.join('large', many)), 'COORDINATOR_NOT_AVAILABLE')
