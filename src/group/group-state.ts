@@ -13,7 +13,7 @@
 import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import type { TopicId } from '../model/ids.ts'
-import { countPartitions, isSubset, NO_PARTITIONS, type PartitionSet } from './partition-set.ts'
+import { countPartitions, isSubset, NO_PARTITIONS, type PartitionSet } from '../model/partition-set.ts'
 import type { PatternMatches } from './topic-pattern.ts'
 
 /** Who assigns: the broker, a member (join and sync of Kafka's older clients), or nobody: offsets only, never a member. */
