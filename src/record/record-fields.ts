@@ -12,7 +12,7 @@ import type { TopicId } from '../model/ids.ts'
 import { NO_PARTITIONS, type PartitionSet } from '../model/partition-set.ts'
 
 /** How a field's bytes look: group/format.md §2. */
-export type FieldType = 'u8' | 'i32' | 'i64' | 'text' | 'text?' | 'text[]' | 'topicId' | 'partitions'
+export type FieldType = 'u8' | 'bool' | 'i32' | 'i64' | 'text' | 'text?' | 'text[]' | 'topicId' | 'partitions'
 
 const TOPIC_ID_BYTES = 16
 /** Length of a text that is null. */
@@ -38,8 +38,9 @@ export class FieldWriter {
   write(type: FieldType, value: unknown): void {
     switch (type) {
       case 'u8':
+      case 'bool':
         this.#reserve(1)
-        this.#view.setUint8(this.#at, value as number)
+        this.#view.setUint8(this.#at, Number(value))
         this.#at += 1
         return
       case 'i32':
@@ -139,7 +140,9 @@ export class FieldReader {
   read(type: FieldType): unknown {
     switch (type) {
       case 'u8':
-        return this.#has(1) ? this.#view.getUint8((this.#at += 1) - 1) : 0
+        return this.#u8()
+      case 'bool':
+        return this.#bool()
       case 'i32':
         return this.#i32()
       case 'i64':
@@ -159,6 +162,15 @@ export class FieldReader {
 
   u16(): number {
     return this.#has(2) ? this.#view.getUint16((this.#at += 2) - 2) : 0
+  }
+
+  #u8(): number {
+    return this.#has(1) ? this.#view.getUint8((this.#at += 1) - 1) : 0
+  }
+
+  #bool(): boolean {
+    const byte = this.#u8()
+    return byte > 1 ? this.#fail('a byte that is neither 0 nor 1', false) : byte === 1
   }
 
   #i32(): number {
