@@ -14,7 +14,7 @@ import { readFully, replaceFile, TEMPORARY_SUFFIX, writeFully } from './durable-
 import { SegmentIndexes } from './index-cache.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { INDEX_INTERVAL_BYTES, OffsetIndex } from './offset-index.ts'
-import { ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
+import { markerOf, ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
 import type { PartitionBounds } from './recovery-plan.ts'
 import {
   DELETED_SUFFIX,
@@ -426,7 +426,7 @@ export class FolderReplay {
         this.epochs.add(batch.leaderEpoch, batch.baseOffset)
       // Not the records' own time: a producer of old data would be forgotten at once, and its retries become duplicates.
       if (batch.baseOffset >= this.#producersFrom)
-        this.producers.replay(batch, Math.max(batch.maxTimestamp, this.#modifiedMs))
+        this.producers.replay(batch, Math.max(batch.maxTimestamp, this.#modifiedMs), markerOf(batch))
     }
   }
 

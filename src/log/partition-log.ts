@@ -19,6 +19,7 @@ import type { Fd } from '../io/file-system.ts'
 import { type Offset, partitionFolder, type TopicId } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import type { BatchView } from '../record/batch-view.ts'
+import { type AbortedAnswer, AbortedTransactions } from './aborted-transactions.ts'
 import { isCompacted } from './compaction.ts'
 import type { CompactionResult, CompactionTask } from './compaction-run.ts'
 import { SegmentIndexes } from './index-cache.ts'
@@ -30,8 +31,9 @@ import { LogEnds } from './log-ends.ts'
 import { type Location, LogLocator, locationOf } from './log-locator.ts'
 import { findCut, replayProducers } from './log-truncation.ts'
 import { INDEX_INTERVAL_BYTES } from './offset-index.ts'
+import { OpenTransactions } from './open-transactions.ts'
 import { ProducerSnapshots, removeIfThere } from './producer-snapshots.ts'
-import { ProducerState } from './producer-state.ts'
+import { markerOf, ProducerState } from './producer-state.ts'
 import { checkRecovered, type PartitionCheckpoint, type RecoveredPartition } from './recovered-partition.ts'
 import { decideRetention, type RetentionDecision } from './retention.ts'
 import {
@@ -63,6 +65,8 @@ export class PartitionLog {
   readonly topicId: TopicId
   readonly partition: number
   readonly epochs: LeaderEpochCache
+  /** What is open, or not decided yet; the log alone changes it. */
+  readonly transactions = new OpenTransactions()
   readonly #context: LogContext
   #config: TopicConfig
   readonly #segments = new SegmentList()
@@ -70,6 +74,7 @@ export class PartitionLog {
   readonly #snapshots: ProducerSnapshots
   readonly #unsynced: UnsyncedFiles
   readonly #compaction: LogCompaction
+  readonly #aborted = new AbortedTransactions()
   #staged: StagedBatches | undefined
   /** The last segment takes no more writes: the next batch begins a new one. */
   #isSealed = true
@@ -87,7 +92,10 @@ export class PartitionLog {
     this.#config = options.config
     this.epochs = new LeaderEpochCache(recovered?.leaderEpochs)
     this.#locator = new LogLocator(context, this.#segments)
-    this.#snapshots = new ProducerSnapshots(context, recovered?.producerSnapshotOffset ?? -1)
+    this.#snapshots = new ProducerSnapshots(context, {
+      newestOffset: recovered?.producerSnapshotOffset ?? -1,
+      transactions: this.transactions,
+    })
     this.#unsynced = new UnsyncedFiles(context)
     this.#compaction = new LogCompaction(context, this.#segments, this.#unsynced)
     if (recovered !== undefined) this.#adopt(recovered)
@@ -186,7 +194,10 @@ export class PartitionLog {
     const baseOffset: number = batch.baseOffset
     const nextOffset: number = batch.nextOffset
     assert(baseOffset === staged.endOffset, 'a staged batch must begin at nextOffset')
-    if (batch.producerId >= 0) this.producers.apply(batch, nowMs)
+    if (batch.producerId >= 0) {
+      const aborted = this.producers.apply(batch, nowMs, markerOf(batch))
+      if (aborted !== undefined) this.#aborted.stage(aborted)
+    }
     this.epochs.add(batch.leaderEpoch, baseOffset)
     if (this.#mustRoll(staged, bytes.length, nextOffset, nowMs)) staged.beginSegment(baseOffset, nowMs)
     staged.add(bytes, baseOffset, nextOffset, batch.maxTimestamp)
@@ -198,6 +209,7 @@ export class PartitionLog {
     this.#staged!.clear()
     this.epochs.rollback()
     this.#snapshots.loaded?.rollback()
+    this.#aborted.dropStaged()
   }
 
   /** Writes what is staged and makes it part of the log, or leaves everything as it was and throws. */
@@ -349,6 +361,7 @@ export class PartitionLog {
     this.#staged = undefined
     this.#locator.relax()
     this.#snapshots.relax(this.#ends.logEndOffset)
+    this.transactions.relax()
     return true
   }
 
@@ -377,6 +390,15 @@ export class PartitionLog {
   /** A reader found that a batch begins with `offset` at `filePosition` of the segment that holds it. */
   remember(offset: number, filePosition: number): void {
     this.#locator.remember(offset, filePosition)
+  }
+
+  /**
+   * The aborted transactions that overlap [from, end): those with lastOffset >= from and firstOffset < end, by first offset. More than
+   * `countMax`: the answer's endOffset is lower than `end`, and the list is whole up to there; it is always past `from`, by a batch or more,
+   * whatever that takes (PARTITION_OPEN_TRANSACTIONS_MAX at most). `end` may not be past the last stable offset.
+   */
+  abortedIn(from: number, end: number, countMax: number): AbortedAnswer {
+    return this.#aborted.within(from, end, countMax)
   }
 
   /** Segments that take no more writes, in order; those that are condemned left out. */
@@ -438,7 +460,7 @@ export class PartitionLog {
       segments: this.#segments.all,
       lastIsActive: !this.#isSealed,
       logStartOffset: this.#ends.logStartOffset,
-      highWatermark: options.highWatermark,
+      stableEnd: Math.min(options.highWatermark, this.transactions.firstUnstableOffset(options.highWatermark)),
       nowMs: options.nowMs,
       config: this.#config,
     })
@@ -668,6 +690,7 @@ export class PartitionLog {
     staged.clear()
     this.epochs.settle()
     this.#snapshots.loaded?.settle()
+    this.#aborted.settle()
     this.#snapshots.addBytes(bytes)
     if (files > 0 && this.#segments.count > 1)
       this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
@@ -748,8 +771,10 @@ export class PartitionLog {
   /** Producer state as of `end`: the newest snapshot before it, and the headers from there on. */
   #rebuildProducers(end: number): void {
     const snapshot = this.#snapshots.readAt(this.folder, end)
-    const state = snapshot?.state ?? new ProducerState()
+    const { transactions } = this
+    const state = snapshot?.state ?? new ProducerState({ transactions })
     const fromOffset = snapshot?.endOffset ?? 0
+    transactions.restore(snapshot?.open ?? [], fromOffset)
     const nowMs = this.#context.clock.nowMs()
     for (const segment of this.#segments.all) {
       if (segment.nextOffset <= fromOffset) continue

@@ -197,8 +197,8 @@ export class ControlHandler {
         reason = `${error.code}: ${error.message}`
       }
     }
-    const { logStartOffset, logEndOffset } = log
-    const state = leaderState({ partitionRef, config, leaderEpoch, logStartOffset, logEndOffset })
+    const { logStartOffset, logEndOffset, transactions } = log
+    const state = leaderState({ partitionRef, config, leaderEpoch, logStartOffset, logEndOffset, transactions })
     const agent = new PartitionAgent({ topicId, partition, state, log })
     if (reason === undefined) agent.syncedSlot = syncedEnds.add({ topicId, partition, syncedEnd: log.syncedEndOffset })
     else {

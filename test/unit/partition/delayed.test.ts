@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { DeadlineHeap, type Timed } from '../../../src/base/deadline-heap.ts'
+import { OpenTransactions } from '../../../src/log/open-transactions.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 import { DelayedFetch, type WaitingFetch } from '../../../src/partition/delayed-fetch.ts'
@@ -55,6 +56,7 @@ describe('delayed fetch', () => {
       leaderEpoch: 0 as LeaderEpoch,
       logStartOffset: 0 as Offset,
       logEndOffset: 0 as Offset,
+      transactions: new OpenTransactions(),
     })
   const fetchOf = (
     requestId: number,
