@@ -39,6 +39,7 @@ const COUNTS = {
   files: { variable: 'MILLRACE_FUZZ_FILES', files: 'log-files' },
   seeds: { variable: 'MILLRACE_SEEDS', files: 'one-broker' },
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
+  'transaction-seeds': { variable: 'MILLRACE_SEEDS', files: 'transactions' },
 }
 const UNBOUNDED_MS = 24 * 3_600_000
 

@@ -8,4 +8,4 @@ export {
   type TransactionReplay,
 } from './transaction-coordinator.ts'
 export { decodeTransaction, encodeTransaction } from './transaction-records.ts'
-export { outcomeOf, type ProducerIdentity, State, type TransactionFacts } from './transaction-state.ts'
+export { isPreparing, outcomeOf, type ProducerIdentity, State, type TransactionFacts } from './transaction-state.ts'
