@@ -200,9 +200,10 @@ function addTools(add: Add, program: Command, runs: Runs): void {
   runs(add(program, 'dump <segment>', 'batches and records of a segment file, as JSON lines'), async () => {
     return (await import('./commands/dump.ts')).dump
   })
-  runs(add(program, 'check <history>', 'check a history of operations (JSON lines)'), async () => {
-    return (await import('./commands/check.ts')).check
-  })
+  const check = add(program, 'check <history>', 'check a history of operations (JSON lines) for anomalies')
+  check.option('--max <n>', 'show at most so many anomalies (default 20)')
+  check.option('--ww', 'count the order of writes as dependencies between transactions (not so in the model of Kafka)')
+  runs(check, async () => (await import('./commands/check.ts')).check)
   const cluster = program.command('cluster').description('brokers and shards').exitOverride()
   const views = [
     ['info', 'identity, version and counts'],

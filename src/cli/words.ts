@@ -1,6 +1,6 @@
 /** Numbers in sentences. */
 
-/** `1 partition`, `2 partitions`. */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
+/** `1 partition`, `2 partitions`; `plural` where it is not the noun and an s. */
+export function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`
 }

@@ -262,7 +262,43 @@ test('verify, dump and check look into what a stopped broker left', async () => 
   const history = join(folder, 'history.jsonl')
   const sent = '{"process":1,"type":"invoke","f":"send","records":[{"topic":"t","partition":0,"value":"v1"}]}'
   writeFileSync(history, `${sent}\n${sent.replace('invoke', 'ok').replace('"value"', '"offset":0,"value"')}\n`)
-  const judged = await millrace(['check', history])
+  const judged = await millrace(['check', history, '--json'])
   assert.equal(judged.code, 0, judged.stderr)
   assert.equal((JSON.parse(judged.stdout) as { valid: boolean }).valid, true)
+})
+
+test('check names what is wrong with a history', async () => {
+  const file = join(folder, 'wrong.jsonl')
+  const record = { topic: 't', partition: 0, value: 'v1' }
+  const lines = [
+    { process: 1, type: 'ok', f: 'begin', txn: 'x1' },
+    { process: 1, type: 'invoke', f: 'send', txn: 'x1', records: [record] },
+    { process: 1, type: 'ok', f: 'send', records: [{ ...record, offset: 3 }] },
+    { process: 1, type: 'invoke', f: 'abort', txn: 'x1' },
+    { process: 1, type: 'ok', f: 'abort', txn: 'x1' },
+    { process: 2, type: 'ok', f: 'poll', records: [{ ...record, offset: 3 }] },
+    { process: 2, type: 'ok', f: 'poll', records: [{ ...record, value: 'v2', offset: 4 }] },
+  ]
+  writeFileSync(file, lines.map((line) => JSON.stringify(line)).join('\n'))
+  const said = await millrace(['check', file, '--max', '1'])
+  assert.equal(said.code, 1)
+  assert.match(said.stdout, /^ +1 +phantom +a value read that nobody sent$/m)
+  assert.match(said.stdout, /^ +1 +aborted-read +a read_committed reader got .* \(G1a\)$/m)
+  assert.match(said.stdout, /^line 6: aborted-read t-0@3: 'v1' of transaction 'x1', which was not committed: line 5$/m)
+  assert.match(said.stderr, /1 record sent \(1 acknowledged, 0 failed, 0 in doubt\), 2 read/)
+  assert.match(said.stderr, /1 transaction \(0 committed, 1 aborted, 0 in doubt, 0 open\)/)
+  assert.match(said.stderr, /and 1 more: --max shows them\nerror: the history has 2 anomalies/)
+  const json = await millrace(['check', file, '--json'])
+  assert.equal(json.code, 1)
+  assert.deepEqual((JSON.parse(json.stdout) as { counts: unknown }).counts, { 'aborted-read': 1, phantom: 1 })
+  writeFileSync(
+    file,
+    lines
+      .slice(1)
+      .map((line) => JSON.stringify(line))
+      .join('\n'),
+  )
+  const refused = await millrace(['check', file])
+  assert.equal(refused.code, 2)
+  assert.match(refused.stderr, /wrong\.jsonl: line 1: no transaction 'x1' was begun; a history is JSON lines/)
 })

@@ -6,7 +6,8 @@
  */
 import assert from 'node:assert/strict'
 import type { Client } from '../../src/client/index.ts'
-import { type Anomaly, HistoryChecker, type HistoryVerdict } from '../../src/tools/check-history.ts'
+import type { Anomaly } from '../../src/tools/anomaly.ts'
+import { HistoryChecker, type HistoryVerdict } from '../../src/tools/check-history.ts'
 
 const READER = 1_000_000_000
 const decoder = new TextDecoder()

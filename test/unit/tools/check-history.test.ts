@@ -2,34 +2,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SeededPrng } from '../../../src/base/prng.ts'
-import { type AnomalyKind, checkHistory } from '../../../src/tools/check-history.ts'
+import type { AnomalyKind } from '../../../src/tools/anomaly.ts'
+import { checkHistory } from '../../../src/tools/check-history.ts'
 import { HistoryError, parseHistory } from '../../../src/tools/history.ts'
-
-/** One line each: `1 invoke send a`, `1 ok send a@0`, `2 ok poll a@0 b@1`, `2 ok final a@0`, `2 ok assign @0`; partition 0 unless `a@0/1`. */
-function history(...lines: string[]): string {
-  return lines
-    .map((line) => {
-      const [process, type, f, ...values] = line.split(' ')
-      const places = values.map((text) => {
-        const [, value = '', offset, partition] = /^([^@/]*)(?:@(\d+))?(?:\/(\d+))?$/.exec(text) as RegExpExecArray
-        return {
-          topic: 't',
-          partition: Number(partition ?? 0),
-          value,
-          ...(offset === undefined ? {} : { offset: Number(offset) }),
-        }
-      })
-      const base = { process: Number(process), type }
-      if (f === 'assign')
-        return JSON.stringify({ ...base, f, positions: places.map(({ value: _, ...place }) => place) })
-      if (f === 'final') return JSON.stringify({ ...base, f: 'poll', records: places, final: true })
-      return JSON.stringify({ ...base, f, records: places })
-    })
-    .join('\n')
-}
+import { history } from '../../support/history-text.ts'
 
 function kinds(...lines: string[]): AnomalyKind[] {
-  return checkHistory(parseHistory(history(...lines))).anomalies.map((anomaly) => anomaly.kind)
+  return checkHistory(history(...lines)).anomalies.map((anomaly) => anomaly.kind)
 }
 
 const SENT = [
@@ -41,7 +20,7 @@ const SENT = [
   '1 ok send c@2',
 ]
 
-const CASES: Record<AnomalyKind, string[]> = {
+const CASES = {
   'lost-write': [...SENT, '2 ok assign @0', '2 ok final a@0 b@1', '2 ok final'],
   unseen: [...SENT, '2 ok poll a@0 b@1'],
   duplicate: [...SENT, '2 ok final a@0 b@1 c@2 a@3'],
@@ -54,7 +33,7 @@ const CASES: Record<AnomalyKind, string[]> = {
   'int-poll-skip': [...SENT, '2 ok poll a@0 c@2', '3 ok final a@0 b@1 c@2'],
   'nonmonotonic-send': ['1 invoke send a', '1 ok send a@1', '1 invoke send b', '1 ok send b@0', '2 ok final b@0 a@1'],
   'int-nonmonotonic-send': ['1 invoke send a b', '1 ok send a@1 b@0', '2 ok final b@0 a@1'],
-}
+} satisfies Partial<Record<AnomalyKind, string[]>>
 
 for (const [kind, lines] of Object.entries(CASES)) {
   test(`finds ${kind}, and nothing else`, () => assert.deepEqual([...new Set(kinds(...lines))], [kind]))
@@ -93,8 +72,8 @@ test('a seek back, an unknown outcome and a gap that nothing is known of are no 
 })
 
 test('only what is wrong makes a history invalid', () => {
-  assert.equal(checkHistory(parseHistory(history(...CASES.unseen))).valid, true)
-  assert.equal(checkHistory(parseHistory(history(...CASES['lost-write']))).valid, false)
+  assert.equal(checkHistory(history(...CASES.unseen)).valid, true)
+  assert.equal(checkHistory(history(...CASES['lost-write'])).valid, false)
 })
 
 test('bad lines are named', () => {
@@ -104,6 +83,23 @@ test('bad lines are named', () => {
     ['{"process":"x"}', /line 1: 'process'/],
     ['\n{"process":1,"type":"maybe"}', /line 2: 'type'/],
     ['{"process":1,"type":"ok","f":"sing"}', /line 1: 'f'/],
+    ['{"process":1,"type":"ok","f":"drained","input":"in"}', /line 1: 'output' is not a name/],
+    ['{"process":1,"type":"info","f":"drained","input":"in","output":"out"}', /line 1: 'drained' is a fact/],
+    ['{"process":1,"type":"ok","f":"begn"}', /line 1: 'f' is not one of .*; did you mean 'begin'\?/],
+    ['{"process":1,"type":"ok","f":"commit"}', /line 1: 'txn' is not a name/],
+    ['{"process":1,"type":"invoke","f":"send","txn":7,"records":[]}', /line 1: 'txn' is not a name/],
+    [
+      '{"process":1,"type":"ok","f":"poll","isolation":"read_comitted"}',
+      /line 1: 'isolation' is not one of read_committed, read_uncommitted; did you mean 'read_committed'\?/,
+    ],
+    ['{"process":1,"type":"ok","f":"poll","final":"yes"}', /line 1: 'final' is neither true nor false/],
+    ['{"process":1,"type":"invoke","f":"commitOffsets","positions":[]}', /line 1: 'group' is not a name/],
+    ['{"process":1,"type":"invoke","f":"commitOffsets","group":"g"}', /line 1: 'positions' is not an array/],
+    ['{"process":1,"type":"ok","f":"commitOffsets","group":"g","seek":1}', /line 1: 'seek' is neither true nor false/],
+    [
+      '{"process":1,"type":"invoke","f":"send","records":[{"topic":"t","partition":0,"value":"v","from":3}]}',
+      /line 1: records\[0\]: 'from' is not a string/,
+    ],
     [
       '{"process":1,"type":"ok","f":"poll","records":[{"topic":"t","partition":0,"value":"v"}]}',
       /records\[0\]: 'offset'/,
