@@ -51,6 +51,11 @@ export interface BrokerConfig {
     readonly config: TopicConfig
   }
   readonly groups: { readonly offsetsPartitions: number; readonly offsetsRetentionMs: number }
+  readonly transactions: {
+    readonly statePartitions: number
+    readonly timeoutMsMax: number
+    readonly idExpirationMs: number
+  }
   readonly engine: 'auto' | 'uws' | 'ws'
   readonly idleSeconds: number
   readonly auth: { readonly tokens: readonly string[]; readonly origins: readonly string[] }
@@ -283,6 +288,11 @@ function toBrokerConfig(
     groups: {
       offsetsPartitions: value('groups.offsetsPartitions'),
       offsetsRetentionMs: value('groups.offsetsRetention'),
+    },
+    transactions: {
+      statePartitions: value('transactions.statePartitions'),
+      timeoutMsMax: value('transactions.timeoutMax'),
+      idExpirationMs: value('transactions.idExpiration'),
     },
     topics: {
       autoCreate: value('topics.autoCreate'),

@@ -31,6 +31,12 @@ export interface ShardGauges {
   readonly compactionFailures: number
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number
+  readonly transactionalIds: number
+  readonly transactionsOpen: number
+  readonly transactionsEnding: number
+  readonly transactionsCommitted: number
+  readonly transactionsAborted: number
+  readonly transactionTimeouts: number
   readonly requestRingBytes: number
   readonly requestRingStalls: number
   readonly stagedBytes: number
@@ -65,6 +71,12 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
     'time from asking for a compaction to its end',
     1e-6,
   ],
+  transactionalIds: ['millrace_shard_transactional_ids', 'transactional ids that are known'],
+  transactionsOpen: ['millrace_shard_transactions_open', 'transactions that have begun and are not decided'],
+  transactionsEnding: ['millrace_shard_transactions_ending', 'decided transactions without all of their markers'],
+  transactionsCommitted: ['millrace_shard_transactions_committed_total', 'transactions committed since the start'],
+  transactionsAborted: ['millrace_shard_transactions_aborted_total', 'transactions aborted since the start'],
+  transactionTimeouts: ['millrace_shard_transaction_timeouts_total', 'of these those whose time was over'],
   requestRingBytes: ['millrace_shard_request_ring_bytes', 'bytes in the request ring'],
   requestRingStalls: ['millrace_shard_request_ring_stalls_total', 'requests that found the ring full'],
   stagedBytes: ['millrace_shard_staged_bytes', 'bytes that wait for room in the request ring'],

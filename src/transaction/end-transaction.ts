@@ -125,6 +125,8 @@ function prepare(
     ...{ previousProducerId: previous.producerId, previousEpoch: previous.producerEpoch, nextProducerId },
   })
   context.timers.stop(entry)
+  if (isCommit) context.counters.committed++
+  else context.counters.aborted++
   return { records, markers: beginMarking(context, entry, nowMs) }
 }
 

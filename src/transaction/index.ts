@@ -2,6 +2,7 @@
 export { setOf } from './marker-delivery.ts'
 export * from './requests.ts'
 export { DEFAULT_TRANSACTION_CONFIG, type TransactionConfig } from './transaction-config.ts'
+export { newTransactionCounters, type TransactionCounters } from './transaction-context.ts'
 export {
   TransactionCoordinator,
   type TransactionCoordinatorOptions,

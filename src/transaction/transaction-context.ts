@@ -6,6 +6,18 @@ import { encodeTransaction } from './transaction-records.ts'
 import { applyTransaction, type TransactionFacts, type TransactionState } from './transaction-state.ts'
 import type { TransactionTimers } from './transaction-timers.ts'
 
+/** What came of transactions; a shard's coordinators share one. */
+export interface TransactionCounters {
+  committed: number
+  aborted: number
+  /** Of these those whose time was over. */
+  timeouts: number
+}
+
+export function newTransactionCounters(): TransactionCounters {
+  return { committed: 0, aborted: 0, timeouts: 0 }
+}
+
 export interface TransactionContext {
   readonly state: TransactionState
   readonly timers: TransactionTimers
@@ -14,6 +26,7 @@ export interface TransactionContext {
   readonly wallClock: Pick<Clock, 'nowMs'>
   /** Leader epoch of the coordinator's partition: goes with every marker (X9). */
   readonly coordinatorEpoch: number
+  readonly counters: TransactionCounters
 }
 
 export const NO_RECORDS: readonly never[] = []

@@ -30,7 +30,13 @@ import type {
   TransactionProgress,
 } from './requests.ts'
 import { DEFAULT_TRANSACTION_CONFIG, type TransactionConfig } from './transaction-config.ts'
-import { change, NO_RECORDS, type TransactionContext } from './transaction-context.ts'
+import {
+  change,
+  NO_RECORDS,
+  newTransactionCounters,
+  type TransactionContext,
+  type TransactionCounters,
+} from './transaction-context.ts'
 import { decodeTransaction } from './transaction-records.ts'
 import {
   applyTransaction,
@@ -50,6 +56,8 @@ export interface TransactionCoordinatorOptions {
   /** Leader epoch of the coordinator's partition. */
   readonly coordinatorEpoch: number
   readonly config?: Partial<TransactionConfig>
+  /** Shared by the coordinators of a shard. */
+  readonly counters?: TransactionCounters
 }
 
 export type TransactionReplay =
@@ -65,14 +73,13 @@ export class TransactionCoordinator {
   readonly #context: TransactionContext
   #sweep: Iterator<TransactionEntry> | undefined
   #nextSweepMs = Number.POSITIVE_INFINITY
-  #timeouts = 0
 
-  constructor({ wallClock, coordinatorEpoch, config }: TransactionCoordinatorOptions) {
+  constructor({ wallClock, coordinatorEpoch, config, counters }: TransactionCoordinatorOptions) {
     this.#context = {
       state: newTransactionState(),
       timers: new TransactionTimers(),
       config: { ...DEFAULT_TRANSACTION_CONFIG, ...config },
-      ...{ wallClock, coordinatorEpoch },
+      ...{ wallClock, coordinatorEpoch, counters: counters ?? newTransactionCounters() },
     }
   }
 
@@ -83,11 +90,6 @@ export class TransactionCoordinator {
 
   get isLoaded(): boolean {
     return this.#context.state.isLive
-  }
-
-  /** Transactions that were aborted because their time was over, since it was loaded. */
-  get timeouts(): number {
-    return this.#timeouts
   }
 
   /** One record of the partition, in the log's order. */
@@ -171,7 +173,7 @@ export class TransactionCoordinator {
 
   #onTimer(entry: TransactionEntry, nowMs: number): TransactionProgress {
     if (isPreparing(entry.facts)) return { ...progressOf(entry), markers: beginMarking(this.#context, entry, nowMs) }
-    this.#timeouts++
+    this.#context.counters.timeouts++
     const { timeoutMs, producerEpoch } = entry.facts
     const notice = `the transaction of epoch ${producerEpoch} is aborted: it was open longer than ${timeoutMs} ms`
     return { ...progressOf(entry), ...abortOngoing(this.#context, entry, NOBODY, nowMs), notices: [notice] }

@@ -29,7 +29,10 @@ import {
   ControlOperation,
   type GroupRequestBody,
   type GroupTopicsBody,
+  type LoadTransactionsBody,
+  type MarkersDoneBody,
   type ShardStats,
+  type TransactionRequestBody,
 } from '../ring/control-messages.ts'
 import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
@@ -57,6 +60,7 @@ import { SegmentReader } from './segment-reader.ts'
 import type { ShardOptions } from './shard-options.ts'
 import { SpaceProbe } from './space-probe.ts'
 import { SyncScheduler } from './sync-scheduler.ts'
+import { TransactionHost } from './transaction-host.ts'
 
 export interface ShardAgentOptions {
   readonly options: ShardOptions
@@ -98,6 +102,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
   readonly #groups: GroupHost
+  readonly #transactions: TransactionHost
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
@@ -181,23 +186,25 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       checkpointer: this.#checkpointer,
       codecs: from.codecs ?? NO_CODECS,
     })
+    const hosting = {
+      ...{ partitions, produces: this.#produces, replies: controlReplies, notices: this.#notices },
+      ...{ reader, cache, clock, codecs: from.codecs ?? NO_CODECS },
+    }
     this.#groups = new GroupHost({
-      ...{
-        partitions,
-        produces: this.#produces,
-        replies: controlReplies,
-        notices: this.#notices,
-        reader,
-        cache,
-        clock,
-      },
-      codecs: from.codecs ?? NO_CODECS,
+      ...hosting,
       coordinator: {
         wallClock: clock,
         newMemberId: () => memberId(from.prng),
         compilePattern: () => ({ fault: 'patterns are not served here' }),
         config: { offsetsRetentionMs: options.offsetsRetentionMs },
         ...from.groups,
+      },
+    })
+    this.#transactions = new TransactionHost({
+      ...hosting,
+      config: {
+        timeoutMsMax: options.transactionTimeoutMsMax,
+        idExpirationMs: options.transactionalIdExpirationMs,
       },
     })
     this.#housekeeper = new Housekeeper({
@@ -238,11 +245,11 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
     work += this.#replies.expire(nowMs) + this.#drainReads() + this.#fetches.step(nowMs)
     this.#publish()
-    if (this.#failure === undefined) work += this.#groups.step(nowMs)
+    if (this.#failure === undefined) work += this.#groups.host.step(nowMs) + this.#transactions.step(nowMs)
     work += this.#drainRequests()
     work += this.#control.step() + this.#housekeep(nowMs)
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
-    return work + this.#stepShutdown()
+    return work + this.#transactions.sendMarkers() + this.#stepShutdown()
   }
 
   deadlineMs(): number {
@@ -251,12 +258,12 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const nextMs = Math.min(this.#fetches.deadlineMs(nowMs), this.#replies.nextDeadlineMs, this.#nextStatsMs)
     // A timer that no turn would serve must not keep the loop from sleeping.
     if (this.#failure !== undefined) return nextMs
-    const groupsMs = this.#groups.nextDeadlineMs()
+    const coordinatorsMs = Math.min(this.#groups.host.nextDeadlineMs(), this.#transactions.nextDeadlineOfAllMs())
     const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
     const scrubMs = this.#mayScrub ? this.#scrub.nextDeadlineMs : Number.POSITIVE_INFINITY
     const compactionMs = this.#shutdown === 'none' ? this.#compaction.nextDeadlineMs : Number.POSITIVE_INFINITY
     const housekeepMs = Math.min(this.#housekeeper.nextDeadlineMs, compactionMs)
-    return Math.min(nextMs, groupsMs, this.#syncDeadlineMs(), housekeepMs, spaceMs, scrubMs)
+    return Math.min(nextMs, coordinatorsMs, this.#syncDeadlineMs(), housekeepMs, spaceMs, scrubMs)
   }
 
   /** While a sync is under way its answer wakes the shard; what is due meanwhile waits for it. */
@@ -315,11 +322,17 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       takenBytes += requests.length
       this.#onRequest()
     }
-    if (taken === 0 && !this.#groups.hasPending) return 0
-    this.#groups.flush()
-    this.#produces.writeTouched(this)
+    if (taken === 0 && !this.#groups.host.hasPending && !this.#transactions.host.hasPending) return 0
+    this.#writeTurn()
     if (taken > 0 && requests.release()) doorbell.ring()
     return taken
+  }
+
+  /** What coordinators decided and clients produced, as one write a partition. */
+  #writeTurn(): void {
+    this.#groups.host.flush()
+    this.#transactions.host.flush()
+    this.#produces.writeTouched(this)
   }
 
   #onRequest(): void {
@@ -342,7 +355,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       case ControlOperation.GROUP_REQUEST: {
         // Many in a turn: their records are written together, with the turn's batches.
         const { requestId, body } = readControl(requests)
-        this.#groups.onRequest(requestId, body as GroupRequestBody)
+        this.#groups.host.onRequest(requestId, body as GroupRequestBody)
         return
       }
       case ControlOperation.GROUP_TOPICS: {
@@ -350,9 +363,23 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         this.#groups.onTopics(requestId, body as GroupTopicsBody)
         return
       }
+      case ControlOperation.TRANSACTION_REQUEST: {
+        const { requestId, body } = readControl(requests)
+        this.#transactions.host.onRequest(requestId, body as TransactionRequestBody)
+        return
+      }
+      case ControlOperation.MARKERS_DONE: {
+        const { requestId, body } = readControl(requests)
+        this.#transactions.onMarkersDone(requestId, body as MarkersDoneBody)
+        return
+      }
+      case ControlOperation.LOAD_TRANSACTIONS: {
+        const { requestId, body } = readControl(requests)
+        this.#transactions.onLoad(requestId, (body as LoadTransactionsBody).partitionRef)
+        return
+      }
       default:
-        this.#groups.flush()
-        this.#produces.writeTouched(this)
+        this.#writeTurn()
         this.#control.onControl()
     }
   }
@@ -435,7 +462,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   }
 
   retire(partition: PartitionAgent): void {
-    this.#groups.forget(partition)
+    this.#forgetCoordinators(partition)
     this.#replies.refuseAll(partition, 'NOT_LEADER_OR_FOLLOWER', '')
     this.#fetches.onGone(partition)
     if (partition.isClosed) {
@@ -490,6 +517,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       compactionFailures: this.#compaction.failures,
       compactionReclaimedBytes: this.#compaction.reclaimedBytes,
       compactionMicroseconds: this.#compaction.milliseconds * 1000,
+      ...this.#transactions.stats(),
     }
   }
 
@@ -512,7 +540,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     for (const partition of this.#partitions) {
       if (partition.state.role !== 'offline') goOffline(partition.state, reason)
       this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
-      this.#groups.forget(partition)
+      this.#forgetCoordinators(partition)
       this.#fetches.onGone(partition)
     }
     this.#notices.send({ kind: 'shard-failed', reason, storage: true })
@@ -522,9 +550,15 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (partition.state.role === 'offline') return
     goOffline(partition.state, reason)
     this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
-    this.#groups.forget(partition)
+    this.#forgetCoordinators(partition)
     this.#fetches.onGone(partition)
     this.#notices.send({ kind: 'partition-offline', partitionRef: partition.state.partitionRef, reason })
+  }
+
+  /** Nobody coordinates in this partition any more. */
+  #forgetCoordinators(partition: PartitionAgent): void {
+    this.#groups.host.forget(partition)
+    this.#transactions.host.forget(partition)
   }
 
   #onCheckpointed(partitions: readonly PartitionAgent[]): void {

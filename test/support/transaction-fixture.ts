@@ -6,6 +6,7 @@ import type { EncodedRecord } from '../../src/record/record-table.ts'
 import {
   type InitProducerRequest,
   type MarkersToWrite,
+  newTransactionCounters,
   type PartitionsAdded,
   type ProducerReply,
   State,
@@ -29,6 +30,7 @@ export class TransactionFixture {
   nowMs = 1_000
   wallStartMs = 1_700_000_000_000
   coordinatorEpoch = 5
+  readonly counters = newTransactionCounters()
   #freshIds = FIRST_FRESH_ID
   readonly #config: Partial<TransactionConfig>
 
@@ -137,7 +139,7 @@ export class TransactionFixture {
   #loaded(): TransactionCoordinator {
     const coordinator = new TransactionCoordinator({
       wallClock: { nowMs: () => this.wallStartMs + this.nowMs },
-      ...{ coordinatorEpoch: this.coordinatorEpoch, config: this.#config },
+      ...{ coordinatorEpoch: this.coordinatorEpoch, config: this.#config, counters: this.counters },
     })
     for (const { key, value } of this.log) assert.equal(coordinator.replay(key, value).kind, 'applied')
     coordinator.onLoaded(this.nowMs)

@@ -13,6 +13,7 @@ import {
   type EndTransactionRequest,
   type InitProducerRequest,
   type MarkersToWrite,
+  newTransactionCounters,
   type ProducerIdentity,
   type ProducerReply,
   setOf,
@@ -60,6 +61,7 @@ export class SimulatedCoordinator {
   #isSyncing = false
   #turn = 0
   #freshIds = 1_000
+  readonly #counters = newTransactionCounters()
   readonly #queue: EventQueue
   readonly #prng: Prng
   readonly #network: Network
@@ -83,6 +85,7 @@ export class SimulatedCoordinator {
     const coordinator = new TransactionCoordinator({
       wallClock: { nowMs: () => WALL_START_MS + this.#queue.nowMs },
       coordinatorEpoch: ++this.#epoch,
+      counters: this.#counters,
     })
     for (const { key, value } of this.log) assert.equal(coordinator.replay(key, value).kind, 'applied')
     coordinator.onLoaded(this.#queue.nowMs)
@@ -245,10 +248,10 @@ export class SimulatedCoordinator {
     const turn = ++this.#turn
     this.#queue.after(Math.max(0, Math.ceil(deadlineMs - this.#queue.nowMs)), () => {
       if (this.#coordinator !== coordinator || turn !== this.#turn) return
-      const timeouts = coordinator.timeouts
+      const { timeouts } = this.#counters
       for (let done = 0; done < DEADLINES_PER_TURN_MAX && coordinator.nextDeadlineMs <= this.#queue.nowMs; done++)
         this.#progress(coordinator.onDeadline(this.#queue.nowMs))
-      if (coordinator.timeouts > timeouts) this.onEvent('timeout')
+      if (this.#counters.timeouts > timeouts) this.onEvent('timeout')
       this.#wake(({ untilMs }) => untilMs <= this.#queue.nowMs)
       this.#scheduleTurn()
     })
