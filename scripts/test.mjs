@@ -38,6 +38,7 @@ const COUNTS = {
   batches: { variable: 'MILLRACE_FUZZ_COUNT', files: 'record-batch' },
   files: { variable: 'MILLRACE_FUZZ_FILES', files: 'log-files' },
   seeds: { variable: 'MILLRACE_SEEDS', files: 'one-broker' },
+  'blocked-seconds': { variable: 'MILLRACE_BLOCKED_SECONDS', files: 'blocked-handler' },
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
   'transaction-seeds': { variable: 'MILLRACE_SEEDS', files: 'transactions' },
 }

@@ -4,11 +4,11 @@
  * Thread   main; one question a partition to its shard
  * Seconds  now less the time of the first record that is not committed: 0 where there is none. It grows while nobody reads, also
  *          when nothing new comes
- * Limits   LAG_PARTITIONS_MAX partitions of a group are looked at; GROUP_OFFSETS_MAX it may have
+ * Limits   GROUP_OFFSETS_MAX partitions of a group, AT_ONCE of them asked for at a time
  */
 import type { Clock } from '../base/clock.ts'
 import { isMillraceError } from '../model/errors.ts'
-import { offsetFetch } from '../protocol/index.ts'
+import { allPages, offsetFetch } from '../protocol/index.ts'
 import {
   ControlOperation,
   type DescribePartitionAnswer,
@@ -19,7 +19,6 @@ import type { Caller, GroupService } from './group-service.ts'
 import type { PartitionRouter } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
 
-const LAG_PARTITIONS_MAX = 10_000
 /** Partitions asked for at once: a scrape is not worth a burst on every shard. */
 const AT_ONCE = 64
 
@@ -45,10 +44,12 @@ export interface GroupLagContext {
 /** Rejects with MillraceError when the coordinator cannot say what is committed. */
 export async function groupLag(gateway: GroupLagContext, groupId: string, caller: Caller): Promise<PartitionLag[]> {
   const request = { groupId, memberId: '', memberEpoch: -1, requireStable: false, topics: null }
-  const { topics } = await gateway.groups.ask(groupId, offsetFetch, request, caller)
-  const committed = topics.flatMap(({ topic, partitions }) => partitions.map((part) => ({ topic, ...part })))
+  const pages = await allPages((cursor) => gateway.groups.ask(groupId, offsetFetch, { ...request, cursor }, caller))
+  const committed = pages
+    .flatMap(({ topics }) => topics)
+    .flatMap(({ topic, partitions }) => partitions.map((part) => ({ topic, ...part })))
   const lags: PartitionLag[] = []
-  for (let at = 0; at < Math.min(committed.length, LAG_PARTITIONS_MAX); at += AT_ONCE)
+  for (let at = 0; at < committed.length; at += AT_ONCE)
     lags.push(...(await Promise.all(committed.slice(at, at + AT_ONCE).map((part) => lagOf(gateway, part)))))
   return lags
 }

@@ -5,13 +5,22 @@
  * Owns        the internal topic: made when the first group comes
  * Thread      main
  * Ordering    a shard is told of topics before, and in the same ring as, the first request that may name them
- * Limits      TOPICS_PER_MESSAGE topics in a control message; an answer larger than a frame of the reply ring is an error
+ * Limits      TOPICS_PER_MESSAGE topics in a control message; what may be larger than a frame of the reply ring is asked for in pages
  * Failure     an offline partition: COORDINATOR_NOT_AVAILABLE with the reason, its groups only
  */
 import type { BrokerConfig } from '../config/index.ts'
+import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
-import { type Api, type Codec, unwrapReply } from '../protocol/index.ts'
+import {
+  type Api,
+  type Codec,
+  type ListedGroup,
+  type ListGroupsReply,
+  type ListGroupsRequest,
+  listGroups,
+  unwrapReply,
+} from '../protocol/index.ts'
 import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Connection } from './connection.ts'
@@ -21,6 +30,8 @@ import type { ShardLink } from './shard-link.ts'
 import type { TopicService } from './topic-service.ts'
 
 const TOPICS_PER_MESSAGE = 1_000
+/** A page that has so many groups asks no further coordinator. */
+const LISTED_AT_ONCE = 1_000
 
 export interface GroupServiceContext {
   readonly config: BrokerConfig
@@ -85,6 +96,34 @@ export class GroupService {
     return replies
   }
 
+  /**
+   * A page of all groups: those of one coordinator after the other, since each has its own by id. One that does not answer is left
+   * out, unless none does.
+   */
+  async listPage({ states, kinds }: ListGroupsRequest, cursor: string, caller: Caller): Promise<ListGroupsReply> {
+    const { partitions } = this.#topic
+    const groups: ListedGroup[] = []
+    let answered = 0
+    let fault: unknown
+    let { at, after } = placeOf(cursor)
+    for (; at < partitions.length && groups.length < LISTED_AT_ONCE; at++, after = '') {
+      try {
+        const header = listGroups.encodeRequest({ states, kinds, cursor: after })
+        const reply = await this.#ask(partitions[at]!, listGroups.api, header, caller)
+        const page = unwrapReply(listGroups.decodeReply(reply))
+        answered++
+        for (const group of page.groups) groups.push(group)
+        if (page.nextCursor !== null) return { groups, nextCursor: `${at}/${page.nextCursor}` }
+      } catch (error) {
+        if (!isMillraceError(error)) throw error
+        fault = error
+        this.#gateway.logger.warn({ err: error }, 'a coordinator did not answer: its groups are left out')
+      }
+    }
+    if (cursor === '' && answered === 0 && fault !== undefined) throw fault
+    return { groups, nextCursor: at < partitions.length ? `${at}/` : null }
+  }
+
   /** A topic came, grew or went: shards that coordinate are told. */
   onTopicChanged(topic: RoutedTopic): void {
     const { topicId } = topic.record
@@ -122,6 +161,15 @@ export class GroupService {
       this.#gateway.logger.debug({ err: error, shard: link.shard }, 'topics were not told')
     })
   }
+}
+
+/** Of listPage's cursor: the partition of the offsets topic, and the group behind which its page begins. */
+function placeOf(cursor: string): { at: number; after: string } {
+  if (cursor === '') return { at: 0, after: '' }
+  const [, at, after] = /^(\d{1,9})\/(.*)$/s.exec(cursor) ?? []
+  if (at === undefined || after === undefined)
+    throw new MillraceError('INVALID_REQUEST', `cursor '${cursor}' is none that list-groups has answered`)
+  return { at: Number(at), after }
 }
 
 function rowOf(topic: RoutedTopic): { topicId: TopicId; name: string; partitions: number } {

@@ -15,16 +15,17 @@ import { type GroupLagContext, groupLag, type PartitionLag } from './group-lag.t
 const CALLER = { clientName: 'http', remoteAddress: '' }
 
 export async function listGroups(gateway: GroupLagContext): Promise<protocol.ListGroupsReply['groups']> {
-  const request = { states: [], kinds: [] }
-  const replies = await gateway.groups.askAll(protocol.listGroups, request, CALLER)
-  return replies.flatMap(({ groups }) => groups).sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
+  const filter = { states: [], kinds: [] }
+  const pages = await protocol.allPages((cursor) => gateway.groups.listPage(filter, cursor, CALLER))
+  return pages.flatMap(({ groups }) => groups).sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
 }
 
 /** Rejects with MillraceError GROUP_ID_NOT_FOUND and what else a coordinator says. */
 export async function describeGroup(gateway: GroupLagContext, groupId: string) {
-  const request = { groupIds: [groupId] }
-  const reply = await gateway.groups.ask(groupId, protocol.groupDescribe, request, CALLER)
-  const { errorNumber, errorText, ...group } = reply.groups[0]!
+  const pages = await protocol.allPages((cursor) =>
+    gateway.groups.ask(groupId, protocol.groupDescribe, { groupIds: [groupId], cursor }, CALLER),
+  )
+  const { errorNumber, errorText, ...group } = protocol.joinDescribed(pages)!
   throwIf(errorNumber, errorText)
   return { ...group, offsets: await groupLag(gateway, groupId, CALLER) }
 }

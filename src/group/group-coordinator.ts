@@ -23,19 +23,22 @@ import { roundRobinAssignor } from './assignors/round-robin.ts'
 import { GroupChanges } from './group-changes.ts'
 import { DEFAULT_GROUP_CONFIG, type GroupConfig } from './group-config.ts'
 import type { GroupContext } from './group-context.ts'
-import { decideDeleteGroups, describeGroups, listGroups } from './group-queries.ts'
+import { decideDeleteGroups, describeGroupPage, describeGroups, listGroups, listGroupsPage } from './group-queries.ts'
 import { decodeRecord } from './group-records.ts'
-import { type Group, type GroupState, type MemberTimer, newGroupState } from './group-state.ts'
+import { type Group, type GroupState, type Member, type MemberTimer, newGroupState } from './group-state.ts'
 import { expiryOf, GroupTimers } from './group-timers.ts'
 import { decideHeartbeat } from './heartbeat.ts'
 import { removeMember } from './membership.ts'
 import { expireGroup, forgetTopic } from './offset-expiry.ts'
 import { decideOffsetCommit, decideOffsetDelete, decideOffsetFetch } from './offset-store.ts'
+import type { Page } from './pages.ts'
 import type {
   DeadlineDecision,
   Decision,
   DescribedGroup,
+  DescribedPage,
   FencedMember,
+  GroupFilter,
   GroupsDeletedReply,
   HeartbeatReply,
   HeartbeatRequest,
@@ -54,6 +57,8 @@ import type { CompilePattern } from './topic-pattern.ts'
 
 /** Groups that one onDeadline() call looks at for expired offsets. */
 const SWEEP_GROUPS_MAX = 100
+/** Members that one decision removes: what it writes must fit a batch, whatever the ids and however large the group. */
+const FENCED_AT_ONCE_MAX = 1_000
 
 export const BUILT_IN_ASSIGNORS: readonly [Assignor, ...Assignor[]] = [
   cooperativeStickyAssignor,
@@ -182,14 +187,24 @@ export class GroupCoordinator {
     return decideDeleteGroups(this.#context, groupIds)
   }
 
-  listGroups(filter: { readonly states: readonly string[]; readonly kinds: readonly string[] }): ListedGroup[] {
+  listGroups(filter: GroupFilter): ListedGroup[] {
     this.#checkLoaded()
     return listGroups(this.#context, filter)
+  }
+
+  listGroupsPage(filter: GroupFilter, cursor: string): Page<ListedGroup> {
+    this.#checkLoaded()
+    return listGroupsPage(this.#context, filter, cursor)
   }
 
   describeGroups(groupIds: readonly string[]): DescribedGroup[] {
     this.#checkLoaded()
     return describeGroups(this.#context, groupIds)
+  }
+
+  describeGroupPage(groupId: string, cursor: string): DescribedPage {
+    this.#checkLoaded()
+    return describeGroupPage(this.#context, groupId, cursor)
   }
 
   /** The directory has changed. What follows from it comes by onDeadline(), a group at a time. */
@@ -231,16 +246,20 @@ export class GroupCoordinator {
     return this.#sweep === undefined ? undefined : this.#sweepSome(this.#sweep)
   }
 
-  /** All members of the group whose time is over, at once: one epoch, one target. */
+  /** All members of the group whose time is over, at once: one epoch, one target. More than FENCED_AT_ONCE_MAX have their own timers. */
   #fence(timer: MemberTimer, nowMs: number): DeadlineDecision {
     const { group } = timer
     const changes = new GroupChanges(this.#context.state)
     const fenced: FencedMember[] = []
-    for (const member of [...group.members.values()]) {
-      const reason = member === timer.member ? timer.kind : expiryOf(member, nowMs)
-      if (reason === undefined) continue
+    const fence = (member: Member, reason: FencedMember['reason']): void => {
       fenced.push({ memberId: member.memberId, reason })
       removeMember(this.#context, changes, group, member)
+    }
+    fence(timer.member, timer.kind)
+    for (const member of [...group.members.values()]) {
+      if (fenced.length === FENCED_AT_ONCE_MAX) break
+      const reason = expiryOf(member, nowMs)
+      if (reason !== undefined) fence(member, reason)
     }
     bumpEpoch(this.#context, changes, group, nowMs)
     return decisionOf(changes, group.groupId, fenced)

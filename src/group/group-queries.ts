@@ -1,41 +1,88 @@
 /** Groups listed, described and deleted. */
+import { utf8Bytes } from '../base/utf8-write.ts'
 import { GroupChanges, NO_RECORDS } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import { type Group, type Member, stateNameOf } from './group-state.ts'
+import { fillPage, type Page, smallestAfter } from './pages.ts'
 import { checkGroupId, namedPartitions } from './request-checks.ts'
 import {
   type Decision,
   type DescribedGroup,
   type DescribedMember,
+  type DescribedPage,
+  type GroupFilter,
   type GroupRefusal,
   type GroupsDeletedReply,
   type ListedGroup,
   refuse,
 } from './requests.ts'
 
+/** Of a row on the wire, its texts apart. */
+const GROUP_ROW_BYTES = 40
+const MEMBER_ROW_BYTES = 64
+const TOPIC_ROW_BYTES = 44
+const PARTITION_BYTES = 5
+
 /** Groups of this coordinator; filters in any case, empty = all. */
-export function listGroups(
-  { state }: GroupContext,
-  filter: { readonly states: readonly string[]; readonly kinds: readonly string[] },
-): ListedGroup[] {
+export function listGroups({ state }: GroupContext, filter: GroupFilter): ListedGroup[] {
+  return [...state.groups.values()].filter(groupsWanted(filter)).map(listedGroup)
+}
+
+/** The same by group id, those behind `cursor` that a page holds. */
+export function listGroupsPage({ state }: GroupContext, filter: GroupFilter, cursor: string): Page<ListedGroup> {
+  const { groups } = state
+  const isWanted = groupsWanted(filter)
+  const groupIds = smallestAfter(groups.keys(), cursor, (groupId) => isWanted(groups.get(groupId)!))
+  return fillPage(groupIds, {
+    rowOf: (groupId) => listedGroup(groups.get(groupId)!),
+    bytesOf: ({ groupId }) => GROUP_ROW_BYTES + utf8Bytes(groupId),
+    cursorOf: (groupId) => groupId,
+  })
+}
+
+function groupsWanted(filter: GroupFilter): (group: Group) => boolean {
   const states = new Set(filter.states.map((name) => name.toLowerCase()))
   const kinds = new Set(filter.kinds.map((name) => name.toLowerCase()))
-  const listed: ListedGroup[] = []
-  for (const group of state.groups.values()) {
-    if (kinds.size > 0 && !kinds.has(group.kind)) continue
-    const name = stateNameOf(group)
-    if (states.size > 0 && !states.has(name.toLowerCase())) continue
-    listed.push({ groupId: group.groupId, groupKind: group.kind, state: name, memberCount: group.members.size })
-  }
-  return listed
+  return (group) =>
+    (kinds.size === 0 || kinds.has(group.kind)) && (states.size === 0 || states.has(stateNameOf(group).toLowerCase()))
+}
+
+function listedGroup(group: Group): ListedGroup {
+  const { groupId, kind: groupKind, members } = group
+  return { groupId, groupKind, state: stateNameOf(group), memberCount: members.size }
 }
 
 export function describeGroups(context: GroupContext, groupIds: readonly string[]): DescribedGroup[] {
-  return groupIds.map((groupId) => describeGroup(context, groupId))
+  return groupIds.map((groupId) => {
+    const group = context.state.groups.get(groupId)
+    const members = [...(group?.members.values() ?? [])].map((member) => describeMember(context, member))
+    return describeGroup(groupId, group, members)
+  })
 }
 
-function describeGroup(context: GroupContext, groupId: string): DescribedGroup {
+/** One group with those of its members, by id, that are behind `cursor` and that a page holds. */
+export function describeGroupPage(context: GroupContext, groupId: string, cursor: string): DescribedPage {
   const group = context.state.groups.get(groupId)
+  const { rows, nextCursor } = fillPage(smallestAfter(group?.members.keys() ?? [], cursor), {
+    rowOf: (memberId) => describeMember(context, group!.members.get(memberId)!),
+    bytesOf: memberBytes,
+    cursorOf: (memberId) => memberId,
+  })
+  return { group: describeGroup(groupId, group, rows), nextCursor }
+}
+
+function memberBytes(member: DescribedMember): number {
+  const { memberId, instanceId, rackId, clientId, clientHost, subscribedPattern, subscribedTopics } = member
+  let bytes = MEMBER_ROW_BYTES
+  for (const text of [memberId, instanceId, rackId, clientId, clientHost, subscribedPattern, ...subscribedTopics])
+    if (text !== null) bytes += utf8Bytes(text) + 5
+  for (const topics of [member.assignment, member.targetAssignment])
+    for (const { topic, partitions } of topics)
+      bytes += TOPIC_ROW_BYTES + utf8Bytes(topic) + partitions.length * PARTITION_BYTES
+  return bytes
+}
+
+function describeGroup(groupId: string, group: Group | undefined, members: readonly DescribedMember[]): DescribedGroup {
   const fault = checkGroupId(groupId) ?? (group === undefined ? notFound(groupId) : undefined)
   const { groupEpoch = -1, assignmentEpoch = -1, assignor = '', kind: groupKind = 'simple' } = group ?? {}
   return {
@@ -47,7 +94,7 @@ function describeGroup(context: GroupContext, groupId: string): DescribedGroup {
     groupEpoch,
     assignmentEpoch,
     assignor,
-    members: [...(group?.members.values() ?? [])].map((member) => describeMember(context, member)),
+    members,
   }
 }
 

@@ -3,13 +3,17 @@
  *
  * Rule   an offset of a group without members expires offsetsRetentionMs after its commit, or after the group became empty if
  *        that is later. A group without members and offsets goes then too
+ * Rule   in a group with members, an offset of a topic that none of them subscribes to expires offsetsRetentionMs after its
+ *        commit (Kafka's rule); one of a topic that somebody subscribes to never does, however old
  * Rule   a topic that is only missing takes no offset with it; one that was deleted does (onTopicsChanged says so). Should
- *        that word have been lost in a crash, the offset expires by its age, members or not
+ *        that word have been lost in a crash, the offset expires by its age, members or not: nobody can subscribe to it
+ * Cost   who subscribes to what is looked up for a group only when one of its offsets is old enough to go
  */
 import type { TopicId } from '../model/ids.ts'
 import type { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import type { Group } from './group-state.ts'
+import { subscribedTopicsOfAll } from './target-assignment.ts'
 
 /** Removes what expired of one group, and the group if nothing is left of it. */
 export function expireGroup(context: GroupContext, changes: GroupChanges, group: Group): void {
@@ -17,13 +21,14 @@ export function expireGroup(context: GroupContext, changes: GroupChanges, group:
   const { groupId } = group
   const { offsetsRetentionMs } = context.config
   const isEmpty = group.members.size === 0
-  for (const [topicId, offsets] of [...group.offsets]) {
-    if (!isEmpty && context.directory.byId(topicId) !== undefined) continue
+  let subscribed: ReadonlySet<TopicId> | undefined
+  for (const [topicId, offsets] of [...group.offsets])
     for (const [partition, { commitTimestampMs }] of [...offsets]) {
       if (wallMs < Math.max(group.emptySinceMs, commitTimestampMs) + offsetsRetentionMs) continue
+      subscribed ??= subscribedTopicsOfAll(context, group)
+      if (subscribed.has(topicId)) break
       changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
     }
-  }
   if (!isEmpty || group.offsetCount > 0 || !group.hasRecord) return
   if (wallMs >= group.emptySinceMs + offsetsRetentionMs) changes.emit({ type: 'group', groupId, value: null })
 }

@@ -13,13 +13,13 @@ import type { TopicId } from '../model/ids.ts'
 import { COORDINATOR_GROUPS_MAX, GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
 import { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
-import type { CommittedOffset, Group, Member } from './group-state.ts'
+import type { Group, Member } from './group-state.ts'
+import { fetchedOffset, offsetPage } from './offset-pages.ts'
 import { checkGroupId, checkInstance, checkNames, resolveTopic, unknownMember } from './request-checks.ts'
 import {
   type CommitPartition,
   type CommitTopic,
   type Decision,
-  type FetchedOffset,
   type FetchedTopic,
   type GroupRefusal,
   isRefusal,
@@ -35,7 +35,7 @@ import {
   refusedDecision,
   type TopicOutcomes,
 } from './requests.ts'
-import { subscribedTopicsOf } from './target-assignment.ts'
+import { subscribedTopicsOfAll } from './target-assignment.ts'
 import type { TopicEntry } from './topic-directory.ts'
 
 export function decideOffsetCommit(context: GroupContext, request: OffsetCommitRequest): Decision<OffsetCommitReply> {
@@ -137,18 +137,20 @@ export function decideOffsetFetch(context: GroupContext, request: OffsetFetchReq
     const member = checkMember(group, request)
     if (isRefusal(member)) return refusedDecision(member)
   }
+  const { cursor = null } = request
+  if (cursor !== null) return { records: [], notices: [], reply: offsetPage(context, group, request.topics, cursor) }
   const topics =
     request.topics === null
       ? allOffsets(context, group)
       : request.topics.map(({ partitions, ...named }) => fetchTopic(context, group, named, partitions))
-  return { records: [], notices: [], reply: { kind: 'offsets', topics } }
+  return { records: [], notices: [], reply: { kind: 'offsets', topics, nextCursor: null } }
 }
 
 function allOffsets(context: GroupContext, group: Group | undefined): FetchedTopic[] {
   return [...(group?.offsets ?? [])].map(([topicId, offsets]) => ({
     topicId,
     topic: context.directory.byId(topicId)?.name ?? '',
-    partitions: [...offsets].map(([partition, value]) => fetched(partition, value)),
+    partitions: [...offsets].map(([partition, value]) => fetchedOffset(partition, value)),
   }))
 }
 
@@ -160,15 +162,13 @@ function fetchTopic(
 ): FetchedTopic {
   const topic = resolveTopic(context.directory, named)
   // A topic that is not known has no offsets: no error, as in Kafka.
-  if (isRefusal(topic)) return { ...named, partitions: partitions.map((partition) => fetched(partition, undefined)) }
+  if (isRefusal(topic))
+    return { ...named, partitions: partitions.map((partition) => fetchedOffset(partition, undefined)) }
   const offsets = group?.offsets.get(topic.topicId)
-  return { ...topicName(topic), partitions: partitions.map((partition) => fetched(partition, offsets?.get(partition))) }
-}
-
-const NO_COMMITTED: CommittedOffset = { offset: -1, leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
-
-function fetched(partition: number, value: CommittedOffset = NO_COMMITTED): FetchedOffset {
-  return { partition, error: 'NONE', text: '', ...value }
+  return {
+    ...topicName(topic),
+    partitions: partitions.map((partition) => fetchedOffset(partition, offsets?.get(partition))),
+  }
 }
 
 export function decideOffsetDelete(context: GroupContext, request: OffsetDeleteRequest): Decision<OffsetDeleteReply> {
@@ -179,9 +179,7 @@ export function decideOffsetDelete(context: GroupContext, request: OffsetDeleteR
   if (group === undefined) return refusedDecision(refuse('GROUP_ID_NOT_FOUND', `there is no group '${groupId}'`))
   if (group.kind === 'classic' && group.members.size > 0)
     return refusedDecision(refuse('NON_EMPTY_GROUP', `group '${groupId}' has members of the classic protocol`))
-  const subscribed = new Set<TopicId>()
-  for (const member of group.members.values())
-    for (const topicId of subscribedTopicsOf(context, group, member)) subscribed.add(topicId)
+  const subscribed = subscribedTopicsOfAll(context, group)
   const changes = new GroupChanges(context.state)
   const topics = request.topics.map((named) => deleteTopicOffsets(context, changes, group, subscribed, named))
   return { records: changes.records, notices: changes.notices, reply: { kind: 'offsets-deleted', topics } }

@@ -119,6 +119,8 @@ export interface OffsetFetchRequest {
   readonly memberEpoch: number
   /** null = all that the group has. */
   readonly topics: readonly TopicPartitions[] | null
+  /** '' = the first page, null = all at once. */
+  readonly cursor?: string | null
 }
 
 export interface FetchedOffset extends PartitionOutcome {
@@ -136,6 +138,8 @@ export interface FetchedTopic extends NamedTopic {
 export interface OffsetFetchReply {
   readonly kind: 'offsets'
   readonly topics: readonly FetchedTopic[]
+  /** null: there are no more. */
+  readonly nextCursor: string | null
 }
 
 export interface OffsetDeleteRequest {
@@ -151,6 +155,12 @@ export interface OffsetDeleteReply {
 export interface GroupsDeletedReply {
   readonly kind: 'groups-deleted'
   readonly groups: readonly { readonly groupId: string; readonly error: ErrorCode; readonly text: string }[]
+}
+
+/** In any case; empty = all. */
+export interface GroupFilter {
+  readonly states: readonly string[]
+  readonly kinds: readonly string[]
 }
 
 export interface ListedGroup {
@@ -185,6 +195,12 @@ export interface DescribedGroup {
   readonly assignmentEpoch: number
   readonly assignor: string
   readonly members: readonly DescribedMember[]
+}
+
+export interface DescribedPage {
+  readonly group: DescribedGroup
+  /** null: there are no more members. */
+  readonly nextCursor: string | null
 }
 
 /** A decision that says no. */

@@ -35,6 +35,14 @@ export function subscribedTopicsOf(context: GroupContext, group: Group, member: 
   return topics
 }
 
+/** Topics that exist and that some member subscribes to. */
+export function subscribedTopicsOfAll(context: GroupContext, group: Group): Set<TopicId> {
+  const topics = new Set<TopicId>()
+  for (const member of group.members.values())
+    for (const topicId of subscribedTopicsOf(context, group, member)) topics.add(topicId)
+  return topics
+}
+
 /** A new group epoch with a new target for all members. */
 export function bumpEpoch(context: GroupContext, changes: GroupChanges, group: Group, nowMs: number): void {
   const { groupId } = group

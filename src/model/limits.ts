@@ -49,7 +49,7 @@ export const COORDINATOR_GROUPS_MAX = 100_000
 /** Members of all groups of one partition of the offsets topic. */
 export const COORDINATOR_MEMBERS_MAX = 100_000
 /** Members of one group. */
-export const GROUP_MEMBERS_MAX = 1_000
+export const GROUP_MEMBERS_MAX = 5_000
 /** Topic names one member may subscribe to. */
 export const MEMBER_TOPICS_MAX = 1_000
 /** A pattern of topic names, in UTF-8, and the instructions of its compiled program. */

@@ -4,6 +4,7 @@
  * Versions  1
  * Request   topics: whose offsets, or null for all that the group has. A member that gives its memberId and memberEpoch is
  *           fenced by them; anybody else sends '' and -1. requireStable: not while a transaction's offsets are pending
+ *           cursor: pages.ts
  * Reply     a partition without a committed offset has offset -1; that is no error, an unknown group likewise
  * Failure   INVALID_GROUP_ID, UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH; per partition UNSTABLE_OFFSET_COMMIT
  * Limits    REQUEST_PARTITIONS_MAX
@@ -21,8 +22,9 @@ import {
   type TopicPartitions,
   writeTopicPartitions,
 } from './group-fields.ts'
+import { type PageReply, type PageRequest, readCursor } from './pages.ts'
 
-export interface OffsetFetchRequest {
+export interface OffsetFetchRequest extends PageRequest {
   readonly groupId: string
   readonly memberId: string
   readonly memberEpoch: number
@@ -43,7 +45,8 @@ export interface OffsetFetchTopic extends NamedTopic {
   readonly partitions: readonly OffsetFetchPartition[]
 }
 
-export interface OffsetFetchReply {
+export interface OffsetFetchReply extends PageReply {
+  /** A topic that is cut in two is in two pages. */
   readonly topics: readonly OffsetFetchTopic[]
 }
 
@@ -56,6 +59,7 @@ export const offsetFetch = makeCodec<OffsetFetchRequest, OffsetFetchReply>({
     request.memberEpoch,
     request.requireStable,
     request.topics === null ? null : writeTopicPartitions(request.topics),
+    request.cursor ?? null,
   ],
   readRequest: (fields) => ({
     groupId: fields.text('groupId', GROUP_TEXT_LENGTH_MAX),
@@ -63,6 +67,7 @@ export const offsetFetch = makeCodec<OffsetFetchRequest, OffsetFetchReply>({
     memberEpoch: fields.integer('memberEpoch', -1, INT32_MAX),
     requireStable: fields.boolean('requireStable'),
     topics: readTopicPartitionsOrNull(fields, 'topics'),
+    cursor: readCursor(fields, 'cursor'),
   }),
   writeReply: (reply) => [
     reply.topics.map((topic) => [
@@ -78,6 +83,7 @@ export const offsetFetch = makeCodec<OffsetFetchRequest, OffsetFetchReply>({
         part.commitTimestampMs,
       ]),
     ]),
+    reply.nextCursor,
   ],
   readReply: (fields) => ({
     topics: fields.list('topics', GROUP_OFFSETS_MAX, (topic) => ({
@@ -91,5 +97,6 @@ export const offsetFetch = makeCodec<OffsetFetchRequest, OffsetFetchReply>({
         commitTimestampMs: part.integer('commitTimestampMs', -1, OFFSET_MAX),
       })),
     })),
+    nextCursor: readCursor(fields, 'nextCursor'),
   }),
 })

@@ -3,18 +3,20 @@
  *
  * Versions  1
  * Request   states and kinds to keep, in any case; an empty list keeps all
+ *           cursor: pages.ts
  * Reply     kind: consumer (the broker assigns), classic (a member assigns), simple (offsets only, never a member)
- * Limits    LISTED_GROUPS_MAX
+ * Limits    LISTED_GROUPS_MAX in one reply
  */
 import { COORDINATOR_GROUPS_MAX, GROUP_MEMBERS_MAX } from '../model/limits.ts'
 import { Api, makeCodec } from './api.ts'
 import { GROUP_TEXT_LENGTH_MAX } from './group-fields.ts'
+import { type PageReply, type PageRequest, readCursor } from './pages.ts'
 
 const FILTERS_MAX = 16
 const LISTED_GROUPS_MAX = COORDINATOR_GROUPS_MAX
 const FILTER_LENGTH_MAX = 64
 
-export interface ListGroupsRequest {
+export interface ListGroupsRequest extends PageRequest {
   readonly states: readonly string[]
   readonly kinds: readonly string[]
 }
@@ -26,19 +28,23 @@ export interface ListedGroup {
   readonly memberCount: number
 }
 
-export interface ListGroupsReply {
+export interface ListGroupsReply extends PageReply {
   readonly groups: readonly ListedGroup[]
 }
 
 export const listGroups = makeCodec<ListGroupsRequest, ListGroupsReply>({
   api: Api.LIST_GROUPS,
   name: 'list-groups',
-  writeRequest: (request) => [request.states, request.kinds],
+  writeRequest: (request) => [request.states, request.kinds, request.cursor ?? null],
   readRequest: (fields) => ({
     states: fields.texts('states', FILTERS_MAX, FILTER_LENGTH_MAX),
     kinds: fields.texts('kinds', FILTERS_MAX, FILTER_LENGTH_MAX),
+    cursor: readCursor(fields, 'cursor'),
   }),
-  writeReply: (reply) => [reply.groups.map((group) => [group.groupId, group.kind, group.state, group.memberCount])],
+  writeReply: (reply) => [
+    reply.groups.map((group) => [group.groupId, group.kind, group.state, group.memberCount]),
+    reply.nextCursor,
+  ],
   readReply: (fields) => ({
     groups: fields.list('groups', LISTED_GROUPS_MAX, (group) => ({
       groupId: group.text('groupId', GROUP_TEXT_LENGTH_MAX),
@@ -46,5 +52,6 @@ export const listGroups = makeCodec<ListGroupsRequest, ListGroupsReply>({
       state: group.text('state', FILTER_LENGTH_MAX),
       memberCount: group.integer('memberCount', 0, GROUP_MEMBERS_MAX),
     })),
+    nextCursor: readCursor(fields, 'nextCursor'),
   }),
 })

@@ -2,9 +2,10 @@
  * group-describe (69): groups with their members, who has which partitions and who is to have them.
  *
  * Versions  1
+ * Request   cursor (pages.ts): of one group only, whose members come in pages; each has the whole of the group's own fields
  * Reply     one entry per group of the request, in its order; GROUP_ID_NOT_FOUND, INVALID_GROUP_ID in its own row.
  *           state: Empty, Assigning, Reconciling, Stable, Dead; a member that shows what a classic one has leaves the rest empty
- * Limits    REQUEST_GROUPS_MAX, GROUP_MEMBERS_MAX; a reply larger than a frame's header is an error of the frame
+ * Limits    REQUEST_GROUPS_MAX, GROUP_MEMBERS_MAX; without a cursor a reply larger than a frame is an error
  */
 import { GROUP_MEMBERS_MAX, MEMBER_TOPICS_MAX, REQUEST_GROUPS_MAX } from '../model/limits.ts'
 import { TOPIC_NAME_LENGTH_MAX } from './19-create-topic.ts'
@@ -17,8 +18,9 @@ import {
   type TopicPartitions,
   writeTopicPartitions,
 } from './group-fields.ts'
+import { type PageReply, type PageRequest, readCursor } from './pages.ts'
 
-export interface GroupDescribeRequest {
+export interface GroupDescribeRequest extends PageRequest {
   readonly groupIds: readonly string[]
 }
 
@@ -51,15 +53,18 @@ export interface DescribedGroup {
   readonly members: readonly DescribedMember[]
 }
 
-export interface GroupDescribeReply {
+export interface GroupDescribeReply extends PageReply {
   readonly groups: readonly DescribedGroup[]
 }
 
 export const groupDescribe = makeCodec<GroupDescribeRequest, GroupDescribeReply>({
   api: Api.GROUP_DESCRIBE,
   name: 'group-describe',
-  writeRequest: (request) => [request.groupIds],
-  readRequest: (fields) => ({ groupIds: fields.texts('groupIds', REQUEST_GROUPS_MAX, GROUP_TEXT_LENGTH_MAX) }),
+  writeRequest: (request) => [request.groupIds, request.cursor ?? null],
+  readRequest: (fields) => ({
+    groupIds: fields.texts('groupIds', REQUEST_GROUPS_MAX, GROUP_TEXT_LENGTH_MAX),
+    cursor: readCursor(fields, 'cursor'),
+  }),
   writeReply: (reply) => [
     reply.groups.map((group) => [
       group.errorNumber,
@@ -72,6 +77,7 @@ export const groupDescribe = makeCodec<GroupDescribeRequest, GroupDescribeReply>
       group.assignor,
       group.members.map(writeMember),
     ]),
+    reply.nextCursor,
   ],
   readReply: (fields) => ({
     groups: fields.list('groups', REQUEST_GROUPS_MAX, (group) => ({
@@ -84,8 +90,16 @@ export const groupDescribe = makeCodec<GroupDescribeRequest, GroupDescribeReply>
       assignor: group.text('assignor', GROUP_TEXT_LENGTH_MAX),
       members: group.list('members', GROUP_MEMBERS_MAX, readMember),
     })),
+    nextCursor: readCursor(fields, 'nextCursor'),
   }),
 })
+
+/** The group whose pages these are, with the members of all of them; it may have ended meanwhile: the first page tells what it was. */
+export function joinDescribed(pages: readonly GroupDescribeReply[]): DescribedGroup | undefined {
+  const group = pages[0]?.groups[0]
+  if (group === undefined) return undefined
+  return { ...group, members: pages.flatMap((page) => page.groups[0]?.members ?? []) }
+}
 
 function writeMember(member: DescribedMember): unknown[] {
   return [

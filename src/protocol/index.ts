@@ -32,3 +32,4 @@ export {
   type TopicPartitions,
   type TopicResults,
 } from './group-fields.ts'
+export { allPages, type PageReply, type PageRequest } from './pages.ts'

@@ -29,7 +29,8 @@ export class ControlReplies {
     if (requestId === 0) return
     const outbox = this.#outbox
     if (CONTROL_BODY_AT + body.length > outbox.payloadBytesMax) {
-      this.fail(requestId, 'UNKNOWN_SERVER_ERROR', `the answer of ${body.length} bytes is larger than a frame`)
+      const text = `the answer of ${body.length} bytes is larger than a frame (rings.replyBytes): ask for less at once, or in pages`
+      this.fail(requestId, 'MESSAGE_TOO_LARGE', text)
       return
     }
     outbox.begin(MessageType.CONTROL_REPLY, CONTROL_BODY_AT + body.length, 'control')

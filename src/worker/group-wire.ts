@@ -47,7 +47,8 @@ export function answerGroupRequest(
     }
     case Api.OFFSET_FETCH: {
       const request = protocol.offsetFetch.decodeRequest(header)
-      return answerOf(protocol.offsetFetch, coordinator.fetchOffsets(request), ({ topics }) => ({
+      return answerOf(protocol.offsetFetch, coordinator.fetchOffsets(request), ({ topics, nextCursor }) => ({
+        nextCursor,
         topics: topics.map(({ topicId, topic, partitions }) => ({
           ...{ topicId, topic },
           partitions: partitions.map(({ error, text, ...rest }) => ({ ...rest, ...errorOf(error, text) })),
@@ -59,13 +60,23 @@ export function answerGroupRequest(
       return answerOf(protocol.offsetDelete, coordinator.deleteOffsets(request), resultsOfAll)
     }
     case Api.LIST_GROUPS: {
-      const groups = coordinator.listGroups(protocol.listGroups.decodeRequest(header))
-      const rows = groups.map(({ groupKind, ...rest }) => ({ ...rest, kind: groupKind }))
-      return told(protocol.listGroups, { groups: rows })
+      const { cursor = null, ...filter } = protocol.listGroups.decodeRequest(header)
+      const { rows, nextCursor } =
+        cursor === null
+          ? { rows: coordinator.listGroups(filter), nextCursor: null }
+          : coordinator.listGroupsPage(filter, cursor)
+      const groups = rows.map(({ groupKind, ...rest }) => ({ ...rest, kind: groupKind }))
+      return told(protocol.listGroups, { groups, nextCursor })
     }
     case Api.GROUP_DESCRIBE: {
-      const groups = coordinator.describeGroups(protocol.groupDescribe.decodeRequest(header).groupIds)
-      return told(protocol.groupDescribe, { groups: groups.map(describedRow) })
+      const { groupIds, cursor = null } = protocol.groupDescribe.decodeRequest(header)
+      if (cursor === null) {
+        const groups = coordinator.describeGroups(groupIds).map(describedRow)
+        return told(protocol.groupDescribe, { groups, nextCursor: null })
+      }
+      const [groupId = ''] = groupIds
+      const { group, nextCursor } = coordinator.describeGroupPage(groupId, cursor)
+      return told(protocol.groupDescribe, { groups: [describedRow(group)], nextCursor })
     }
     case Api.DELETE_GROUPS: {
       const { groupIds } = protocol.deleteGroups.decodeRequest(header)

@@ -116,10 +116,14 @@ export class FakeCoordinator {
         return wire.sessionExtend.encodeReply(this.#extend(request))
       }
       case wire.Api.LIST_GROUPS:
-        return wire.listGroups.encodeReply({ groups: [...this.groups].map(([id, group]) => listed(id, group)) })
+        return wire.listGroups.encodeReply({
+          groups: [...this.groups].map(([id, group]) => listed(id, group)),
+          nextCursor: null,
+        })
       case wire.Api.GROUP_DESCRIBE:
         return wire.groupDescribe.encodeReply({
           groups: wire.groupDescribe.decodeRequest(header).groupIds.map((id) => this.#describe(id)),
+          nextCursor: null,
         })
       case wire.Api.DELETE_GROUPS:
         return wire.deleteGroups.encodeReply({
@@ -319,6 +323,7 @@ export class FakeCoordinator {
     const topics = request.topics ?? this.#named(group.offsets.keys())
     const none = { errorNumber: 0, errorText: '', leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
     return {
+      nextCursor: null,
       topics: topics.map(({ topic, topicId, partitions }) => ({
         topic,
         topicId,

@@ -2,9 +2,9 @@
  * The requests of consumer groups (8, 9, 16, 42, 47, 68, 69, 1001): to the coordinator of each group, answers put together in the
  * request's order. Versions: 1.
  */
-import { errorNumberOf, isMillraceError } from '../../model/errors.ts'
+import { errorNumberOf, isMillraceError, MillraceError } from '../../model/errors.ts'
 import * as protocol from '../../protocol/index.ts'
-import { CLUSTER } from '../authorise.ts'
+import { CLUSTER, type Resource } from '../authorise.ts'
 import type { Connection } from '../connection.ts'
 import type { AnyHandler, ColdHandler } from './handler.ts'
 import type { HandlerContext } from './handler-context.ts'
@@ -45,28 +45,53 @@ interface GroupRow {
   readonly errorText: string
 }
 
-/** A request about several groups: each is asked of its own coordinator, and has its own error. */
-function ofGroups<Row extends GroupRow>(
+/** Of several groups each is asked of its own coordinator, and has its own error. */
+async function rowsOf<Row extends GroupRow>(
+  gateway: HandlerContext,
   codec: protocol.Codec<{ readonly groupIds: readonly string[] }, { readonly groups: readonly Row[] }>,
+  groupIds: readonly string[],
   failed: (row: GroupRow) => Row,
-): ColdHandler<{ readonly groupIds: readonly string[] }, { readonly groups: readonly Row[] }> {
-  const one = async (gateway: HandlerContext, groupId: string, caller: Connection): Promise<Row> => {
+  caller: Connection,
+): Promise<Row[]> {
+  const one = async (groupId: string): Promise<Row> => {
     try {
-      const reply = await gateway.groups.ask(groupId, codec, { groupIds: [groupId] }, caller)
-      return reply.groups[0]!
+      return (await gateway.groups.ask(groupId, codec, { groupIds: [groupId] }, caller)).groups[0]!
     } catch (error) {
       if (!isMillraceError(error)) throw error
       return failed({ groupId, errorNumber: errorNumberOf(error.code), errorText: error.message })
     }
   }
-  return {
-    kind: 'cold',
-    codec,
-    resources: ({ groupIds }) => groupIds.map((groupId) => ({ kind: 'group', groupId })),
-    async answer(gateway, { groupIds }, caller) {
-      return { groups: await Promise.all(groupIds.map((groupId) => one(gateway, groupId, caller))) }
-    },
-  }
+  return Promise.all(groupIds.map(one))
+}
+
+const resourcesOf = ({ groupIds }: { readonly groupIds: readonly string[] }): Resource[] =>
+  groupIds.map((groupId) => ({ kind: 'group', groupId }))
+
+const deleteGroupsHandler: ColdHandler<protocol.DeleteGroupsRequest, protocol.DeleteGroupsReply> = {
+  kind: 'cold',
+  codec: protocol.deleteGroups,
+  resources: resourcesOf,
+  async answer(gateway, { groupIds }, caller) {
+    return { groups: await rowsOf(gateway, protocol.deleteGroups, groupIds, (row) => row, caller) }
+  },
+}
+
+const describeGroupsHandler: ColdHandler<protocol.GroupDescribeRequest, protocol.GroupDescribeReply> = {
+  kind: 'cold',
+  codec: protocol.groupDescribe,
+  resources: resourcesOf,
+  async answer(gateway, { groupIds, cursor = null }, caller) {
+    const [groupId] = groupIds
+    if (cursor === null)
+      return {
+        groups: await rowsOf(gateway, protocol.groupDescribe, groupIds, describeFailed, caller),
+        nextCursor: null,
+      }
+    if (groupId !== undefined && groupIds.length === 1)
+      return gateway.groups.ask(groupId, protocol.groupDescribe, { groupIds, cursor }, caller)
+    const text = `pages are of one group: ask for these ${groupIds.length} one by one, or without a cursor`
+    throw new MillraceError('INVALID_REQUEST', text)
+  },
 }
 
 const listGroupsHandler: ColdHandler<protocol.ListGroupsRequest, protocol.ListGroupsReply> = {
@@ -74,8 +99,10 @@ const listGroupsHandler: ColdHandler<protocol.ListGroupsRequest, protocol.ListGr
   codec: protocol.listGroups,
   resources: () => [CLUSTER],
   async answer(gateway, request, caller) {
+    const { cursor = null } = request
+    if (cursor !== null) return gateway.groups.listPage(request, cursor, caller)
     const replies = await gateway.groups.askAll(protocol.listGroups, request, caller)
-    return { groups: replies.flatMap(({ groups }) => groups) }
+    return { groups: replies.flatMap(({ groups }) => groups), nextCursor: null }
   },
 }
 
@@ -88,9 +115,9 @@ export const GROUP_HANDLERS = [
   ofOneGroup(protocol.offsetCommit, true),
   ofOneGroup(protocol.offsetFetch),
   listGroupsHandler,
-  ofGroups(protocol.deleteGroups, (row) => row),
+  deleteGroupsHandler,
   ofOneGroup(protocol.offsetDelete),
   ofOneGroup(protocol.groupHeartbeat, true),
-  ofGroups(protocol.groupDescribe, describeFailed),
+  describeGroupsHandler,
   ofOneGroup(protocol.sessionExtend, true),
 ] as unknown as readonly AnyHandler[]

@@ -7,11 +7,14 @@
 import type { Clock } from '../../base/clock.ts'
 import { errorCodeOf, MillraceError } from '../../model/errors.ts'
 import {
+  allPages,
+  type DescribedGroup,
   type DescribedMember,
   deleteGroups,
   errorOf,
   fetch,
   groupDescribe,
+  joinDescribed,
   type ListedGroup,
   listGroups,
   offsetCommit,
@@ -104,15 +107,14 @@ export class GroupAdmin {
     options: SignalOption & { readonly states?: readonly string[]; readonly kinds?: readonly string[] } = {},
   ): Promise<ListedGroup[]> {
     const { states = [], kinds = [], signal } = options
-    const reply = await this.#requests.ask(listGroups, { states, kinds }, { signal })
-    return [...reply.groups].sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
+    const pages = await allPages((cursor) => this.#requests.ask(listGroups, { states, kinds, cursor }, { signal }))
+    return pages.flatMap(({ groups }) => groups).sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
   }
 
   /** Throws GROUP_ID_NOT_FOUND. */
   async describe(groupId: string, options: SignalOption = {}): Promise<GroupDescription> {
     const { signal } = options
-    const { groups } = await this.#requests.ask(groupDescribe, { groupIds: [groupId] }, { signal })
-    const group = groups[0]
+    const group = await this.#described(groupId, signal)
     if (group === undefined) throw new MillraceError('GROUP_ID_NOT_FOUND', `there is no group '${groupId}'`)
     throwGroupError(group)
     const { kind, state, groupEpoch, assignor } = group
@@ -133,11 +135,15 @@ export class GroupAdmin {
   /** The committed offsets with their lag, by topic and partition; none for a group that is not there. */
   async offsets(groupId: string, options: SignalOption = {}): Promise<GroupOffset[]> {
     const committed = await this.#committed(groupId, options.signal)
-    const all: GroupOffset[] = []
-    for (const topic of [...new Set(committed.map((each) => each.topic))].sort()) {
-      const ofTopic = committed.filter((each) => each.topic === topic)
-      all.push(...(await this.#withLag(topic, ofTopic, options.signal)))
+    const byTopic = new Map<string, (typeof committed)[number][]>()
+    for (const each of committed) {
+      const ofTopic = byTopic.get(each.topic)
+      if (ofTopic === undefined) byTopic.set(each.topic, [each])
+      else ofTopic.push(each)
     }
+    const all: GroupOffset[] = []
+    for (const topic of [...byTopic.keys()].sort())
+      for (const each of await this.#withLag(topic, byTopic.get(topic)!, options.signal)) all.push(each)
     return all
   }
 
@@ -178,11 +184,19 @@ export class GroupAdmin {
     throwPartitionErrors(reply.topics)
   }
 
+  async #described(groupId: string, signal: AbortSignal | undefined): Promise<DescribedGroup | undefined> {
+    const groupIds = [groupId]
+    return joinDescribed(
+      await allPages((cursor) => this.#requests.ask(groupDescribe, { groupIds, cursor }, { signal })),
+    )
+  }
+
   async #committed(groupId: string, signal: AbortSignal | undefined) {
     const request = { groupId, ...NOBODY, requireStable: false, topics: null }
-    const reply = await this.#requests.ask(offsetFetch, request, { signal })
-    throwPartitionErrors(reply.topics)
-    return reply.topics.flatMap(({ topic, partitions }) =>
+    const pages = await allPages((cursor) => this.#requests.ask(offsetFetch, { ...request, cursor }, { signal }))
+    const fetched = pages.flatMap((page) => page.topics)
+    throwPartitionErrors(fetched)
+    return fetched.flatMap(({ topic, partitions }) =>
       partitions
         .filter(({ offset }) => offset >= 0)
         .map(({ partition, offset, metadata, commitTimestampMs }) => ({
@@ -213,8 +227,7 @@ export class GroupAdmin {
   }
 
   async #checkEmpty(groupId: string, signal: AbortSignal | undefined): Promise<void> {
-    const { groups } = await this.#requests.ask(groupDescribe, { groupIds: [groupId] }, { signal })
-    const count = groups[0]?.members.length ?? 0
+    const count = (await this.#described(groupId, signal))?.members.length ?? 0
     if (count === 0) return
     throw new MillraceError(
       'NON_EMPTY_GROUP',

@@ -5,7 +5,14 @@
  * Failure  one attempt a call; what its caller does about an error differs: see classOf()
  */
 import { errorCodeOf, type MillraceError } from '../../model/errors.ts'
-import { type Codec, errorOf, offsetFetch, type TopicPartitions, type TopicResults } from '../../protocol/index.ts'
+import {
+  allPages,
+  type Codec,
+  errorOf,
+  offsetFetch,
+  type TopicPartitions,
+  type TopicResults,
+} from '../../protocol/index.ts'
 import { abortable } from '../abort.ts'
 import type { BrokerConnections } from '../broker-connections.ts'
 
@@ -59,9 +66,10 @@ export class GroupCoordinator {
     options: CallOptions,
   ): Promise<CommittedOffset[]> {
     const request = { groupId: this.groupId, ...member, requireStable: true, topics }
-    const reply = await this.call(offsetFetch, request, options)
-    throwPartitionErrors(reply.topics)
-    return reply.topics.flatMap(({ topic, partitions }) =>
+    const pages = await allPages((cursor) => this.call(offsetFetch, { ...request, cursor }, options))
+    const fetched = pages.flatMap((page) => page.topics)
+    throwPartitionErrors(fetched)
+    return fetched.flatMap(({ topic, partitions }) =>
       partitions.map(({ partition, offset, metadata, commitTimestampMs }) => ({
         topic,
         partition,

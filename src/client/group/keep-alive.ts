@@ -14,6 +14,8 @@ export interface KeptMember {
   readonly everyMs: number
   /** From now: how long it may be kept at most. */
   readonly forMs: number
+  /** Bounds how long one extension may be waited for. */
+  readonly sessionTimeoutMs: number
 }
 
 export interface KeepAlive {

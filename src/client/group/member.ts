@@ -209,7 +209,9 @@ export class Member {
     // A handler that begins right after this has pollIntervalMsMax from now.
     const leftMs = Math.min(this.#events.stalledAtMs() - runtime.clock.monotonicMs(), this.#options.pollIntervalMsMax)
     const { groupId } = coordinator
-    keepAlive.heard({ groupId, memberId: this.memberId, everyMs: this.#intervalMs, forMs: Math.max(0, leftMs) })
+    const { sessionTimeoutMs } = this.#options
+    const forMs = Math.max(0, leftMs)
+    keepAlive.heard({ groupId, memberId: this.memberId, everyMs: this.#intervalMs, forMs, sessionTimeoutMs })
   }
 
   /** The broker has heard of the member: until then its session has not ended. */

@@ -5,8 +5,11 @@
  * Invariants  E1 it sends session-extend and nothing else: it confirms nothing
  *             E2 nothing is sent for a member whose heartbeats come, nor past its time          checked in: unit test
  *             E3 groups do not wait for each other: one whose coordinator fails or says nothing holds up itself alone
+ *             E4 no wait outlasts a session: connecting, an answer and a backoff may each take a quarter of the shortest, so that what
+ *                was lost is sent again, on a new connection, while its session still lives      checked in: unit test
  * Limits      one request of a group under way; as many members as the client has
- * Failure     asked again after backoff, a group at a time; members that the group does not know are forgotten
+ * Failure     asked again after backoff, a group at a time; members that the group does not know are forgotten. A connection that
+ *             owes an answer for too long is given up, with what else is under way on it: that is sent again, too
  */
 import { sessionExtend } from '../../protocol/index.ts'
 import { backoffMs } from '../backoff.ts'
@@ -34,6 +37,10 @@ interface KeptGroup {
 
 /** A heartbeat is late when so many of its intervals have passed. */
 const LATE_INTERVALS = 1.5
+/** A heartbeat is missed, a request lost, a connection made, a request answered: three waits and what came before fit a session. */
+const PATIENCE_OF_SESSION = 1 / 4
+/** Of sessions so short that a busy machine could not connect in a quarter of them. */
+const PATIENCE_MS_MIN = 500
 const NO_EVENTS = { onConnected() {}, onDisconnected() {}, onConnectFailed() {}, onReconnecting() {} }
 
 export class SessionExtender implements KeepAlive {
@@ -41,6 +48,8 @@ export class SessionExtender implements KeepAlive {
   readonly #target: KeepAliveTarget
   readonly #groups = new Map<string, KeptGroup>()
   #connections: BrokerConnections | undefined
+  /** The longest of each wait: see E4. */
+  #patienceMs = Number.POSITIVE_INFINITY
   #timer: Timer | undefined
   #isClosed = false
 
@@ -49,11 +58,20 @@ export class SessionExtender implements KeepAlive {
     this.#target = target
   }
 
-  heard({ groupId, memberId, everyMs, forMs }: KeptMember): void {
+  heard({ groupId, memberId, everyMs, forMs, sessionTimeoutMs }: KeptMember): void {
+    this.#bePatientFor(Math.max(PATIENCE_MS_MIN, sessionTimeoutMs * PATIENCE_OF_SESSION))
     const nowMs = this.#runtime.clock.monotonicMs()
     const dueMs = nowMs + LATE_INTERVALS * everyMs
     this.#group(groupId).members.set(memberId, { memberId, everyMs, untilMs: nowMs + forMs, dueMs })
     this.#schedule()
+  }
+
+  /** The first that has a shorter session changes what connections are made with. */
+  #bePatientFor(ms: number): void {
+    if (ms >= this.#patienceMs) return
+    this.#patienceMs = ms
+    this.#connections?.close() // what is under way is sent again
+    this.#connections = undefined
   }
 
   #group(groupId: string): KeptGroup {
@@ -102,7 +120,7 @@ export class SessionExtender implements KeepAlive {
 
   async #extend(group: KeptGroup, nowMs: number): Promise<void> {
     const { clock, prng } = this.#runtime
-    const { backoffMsMin: delayMsMin, backoffMsMax: delayMsMax } = this.#target.options
+    const { backoff } = this.#waits()
     group.isSending = true
     try {
       await this.#send(
@@ -112,7 +130,7 @@ export class SessionExtender implements KeepAlive {
       group.failures = 0
     } catch {
       group.failures++
-      group.notBeforeMs = clock.monotonicMs() + backoffMs(prng, group.failures, { delayMsMin, delayMsMax })
+      group.notBeforeMs = clock.monotonicMs() + backoffMs(prng, group.failures, backoff)
     }
     group.isSending = false
     this.#dropIfEmpty(group)
@@ -122,8 +140,8 @@ export class SessionExtender implements KeepAlive {
   async #send({ groupId }: KeptGroup, members: readonly Kept[]): Promise<void> {
     const coordinator = new GroupCoordinator(groupId, this.#connect())
     const request = { groupId, memberIds: members.map(({ memberId }) => memberId) }
-    const options = { timeoutMs: this.#target.options.requestTimeoutMs }
-    const { unknownMemberIds } = await coordinator.call(sessionExtend, request, options)
+    const { requestTimeoutMs: timeoutMs } = this.#waits()
+    const { unknownMemberIds } = await coordinator.call(sessionExtend, request, { timeoutMs })
     const nowMs = this.#runtime.clock.monotonicMs()
     for (const member of members) member.dueMs = nowMs + member.everyMs
     for (const memberId of unknownMemberIds) this.forget(groupId, memberId)
@@ -131,11 +149,21 @@ export class SessionExtender implements KeepAlive {
 
   #connect(): BrokerConnections {
     const { urls, options } = this.#target
-    const { token, clientName, connectTimeoutMs, requestTimeoutMs, backoffMsMin, backoffMsMax } = options
-    const backoff = { delayMsMin: backoffMsMin, delayMsMax: backoffMsMax }
-    const common = { clientName, clientVersion: CLIENT_VERSION, token, connectTimeoutMs, requestTimeoutMs, backoff }
+    const { token, clientName } = options
+    const common = { clientName, clientVersion: CLIENT_VERSION, token, ...this.#waits() }
     this.#connections ??= new BrokerConnections(this.#runtime, urls, common, NO_EVENTS)
     return this.#connections
+  }
+
+  /** The client's own, none longer than a session allows. */
+  #waits() {
+    const { connectTimeoutMs, requestTimeoutMs, backoffMsMin, backoffMsMax } = this.#target.options
+    const most = this.#patienceMs
+    return {
+      connectTimeoutMs: Math.min(connectTimeoutMs, most),
+      requestTimeoutMs: Math.min(requestTimeoutMs, most),
+      backoff: { delayMsMin: Math.min(backoffMsMin, most), delayMsMax: Math.min(backoffMsMax, most) },
+    }
   }
 }
 

@@ -25,7 +25,7 @@ async function withExtender(
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-const member = { groupId: 'g', memberId: 'm', everyMs: 20, forMs: 60_000 }
+const member = { groupId: 'g', memberId: 'm', everyMs: 20, forMs: 60_000, sessionTimeoutMs: 3_600_000 }
 
 /** So that the group knows the member and keeps being asked for it. */
 function join(broker: FakeBroker, memberId: string, groupId = 'g'): void {
@@ -107,6 +107,30 @@ test('a group that is not answered holds up itself alone, with one request', () 
     extender.heard({ ...member, groupId: 'silent', memberId: 'silent', everyMs: 1 })
     await until(() => broker.groups.extended.length >= 5)
     assert.deepEqual(broker.groups.extended.slice(0, 5), ['silent', 'm', 'm', 'm', 'm'])
+  }))
+
+/** Half of the request timeout: a machine may be slow. */
+const LOST_MS_MAX = FAST.requestTimeoutMs / 2
+
+test('an extension that is lost is sent again, on a new connection, long before the request timeout of the client', () =>
+  withExtender(async (extender, broker) => {
+    broker.faults = ({ name, index }) => ({ kind: name === 'SESSION_EXTEND' && index === 0 ? 'drop-reply' : 'none' })
+    join(broker, 'm')
+    extender.heard({ ...member, sessionTimeoutMs: 2_000 })
+    await until(() => broker.groups.extended.length >= 3, LOST_MS_MAX)
+    assert.ok(broker.connections >= 2)
+  }))
+
+test('so is one under way when a member with a shorter session comes', () =>
+  withExtender(async (extender, broker) => {
+    broker.faults = ({ name, index }) => ({ kind: name === 'SESSION_EXTEND' && index === 0 ? 'drop-reply' : 'none' })
+    join(broker, 'm')
+    extender.heard(member)
+    await until(() => broker.groups.extended.length > 0)
+    join(broker, 'other', 'other')
+    extender.heard({ ...member, groupId: 'other', memberId: 'other', sessionTimeoutMs: 2_000 })
+    const countOf = (memberId: string) => broker.groups.extended.filter((each) => each === memberId).length
+    await until(() => countOf('m') >= 3 && countOf('other') >= 1, LOST_MS_MAX)
   }))
 
 /** Consumes in a thread, whose handler blocks its event loop for `blockMs`; posts what happened. */

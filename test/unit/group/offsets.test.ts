@@ -166,6 +166,53 @@ test('offsets expire seven days after the group became empty, or after the commi
   assert.equal(fixture.replayed().state.groups.size, 0)
 })
 
+/** Time goes on with a heartbeat every 1,000 s. */
+function live(fixture: GroupFixture, days: number, memberEpoch: number): void {
+  for (let ms = 0; ms < days * DAY_MS; ms += 1_000_000) {
+    fixture.advance(1_000_000)
+    fixture.beat({ memberId: 'a', memberEpoch })
+  }
+}
+
+test('offsets of topics that a living group does not subscribe to any more expire, those of the others never', () => {
+  const fixture = new GroupFixture({ topics: { clicks: 2, orders: 1, views: 1 } })
+  const long = { sessionTimeoutMs: 1_800_000 }
+  fixture.join('a', { ...long, subscribedTopics: ['orders'], subscribedPattern: 'v.*' })
+  fixture.join('b', { ...long, subscribedTopics: ['clicks'] })
+  const epoch = (memberId: string) =>
+    fixture.coordinator.state.groups.get('g')!.members.get(memberId)!.current.memberEpoch
+  const commit = (memberId: string, topic: string, partition: number): void =>
+    assert.equal(fixture.commitError({ memberId, memberEpoch: epoch(memberId), topic, partition, offset: 5 }), 'NONE')
+  const offsets = () => [
+    ...[fixture.committed('orders'), fixture.committed('views')],
+    ...[fixture.committed('clicks', 0), fixture.committed('clicks', 1)],
+  ]
+  commit('a', 'orders', 0)
+  commit('a', 'views', 0)
+  commit('b', 'clicks', 0)
+  fixture.beat({ memberId: 'b', memberEpoch: -1 })
+  fixture.beat({ memberId: 'a', memberEpoch: epoch('a') })
+  // Old, but not old enough.
+  live(fixture, 5, epoch('a'))
+  assert.deepEqual(offsets(), [5, 5, 5, -1])
+  commit('a', 'clicks', 1)
+  live(fixture, 3, epoch('a'))
+  assert.deepEqual(offsets(), [5, 5, -1, 5], 'each by its own commit')
+  live(fixture, 5, epoch('a'))
+  assert.deepEqual(offsets(), [5, 5, -1, -1])
+  assert.equal(fixture.replayed().state.groups.get('g')!.offsetCount, 2)
+})
+
+test('a topic that is subscribed to again before its offsets expire keeps them', () => {
+  const fixture = new GroupFixture({ topics: { clicks: 1, orders: 1 } })
+  fixture.commit({ topic: 'clicks', offset: 5 })
+  fixture.join('a', { sessionTimeoutMs: 1_800_000, subscribedTopics: ['orders'] })
+  live(fixture, 6, 1)
+  const { memberEpoch } = fixture.beat({ memberId: 'a', memberEpoch: 1, subscribedTopics: ['clicks', 'orders'] })
+  live(fixture, 6, memberEpoch)
+  assert.equal(fixture.committed('clicks'), 5)
+})
+
 test('a topic that was deleted takes its offsets along; one that is only missing does not', () => {
   const fixture = new GroupFixture({ topics: { clicks: 1, orders: 2 } })
   fixture.commit({ offset: 1 })

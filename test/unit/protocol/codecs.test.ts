@@ -158,8 +158,10 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
       memberEpoch: -1,
       requireStable: true,
       topics: [{ topicId, topic: '', partitions: [0, 9_999] }],
+      cursor: '0/1',
     },
     {
+      nextCursor: '0/2',
       topics: [
         {
           topicId,
@@ -181,13 +183,13 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
   ],
   [
     protocol.offsetFetch,
-    { groupId: 'g', memberId: 'm', memberEpoch: 1, requireStable: false, topics: null },
-    { topics: [] },
+    { groupId: 'g', memberId: 'm', memberEpoch: 1, requireStable: false, topics: null, cursor: null },
+    { topics: [], nextCursor: null },
   ],
   [
     protocol.listGroups,
-    { states: ['Stable'], kinds: [] },
-    { groups: [{ groupId: 'g', kind: 'consumer', state: 'Stable', memberCount: 1_000 }] },
+    { states: ['Stable'], kinds: [], cursor: '' },
+    { groups: [{ groupId: 'g', kind: 'consumer', state: 'Stable', memberCount: 5_000 }], nextCursor: '3/g' },
   ],
   [protocol.deleteGroups, { groupIds: ['g', ''] }, { groups: [{ groupId: 'g', errorNumber: 68, errorText: 'has' }] }],
   [
@@ -236,8 +238,9 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
   ],
   [
     protocol.groupDescribe,
-    { groupIds: ['g'] },
+    { groupIds: ['g'], cursor: 'm' },
     {
+      nextCursor: null,
       groups: [
         {
           errorNumber: 0,
