@@ -7,7 +7,7 @@
  * Invariants  AT1 what a durable producer snapshot's marks say is in files that are durable too: those are written, and listed for the
  *                 sync, before it; no room for them: no snapshot
  *             AT2 within() answers every aborted transaction that overlaps the range        checked in: test/unit/log/aborted-transactions
- * Ordering    stage(entry) while its marker is staged -> settle() when written | dropStaged() -> seal() with the segment | write() before
+ * Ordering    prepare() -> stage(entry) while its marker is staged -> settle() when written | dropStaged() -> seal() with the segment | write() before
  *             a snapshot
  * Limits      ABORTED_PER_SEGMENT_MAX a segment; the context's cache
  * Failure     a file that cannot be used: all are made again from the log, in place; it blocks, and it is rare
@@ -79,9 +79,12 @@ export class AbortedTransactions {
     return (active.aborted?.count ?? 0) >= ABORTED_PER_SEGMENT_MAX
   }
 
-  stage(folder: string, active: Segment | undefined, entry: AbortedTransaction): void {
-    // Read now, if at all: once the batches are written nothing may fail any more.
+  /** Before an ABORT marker is staged: its segment's index is read now, if at all; from then on nothing may fail. Throws StorageError. */
+  prepare(folder: string, active: Segment | undefined): void {
     if (active !== undefined) active.aborted = this.#ofActive(folder, active)
+  }
+
+  stage(entry: AbortedTransaction): void {
     this.#staged.push(entry)
   }
 

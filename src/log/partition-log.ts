@@ -190,7 +190,8 @@ export class PartitionLog {
 
   /**
    * Takes a batch for the next writeStaged(). It is validated and stamped with nextOffset and a leader epoch that is not below
-   * the last one. `bytes` are exactly its bytes; they are kept, not copied: they must stay as they are until writeStaged().
+   * the last one. `bytes` are exactly its bytes; they are kept, not copied: they must stay as they are until writeStaged(). Throws
+   * StorageError, and nothing has changed, where an ABORT marker finds the segment's index unreadable.
    */
   stage(batch: BatchView, bytes: Uint8Array): void {
     const staged = (this.#staged ??= new StagedBatches())
@@ -200,8 +201,10 @@ export class PartitionLog {
     const nextOffset: number = batch.nextOffset
     assert(baseOffset === staged.endOffset, 'a staged batch must begin at nextOffset')
     if (batch.producerId >= 0) {
-      const aborted = this.producers.apply(batch, nowMs, markerOf(batch))
-      if (aborted !== undefined) this.#aborted.stage(this.folder, this.#active, aborted)
+      const marker = markerOf(batch)
+      if (marker?.type === 'ABORT') this.#aborted.prepare(this.folder, this.#active)
+      const aborted = this.producers.apply(batch, nowMs, marker)
+      if (aborted !== undefined) this.#aborted.stage(aborted)
     }
     this.epochs.add(batch.leaderEpoch, baseOffset)
     if (this.#mustRoll(staged, bytes.length, nextOffset, nowMs)) staged.beginSegment(baseOffset, nowMs)
