@@ -193,6 +193,7 @@ export interface ListOffsetsAnswer {
 export interface DescribePartitionAnswer {
   readonly logStartOffset: number
   readonly highWatermark: number
+  readonly lastStableOffset: number
   readonly logEndOffset: number
   readonly syncedEndOffset: number
   readonly bytes: number
@@ -233,12 +234,16 @@ export interface ShardStats {
   readonly compactionMicroseconds: number
   /** Of the coordinators of this shard: ids known; transactions open, and decided without all of their markers. */
   readonly transactionalIds: number
-  readonly transactionsOpen: number
-  readonly transactionsEnding: number
+  readonly coordinatedOpen: number
+  readonly coordinatedEnding: number
   /** Committed, and aborted, since the start; of the latter by their timeout. */
-  readonly transactionsCommitted: number
-  readonly transactionsAborted: number
+  readonly coordinatedCommits: number
+  readonly coordinatedAborts: number
   readonly transactionTimeouts: number
+  /** Transactions that are open; how long one has been the earliest of its partition; those that were aborted since the start. */
+  readonly openTransactions: number
+  readonly oldestTransactionMicroseconds: number
+  readonly abortedTransactions: number
 }
 
 /** What a shard says by itself. Extend by adding a kind; the gateway logs a kind that it does not know. */

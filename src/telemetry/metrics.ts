@@ -32,11 +32,14 @@ export interface ShardGauges {
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number
   readonly transactionalIds: number
-  readonly transactionsOpen: number
-  readonly transactionsEnding: number
-  readonly transactionsCommitted: number
-  readonly transactionsAborted: number
+  readonly coordinatedOpen: number
+  readonly coordinatedEnding: number
+  readonly coordinatedCommits: number
+  readonly coordinatedAborts: number
   readonly transactionTimeouts: number
+  readonly openTransactions: number
+  readonly oldestTransactionMicroseconds: number
+  readonly abortedTransactions: number
   readonly requestRingBytes: number
   readonly requestRingStalls: number
   readonly stagedBytes: number
@@ -71,12 +74,25 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
     'time from asking for a compaction to its end',
     1e-6,
   ],
-  transactionalIds: ['millrace_shard_transactional_ids', 'transactional ids that are known'],
-  transactionsOpen: ['millrace_shard_transactions_open', 'transactions that have begun and are not decided'],
-  transactionsEnding: ['millrace_shard_transactions_ending', 'decided transactions without all of their markers'],
-  transactionsCommitted: ['millrace_shard_transactions_committed_total', 'transactions committed since the start'],
-  transactionsAborted: ['millrace_shard_transactions_aborted_total', 'transactions aborted since the start'],
-  transactionTimeouts: ['millrace_shard_transaction_timeouts_total', 'of these those whose time was over'],
+  transactionalIds: ['millrace_shard_coordinator_transactional_ids', 'transactional ids that are known'],
+  coordinatedOpen: ['millrace_shard_coordinator_transactions_open', 'transactions that have begun and are not decided'],
+  coordinatedEnding: [
+    'millrace_shard_coordinator_transactions_ending',
+    'decided transactions without all of their markers',
+  ],
+  coordinatedCommits: ['millrace_shard_coordinator_commits_total', 'transactions committed since the start'],
+  coordinatedAborts: ['millrace_shard_coordinator_aborts_total', 'transactions aborted since the start'],
+  transactionTimeouts: ['millrace_shard_coordinator_timeouts_total', 'of these those whose time was over'],
+  openTransactions: ['millrace_shard_transactions_open', 'transactions that are open in a partition, once for each'],
+  oldestTransactionMicroseconds: [
+    'millrace_shard_transaction_oldest_seconds',
+    'the longest that an open transaction has held its partition back for read_committed',
+    1e-6,
+  ],
+  abortedTransactions: [
+    'millrace_shard_transactions_aborted_total',
+    'transactions aborted in a partition since the start',
+  ],
   requestRingBytes: ['millrace_shard_request_ring_bytes', 'bytes in the request ring'],
   requestRingStalls: ['millrace_shard_request_ring_stalls_total', 'requests that found the ring full'],
   stagedBytes: ['millrace_shard_staged_bytes', 'bytes that wait for room in the request ring'],

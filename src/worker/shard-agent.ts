@@ -31,8 +31,10 @@ import {
   type GroupTopicsBody,
   type LoadTransactionsBody,
   type MarkersDoneBody,
+  type RegisterProducersBody,
   type ShardStats,
   type TransactionRequestBody,
+  type WriteMarkersBody,
 } from '../ring/control-messages.ts'
 import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
@@ -46,6 +48,7 @@ import { GroupCommit } from './group-commit.ts'
 import { GroupHost } from './group-host.ts'
 import { Housekeeper } from './housekeeper.ts'
 import { IntervalFlush } from './interval-flush.ts'
+import { MarkerWriter } from './marker-writer.ts'
 import { NoticeSender } from './notice-sender.ts'
 import { PageCache } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'
@@ -61,6 +64,7 @@ import type { ShardOptions } from './shard-options.ts'
 import { SpaceProbe } from './space-probe.ts'
 import { SyncScheduler } from './sync-scheduler.ts'
 import { TransactionHost } from './transaction-host.ts'
+import { TransactionWatch } from './transaction-watch.ts'
 
 export interface ShardAgentOptions {
   readonly options: ShardOptions
@@ -102,7 +106,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
   readonly #groups: GroupHost
-  readonly #transactions: TransactionHost
+  readonly #transactionHost: TransactionHost
+  readonly #markers: MarkerWriter
+  readonly #transactions = new TransactionWatch()
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
@@ -200,13 +206,14 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         ...from.groups,
       },
     })
-    this.#transactions = new TransactionHost({
+    this.#transactionHost = new TransactionHost({
       ...hosting,
       config: {
         timeoutMsMax: options.transactionTimeoutMsMax,
         idExpirationMs: options.transactionalIdExpirationMs,
       },
     })
+    this.#markers = new MarkerWriter({ partitions, produces: this.#produces, replies: controlReplies })
     this.#housekeeper = new Housekeeper({
       ...{ clock, partitions, periodMs: options.retentionCheckMs, producerExpiryMs: options.producerExpiryMs },
       onCondemned: (partition, text) =>
@@ -245,11 +252,11 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
     work += this.#replies.expire(nowMs) + this.#drainReads() + this.#fetches.step(nowMs)
     this.#publish()
-    if (this.#failure === undefined) work += this.#groups.host.step(nowMs) + this.#transactions.step(nowMs)
+    if (this.#failure === undefined) work += this.#groups.host.step(nowMs) + this.#transactionHost.step(nowMs)
     work += this.#drainRequests()
     work += this.#control.step() + this.#housekeep(nowMs)
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
-    return work + this.#transactions.sendMarkers() + this.#stepShutdown()
+    return work + this.#transactionHost.sendMarkers() + this.#stepShutdown()
   }
 
   deadlineMs(): number {
@@ -258,7 +265,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const nextMs = Math.min(this.#fetches.deadlineMs(nowMs), this.#replies.nextDeadlineMs, this.#nextStatsMs)
     // A timer that no turn would serve must not keep the loop from sleeping.
     if (this.#failure !== undefined) return nextMs
-    const coordinatorsMs = Math.min(this.#groups.host.nextDeadlineMs(), this.#transactions.nextDeadlineOfAllMs())
+    const coordinatorsMs = Math.min(this.#groups.host.nextDeadlineMs(), this.#transactionHost.nextDeadlineOfAllMs())
     const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
     const scrubMs = this.#mayScrub ? this.#scrub.nextDeadlineMs : Number.POSITIVE_INFINITY
     const compactionMs = this.#shutdown === 'none' ? this.#compaction.nextDeadlineMs : Number.POSITIVE_INFINITY
@@ -322,7 +329,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       takenBytes += requests.length
       this.#onRequest()
     }
-    if (taken === 0 && !this.#groups.host.hasPending && !this.#transactions.host.hasPending) return 0
+    if (taken === 0 && !this.#groups.host.hasPending && !this.#transactionHost.host.hasPending) return 0
     this.#writeTurn()
     if (taken > 0 && requests.release()) doorbell.ring()
     return taken
@@ -331,7 +338,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   /** What coordinators decided and clients produced, as one write a partition. */
   #writeTurn(): void {
     this.#groups.host.flush()
-    this.#transactions.host.flush()
+    this.#transactionHost.host.flush()
     this.#produces.writeTouched(this)
   }
 
@@ -365,17 +372,29 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       }
       case ControlOperation.TRANSACTION_REQUEST: {
         const { requestId, body } = readControl(requests)
-        this.#transactions.host.onRequest(requestId, body as TransactionRequestBody)
+        this.#transactionHost.host.onRequest(requestId, body as TransactionRequestBody)
         return
       }
       case ControlOperation.MARKERS_DONE: {
         const { requestId, body } = readControl(requests)
-        this.#transactions.onMarkersDone(requestId, body as MarkersDoneBody)
+        this.#transactionHost.onMarkersDone(requestId, body as MarkersDoneBody)
         return
       }
       case ControlOperation.LOAD_TRANSACTIONS: {
         const { requestId, body } = readControl(requests)
-        this.#transactions.onLoad(requestId, (body as LoadTransactionsBody).partitionRef)
+        this.#transactionHost.onLoad(requestId, (body as LoadTransactionsBody).partitionRef)
+        return
+      }
+      case ControlOperation.REGISTER_PRODUCERS: {
+        const { requestId, body } = readControl(requests)
+        this.#markers.onRegister(requestId, body as RegisterProducersBody)
+        return
+      }
+      case ControlOperation.WRITE_MARKERS: {
+        const { requestId, body } = readControl(requests)
+        // What groups have decided in the name of a producer comes before the marker that ends it.
+        this.#groups.host.flush()
+        this.#markers.onWrite(requestId, body as WriteMarkersBody)
         return
       }
       default:
@@ -493,6 +512,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   stats(): ShardStats {
     let offline = 0
     for (const partition of this.#partitions) if (partition.state.role === 'offline') offline++
+    this.#transactions.look(this.#partitions, this.#clock.monotonicMs())
     return {
       partitions: this.#partitions.count,
       offlinePartitions: offline,
@@ -517,7 +537,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       compactionFailures: this.#compaction.failures,
       compactionReclaimedBytes: this.#compaction.reclaimedBytes,
       compactionMicroseconds: this.#compaction.milliseconds * 1000,
-      ...this.#transactions.stats(),
+      ...this.#transactionHost.stats(),
+      openTransactions: this.#transactions.open,
+      oldestTransactionMicroseconds: this.#transactions.oldestMs * 1000,
+      abortedTransactions: this.#markers.abortedTransactions,
     }
   }
 
@@ -558,7 +581,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   /** Nobody coordinates in this partition any more. */
   #forgetCoordinators(partition: PartitionAgent): void {
     this.#groups.host.forget(partition)
-    this.#transactions.host.forget(partition)
+    this.#transactionHost.host.forget(partition)
   }
 
   #onCheckpointed(partitions: readonly PartitionAgent[]): void {

@@ -47,10 +47,10 @@ type HostedTransactions = Hosted<TransactionCoordinator, TransactionRequestBody,
 type TransactionStats = Pick<
   ShardStats,
   | 'transactionalIds'
-  | 'transactionsOpen'
-  | 'transactionsEnding'
-  | 'transactionsCommitted'
-  | 'transactionsAborted'
+  | 'coordinatedOpen'
+  | 'coordinatedEnding'
+  | 'coordinatedCommits'
+  | 'coordinatedAborts'
   | 'transactionTimeouts'
 >
 
@@ -113,17 +113,17 @@ export class TransactionHost
   }
 
   stats(): TransactionStats {
-    let [transactionalIds, transactionsOpen, transactionsEnding] = [0, 0, 0]
+    let [transactionalIds, coordinatedOpen, coordinatedEnding] = [0, 0, 0]
     for (const { coordinator } of this.host.serving()) {
       const { entries, counts } = coordinator.state
       transactionalIds += entries.size
-      transactionsOpen += counts[State.ONGOING]!
-      transactionsEnding += counts[State.PREPARE_COMMIT]! + counts[State.PREPARE_ABORT]!
+      coordinatedOpen += counts[State.ONGOING]!
+      coordinatedEnding += counts[State.PREPARE_COMMIT]! + counts[State.PREPARE_ABORT]!
     }
     const { committed, aborted, timeouts } = this.#counters
     return {
-      ...{ transactionalIds, transactionsOpen, transactionsEnding },
-      ...{ transactionsCommitted: committed, transactionsAborted: aborted, transactionTimeouts: timeouts },
+      ...{ transactionalIds, coordinatedOpen, coordinatedEnding },
+      ...{ coordinatedCommits: committed, coordinatedAborts: aborted, transactionTimeouts: timeouts },
     }
   }
 

@@ -61,6 +61,10 @@ export interface FakePartition {
   logStartOffset: number
   highWatermark: number
   leaderEpoch: number
+  /** First offset of what is not decided yet: read_committed ends there. Infinity = nothing is open. */
+  openOffset: number
+  /** Aborted transactions; lastOffset is their marker's. */
+  readonly aborted: { readonly producerId: number; readonly firstOffset: number; readonly lastOffset: number }[]
   readonly batches: StoredBatch[]
   readonly producers: Map<number, ProducerState>
 }
@@ -146,13 +150,29 @@ export class FakeBroker {
     const topicId = (++this.#topicNumber).toString(16).padStart(32, '0') as TopicId
     const topic: FakeTopic = { name, topicId, partitions: [] }
     for (let index = 0; index < partitions; index++)
-      topic.partitions.push({ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, batches: [], producers: new Map() })
+      topic.partitions.push({
+        ...{ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, openOffset: Number.POSITIVE_INFINITY },
+        ...{ aborted: [], batches: [], producers: new Map() },
+      })
     this.topics.set(name, topic)
     return topic
   }
 
   partition(name: string, partition: number): FakePartition {
     return this.topics.get(name)!.partitions[partition]!
+  }
+
+  /** Stores a batch as it is, of a transaction or a marker: `openOffset` and `aborted` are the test's to keep. */
+  store(name: string, partition: number, bytes: Uint8Array): number {
+    const kept = this.partition(name, partition)
+    const baseOffset = this.#put(kept, new BatchView().reset(bytes, 0), bytes)
+    this.wake()
+    return baseOffset
+  }
+
+  /** Fetches that wait look again. */
+  wake(): void {
+    for (const wake of [...this.#waiters]) wake()
   }
 
   #accept(socket: WebSocket): void {
@@ -350,7 +370,7 @@ export class FakeBroker {
         leaderEpoch,
       }
     })
-    for (const wake of [...this.#waiters]) wake()
+    this.wake()
     return request.acks === 0 ? undefined : wire.produce.encodeReply({ parts })
   }
 
@@ -375,12 +395,17 @@ export class FakeBroker {
         partition.producers.set(producerId, state)
       }
     }
+    const baseOffset = this.#put(partition, view, bytes)
+    state?.batches.push({ first: baseSequence, last: lastSequence, baseOffset })
+    if (state !== undefined && state.batches.length > 5) state.batches.shift()
+    return baseOffset
+  }
+
+  #put(partition: FakePartition, view: BatchView, bytes: Uint8Array): number {
     const baseOffset = partition.highWatermark
     view.stamp(baseOffset, partition.leaderEpoch)
     partition.highWatermark = view.nextOffset
     partition.batches.push({ baseOffset, nextOffset: view.nextOffset, bytes })
-    state?.batches.push({ first: baseSequence, last: lastSequence, baseOffset })
-    if (state !== undefined && state.batches.length > 5) state.batches.shift()
     return baseOffset
   }
 
@@ -410,10 +435,13 @@ export class FakeBroker {
     let failed = false
     request.parts.forEach((part, index) => {
       const partition = this.#find(part.topicId, part.partition)
-      const { code, batches } = readable(partition, part, bytes === 0)
+      const isCommitted = request.isolation === wire.READ_COMMITTED
+      const { code, batches } = readable(partition, part, { isFirst: bytes === 0, isCommitted })
       let batchBytes = 0
+      let endOffset = part.fetchOffset
       for (const batch of batches) {
         if (bytes + batch.bytes.length > request.maxBytes && bytes > 0) break
+        endOffset = batch.nextOffset
         bodies.push(batch.bytes)
         bytes += batch.bytes.length
         batchBytes += batch.bytes.length
@@ -421,16 +449,19 @@ export class FakeBroker {
       if (code !== 'NONE') failed = true
       if (code === 'NONE' && batchBytes === 0) return
       const highWatermark = partition?.highWatermark ?? -1
+      const told = partition?.aborted.filter(
+        ({ firstOffset, lastOffset }) => isCommitted && lastOffset >= part.fetchOffset && firstOffset < endOffset,
+      )
       parts.push({
         index,
         errorNumber: errorNumberOf(code),
         errorText: '',
         highWatermark,
-        lastStableOffset: highWatermark,
+        lastStableOffset: Math.min(highWatermark, partition?.openOffset ?? -1),
         logStartOffset: partition?.logStartOffset ?? -1,
         leaderEpoch: partition?.leaderEpoch ?? -1,
         batchBytes,
-        aborted: [],
+        aborted: told ?? [],
       })
     })
     return { parts, bodies, ready: failed || bytes >= Math.max(1, request.minBytes) }
@@ -442,7 +473,9 @@ export class FakeBroker {
       const { timestampMs } = part
       const errorNumber = partition === undefined ? errorNumberOf('UNKNOWN_TOPIC_ID') : 0
       let offset = -1
-      if (partition !== undefined && timestampMs === wire.LATEST) offset = partition.highWatermark
+      const latest = request.isolation === wire.READ_COMMITTED ? partition?.openOffset : undefined
+      if (partition !== undefined && timestampMs === wire.LATEST)
+        offset = Math.min(partition.highWatermark, latest ?? Number.POSITIVE_INFINITY)
       else if (partition !== undefined && timestampMs === wire.EARLIEST) offset = partition.logStartOffset
       else
         offset =
@@ -457,7 +490,7 @@ export class FakeBroker {
 function readable(
   partition: FakePartition | undefined,
   part: wire.FetchRequestPart,
-  isFirst: boolean,
+  { isFirst, isCommitted }: { readonly isFirst: boolean; readonly isCommitted: boolean },
 ): { code: ErrorCode; batches: StoredBatch[] } {
   if (partition === undefined) return { code: 'UNKNOWN_TOPIC_ID', batches: [] }
   const { fetchOffset } = part
@@ -467,6 +500,7 @@ function readable(
   let bytes = 0
   for (const batch of partition.batches) {
     if (batch.nextOffset <= fetchOffset) continue
+    if (isCommitted && batch.nextOffset > partition.openOffset) break
     if (bytes + batch.bytes.length > part.maxBytes && !(isFirst && bytes === 0)) break
     batches.push(batch)
     bytes += batch.bytes.length

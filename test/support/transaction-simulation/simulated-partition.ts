@@ -3,8 +3,8 @@
  * after it was written, and only then anybody is answered. A crash loses what was not durable, and all registrations.
  */
 import type { Prng } from '../../../src/base/prng.ts'
-import { OpenTransactions } from '../../../src/log/open-transactions.ts'
-import { type MarkerContent, type ProducerBatch, ProducerState } from '../../../src/log/producer-state.ts'
+import { type MarkerContent, OpenTransactions } from '../../../src/log/open-transactions.ts'
+import { type ProducerBatch, ProducerState } from '../../../src/log/producer-state.ts'
 import type { ErrorCode } from '../../../src/model/errors.ts'
 import type { EventQueue } from '../group-simulation/event-queue.ts'
 

@@ -189,10 +189,10 @@ test('a coordinator that nobody asks is loaded when the gateway says so', () => 
   const shard = ongoing({ files })
   files.inject({ on: 'write', path: '.log', effect: { kind: 'fail', code: 'ENOSPC' } })
   assert.equal(shard.told(shard.init('u')), 'COORDINATOR_NOT_AVAILABLE')
-  assert.equal(shard.shard.stats().transactionsOpen, 0)
+  assert.equal(shard.shard.stats().coordinatedOpen, 0)
   assert.equal(shard.control(ControlOperation.LOAD_TRANSACTIONS, { partitionRef: 0 }).error, 'NONE')
   shard.settle()
-  assert.equal(shard.shard.stats().transactionsOpen, 1)
+  assert.equal(shard.shard.stats().coordinatedOpen, 1)
   assert.equal(shard.control(ControlOperation.LOAD_TRANSACTIONS, { partitionRef: 7 }).error, 'NOT_COORDINATOR')
 })
 
@@ -209,8 +209,8 @@ test('markers of many transactions leave together, and none larger than a frame'
   const notices = shard.notices.filter((notice) => notice.kind === 'write-markers')
   assert.ok(notices.length < 20, `${notices.length} notices`)
   assert.equal(new Set(notices.flatMap(({ rows }) => rows.map(({ transactionalId }) => transactionalId))).size, count)
-  const { transactionalIds, transactionsEnding, transactionsCommitted } = shard.shard.stats()
-  assert.deepEqual([transactionalIds, transactionsEnding, transactionsCommitted], [count, count, count])
+  const { transactionalIds, coordinatedEnding, coordinatedCommits } = shard.shard.stats()
+  assert.deepEqual([transactionalIds, coordinatedEnding, coordinatedCommits], [count, count, count])
 })
 
 test('a partition that goes takes its coordinator along: who waits is told', () => {
