@@ -6,16 +6,20 @@
 import assert from 'node:assert/strict'
 import type { Prng } from '../../../src/base/prng.ts'
 import type { ErrorCode } from '../../../src/model/errors.ts'
+import { PRODUCER_EPOCH_MAX } from '../../../src/model/limits.ts'
+import { NO_PARTITIONS } from '../../../src/model/partition-set.ts'
 import { isRefusal } from '../../../src/model/refusal.ts'
 import type { EncodedRecord } from '../../../src/record/record-table.ts'
 import {
   decodeTransaction,
   type EndTransactionRequest,
+  encodeTransaction,
   type InitProducerRequest,
   type MarkersToWrite,
   newTransactionCounters,
   type ProducerIdentity,
   type ProducerReply,
+  State,
   setOf,
   TransactionCoordinator,
   type TransactionDecision,
@@ -72,6 +76,7 @@ export class SimulatedCoordinator {
     this.#prng = prng
     this.#network = network
     this.#partitions = partitions
+    if (prng.below(3) === 0) this.#age()
     this.start()
   }
 
@@ -255,6 +260,19 @@ export class SimulatedCoordinator {
       this.#wake(({ untilMs }) => untilMs <= this.#queue.nowMs)
       this.#scheduleTurn()
     })
+  }
+
+  /** The ids have had nearly all epochs there are. */
+  #age(): void {
+    for (const transactionalId of ['orders', 'clicks', 'views']) {
+      const facts: TransactionFacts = {
+        ...{ state: State.EMPTY, isClassic: false, producerId: this.#freshIds++, timeoutMs: 1_000 },
+        ...{ producerEpoch: PRODUCER_EPOCH_MAX - 1 - this.#prng.below(20), previousProducerId: -1, previousEpoch: -1 },
+        ...{ nextProducerId: -1, startMs: -1, updateMs: WALL_START_MS, partitions: NO_PARTITIONS },
+      }
+      this.log.push(encodeTransaction({ transactionalId, value: facts }))
+    }
+    this.#durableLength = this.log.length
   }
 
   #compact(): void {

@@ -196,6 +196,7 @@ export class SimulatedProducer {
           this.#world.onTold(attempt)
           this.#world.onEvent(`told ${attempt.told}`, this)
           this.#take(told, 'end')
+          if (this.#world.prng.below(20) === 0) this.#askOther(attempt, !isCommit)
           this.#after(this.#world.prng.below(400), () => this.#begin())
         } else if (FENCING.includes(told)) this.#fenced(told)
         else {
@@ -203,6 +204,17 @@ export class SimulatedProducer {
           this.#after(30, () => this.#end(isCommit))
         }
       },
+    )
+  }
+
+  /** It has lost its mind: what was decided stays so. */
+  #askOther({ producerId, producerEpoch, transaction }: Attempt, isCommit: boolean): void {
+    const { transactionalId } = this
+    this.#world.onEvent('other outcome', this)
+    this.#world.network.send(() =>
+      this.#world.coordinator.end({ transactionalId, producerId, producerEpoch, isCommit }, (told) => {
+        assert.equal(typeof told, 'string', `the other outcome of transaction ${transaction} was taken`)
+      }),
     )
   }
 

@@ -22,7 +22,14 @@ const LOG_LINES_MAX = 400
 export const TRANSACTION_EVENTS = [
   ...(['start', 'die', 'hang', 'coordinator crash', 'partition crash', 'late', 'twice', 'lost'] as const),
   ...(['timeout', 'markers failed', 'add given up', 'registration lost', 'told commit', 'told abort'] as const),
-  ...(['PRODUCER_FENCED', 'INVALID_PRODUCER_EPOCH', 'decided commit', 'decided abort'] as const),
+  ...([
+    'PRODUCER_FENCED',
+    'INVALID_PRODUCER_EPOCH',
+    'decided commit',
+    'decided abort',
+    'other outcome',
+    'epochs used up',
+  ] as const),
 ] as const
 
 export interface TransactionOutcome {
@@ -73,6 +80,7 @@ class TransactionRun {
       this.#trace(transactionalId.length * 31 + (facts?.producerEpoch ?? 0) * 7 + (facts?.state ?? 9))
       if (facts?.state === State.PREPARE_COMMIT) this.#note('decided commit')
       if (facts?.state === State.PREPARE_ABORT) this.#note('decided abort')
+      if (facts !== null && facts.nextProducerId !== -1) this.#note('epochs used up')
       this.#checker.durable(facts)
     }
   }
