@@ -42,6 +42,7 @@ const COUNTS = {
   seeds: { variable: 'MILLRACE_SEEDS', files: 'one-broker' },
   'blocked-seconds': { variable: 'MILLRACE_BLOCKED_SECONDS', files: 'blocked-handler' },
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
+  'transaction-seeds': { variable: 'MILLRACE_SEEDS', files: 'transactions' },
 }
 const UNBOUNDED_MS = 24 * 3_600_000
 

@@ -26,12 +26,12 @@ import {
   createTopicHandler,
   deleteTopicHandler,
   describeClusterHandler,
-  initProducerIdHandler,
   trimHandler,
 } from './handlers/admin.ts'
 import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
+import { TRANSACTION_HANDLERS } from './handlers/transactions.ts'
 
 const HANDLERS = new Map<number, AnyHandler>(
   [
@@ -42,11 +42,11 @@ const HANDLERS = new Map<number, AnyHandler>(
     createTopicHandler,
     deleteTopicHandler,
     trimHandler,
-    initProducerIdHandler,
     addPartitionsHandler,
     alterTopicConfigHandler,
     describeClusterHandler,
     ...GROUP_HANDLERS,
+    ...TRANSACTION_HANDLERS,
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),
 )
 

@@ -46,13 +46,14 @@ import { type PartitionProxy, PartitionRouter, type RoutedTopic, setOffline } fr
 import { ShardLink } from './shard-link.ts'
 import type { Timers } from './timers.ts'
 import { type RecoveredOf, TopicService } from './topic-service.ts'
+import { TransactionService } from './transaction-service.ts'
 
 const DRAIN_BYTES = 256 * 1024
 const DRAIN_MS = 1
 const SWEEP_MS = 1_000
 const STATS_MS = 5_000
-/** A shard that had no room for the end of a compaction hears of it after so long. */
-const COMPACTED_RETRY_MS = 1_000
+/** A shard that had no room for what it waits for hears of it after so long. */
+const TELL_RETRY_MS = 1_000
 const FRAME_SLACK_BYTES = 64 * 1024
 /** Of a produce frame beside its one batch, generously. */
 const FRAME_OVERHEAD_BYTES = 1024
@@ -95,6 +96,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly authenticator: Authenticator
   readonly topicService: TopicService
   readonly groups: GroupService
+  readonly transactions: TransactionService
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: MetricsPort
@@ -141,6 +143,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.authenticator = new Authenticator(config.auth)
     this.topicService = new TopicService(this)
     this.groups = new GroupService(this)
+    this.transactions = new TransactionService(this)
     this.#dispatcher = new Dispatcher(this)
     this.#http = new HttpApi(this)
     this.#producerIds = new ProducerIds(options.store)
@@ -204,6 +207,7 @@ export class Gateway implements EngineHandler<Connection> {
         return this.topicService.open(topic.partitions, topic, recovered)
       }),
     )
+    this.transactions.start()
     this.notReady.delete('recovering')
   }
 
@@ -288,9 +292,8 @@ export class Gateway implements EngineHandler<Connection> {
     throw new MillraceError(leaderEpoch < partition.leaderEpoch ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH')
   }
 
-  async initProducerId(transactionalId: string | null): Promise<{ producerId: number; producerEpoch: number }> {
-    if (transactionalId !== null) throw new MillraceError('NOT_AVAILABLE_YET', 'this version has no transactions')
-    return { producerId: await this.#producerIds.next(), producerEpoch: 0 }
+  nextProducerId(): Promise<number> {
+    return this.#producerIds.next()
   }
 
   onTopicChanged(topic: RoutedTopic): void {
@@ -414,6 +417,9 @@ export class Gateway implements EngineHandler<Connection> {
       case 'compact':
         void this.#runCompaction(link, notice.partitionRef, notice.task)
         return
+      case 'write-markers':
+        void this.transactions.writeMarkers(link, notice.partitionRef, notice.rows)
+        return
       case 'disk-low':
         // Each shard looks by itself: ready again when the last one has seen room.
         if (notice.low) this.notReady.add(`shard ${link.shard}: disk nearly full`)
@@ -433,21 +439,22 @@ export class Gateway implements EngineHandler<Connection> {
     } catch (error) {
       body = { partitionRef, result: null, fault: error instanceof Error ? error.message : String(error) }
     }
-    await this.#tellCompacted(link, body)
+    // The shard compacts nothing else before it has heard of it.
+    await this.tell(link, ControlOperation.COMPACTED, body)
   }
 
-  /** The shard compacts nothing else before it has heard of it. */
-  async #tellCompacted(link: ShardLink, body: CompactedBody): Promise<void> {
+  /** Tells a shard what it waits for, again and again while it has no room; one that has ended needs to hear nothing. */
+  async tell(link: ShardLink, operation: ControlOperation, body: unknown): Promise<void> {
     while (link.state === 'serving') {
       try {
-        await link.control(ControlOperation.COMPACTED, body)
+        await link.control(operation, body)
         return
       } catch (error) {
         if (!isMillraceError(error) || error.code !== 'OVERLOADED') {
-          this.logger.debug({ err: error, shard: link.shard }, 'the end of a compaction could not be told')
+          this.logger.debug({ err: error, shard: link.shard, operation }, 'a shard could not be told')
           return
         }
-        await new Promise<void>((resolve) => this.#timers.after(COMPACTED_RETRY_MS, resolve))
+        await new Promise<void>((resolve) => this.#timers.after(TELL_RETRY_MS, resolve))
       }
     }
   }

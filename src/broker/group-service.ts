@@ -11,8 +11,7 @@
 import type { BrokerConfig } from '../config/index.ts'
 import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
-import { coordinatorPartitionOf, isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
-import { BATCH_BYTES_MAX } from '../model/limits.ts'
+import { isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
 import {
   type Api,
   type Codec,
@@ -25,6 +24,7 @@ import {
 import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Connection } from './connection.ts'
+import { checkServes, InternalTopic } from './internal-topic.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
 import type { TopicService } from './topic-service.ts'
@@ -48,10 +48,19 @@ export class GroupService {
   readonly #gateway: GroupServiceContext
   /** Shards that know the topics. */
   readonly #told = new Set<ShardLink>()
-  #creating: Promise<RoutedTopic> | undefined
+  readonly #topic: InternalTopic
 
   constructor(gateway: GroupServiceContext) {
     this.#gateway = gateway
+    this.#topic = new InternalTopic({
+      ...{ name: OFFSETS_TOPIC, partitions: gateway.config.groups.offsetsPartitions, router: gateway.router },
+      topicService: () => gateway.topicService,
+    })
+  }
+
+  /** The partition of the offsets topic that coordinates the group. */
+  coordinatorOf(groupId: string): Promise<PartitionProxy> {
+    return this.#topic.coordinatorOf(groupId)
   }
 
   /** Asks the coordinator of `groupId`; resolves with its reply when what it decided is durable. */
@@ -67,19 +76,15 @@ export class GroupService {
 
   /** The same, from header to header. */
   async forward(groupId: string, api: Api, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
-    // While it is made its partitions are known already, but do not serve.
-    const known = this.#creating === undefined ? this.#gateway.router.byName(OFFSETS_TOPIC) : undefined
-    const topic = known ?? (await this.#createTopic())
-    const partition = topic.partitions[coordinatorPartitionOf(groupId, topic.partitions.length)]!
-    return this.#ask(partition, api, header, caller)
+    return this.#ask(await this.#topic.coordinatorOf(groupId), api, header, caller)
   }
 
   /** Asks every coordinator there is; those that do not answer are left out, unless none does. */
   async askAll<Request, Reply>(codec: Codec<Request, Reply>, request: Request, caller: Caller): Promise<Reply[]> {
-    const topic = this.#gateway.router.byName(OFFSETS_TOPIC)
-    if (topic === undefined) return []
+    const { partitions } = this.#topic
+    if (partitions.length === 0) return []
     const header = codec.encodeRequest(request)
-    const asked = topic.partitions.map((partition) => this.#ask(partition, codec.api, header, caller))
+    const asked = partitions.map((partition) => this.#ask(partition, codec.api, header, caller))
     const replies: Reply[] = []
     const faults: unknown[] = []
     for (const outcome of await Promise.allSettled(asked))
@@ -96,7 +101,7 @@ export class GroupService {
    * out, unless none does.
    */
   async listPage({ states, kinds }: ListGroupsRequest, cursor: string, caller: Caller): Promise<ListGroupsReply> {
-    const { partitions } = this.#gateway.router.byName(OFFSETS_TOPIC) ?? { partitions: [] }
+    const { partitions } = this.#topic
     const groups: ListedGroup[] = []
     let answered = 0
     let fault: unknown
@@ -130,11 +135,7 @@ export class GroupService {
   }
 
   async #ask(partition: PartitionProxy, api: Api, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
-    if (partition.state !== 'serving')
-      throw new MillraceError(
-        'COORDINATOR_NOT_AVAILABLE',
-        `partition ${partition.partition} of ${OFFSETS_TOPIC} is ${partition.state}: ${partition.reason ?? ''}`,
-      )
+    checkServes(partition)
     const link = this.#gateway.links[partition.shard]!
     if (!this.#told.has(link)) this.#tellAll(link)
     const body: GroupRequestBody = {
@@ -142,23 +143,6 @@ export class GroupService {
       ...{ clientId: caller.clientName, clientHost: caller.remoteAddress },
     }
     return link.control<Uint8Array>(ControlOperation.GROUP_REQUEST, body)
-  }
-
-  #createTopic(): Promise<RoutedTopic> {
-    this.#creating ??= this.#create().finally(() => {
-      this.#creating = undefined
-    })
-    return this.#creating
-  }
-
-  async #create(): Promise<RoutedTopic> {
-    const { topicService, router, config } = this.#gateway
-    const wish = {
-      ...{ name: OFFSETS_TOPIC, partitions: config.groups.offsetsPartitions, replicas: -1, ifNotExists: true },
-      config: OFFSETS_TOPIC_CONFIG,
-    }
-    await topicService.create(wish, false, 'broker')
-    return router.byName(OFFSETS_TOPIC)!
   }
 
   #tellAll(link: ShardLink): void {
@@ -177,16 +161,6 @@ export class GroupService {
       this.#gateway.logger.debug({ err: error, shard: link.shard }, 'topics were not told')
     })
   }
-}
-
-/** Small segments: what compaction has not yet seen is read at each start. */
-const OFFSETS_TOPIC_CONFIG: Readonly<Record<string, string>> = {
-  'cleanup.policy': 'compact',
-  'millrace.fsync': 'group',
-  // A decision must not be cut in two, and its shard appends it itself: the largest batch there is, whatever the broker's default.
-  'max.message.bytes': String(BATCH_BYTES_MAX),
-  'segment.bytes': String(16 * 1024 * 1024),
-  'retention.ms': '-1',
 }
 
 /** Of listPage's cursor: the partition of the offsets topic, and the group behind which its page begins. */

@@ -53,6 +53,11 @@ export interface BrokerConfig {
   readonly groups: { readonly offsetsPartitions: number; readonly offsetsRetentionMs: number }
   /** What clients are told to connect to; '' = where it listens. */
   readonly advertisedUrl: string
+  readonly transactions: {
+    readonly statePartitions: number
+    readonly timeoutMsMax: number
+    readonly idExpirationMs: number
+  }
   readonly engine: 'auto' | 'uws' | 'ws'
   readonly idleSeconds: number
   readonly auth: { readonly tokens: readonly string[]; readonly origins: readonly string[] }
@@ -285,6 +290,11 @@ function toBrokerConfig(
     groups: {
       offsetsPartitions: value('groups.offsetsPartitions'),
       offsetsRetentionMs: value('groups.offsetsRetention'),
+    },
+    transactions: {
+      statePartitions: value('transactions.statePartitions'),
+      timeoutMsMax: value('transactions.timeoutMax'),
+      idExpirationMs: value('transactions.idExpiration'),
     },
     topics: {
       autoCreate: value('topics.autoCreate'),

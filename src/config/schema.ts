@@ -218,6 +218,24 @@ export const CONFIG_KEYS = {
     /^(wss?:\/\/[^\s/]+)?$/,
     'a URL such as ws://broker.example:7171, or nothing',
   ),
+  'transactions.statePartitions': integer(
+    16,
+    1,
+    1_000,
+    'partitions of __transaction_state, which coordinate transactions; takes effect when the first transactional id comes',
+  ),
+  'transactions.timeoutMax': duration(
+    15 * 60_000,
+    1_000,
+    86_400_000,
+    'the longest transaction timeout that a producer may ask for; readers may wait for so long',
+  ),
+  'transactions.idExpiration': duration(
+    7 * 86_400_000,
+    60_000,
+    3650 * 86_400_000,
+    'a transactional id without a transaction is forgotten after so long',
+  ),
   'listeners.ws.engine': choice(
     'auto',
     ['auto', 'uws', 'ws'],

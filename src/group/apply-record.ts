@@ -8,6 +8,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { TopicId } from '../model/ids.ts'
+import { NO_PARTITIONS, type PartitionSet } from '../model/partition-set.ts'
 import type { CommittedOffset } from './committed-offset.ts'
 import type { GroupMetadata, GroupRecord, PendingRecord } from './group-records.ts'
 import {
@@ -23,7 +24,6 @@ import {
   newMember,
   UNKNOWN_METADATA,
 } from './group-state.ts'
-import { NO_PARTITIONS, type PartitionSet } from './partition-set.ts'
 
 export function applyRecord(state: GroupState, record: GroupRecord): void {
   if (record.type === 'offset') state.pending.supersede(record.groupId, record.topicId, record.partition)

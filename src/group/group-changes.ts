@@ -4,8 +4,9 @@
  *
  * Rule  a decision checks everything before its first record: from then on it cannot refuse
  */
+import type { EncodedRecord } from '../record/record-table.ts'
 import { applyPending, applyRecord } from './apply-record.ts'
-import { type EncodedRecord, encodeRecord, type GroupRecord, type PendingRecord } from './group-records.ts'
+import { encodeRecord, type GroupRecord, type PendingRecord } from './group-records.ts'
 import type { GroupState } from './group-state.ts'
 
 export const NO_RECORDS: readonly never[] = []

@@ -2,25 +2,15 @@
  * The records of the offsets topic: what each kind holds, as one table that encodes, decodes and documents them.
  *
  * Format   format.md; GROUP_RECORD_VERSION. A test compares its tables with GROUP_RECORDS below
- * Failure  decodeRecord: 'unknown' for a kind of a later version (to be stepped over), 'unreadable' for bytes that are not
- *          what the table says or a later version of a known kind: the coordinator must not serve
+ * Failure  decodeRecord answers what it cannot read, as record/record-table.ts says
  */
 import type { TopicId } from '../model/ids.ts'
+import type { PartitionSet } from '../model/partition-set.ts'
+import { type EncodedRecord, type RecordLayout, RecordTable } from '../record/record-table.ts'
 import type { CommittedOffset } from './committed-offset.ts'
 import type { CurrentAssignment, GroupKind, MemberMetadata } from './group-state.ts'
-import type { PartitionSet } from './partition-set.ts'
-import { FieldReader, type FieldType, FieldWriter } from './record-fields.ts'
 
 export const GROUP_RECORD_VERSION = 1
-
-type FieldRow = readonly [name: string, type: FieldType]
-
-interface RecordLayout {
-  /** First two bytes of the key. */
-  readonly number: number
-  readonly key: readonly FieldRow[]
-  readonly value: readonly FieldRow[]
-}
 
 export const GROUP_RECORDS = {
   offset: {
@@ -126,71 +116,26 @@ export function isPendingRecord(record: GroupRecord): record is PendingRecord {
   return record.type === 'offset' && record.value !== null
 }
 
-/** One record for the compacted topic. */
-export interface EncodedRecord {
-  readonly key: Uint8Array
-  readonly value: Uint8Array | null
-}
-
 export type DecodedRecord =
   | { readonly kind: 'record'; readonly record: GroupRecord }
   | { readonly kind: 'unknown'; readonly number: number }
   | { readonly kind: 'unreadable'; readonly reason: string }
 
-const writer = new FieldWriter()
+const TABLE = new RecordTable(GROUP_RECORDS, GROUP_RECORD_VERSION)
 
 export function encodeRecord(record: GroupRecord): EncodedRecord {
-  const layout: RecordLayout = GROUP_RECORDS[record.type]
-  writer.begin(layout.number)
-  writeFields(layout.key, record as unknown as FieldValues)
-  const key = writer.end()
-  if (record.value === null) return { key, value: null }
-  writer.begin(GROUP_RECORD_VERSION)
-  const fields =
-    record.type === 'group' ? { ...record.value, kind: GROUP_KINDS.indexOf(record.value.kind) } : record.value
-  writeFields(layout.value, fields as unknown as FieldValues)
-  return { key, value: writer.end() }
+  if (record.type !== 'group' || record.value === null) return TABLE.encode(record.type, record, record.value)
+  return TABLE.encode('group', record, { ...record.value, kind: GROUP_KINDS.indexOf(record.value.kind) })
 }
 
 export function decodeRecord(key: Uint8Array, value: Uint8Array | null): DecodedRecord {
-  const keyReader = new FieldReader(key)
-  const number = keyReader.u16()
-  const type = TYPE_BY_NUMBER.get(number)
-  if (type === undefined)
-    return keyReader.fault === undefined ? { kind: 'unknown', number } : unreadable('key', keyReader)
-  const layout: RecordLayout = GROUP_RECORDS[type]
-  const fields = readFields(layout.key, keyReader)
-  if (keyReader.fault !== undefined || !keyReader.isAtEnd) return unreadable(`key of a ${type} record`, keyReader)
-  if (value === null) return { kind: 'record', record: { type, ...fields, value: null } as unknown as GroupRecord }
-  const reader = new FieldReader(value)
-  const version = reader.u16()
-  if (version !== GROUP_RECORD_VERSION) {
-    const reason = `${type} record of version ${version}, this broker reads ${GROUP_RECORD_VERSION}`
-    return { kind: 'unreadable', reason }
+  const decoded = TABLE.decode(key, value)
+  if (decoded.kind !== 'record') return decoded
+  const { type, value: values } = decoded
+  if (type === 'group' && values !== null) {
+    const kind = GROUP_KINDS[values.kind as number]
+    if (kind === undefined) return { kind: 'unreadable', reason: `a group record of kind ${values.kind}` }
+    values.kind = kind
   }
-  const values = readFields(layout.value, reader)
-  if (type === 'group') values.kind = GROUP_KINDS[values.kind as number]
-  if (reader.fault !== undefined || !reader.isAtEnd || (type === 'group' && values.kind === undefined))
-    return unreadable(`value of a ${type} record`, reader)
-  return { kind: 'record', record: { type, ...fields, value: values } as unknown as GroupRecord }
-}
-
-type FieldValues = Record<string, unknown>
-
-const TYPE_BY_NUMBER = new Map<number, GroupRecord['type']>(
-  Object.entries(GROUP_RECORDS).map(([type, layout]) => [layout.number, type as GroupRecord['type']]),
-)
-
-function writeFields(rows: readonly FieldRow[], values: FieldValues): void {
-  for (const [name, type] of rows) writer.write(type, values[name])
-}
-
-function readFields(rows: readonly FieldRow[], reader: FieldReader): FieldValues {
-  const values: FieldValues = {}
-  for (const [name, type] of rows) values[name] = reader.read(type)
-  return values
-}
-
-function unreadable(what: string, reader: FieldReader): DecodedRecord {
-  return { kind: 'unreadable', reason: `${what}: ${reader.fault ?? 'bytes too many'}` }
+  return { kind: 'record', record: { type, ...decoded.key, value: values } as unknown as GroupRecord }
 }

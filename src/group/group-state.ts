@@ -13,8 +13,8 @@
 import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import type { TopicId } from '../model/ids.ts'
+import { countPartitions, isSubset, NO_PARTITIONS, type PartitionSet } from '../model/partition-set.ts'
 import type { CommittedOffset } from './committed-offset.ts'
-import { countPartitions, isSubset, NO_PARTITIONS, type PartitionSet } from './partition-set.ts'
 import { PendingOffsets } from './pending-offsets.ts'
 import type { PatternMatches } from './topic-pattern.ts'
 

@@ -11,8 +11,8 @@
 import { assert } from '../base/assert.ts'
 import { DeadlineHeap } from '../base/deadline-heap.ts'
 import { COORDINATOR_MEMBERS_MAX } from '../model/limits.ts'
+import { intersectSets, subtractSets } from '../model/partition-set.ts'
 import { type Group, type Member, type MemberTimer, NO_REVOCATIONS } from './group-state.ts'
-import { intersectSets, subtractSets } from './partition-set.ts'
 
 export class GroupTimers {
   readonly #heap = new DeadlineHeap<MemberTimer>(2 * COORDINATOR_MEMBERS_MAX)

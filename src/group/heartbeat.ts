@@ -9,12 +9,12 @@
  * Unchanged one record-less answer per member is kept and given again: nothing is allocated
  */
 import { COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX, GROUP_MEMBERS_MAX } from '../model/limits.ts'
+import { isSubset, NO_PARTITIONS, type PartitionSet, setsEqual, uniteSets } from '../model/partition-set.ts'
 import { GroupChanges, NO_RECORDS } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import { AWAY_EPOCH, type Group, isReconciled, type Member, type MemberMetadata } from './group-state.ts'
 import { mergeMetadata } from './member-metadata.ts'
 import { changesAssignment, removeMember, replaceMember, sameMetadata } from './membership.ts'
-import { isSubset, NO_PARTITIONS, type PartitionSet, setsEqual, uniteSets } from './partition-set.ts'
 import { emitCurrent, reconcile } from './reconcile.ts'
 import { checkGroupId, checkInstance, checkNames, namedPartitions, ownedSet, unknownMember } from './request-checks.ts'
 import {

@@ -1,4 +1,6 @@
 /** Consumer groups in one import. re2Patterns stands apart (re2-pattern.ts): only who needs it loads the engine. */
+
+export type { EncodedRecord } from '../record/record-table.ts'
 export type {
   Assignment,
   Assignor,
@@ -14,7 +16,7 @@ export {
   type ReplayOutcome,
   type TopicChanges,
 } from './group-coordinator.ts'
-export { decodeRecord, type EncodedRecord, encodeRecord, type GroupRecord } from './group-records.ts'
+export { decodeRecord, encodeRecord, type GroupRecord } from './group-records.ts'
 export type { GroupKind, GroupStateName } from './group-state.ts'
 export * from './requests.ts'
 export { TopicDirectory, type TopicEntry } from './topic-directory.ts'

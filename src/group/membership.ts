@@ -2,10 +2,11 @@
  * Members that come, change and go: the records of it. Every one of these is followed by bumpEpoch() of its caller, once per
  * decision however many members it concerns.
  */
+
+import { NO_PARTITIONS } from '../model/partition-set.ts'
 import type { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import type { Group, Member, MemberMetadata } from './group-state.ts'
-import { NO_PARTITIONS } from './partition-set.ts'
 
 /** The member is gone: what it had is free from here. */
 export function removeMember(context: GroupContext, changes: GroupChanges, group: Group, member: Member): void {

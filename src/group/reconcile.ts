@@ -8,9 +8,6 @@
  *            R5 then it is at the epoch of the target, also while it waits for partitions that others still have
  */
 import { assert } from '../base/assert.ts'
-import type { GroupChanges } from './group-changes.ts'
-import type { GroupContext } from './group-context.ts'
-import { AWAY_EPOCH, type CurrentAssignment, type Group, isReconciled, type Member } from './group-state.ts'
 import {
   filterPartitions,
   intersectSets,
@@ -20,7 +17,10 @@ import {
   setsEqual,
   subtractSets,
   uniteSets,
-} from './partition-set.ts'
+} from '../model/partition-set.ts'
+import type { GroupChanges } from './group-changes.ts'
+import type { GroupContext } from './group-context.ts'
+import { AWAY_EPOCH, type CurrentAssignment, type Group, isReconciled, type Member } from './group-state.ts'
 
 /** The target changed: what the member has and is not to have must be given up (R1). */
 export function markRevocations(

@@ -2,8 +2,8 @@
 import { utf8Bytes } from '../base/utf8-write.ts'
 import type { TopicId } from '../model/ids.ts'
 import { GROUP_ID_BYTES_MAX, GROUP_NAME_BYTES_MAX } from '../model/limits.ts'
+import { type PartitionSet, partitionSetOf } from '../model/partition-set.ts'
 import type { Group } from './group-state.ts'
-import { type PartitionSet, partitionSetOf } from './partition-set.ts'
 import { type GroupRefusal, type NamedTopic, refuse, type TopicPartitions } from './requests.ts'
 import type { TopicDirectory, TopicEntry } from './topic-directory.ts'
 

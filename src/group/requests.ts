@@ -6,15 +6,14 @@
  */
 import type { ErrorCode } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
+import type { Refusal } from '../model/refusal.ts'
+import type { EncodedRecord } from '../record/record-table.ts'
 import type { TransactionOf } from './group-changes.ts'
-import type { EncodedRecord } from './group-records.ts'
 import type { GroupKind, GroupStateName } from './group-state.ts'
 
-export interface GroupRefusal {
-  readonly kind: 'refused'
-  readonly error: ErrorCode
-  readonly text: string
-}
+export { isRefusal, refuse } from '../model/refusal.ts'
+
+export type GroupRefusal = Refusal
 
 export interface Decision<Reply> {
   readonly records: readonly EncodedRecord[]
@@ -212,15 +211,7 @@ export interface DescribedPage {
   readonly nextCursor: string | null
 }
 
-export function isRefusal(answer: object): answer is GroupRefusal {
-  return 'kind' in answer && answer.kind === 'refused'
-}
-
 /** A decision that says no. */
 export function refusedDecision(reply: GroupRefusal): Decision<never> {
   return { records: [], notices: [], reply }
-}
-
-export function refuse(error: ErrorCode, text: string): GroupRefusal {
-  return { kind: 'refused', error, text }
 }

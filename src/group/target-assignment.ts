@@ -6,6 +6,7 @@
  * Failure   a plug-in that throws or breaks its contract: a notice, and the default assignor does it
  */
 import type { TopicId } from '../model/ids.ts'
+import { NO_PARTITIONS, setsEqual } from '../model/partition-set.ts'
 import {
   type Assignment,
   type Assignor,
@@ -16,7 +17,6 @@ import {
 import type { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import type { Group, Member } from './group-state.ts'
-import { NO_PARTITIONS, setsEqual } from './partition-set.ts'
 import { markRevocations } from './reconcile.ts'
 import type { TopicEntry } from './topic-directory.ts'
 import { PatternMatches } from './topic-pattern.ts'

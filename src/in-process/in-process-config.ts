@@ -56,6 +56,7 @@ export const IN_PROCESS_DEFAULTS: BrokerConfig = {
   topics: { autoCreate: false, partitions: 6, replicas: 1, config: TOPIC_CONFIG_DEFAULTS },
   groups: { offsetsPartitions: 16, offsetsRetentionMs: 7 * DAY_MS },
   advertisedUrl: '',
+  transactions: { statePartitions: 16, timeoutMsMax: 900_000, idExpirationMs: 7 * DAY_MS },
   engine: 'auto',
   idleSeconds: 120,
   auth: { tokens: [], origins: [] },

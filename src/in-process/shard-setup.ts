@@ -28,7 +28,7 @@ export function channelSizesOf(config: BrokerConfig): ChannelSizes {
 }
 
 export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
-  const { storage, groups } = config
+  const { storage, groups, transactions } = config
   return {
     journalThresholdPartitions: storage.journalThresholdPartitions,
     journalBytes: storage.journalBytes,
@@ -39,6 +39,8 @@ export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
     checkpointBytes: storage.checkpointBytes,
     scrubPeriodMs: storage.scrubPeriodMs,
     offsetsRetentionMs: groups.offsetsRetentionMs,
+    transactionTimeoutMsMax: transactions.timeoutMsMax,
+    transactionalIdExpirationMs: transactions.idExpirationMs,
     compactionCheckMs: storage.compactionCheckMs,
     compactionMemoryBytes: storage.compactionMemoryBytes,
   }

@@ -4,7 +4,8 @@
  */
 import type { Fd, FileSystem } from '../io/file-system.ts'
 import type { SegmentIndexes } from './index-cache.ts'
-import { markerOf, type ProducerState } from './producer-state.ts'
+import { markerOf } from './open-transactions.ts'
+import type { ProducerState } from './producer-state.ts'
 import type { Segment } from './segment.ts'
 import { scanBatches } from './segment-scan.ts'
 

@@ -13,12 +13,43 @@
  * Not here    producers' epochs and sequences (producer-state.ts), the list of aborted ones (aborted-index.ts)
  */
 import { PARTITION_OPEN_TRANSACTIONS_MAX } from '../model/limits.ts'
+import type { BatchView } from '../record/batch-view.ts'
+import { type MarkerType, readMarker } from '../record/control-batch.ts'
 
 /** An open transaction: producer id, offset of its first batch here. */
 export type OpenTransaction = readonly [producerId: number, firstOffset: number]
 
 /** What no batch holds back. */
 export const ALL_STABLE = Number.POSITIVE_INFINITY
+
+/** What this module asks of a batch that is appended or replayed. */
+export interface TransactionBatch {
+  readonly producerId: number
+  readonly producerEpoch: number
+  readonly baseOffset: number
+  readonly isControl: boolean
+  readonly isTransactional: boolean
+}
+
+/** What is in the record of a control batch that ends a transaction. */
+export interface MarkerContent {
+  readonly type: MarkerType
+  readonly coordinatorEpoch: number
+}
+
+/** Of a control batch that lies in memory as a whole; undefined for any other batch, and for a control batch of another kind. */
+export function markerOf(batch: BatchView): MarkerContent | undefined {
+  return batch.isControl && batch.recordsCount > 0 ? readMarker(batch) : undefined
+}
+
+/** A transaction that was aborted: its batches from firstOffset to its marker at lastOffset are nobody's to read. */
+export interface AbortedTransaction {
+  readonly producerId: number
+  readonly firstOffset: number
+  readonly lastOffset: number
+  /** The first offset of what was open once it had ended, or the offset after its marker: no later entry begins below. */
+  readonly lastStableOffset: number
+}
 
 /** One change that is not settled. */
 interface Change {
@@ -75,6 +106,14 @@ export class OpenTransactions {
     return this.#firstUnstable
   }
 
+  /** As firstUnstableOffset(offset), of a log that ended there or further on, whatever its high watermark. */
+  firstUndecidedAt(offset: number): number {
+    let first = this.firstOpenOffset
+    for (let at = this.#ended.length - 2; at >= this.#endedFrom && this.#ended[at + 1]! >= offset; at -= 2)
+      first = Math.min(first, this.#ended[at]!)
+    return first
+  }
+
   /** Markers below `highWatermark` have decided their transactions; it never falls. */
   decideBelow(highWatermark: number): void {
     const before = this.#endedFrom
@@ -86,6 +125,19 @@ export class OpenTransactions {
     if (2 * this.#endedFrom < this.#ended.length) return
     this.#ended = this.#ended.slice(this.#endedFrom)
     this.#endedFrom = 0
+  }
+
+  /** Takes in a batch of a producer: it may begin a transaction, or end one; answers the one that it aborts. */
+  take(batch: TransactionBatch, marker: MarkerContent | undefined): AbortedTransaction | undefined {
+    const { producerId, producerEpoch, baseOffset: offset } = batch
+    if (!batch.isControl) {
+      if (batch.isTransactional) this.begin(producerId, offset)
+      return undefined
+    }
+    if (marker === undefined) return undefined
+    const firstOffset = this.end({ producerId, producerEpoch, offset })
+    if (firstOffset < 0 || marker.type !== 'ABORT') return undefined
+    return { producerId, firstOffset, lastOffset: offset, lastStableOffset: Math.min(this.firstOpenOffset, offset + 1) }
   }
 
   /** A transactional batch is being appended; the first one of a transaction begins it. */

@@ -8,6 +8,7 @@
  *             No space for a new one: left out, recovery replays from an older one
  */
 import { StorageError } from '../io/file-system.ts'
+import type { AbortedMarks } from './aborted-index.ts'
 import { readChecked, writeWholeFile } from './checked-file.ts'
 import type { LogContext } from './log-context.ts'
 import type { OpenTransactions } from './open-transactions.ts'
@@ -60,16 +61,22 @@ export class ProducerSnapshots {
     return this.newestOffset < 0 || this.#bytesSince >= SNAPSHOT_INTERVAL_BYTES
   }
 
-  /** Writes the state as of `endOffset`, unless there is none, or it is written already. */
-  write(folder: string, endOffset: number, unsynced: UnsyncedFiles): void {
+  /** Writes the state as of `endOffset`, unless there is nothing to tell, or it is written already. */
+  write(
+    folder: string,
+    endOffset: number,
+    rest: { readonly unsynced: UnsyncedFiles; readonly aborted: AbortedMarks },
+  ): void {
     if (this.newestOffset === endOffset) return
+    const { unsynced, aborted } = rest
+    const isNeeded = this.newestOffset >= 0 || aborted.first >= 0
     // Not in memory: nobody wrote with a producer id since the newest snapshot, which then still tells all.
-    const state = this.newestOffset < 0 ? this.#state : this.load(folder)
-    if (state === undefined || (state.count === 0 && this.newestOffset < 0)) return
+    const state = isNeeded ? this.load(folder) : this.#state
+    if (state === undefined || (state.count === 0 && !isNeeded)) return
     const { files, openFiles } = this.#context
     const path = `${folder}/${producerSnapshotName(endOffset)}`
     try {
-      files.close(writeWholeFile(files, path, state.encode(endOffset)))
+      files.close(writeWholeFile(files, path, state.encode(endOffset, aborted)))
     } catch (error) {
       if (!(error instanceof StorageError && error.isSpace)) throw error
       removeIfThere(this.#context, path)

@@ -25,32 +25,30 @@ import {
   PRODUCER_BATCHES_REMEMBERED,
 } from '../model/limits.ts'
 import { sequenceAfter } from '../record/batch-layout.ts'
-import type { BatchView } from '../record/batch-view.ts'
-import { type MarkerType, readMarker } from '../record/control-batch.ts'
-import { type CheckedAnswer, type CheckedFileKind, decodeChecked, newChecked, sealChecked } from './checked-file.ts'
-import { byFirstOffset, type OpenTransaction, OpenTransactions } from './open-transactions.ts'
+import { type AbortedMarks, NOTHING_ABORTED } from './aborted-index.ts'
+import {
+  type CheckedAnswer,
+  type CheckedContent,
+  type CheckedFileKind,
+  checkedVersionOf,
+  decodeChecked,
+  newChecked,
+  sealChecked,
+} from './checked-file.ts'
+import {
+  type AbortedTransaction,
+  byFirstOffset,
+  type MarkerContent,
+  type OpenTransaction,
+  OpenTransactions,
+  type TransactionBatch,
+} from './open-transactions.ts'
 
 /** What this module asks of a batch; a BatchView has it. */
-export interface ProducerBatch {
-  readonly producerId: number
-  readonly producerEpoch: number
+export interface ProducerBatch extends TransactionBatch {
   readonly baseSequence: number
   readonly lastOffsetDelta: number
-  readonly baseOffset: number
   readonly maxTimestamp: number
-  readonly isControl: boolean
-  readonly isTransactional: boolean
-}
-
-/** What is in the record of a control batch that ends a transaction. */
-export interface MarkerContent {
-  readonly type: MarkerType
-  readonly coordinatorEpoch: number
-}
-
-/** Of a control batch that lies in memory as a whole; undefined for any other batch, and for a control batch of another kind. */
-export function markerOf(batch: BatchView): MarkerContent | undefined {
-  return batch.isControl && batch.recordsCount > 0 ? readMarker(batch) : undefined
 }
 
 /** A marker that a coordinator asks for. */
@@ -67,15 +65,6 @@ export type MarkerDecision =
   /** It is in the log already: done. */
   | { readonly kind: 'written' }
   | { readonly kind: 'reject'; readonly code: ErrorCode; readonly text: string }
-
-/** A transaction that was aborted: its batches from firstOffset to its marker at lastOffset are nobody's to read. */
-export interface AbortedTransaction {
-  readonly producerId: number
-  readonly firstOffset: number
-  readonly lastOffset: number
-  /** The first offset of what was open once it had ended, or the offset after its marker. */
-  readonly lastStableOffset: number
-}
 
 export type ProducerDecision =
   | { readonly kind: 'append' }
@@ -106,8 +95,10 @@ export interface ProducerDescription {
 const APPEND = { kind: 'append' } as const
 const WRITTEN: MarkerDecision = { kind: 'written' }
 
-// Meta, after the header of a checked file:
-// |  0 | 8 | endOffset | i64; the state after every batch below it
+// Meta, after the header of a checked file; version 1 had the first field only:
+// |  0 | 8 | endOffset    | i64; the state after every batch below it
+// |  8 | 8 | firstAborted | i64; marker of the first transaction that was ever aborted; -1 = none
+// | 16 | 8 | lastAborted  | i64; marker of the last one below endOffset; -1 = none
 // Entry:
 // |  0 |   8 | producerId           | i64
 // |  8 |   2 | producerEpoch        | i16
@@ -117,7 +108,9 @@ const WRITTEN: MarkerDecision = { kind: 'written' }
 // | 24 |   8 | transactionFirst     | i64; first offset of its open transaction; -1 = none
 // | 32 | 120 | batches              | 5 of: lastSequence i32, offsetDelta i32, lastOffset i64, timestampMs i64; unused ones are zero
 export const SNAPSHOT_END_OFFSET_AT = 0
-export const SNAPSHOT_META_BYTES = SNAPSHOT_END_OFFSET_AT + 8
+export const SNAPSHOT_FIRST_ABORTED_AT = SNAPSHOT_END_OFFSET_AT + 8
+export const SNAPSHOT_LAST_ABORTED_AT = SNAPSHOT_FIRST_ABORTED_AT + 8
+export const SNAPSHOT_META_BYTES = SNAPSHOT_LAST_ABORTED_AT + 8
 export const SNAPSHOT_PRODUCER_ID_AT = 0
 export const SNAPSHOT_EPOCH_AT = SNAPSHOT_PRODUCER_ID_AT + 8
 export const SNAPSHOT_BATCH_COUNT_AT = SNAPSHOT_EPOCH_AT + 2
@@ -136,9 +129,15 @@ assert(SNAPSHOT_ENTRY_BYTES === 152, 'producer snapshot layout changed: bump its
 export const PRODUCER_SNAPSHOT_FILE: CheckedFileKind = {
   name: 'producer snapshot',
   magic: 'MRPS',
-  version: 1,
+  version: 2,
   metaBytes: SNAPSHOT_META_BYTES,
   entryBytes: SNAPSHOT_ENTRY_BYTES,
+}
+/** From before there were transactions: none is open, none was aborted. */
+const PRODUCER_SNAPSHOT_FILE_1: CheckedFileKind = {
+  ...PRODUCER_SNAPSHOT_FILE,
+  version: 1,
+  metaBytes: SNAPSHOT_FIRST_ABORTED_AT,
 }
 
 /** `producer-state-<offset>.snapshot` */
@@ -186,6 +185,7 @@ export interface ProducerSnapshot {
   readonly state: ProducerState
   readonly endOffset: number
   readonly open: readonly OpenTransaction[]
+  readonly aborted: AbortedMarks
 }
 
 export interface ProducerStateOptions {
@@ -377,10 +377,12 @@ export class ProducerState {
   }
 
   /** Image of a snapshot file: the state after every batch below `endOffset`. */
-  encode(endOffset: number): Uint8Array {
+  encode(endOffset: number, aborted: AbortedMarks = NOTHING_ABORTED): Uint8Array {
     assert(this.#undo.length === 0, 'no snapshot while batches are staged')
     const content = newChecked(PRODUCER_SNAPSHOT_FILE, this.count)
     writeSafeInt64(content.view, content.metaAt + SNAPSHOT_END_OFFSET_AT, endOffset)
+    writeSafeInt64(content.view, content.metaAt + SNAPSHOT_FIRST_ABORTED_AT, aborted.first)
+    writeSafeInt64(content.view, content.metaAt + SNAPSHOT_LAST_ABORTED_AT, aborted.last)
     let at = content.entriesAt
     for (const [producerId, entry] of this.#producers ?? []) {
       encodeEntry(content.view, at, producerId, entry)
@@ -392,7 +394,8 @@ export class ProducerState {
 
   /** `open`: as of endOffset. A partition's `transactions` that are handed in are left as they are; a state's own are these. */
   static decode(bytes: Uint8Array, options: ProducerStateOptions = {}): CheckedAnswer<ProducerSnapshot> {
-    const content = decodeChecked(PRODUCER_SNAPSHOT_FILE, bytes)
+    const isFirstVersion = checkedVersionOf(bytes) === PRODUCER_SNAPSHOT_FILE_1.version
+    const content = decodeChecked(isFirstVersion ? PRODUCER_SNAPSHOT_FILE_1 : PRODUCER_SNAPSHOT_FILE, bytes)
     if (content.kind === 'unreadable') return content
     const endOffset = readSafeInt64(content.view, content.metaAt + SNAPSHOT_END_OFFSET_AT)
     const state = new ProducerState(options)
@@ -411,7 +414,10 @@ export class ProducerState {
     open.sort(byFirstOffset)
     if (options.transactions === undefined) state.#transactions.restore(open)
     state.#evict()
-    return { kind: 'present', value: { state, endOffset, open } }
+    return {
+      kind: 'present',
+      value: { state, endOffset, open, aborted: isFirstVersion ? NOTHING_ABORTED : readMarks(content) },
+    }
   }
 
   #take(batch: ProducerBatch, nowMs: number, marker: MarkerContent | undefined): AbortedTransaction | undefined {
@@ -428,9 +434,9 @@ export class ProducerState {
     }
     this.#newest = batch.producerId
     entry.lastAppendMs = nowMs
-    if (batch.isControl) return marker === undefined ? undefined : this.#takeMarker(batch, entry, marker) // no sequence
-    if (batch.isTransactional) this.#transactions.begin(batch.producerId, batch.baseOffset)
-    if (!hasSequence(batch)) return undefined
+    if (marker !== undefined) entry.coordinatorEpoch = marker.coordinatorEpoch
+    const aborted = this.#transactions.take(batch, marker)
+    if (!hasSequence(batch)) return aborted
     if (entry.batches.length === BATCH_NUMBERS_MAX) entry.batches.splice(0, STRIDE)
     entry.batches.push(
       sequenceAfter(batch.baseSequence, batch.lastOffsetDelta),
@@ -439,15 +445,6 @@ export class ProducerState {
       batch.maxTimestamp,
     )
     return undefined
-  }
-
-  #takeMarker(batch: ProducerBatch, entry: ProducerEntry, marker: MarkerContent): AbortedTransaction | undefined {
-    const { producerId, producerEpoch, baseOffset: offset } = batch
-    entry.coordinatorEpoch = marker.coordinatorEpoch
-    const firstOffset = this.#transactions.end({ producerId, producerEpoch, offset })
-    if (firstOffset < 0 || marker.type !== 'ABORT') return undefined
-    const lastStableOffset = Math.min(this.#transactions.firstOpenOffset, offset + 1)
-    return { producerId, firstOffset, lastOffset: offset, lastStableOffset }
   }
 
   #evict(): void {
@@ -552,6 +549,13 @@ function encodeEntry(view: DataView, at: number, producerId: number, entry: Prod
     view.setInt32(batchAt + SNAPSHOT_BATCH_DELTA_AT, entry.batches[index + DELTA]!)
     writeSafeInt64(view, batchAt + SNAPSHOT_BATCH_LAST_OFFSET_AT, entry.batches[index + LAST_OFFSET]!)
     writeSafeInt64(view, batchAt + SNAPSHOT_BATCH_TIMESTAMP_AT, entry.batches[index + TIMESTAMP]!)
+  }
+}
+
+function readMarks({ view, metaAt }: CheckedContent): AbortedMarks {
+  return {
+    first: readSafeInt64(view, metaAt + SNAPSHOT_FIRST_ABORTED_AT),
+    last: readSafeInt64(view, metaAt + SNAPSHOT_LAST_ABORTED_AT),
   }
 }
 

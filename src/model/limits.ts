@@ -59,6 +59,8 @@ export const TOPIC_PATTERN_PROGRAM_MAX = 512
 export const GROUP_OFFSETS_MAX = 100_000
 /** Metadata of a committed offset, in UTF-8 (Kafka's offset.metadata.max.bytes). */
 export const OFFSET_METADATA_BYTES_MAX = 4096
+/** The last epoch of a producer id (int16). It marks the end of the transaction before it and is given to nobody. */
+export const PRODUCER_EPOCH_MAX = 0x7fff
 /** A transactional id, in UTF-8. */
 export const TRANSACTIONAL_ID_BYTES_MAX = 255
 /** Transactional ids of one partition of the transaction topic. */

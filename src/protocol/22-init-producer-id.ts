@@ -7,13 +7,12 @@
  * Failure   with a transactional id: INVALID_TRANSACTION_TIMEOUT, CONCURRENT_TRANSACTIONS (the one before is being ended: ask again),
  *           COORDINATOR_NOT_AVAILABLE, COORDINATOR_LOAD_IN_PROGRESS
  */
-import { OFFSET_MAX } from '../model/limits.ts'
+import { OFFSET_MAX, PRODUCER_EPOCH_MAX } from '../model/limits.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX } from './fields.ts'
 
 /** Longer than a valid id, so that a bad one is answered by its own error. */
 export const TRANSACTIONAL_ID_LENGTH_MAX = 4096
-export const PRODUCER_EPOCH_MAX = 0x7fff
 
 export interface InitProducerIdRequest {
   readonly transactionalId: string | null

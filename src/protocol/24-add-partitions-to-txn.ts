@@ -9,8 +9,8 @@
  * Limits    REQUEST_PARTITIONS_MAX, TRANSACTION_PARTITIONS_MAX
  */
 import type { TopicId } from '../model/ids.ts'
-import { OFFSET_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
-import { PRODUCER_EPOCH_MAX, type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
+import { OFFSET_MAX, PRODUCER_EPOCH_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
+import { type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX } from './fields.ts'
 

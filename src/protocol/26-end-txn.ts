@@ -6,8 +6,8 @@
  * Again     of the same epoch and outcome: the same reply, until the next transaction begins
  * Failure   INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, INVALID_TXN_STATE (the other outcome was decided), CONCURRENT_TRANSACTIONS
  */
-import { OFFSET_MAX } from '../model/limits.ts'
-import { PRODUCER_EPOCH_MAX, type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
+import { OFFSET_MAX, PRODUCER_EPOCH_MAX } from '../model/limits.ts'
+import { type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
 import { Api, makeCodec } from './api.ts'
 
 export interface EndTxnRequest extends ProducerIdentity {

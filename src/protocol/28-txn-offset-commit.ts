@@ -6,10 +6,10 @@
  * Reply     topics and partitions in the request's order, each with an error of its own, as offset-commit has
  * Failure   of the whole: those of add-partitions-to-txn, then those of offset-commit (fencing by member epoch)
  */
-import { OFFSET_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
+import { OFFSET_MAX, PRODUCER_EPOCH_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
 import type { OffsetCommitReply, OffsetCommitRequest } from './08-offset-commit.ts'
 import { readCommitTopic, writeCommitTopic } from './08-offset-commit.ts'
-import { PRODUCER_EPOCH_MAX, type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
+import { type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX } from './fields.ts'
 import { GROUP_TEXT_LENGTH_MAX, readTopicResults, writeTopicResults } from './group-fields.ts'

@@ -23,6 +23,7 @@ export const ControlOperation = {
   REGISTER_PRODUCERS: 15,
   WRITE_MARKERS: 16,
   MARKERS_DONE: 17,
+  LOAD_TRANSACTIONS: 18,
   COMPACTED: 20,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
@@ -91,14 +92,14 @@ export interface GroupTopicsBody {
 /**
  * A request of transactions for the coordinator in a partition of the transaction topic; `api` and `header` as in GroupRequestBody.
  * `freshProducerId`: one that nobody has had, for a transactional id that is new or whose epochs are used up; -1 where none can be needed.
- * Of txn-offset-commit it is the part that adds the group's partition of the offsets topic: `partitions` names it.
+ * What txn-offset-commit adds, the group's partition of the offsets topic, is an add-partitions-to-txn here.
  */
 export interface TransactionRequestBody {
   readonly partitionRef: PartitionRef
   readonly api: number
   readonly header: Uint8Array
   readonly freshProducerId: number
-  /** What add-partitions-to-txn and txn-offset-commit add: the gateway has looked them up. */
+  /** What add-partitions-to-txn adds, in the place of those of the header: the gateway has looked them up. */
   readonly partitions: readonly { readonly topicId: TopicId; readonly partition: number }[]
 }
 
@@ -138,6 +139,11 @@ export interface MarkersRow {
   readonly isCommit: boolean
   readonly isClassic: boolean
   readonly partitions: readonly { readonly topicId: TopicId; readonly partition: number }[]
+}
+
+/** Have the coordinator of this partition loaded: open transactions have timeouts whether anybody asks or not. Answer {}. */
+export interface LoadTransactionsBody {
+  readonly partitionRef: PartitionRef
 }
 
 /** What became of a notice 'write-markers'. Answer {}. */
@@ -226,6 +232,14 @@ export interface ShardStats {
   readonly compactionFailures: number
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number
+  /** Of the coordinators of this shard: ids known; transactions open, and decided without all of their markers. */
+  readonly transactionalIds: number
+  readonly coordinatedOpen: number
+  readonly coordinatedEnding: number
+  /** Committed, and aborted, since the start; of the latter by their timeout. */
+  readonly coordinatedCommits: number
+  readonly coordinatedAborts: number
+  readonly transactionTimeouts: number
   /** Transactions that are open; how long one has been the earliest of its partition; those that were aborted since the start. */
   readonly openTransactions: number
   readonly oldestTransactionMicroseconds: number
@@ -248,5 +262,5 @@ export type Notice =
   /** Have the pool run `task` (log/compaction-run: SeededCompactionTask); answer COMPACTED, once. */
   | { readonly kind: 'compact'; readonly partitionRef: number; readonly task: unknown }
   /** Have these markers written; answer MARKERS_DONE, once, with a row for each. `partitionRef` is the coordinator's. */
-  | { readonly kind: 'write-markers'; readonly partitionRef: number; readonly rows: readonly MarkersRow[] }
+  | { readonly kind: 'write-markers'; readonly partitionRef: PartitionRef; readonly rows: readonly MarkersRow[] }
   | { readonly kind: 'disk-low'; readonly freeBytes: number; readonly low: boolean }

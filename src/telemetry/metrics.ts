@@ -31,6 +31,12 @@ export interface ShardGauges {
   readonly compactionFailures: number
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number
+  readonly transactionalIds: number
+  readonly coordinatedOpen: number
+  readonly coordinatedEnding: number
+  readonly coordinatedCommits: number
+  readonly coordinatedAborts: number
+  readonly transactionTimeouts: number
   readonly openTransactions: number
   readonly oldestTransactionMicroseconds: number
   readonly abortedTransactions: number
@@ -68,6 +74,15 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
     'time from asking for a compaction to its end',
     1e-6,
   ],
+  transactionalIds: ['millrace_shard_coordinator_transactional_ids', 'transactional ids that are known'],
+  coordinatedOpen: ['millrace_shard_coordinator_transactions_open', 'transactions that have begun and are not decided'],
+  coordinatedEnding: [
+    'millrace_shard_coordinator_transactions_ending',
+    'decided transactions without all of their markers',
+  ],
+  coordinatedCommits: ['millrace_shard_coordinator_commits_total', 'transactions committed since the start'],
+  coordinatedAborts: ['millrace_shard_coordinator_aborts_total', 'transactions aborted since the start'],
+  transactionTimeouts: ['millrace_shard_coordinator_timeouts_total', 'of these those whose time was over'],
   openTransactions: ['millrace_shard_transactions_open', 'transactions that are open in a partition, once for each'],
   oldestTransactionMicroseconds: [
     'millrace_shard_transaction_oldest_seconds',

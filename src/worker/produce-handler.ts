@@ -147,10 +147,7 @@ export class ProduceHandler {
     const bytes = writeMarker({ ...marker, timestampMs: this.#options.clock.nowMs() })
     const refusal = this.#checkOwn(partition, bytes) ?? this.#loadProducers(partition)
     const decision = refusal ?? partition.log.producers.decideMarker(marker)
-    if (decision.kind === 'append') {
-      this.#stageOwn(partition, bytes, own)
-      return 'staged'
-    }
+    if (decision.kind === 'append') return this.#stageMarker(partition, bytes, own)
     if (decision.kind === 'written') {
       const { nextOffset } = partition.log
       this.#awaitOwn(partition, { baseOffset: nextOffset, nextOffset }, own)
@@ -232,12 +229,28 @@ export class ProduceHandler {
       this.#attempt.producers = partition.log.producers
       return undefined
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error
-      const text = `the producer state cannot be read: ${error.code}: ${error.message}`
-      if (error.isOpenLimit) return { kind: 'refused', error: 'OVERLOADED', text }
-      this.#options.onUnreadable(partition, text)
-      return { kind: 'refused', error: 'KAFKA_STORAGE_ERROR', text }
+      return this.#unreadable(partition, 'the producer state', error)
     }
+  }
+
+  #stageMarker(partition: PartitionAgent, bytes: Uint8Array, own: OwnAppend): 'staged' | 'refused' {
+    try {
+      this.#stageOwn(partition, bytes, own)
+      return 'staged'
+    } catch (error) {
+      const { error: code, text } = this.#unreadable(partition, 'the aborted transactions', error)
+      own.onFailed(code, text)
+      return 'refused'
+    }
+  }
+
+  /** What a partition needs to know before it appends is in a file that cannot be read. */
+  #unreadable(partition: PartitionAgent, what: string, error: unknown): Refusal {
+    if (!(error instanceof StorageError)) throw error
+    const text = `${what} cannot be read: ${error.code}: ${error.message}`
+    if (error.isOpenLimit) return refuse('OVERLOADED', text)
+    this.#options.onUnreadable(partition, text)
+    return refuse('KAFKA_STORAGE_ERROR', text)
   }
 
   /** All batches of the request must be sound before the first is staged. */

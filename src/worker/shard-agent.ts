@@ -29,8 +29,11 @@ import {
   ControlOperation,
   type GroupRequestBody,
   type GroupTopicsBody,
+  type LoadTransactionsBody,
+  type MarkersDoneBody,
   type RegisterProducersBody,
   type ShardStats,
+  type TransactionRequestBody,
   type WriteMarkersBody,
 } from '../ring/control-messages.ts'
 import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
@@ -60,6 +63,7 @@ import { SegmentReader } from './segment-reader.ts'
 import type { ShardOptions } from './shard-options.ts'
 import { SpaceProbe } from './space-probe.ts'
 import { SyncScheduler } from './sync-scheduler.ts'
+import { TransactionHost } from './transaction-host.ts'
 import { TransactionWatch } from './transaction-watch.ts'
 
 export interface ShardAgentOptions {
@@ -102,6 +106,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
   readonly #groups: GroupHost
+  readonly #transactionHost: TransactionHost
   readonly #markers: MarkerWriter
   readonly #transactions = new TransactionWatch()
   readonly #space: SpaceProbe
@@ -187,17 +192,12 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       checkpointer: this.#checkpointer,
       codecs: from.codecs ?? NO_CODECS,
     })
+    const hosting = {
+      ...{ partitions, produces: this.#produces, replies: controlReplies, notices: this.#notices },
+      ...{ reader, cache, clock, codecs: from.codecs ?? NO_CODECS },
+    }
     this.#groups = new GroupHost({
-      ...{
-        partitions,
-        produces: this.#produces,
-        replies: controlReplies,
-        notices: this.#notices,
-        reader,
-        cache,
-        clock,
-      },
-      codecs: from.codecs ?? NO_CODECS,
+      ...hosting,
       coordinator: {
         wallClock: clock,
         newMemberId: () => memberId(from.prng),
@@ -206,8 +206,15 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         ...from.groups,
       },
     })
+    this.#transactionHost = new TransactionHost({
+      ...hosting,
+      config: {
+        timeoutMsMax: options.transactionTimeoutMsMax,
+        idExpirationMs: options.transactionalIdExpirationMs,
+      },
+    })
     this.#markers = new MarkerWriter({
-      ...{ partitions, produces: this.#produces, replies: controlReplies, listener: this.#groups },
+      ...{ partitions, produces: this.#produces, replies: controlReplies, listener: this.#groups.host },
     })
     this.#housekeeper = new Housekeeper({
       ...{ clock, partitions, periodMs: options.retentionCheckMs, producerExpiryMs: options.producerExpiryMs },
@@ -247,11 +254,11 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
     work += this.#replies.expire(nowMs) + this.#drainReads() + this.#fetches.step(nowMs)
     this.#publish()
-    if (this.#failure === undefined) work += this.#groups.step(nowMs)
+    if (this.#failure === undefined) work += this.#groups.host.step(nowMs) + this.#transactionHost.step(nowMs)
     work += this.#drainRequests()
     work += this.#control.step() + this.#housekeep(nowMs)
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
-    return work + this.#stepShutdown()
+    return work + this.#transactionHost.sendMarkers() + this.#stepShutdown()
   }
 
   deadlineMs(): number {
@@ -260,12 +267,12 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const nextMs = Math.min(this.#fetches.deadlineMs(nowMs), this.#replies.nextDeadlineMs, this.#nextStatsMs)
     // A timer that no turn would serve must not keep the loop from sleeping.
     if (this.#failure !== undefined) return nextMs
-    const groupsMs = this.#groups.nextDeadlineMs()
+    const coordinatorsMs = Math.min(this.#groups.host.nextDeadlineMs(), this.#transactionHost.nextDeadlineOfAllMs())
     const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
     const scrubMs = this.#mayScrub ? this.#scrub.nextDeadlineMs : Number.POSITIVE_INFINITY
     const compactionMs = this.#shutdown === 'none' ? this.#compaction.nextDeadlineMs : Number.POSITIVE_INFINITY
     const housekeepMs = Math.min(this.#housekeeper.nextDeadlineMs, compactionMs)
-    return Math.min(nextMs, groupsMs, this.#syncDeadlineMs(), housekeepMs, spaceMs, scrubMs)
+    return Math.min(nextMs, coordinatorsMs, this.#syncDeadlineMs(), housekeepMs, spaceMs, scrubMs)
   }
 
   /** While a sync is under way its answer wakes the shard; what is due meanwhile waits for it. */
@@ -324,11 +331,17 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       takenBytes += requests.length
       this.#onRequest()
     }
-    if (taken === 0 && !this.#groups.hasPending) return 0
-    this.#groups.flush()
-    this.#produces.writeTouched(this)
+    if (taken === 0 && !this.#groups.host.hasPending && !this.#transactionHost.host.hasPending) return 0
+    this.#writeTurn()
     if (taken > 0 && requests.release()) doorbell.ring()
     return taken
+  }
+
+  /** What coordinators decided and clients produced, as one write a partition. */
+  #writeTurn(): void {
+    this.#groups.host.flush()
+    this.#transactionHost.host.flush()
+    this.#produces.writeTouched(this)
   }
 
   #onRequest(): void {
@@ -351,12 +364,27 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       case ControlOperation.GROUP_REQUEST: {
         // Many in a turn: their records are written together, with the turn's batches.
         const { requestId, body } = readControl(requests)
-        this.#groups.onRequest(requestId, body as GroupRequestBody)
+        this.#groups.host.onRequest(requestId, body as GroupRequestBody)
         return
       }
       case ControlOperation.GROUP_TOPICS: {
         const { requestId, body } = readControl(requests)
         this.#groups.onTopics(requestId, body as GroupTopicsBody)
+        return
+      }
+      case ControlOperation.TRANSACTION_REQUEST: {
+        const { requestId, body } = readControl(requests)
+        this.#transactionHost.host.onRequest(requestId, body as TransactionRequestBody)
+        return
+      }
+      case ControlOperation.MARKERS_DONE: {
+        const { requestId, body } = readControl(requests)
+        this.#transactionHost.onMarkersDone(requestId, body as MarkersDoneBody)
+        return
+      }
+      case ControlOperation.LOAD_TRANSACTIONS: {
+        const { requestId, body } = readControl(requests)
+        this.#transactionHost.onLoad(requestId, (body as LoadTransactionsBody).partitionRef)
         return
       }
       case ControlOperation.REGISTER_PRODUCERS: {
@@ -367,13 +395,12 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       case ControlOperation.WRITE_MARKERS: {
         const { requestId, body } = readControl(requests)
         // What groups have decided in the name of a producer comes before the marker that ends it.
-        this.#groups.flush()
+        this.#groups.host.flush()
         this.#markers.onWrite(requestId, body as WriteMarkersBody)
         return
       }
       default:
-        this.#groups.flush()
-        this.#produces.writeTouched(this)
+        this.#writeTurn()
         this.#control.onControl()
     }
   }
@@ -456,7 +483,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   }
 
   retire(partition: PartitionAgent): void {
-    this.#groups.forget(partition)
+    this.#forgetCoordinators(partition)
     this.#replies.refuseAll(partition, 'NOT_LEADER_OR_FOLLOWER', '')
     this.#fetches.onGone(partition)
     if (partition.isClosed) {
@@ -512,6 +539,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       compactionFailures: this.#compaction.failures,
       compactionReclaimedBytes: this.#compaction.reclaimedBytes,
       compactionMicroseconds: this.#compaction.milliseconds * 1000,
+      ...this.#transactionHost.stats(),
       openTransactions: this.#transactions.open,
       oldestTransactionMicroseconds: this.#transactions.oldestMs * 1000,
       abortedTransactions: this.#markers.abortedTransactions,
@@ -537,7 +565,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     for (const partition of this.#partitions) {
       if (partition.state.role !== 'offline') goOffline(partition.state, reason)
       this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
-      this.#groups.forget(partition)
+      this.#forgetCoordinators(partition)
       this.#fetches.onGone(partition)
     }
     this.#notices.send({ kind: 'shard-failed', reason, storage: true })
@@ -547,9 +575,15 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (partition.state.role === 'offline') return
     goOffline(partition.state, reason)
     this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
-    this.#groups.forget(partition)
+    this.#forgetCoordinators(partition)
     this.#fetches.onGone(partition)
     this.#notices.send({ kind: 'partition-offline', partitionRef: partition.state.partitionRef, reason })
+  }
+
+  /** Nobody coordinates in this partition any more. */
+  #forgetCoordinators(partition: PartitionAgent): void {
+    this.#groups.host.forget(partition)
+    this.#transactionHost.host.forget(partition)
   }
 
   #onCheckpointed(partitions: readonly PartitionAgent[]): void {

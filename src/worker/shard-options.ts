@@ -35,6 +35,10 @@ export interface ShardOptions {
   readonly producerExpiryMs: number
   /** Committed offsets of a group without members are kept so long. */
   readonly offsetsRetentionMs: number
+  /** The longest transaction timeout that a producer may ask for. */
+  readonly transactionTimeoutMsMax: number
+  /** A transactional id without a transaction is forgotten after so long. */
+  readonly transactionalIdExpirationMs: number
   /** In this time every closed segment is read and checked once, in the background. */
   readonly scrubPeriodMs: number
   /** How often each compacted partition is looked at. */
@@ -63,6 +67,8 @@ export const SHARD_DEFAULTS = {
   retentionCheckMs: 30_000,
   producerExpiryMs: 86_400_000,
   offsetsRetentionMs: 7 * 86_400_000,
+  transactionTimeoutMsMax: 900_000,
+  transactionalIdExpirationMs: 7 * 86_400_000,
   scrubPeriodMs: SCRUB_PERIOD_MS,
   compactionCheckMs: 15_000,
   compactionMemoryBytes: 64 * MIB,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { SeededPrng } from '../../src/base/prng.ts'
 import { FaultyFileSystem } from '../../src/io/faulty-file-system.ts'
+import type { FileSystem } from '../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
 import { type ErrorCode, errorCodeOf } from '../../src/model/errors.ts'
@@ -80,12 +81,12 @@ function begin(shard: ShardFixture, options: TransactionalBatch = {}): void {
   assert.equal(shard.produce(transactional(options)).error, 'NONE')
 }
 
-function restart(files: MemoryFileSystem): ShardFixture {
+function restart(files: MemoryFileSystem, seen: FileSystem = files): ShardFixture {
   const { results } = recoverDataDir(files, { dataDir: DATA_DIR, incarnation: 2, previousRun: 'machine-died' })
   const byFolder = new Map(
     results.map((result) => [partitionFolder(result.bounds.topicId, result.bounds.partition), result]),
   )
-  const shard = new ShardFixture({ files, shard: { incarnation: 2 } })
+  const shard = new ShardFixture({ files: seen, shard: { incarnation: 2 } })
   shard.open(1, {}, (partition) => byFolder.get(partitionFolder(TOPIC, partition))?.recovered ?? null)
   return shard
 }
@@ -372,5 +373,23 @@ describe('after a restart', () => {
     assert.deepEqual(writeMarkers(shard, marker({ isCommit: false })), ['NONE'])
     assert.equal(describePartition(shard).logEndOffset, 3)
     assert.equal(shard.produce(transactional()).error, 'INVALID_PRODUCER_EPOCH')
+  })
+  test('a marker that finds no descriptor to look up the aborted ones is refused, and written when it comes again', () => {
+    const files = new MemoryFileSystem()
+    const before = new ShardFixture({ files })
+    before.open()
+    begin(before)
+    writeMarkers(before, marker({ isCommit: false }))
+    begin(before, { epoch: 1 })
+    assert.equal(before.control(ControlOperation.SHUTDOWN, {}).error, 'NONE')
+    const crashed = files.crash(new SeededPrng(1))
+    const faulty = new FaultyFileSystem(crashed)
+    const shard = restart(crashed, faulty)
+    faulty.inject({ on: 'open', path: '.txnindex', effect: { kind: 'fail', code: 'EMFILE' } })
+    const second = marker({ isCommit: false, producerEpoch: 2 })
+    assert.deepEqual(writeMarkers(shard, second), ['OVERLOADED'])
+    assert.equal(describePartition(shard).logEndOffset, 3)
+    assert.deepEqual(writeMarkers(shard, second), ['NONE'])
+    assert.deepEqual(fetchCommitted(shard, 0)!.aborted.length, 2)
   })
 })

@@ -13,11 +13,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   record: ['base', 'model'],
   protocol: ['base', 'model'],
   coordination: ['base', 'model'],
-  group: ['base', 'model'],
+  group: ['base', 'model', 'record'],
+  transaction: ['base', 'model', 'record'],
   log: ['base', 'model', 'record'],
   partition: ['base', 'model', 'record', 'log'],
   agent: ['base', 'model', 'ring'],
-  worker: ['base', 'model', 'record', 'ring', 'protocol', 'group', 'log', 'partition', 'agent'],
+  worker: ['base', 'model', 'record', 'ring', 'protocol', 'group', 'transaction', 'log', 'partition', 'agent'],
   config: ['base', 'model'],
   telemetry: ['base', 'model', 'config'],
   transport: ['base', 'model', 'protocol'],
@@ -30,7 +31,7 @@ const COMPOSITION_ROOTS = ['src/main.ts', 'src/index.ts', 'src/cli/', 'src/execu
 /** Files of a room that stand for the whole room's port: anyone may import them. */
 const PORTS = ['src/io/file-system.ts']
 /** Sans-IO rooms: no node: module at all. */
-const PLATFORM_NEUTRAL = ['base', 'model', 'record', 'protocol', 'group', 'client', 'transport']
+const PLATFORM_NEUTRAL = ['base', 'model', 'record', 'protocol', 'group', 'transaction', 'client', 'transport']
 
 const IMPORT =
   /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)|(?:^|\n)\s*import\s+['"]([^'"]+)['"]/g

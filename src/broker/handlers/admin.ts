@@ -63,14 +63,6 @@ export const trimHandler: ColdHandler<protocol.TrimRequest, protocol.TrimReply> 
   },
 }
 
-/** init-producer-id (22). Versions: 1. */
-export const initProducerIdHandler: ColdHandler<protocol.InitProducerIdRequest, protocol.InitProducerIdReply> = {
-  kind: 'cold',
-  codec: protocol.initProducerId,
-  resources: () => [CLUSTER],
-  answer: (gateway, request) => gateway.initProducerId(request.transactionalId),
-}
-
 /** describe-cluster (60). Versions: 1. */
 export const describeClusterHandler: ColdHandler<protocol.DescribeClusterRequest, protocol.DescribeClusterReply> = {
   kind: 'cold',

@@ -10,6 +10,7 @@ import type { GroupService } from '../group-service.ts'
 import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
 import type { ShardLink } from '../shard-link.ts'
 import type { TopicService } from '../topic-service.ts'
+import type { TransactionService } from '../transaction-service.ts'
 
 export interface HandlerContext {
   readonly config: BrokerConfig
@@ -19,6 +20,7 @@ export interface HandlerContext {
   readonly pool: ConnectionPool
   readonly topicService: TopicService
   readonly groups: GroupService
+  readonly transactions: TransactionService
   readonly clock: Clock
   readonly metrics: MetricsPort
   readonly deadlines: Deadlines
@@ -31,7 +33,8 @@ export interface HandlerContext {
   servingPartition(topicId: string, number: number): { partition: PartitionProxy; link: ShardLink }
   /** Throws MillraceError unless `leaderEpoch` is -1 or the partition's. */
   checkLeaderEpoch(partition: PartitionProxy, leaderEpoch: number): void
-  initProducerId(transactionalId: string | null): Promise<{ producerId: number; producerEpoch: number }>
+  /** A producer id that nobody has had. */
+  nextProducerId(): Promise<number>
   describeCluster(): Promise<ClusterDescription>
   /** A produce without acknowledgement was refused: nobody hears of it but the metrics. */
   onRefusedWithoutReply(code: string): void

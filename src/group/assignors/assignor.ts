@@ -7,7 +7,7 @@
  */
 import { nearest } from '../../base/nearest.ts'
 import type { TopicId } from '../../model/ids.ts'
-import type { PartitionSet } from '../partition-set.ts'
+import type { PartitionSet } from '../../model/partition-set.ts'
 import type { TopicEntry } from '../topic-directory.ts'
 
 export interface AssignorMember {

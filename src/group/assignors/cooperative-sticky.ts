@@ -10,7 +10,7 @@
  * Cost     O((partitions given or moved) x subscribers of the topic): 10,000 x 1,000 is tens of milliseconds
  */
 import type { TopicId } from '../../model/ids.ts'
-import type { PartitionSet } from '../partition-set.ts'
+import type { PartitionSet } from '../../model/partition-set.ts'
 import type { TopicEntry } from '../topic-directory.ts'
 import type { Assignor, AssignorInput, AssignorMember } from './assignor.ts'
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { hexOf } from '../../../src/base/bytes.ts'
 import type { Group } from '../../../src/group/group-state.ts'
 import { decodeRecord, type EncodedRecord } from '../../../src/group/index.ts'
-import { countPartitions, hasPartition, isSubset, type PartitionSet } from '../../../src/group/partition-set.ts'
+import { countPartitions, hasPartition, isSubset, type PartitionSet } from '../../../src/model/partition-set.ts'
 import type { SimulatedCoordinator } from './simulated-coordinator.ts'
 import { GROUP_ID, REBALANCE_TIMEOUT_MS, SESSION_TIMEOUT_MS, type SimulatedMember } from './simulated-member.ts'
 

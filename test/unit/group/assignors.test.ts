@@ -11,7 +11,7 @@ import {
 import { cooperativeStickyAssignor } from '../../../src/group/assignors/cooperative-sticky.ts'
 import { rangeAssignor } from '../../../src/group/assignors/range.ts'
 import { roundRobinAssignor } from '../../../src/group/assignors/round-robin.ts'
-import { countPartitions, hasPartition, NO_PARTITIONS, type PartitionSet } from '../../../src/group/partition-set.ts'
+import { countPartitions, hasPartition, NO_PARTITIONS, type PartitionSet } from '../../../src/model/partition-set.ts'
 import { topicIdOf } from '../../support/group-fixture.ts'
 
 const ALL = [cooperativeStickyAssignor, rangeAssignor, roundRobinAssignor] as const

@@ -2,14 +2,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { OpenTransactions } from '../../../src/log/open-transactions.ts'
-import {
-  type AbortedTransaction,
-  type MarkerContent,
-  type MarkerWish,
-  type ProducerBatch,
-  ProducerState,
-} from '../../../src/log/producer-state.ts'
+import { type AbortedTransaction, type MarkerContent, OpenTransactions } from '../../../src/log/open-transactions.ts'
+import { type MarkerWish, type ProducerBatch, ProducerState } from '../../../src/log/producer-state.ts'
 import { PARTITION_OPEN_TRANSACTIONS_MAX } from '../../../src/model/limits.ts'
 
 function data(changes: Partial<ProducerBatch> = {}): ProducerBatch {

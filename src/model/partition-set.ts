@@ -2,7 +2,7 @@
  * PartitionSet: which partitions of which topics, as an immutable value: sorted lists by topic id, never an empty list.
  * Operations make new sets and share the lists that did not change.
  */
-import type { TopicId } from '../model/ids.ts'
+import type { TopicId } from './ids.ts'
 
 export type PartitionSet = ReadonlyMap<TopicId, readonly number[]>
 

@@ -1,5 +1,5 @@
 /**
- * Fields of group records as bytes, big-endian: format.md §2.
+ * Fields of the records of the broker's own topics as bytes, big-endian: group/format.md §2.
  *
  * Limits   a text or a list of topics: 65,534; partitions of a topic: what the bytes left can hold
  * Failure  a reader tells by `fault` and then answers empty values: the bytes come from a log whose checksums held, but are
@@ -9,10 +9,10 @@ import { assert } from '../base/assert.ts'
 import { bytesOfHex, hexOf, readSafeInt64, utf8DecodeStrict, writeSafeInt64 } from '../base/bytes.ts'
 import { utf8Bytes, utf8Write } from '../base/utf8-write.ts'
 import type { TopicId } from '../model/ids.ts'
-import { NO_PARTITIONS, type PartitionSet } from './partition-set.ts'
+import { NO_PARTITIONS, type PartitionSet } from '../model/partition-set.ts'
 
-/** How a field's bytes look: format.md §2. */
-export type FieldType = 'u8' | 'i32' | 'i64' | 'text' | 'text?' | 'text[]' | 'topicId' | 'partitions'
+/** How a field's bytes look: group/format.md §2. */
+export type FieldType = 'u8' | 'bool' | 'i32' | 'i64' | 'text' | 'text?' | 'text[]' | 'topicId' | 'partitions'
 
 const TOPIC_ID_BYTES = 16
 /** Length of a text that is null. */
@@ -38,8 +38,9 @@ export class FieldWriter {
   write(type: FieldType, value: unknown): void {
     switch (type) {
       case 'u8':
+      case 'bool':
         this.#reserve(1)
-        this.#view.setUint8(this.#at, value as number)
+        this.#view.setUint8(this.#at, Number(value))
         this.#at += 1
         return
       case 'i32':
@@ -83,14 +84,14 @@ export class FieldWriter {
 
   #text(text: string): void {
     const bytes = utf8Bytes(text)
-    assert(bytes <= COUNT_MAX, 'a text of a group record is too long')
+    assert(bytes <= COUNT_MAX, 'a text of a record is too long')
     this.#u16(bytes)
     this.#reserve(text.length * 3)
     this.#at += utf8Write(this.#bytes, this.#at, text)
   }
 
   #texts(texts: readonly string[]): void {
-    assert(texts.length <= COUNT_MAX, 'a list of a group record is too long')
+    assert(texts.length <= COUNT_MAX, 'a list of a record is too long')
     this.#u16(texts.length)
     for (const text of texts) this.#text(text)
   }
@@ -139,7 +140,9 @@ export class FieldReader {
   read(type: FieldType): unknown {
     switch (type) {
       case 'u8':
-        return this.#has(1) ? this.#view.getUint8((this.#at += 1) - 1) : 0
+        return this.#u8()
+      case 'bool':
+        return this.#bool()
       case 'i32':
         return this.#i32()
       case 'i64':
@@ -159,6 +162,15 @@ export class FieldReader {
 
   u16(): number {
     return this.#has(2) ? this.#view.getUint16((this.#at += 2) - 2) : 0
+  }
+
+  #u8(): number {
+    return this.#has(1) ? this.#view.getUint8((this.#at += 1) - 1) : 0
+  }
+
+  #bool(): boolean {
+    const byte = this.#u8()
+    return byte > 1 ? this.#fail('a byte that is neither 0 nor 1', false) : byte === 1
   }
 
   #i32(): number {

@@ -1,0 +1,79 @@
+/**
+ * InternalTopic: a topic of the broker's own whose partitions coordinate ids: made when the first one comes, and which partition an id
+ * belongs to.
+ *
+ * Thread     main
+ * Failure    a partition that does not serve: COORDINATOR_NOT_AVAILABLE with the reason, for its ids only
+ */
+import type { CreateTopicWish } from '../coordination/topics.ts'
+import { MillraceError } from '../model/errors.ts'
+import { coordinatorPartitionOf } from '../model/internal-topics.ts'
+import { BATCH_BYTES_MAX } from '../model/limits.ts'
+import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
+import type { TopicService } from './topic-service.ts'
+
+export interface InternalTopicOptions {
+  readonly name: string
+  readonly partitions: number
+  readonly router: PartitionRouter
+  /** Asked when it is needed: the service may be made later. */
+  readonly topicService: () => Pick<TopicService, 'create'>
+}
+
+/** Small segments: what compaction has not yet seen is read at each start. */
+const COORDINATOR_TOPIC_CONFIG: Readonly<Record<string, string>> = {
+  'cleanup.policy': 'compact',
+  'millrace.fsync': 'group',
+  // A decision must not be cut in two, and its shard appends it itself: the largest batch there is, whatever the broker's default.
+  'max.message.bytes': String(BATCH_BYTES_MAX),
+  'segment.bytes': String(16 * 1024 * 1024),
+  'retention.ms': '-1',
+}
+
+export class InternalTopic {
+  readonly #options: InternalTopicOptions
+  #creating: Promise<RoutedTopic> | undefined
+
+  constructor(options: InternalTopicOptions) {
+    this.#options = options
+  }
+
+  /** Its partitions, when it is there. */
+  get partitions(): readonly PartitionProxy[] {
+    return this.#options.router.byName(this.#options.name)?.partitions ?? []
+  }
+
+  /** The partition that coordinates `id`; it serves, or this rejects. */
+  async coordinatorOf(id: string): Promise<PartitionProxy> {
+    // While it is made its partitions are known already, but do not serve.
+    const known = this.#creating === undefined ? this.#options.router.byName(this.#options.name) : undefined
+    const { partitions } = known ?? (await this.#createOnce())
+    const partition = partitions[coordinatorPartitionOf(id, partitions.length)]!
+    checkServes(partition)
+    return partition
+  }
+
+  #createOnce(): Promise<RoutedTopic> {
+    this.#creating ??= this.#create().finally(() => {
+      this.#creating = undefined
+    })
+    return this.#creating
+  }
+
+  async #create(): Promise<RoutedTopic> {
+    const { name, partitions, router, topicService } = this.#options
+    const wish: CreateTopicWish = {
+      ...{ name, partitions, replicas: -1, ifNotExists: true },
+      config: COORDINATOR_TOPIC_CONFIG,
+    }
+    await topicService().create(wish, false, 'broker')
+    return router.byName(name)!
+  }
+}
+
+/** Throws MillraceError for a coordinator's partition that does not serve. */
+export function checkServes({ state, reason, partition, topicName }: PartitionProxy): void {
+  if (state === 'serving') return
+  const text = `partition ${partition} of ${topicName} is ${state}: ${reason ?? ''}`
+  throw new MillraceError('COORDINATOR_NOT_AVAILABLE', text)
+}

@@ -1,0 +1,48 @@
+/**
+ * add-partitions-to-txn: the first partition begins the transaction; its timeout runs from there, whatever is added later.
+ *
+ * Rule  what is there already is added again without a record: the gateway registers the producer anew at those partitions
+ */
+import { TRANSACTION_PARTITIONS_MAX } from '../model/limits.ts'
+import { countPartitions, isSubset, uniteSets } from '../model/partition-set.ts'
+import { refuse } from '../model/refusal.ts'
+import { concurrent, fence } from './producer-epochs.ts'
+import {
+  type AddPartitionsRequest,
+  type PartitionsAdded,
+  refusedDecision,
+  type TransactionDecision,
+} from './requests.ts'
+import { change, NO_RECORDS, type TransactionContext } from './transaction-context.ts'
+import { isPreparing, State } from './transaction-state.ts'
+
+const ADDED: TransactionDecision<PartitionsAdded> = {
+  records: NO_RECORDS,
+  markers: undefined,
+  reply: { kind: 'added' },
+}
+
+export function decideAddPartitions(
+  context: TransactionContext,
+  request: AddPartitionsRequest,
+  nowMs: number,
+): TransactionDecision<PartitionsAdded> {
+  const { transactionalId, partitions } = request
+  const entry = context.state.entries.get(transactionalId)
+  const fenced = fence(entry, request)
+  if (fenced !== undefined || entry === undefined) return refusedDecision(fenced!)
+  const { facts } = entry
+  if (isPreparing(facts)) return refusedDecision(concurrent(entry))
+  if (isSubset(partitions, facts.partitions)) return ADDED
+  const all = uniteSets(facts.partitions, partitions)
+  const count = countPartitions(all)
+  if (count > TRANSACTION_PARTITIONS_MAX)
+    return refusedDecision(
+      refuse('INVALID_REQUEST', `a transaction of ${count} partitions, the most is ${TRANSACTION_PARTITIONS_MAX}`),
+    )
+  const isFirst = facts.state !== State.ONGOING
+  const startMs = isFirst ? context.wallClock.nowMs() : facts.startMs
+  const records = change(context, transactionalId, { ...facts, state: State.ONGOING, startMs, partitions: all })
+  if (isFirst) context.timers.start(entry, nowMs + facts.timeoutMs)
+  return { records, markers: undefined, reply: ADDED.reply }
+}

@@ -1,0 +1,258 @@
+/** TransactionService over links that a test answers: the order of effects, fresh ids, and the way of markers. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { PartitionRouter, type RoutedTopic, setOffline } from '../../../src/broker/partition-router.ts'
+import type { ShardLink } from '../../../src/broker/shard-link.ts'
+import { TransactionService, type TransactionServiceContext } from '../../../src/broker/transaction-service.ts'
+import type { TopicRecord } from '../../../src/coordination/topics.ts'
+import { type ErrorCode, MillraceError } from '../../../src/model/errors.ts'
+import type { Incarnation, LeaderEpoch, PartitionRef } from '../../../src/model/ids.ts'
+import { OFFSETS_TOPIC, TRANSACTIONS_TOPIC } from '../../../src/model/internal-topics.ts'
+import { PRODUCER_EPOCH_MAX } from '../../../src/model/limits.ts'
+import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
+import { Api, addPartitionsToTxn, endTxn, initProducerId } from '../../../src/protocol/index.ts'
+import {
+  ControlOperation,
+  type MarkersDoneBody,
+  type MarkersRow,
+  type RegisterProducersBody,
+  type TransactionRequestBody,
+  type WriteMarkersBody,
+} from '../../../src/ring/control-messages.ts'
+import { hasCode } from '../../support/expect.ts'
+import { topicIdOf } from '../../support/group-fixture.ts'
+
+const incarnation = 1 as Incarnation
+const ORDERS = topicIdOf(1)
+const producer = { producerId: 7, producerEpoch: 3 }
+
+interface Asked {
+  readonly shard: number
+  readonly operation: ControlOperation
+  readonly body: unknown
+  readonly answer: (body: unknown) => void
+  readonly refuse: (error: ErrorCode) => void
+}
+
+class Fixture {
+  readonly router = new PartitionRouter({ shards: 2, incarnation, defaults: TOPIC_CONFIG_DEFAULTS })
+  readonly asked: Asked[] = []
+  readonly created: string[] = []
+  readonly forwarded: number[] = []
+  readonly service: TransactionService
+  #freshIds = 500
+
+  constructor() {
+    const links = [0, 1].map((shard) => this.#link(shard))
+    const context = {
+      ...{ config: { transactions: { statePartitions: 4 } }, router: this.router, links },
+      topicService: {
+        create: async ({ name, partitions }: { name: string; partitions: number }) => {
+          this.created.push(name)
+          this.topic(topicIdOf(99), name, partitions)
+        },
+      },
+      groups: {
+        coordinatorOf: async () => this.router.byName(OFFSETS_TOPIC)!.partitions[1]!,
+        forward: async (_groupId: string, api: number, header: Uint8Array) => {
+          this.forwarded.push(api)
+          return header
+        },
+      },
+      nextProducerId: async () => this.#freshIds++,
+      servingPartition: (topicId: string, number: number) => {
+        const partition = this.router.partition(topicId, number)
+        if (partition === undefined) throw new MillraceError('UNKNOWN_TOPIC_ID')
+        return { partition, link: links[partition.shard]! }
+      },
+      tell: (link: ShardLink, operation: ControlOperation, body: unknown) => link.control(operation, body),
+    }
+    this.service = new TransactionService(context as unknown as TransactionServiceContext)
+  }
+
+  topic(topicId: TopicRecord['topicId'], name: string, partitions: number): RoutedTopic {
+    const leader = { leader: 1, leaderEpoch: 0 as LeaderEpoch, leaderIncarnation: incarnation, inSyncReplicas: [] }
+    const topic = this.router.add({
+      ...{ topicId, state: { name, partitions, replicas: 1, config: {}, createdMs: 0 }, modRevision: 1 },
+      partitions: Array.from({ length: partitions }, () => leader),
+    })
+    for (const partition of topic.partitions) partition.state = 'serving'
+    return topic
+  }
+
+  get link(): ShardLink {
+    return this.#link(0)
+  }
+
+  /** The next request that came, once the service has got so far. */
+  async next(operation: ControlOperation): Promise<Asked> {
+    await settled()
+    const asked = this.asked.shift()
+    assert.equal(asked?.operation, operation)
+    return asked!
+  }
+
+  #link(shard: number): ShardLink {
+    const control = (operation: ControlOperation, body: unknown): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        const refuse = (error: ErrorCode) => reject(new MillraceError(error))
+        this.asked.push({ shard, operation, body, answer: resolve, refuse })
+      })
+    return { shard, control } as unknown as ShardLink
+  }
+}
+
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const ADDED = addPartitionsToTxn.encodeReply({ partitions: [] })
+
+function wishOf(...partitions: number[]) {
+  return {
+    transactionalId: 't',
+    ...producer,
+    partitions: partitions.map((partition) => ({ topicId: ORDERS, partition })),
+  }
+}
+
+test('registered when the addition is durable, answered when it is registered', async () => {
+  const fixture = new Fixture()
+  fixture.topic(ORDERS, 'orders', 3)
+  let isAnswered = false
+  const reply = fixture.service.addPartitions(wishOf(0, 1, 2)).then((answer) => {
+    isAnswered = true
+    return answer
+  })
+  const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+  assert.deepEqual(fixture.created, [TRANSACTIONS_TOPIC])
+  const body = request.body as TransactionRequestBody
+  assert.equal(body.api, Api.ADD_PARTITIONS_TO_TXN)
+  assert.deepEqual(
+    body.partitions.map(({ partition }) => partition),
+    [0, 1, 2],
+  )
+  await settled()
+  assert.equal(fixture.asked.length, 0, 'nothing is registered before')
+  request.answer(ADDED)
+  await settled()
+  const registrations = fixture.asked.splice(0)
+  assert.deepEqual(
+    registrations.map(({ shard, operation, body }) => {
+      const { partitionRefs, ...rest } = body as RegisterProducersBody
+      assert.deepEqual(rest, producer)
+      return [shard, operation, partitionRefs]
+    }),
+    [
+      [0, ControlOperation.REGISTER_PRODUCERS, [0, 2]],
+      [1, ControlOperation.REGISTER_PRODUCERS, [1]],
+    ],
+  )
+  registrations[0]!.answer({})
+  await settled()
+  assert.equal(isAnswered, false)
+  registrations[1]!.answer({})
+  assert.deepEqual(
+    (await reply).partitions.map(({ errorNumber }) => errorNumber),
+    [0, 0, 0],
+  )
+})
+
+test('what the coordinator refuses is registered nowhere; what a shard does not register is refused', async () => {
+  const fixture = new Fixture()
+  fixture.topic(ORDERS, 'orders', 1)
+  const fenced = fixture.service.addPartitions(wishOf(0))
+  ;(await fixture.next(ControlOperation.TRANSACTION_REQUEST)).refuse('PRODUCER_FENCED')
+  await assert.rejects(fenced, hasCode('PRODUCER_FENCED'))
+  assert.equal(fixture.asked.length, 0)
+  const failed = fixture.service.addPartitions(wishOf(0))
+  ;(await fixture.next(ControlOperation.TRANSACTION_REQUEST)).answer(ADDED)
+  ;(await fixture.next(ControlOperation.REGISTER_PRODUCERS)).refuse('KAFKA_STORAGE_ERROR')
+  await assert.rejects(failed, hasCode('KAFKA_STORAGE_ERROR'))
+})
+
+test("a group's offsets: its partition is added and registered before they are sent on", async () => {
+  const fixture = new Fixture()
+  const offsets = fixture.topic(topicIdOf(2), OFFSETS_TOPIC, 2)
+  const commit = { ...producer, groupId: 'g', transactionalId: 't', memberId: '', memberEpoch: -1, instanceId: null }
+  const reply = fixture.service.commitOffsets({ ...commit, topics: [] }, Uint8Array.of(1), {} as never)
+  const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+  assert.deepEqual((request.body as TransactionRequestBody).partitions, [{ topicId: topicIdOf(2), partition: 1 }])
+  request.answer(ADDED)
+  const registration = await fixture.next(ControlOperation.REGISTER_PRODUCERS)
+  assert.deepEqual((registration.body as RegisterProducersBody).partitionRefs, [offsets.partitions[1]!.ref])
+  assert.deepEqual(fixture.forwarded, [])
+  registration.answer({})
+  assert.deepEqual([...(await reply)], [1])
+  assert.deepEqual(fixture.forwarded, [Api.TXN_OFFSET_COMMIT])
+})
+
+test('a fresh producer id goes along where one may be needed, and nowhere else', async () => {
+  const fixture = new Fixture()
+  const freshOf = async (call: Promise<unknown>): Promise<number> => {
+    const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+    request.answer(endTxn.encodeReply(producer))
+    await call
+    return (request.body as TransactionRequestBody).freshProducerId
+  }
+  const end = (producerEpoch: number) =>
+    fixture.service.end({ transactionalId: 't', producerId: 7, producerEpoch, isCommit: true })
+  assert.equal(await freshOf(fixture.service.initProducer('t', 1_000)), 500)
+  assert.equal(await freshOf(end(PRODUCER_EPOCH_MAX - 2)), -1)
+  assert.equal(await freshOf(end(PRODUCER_EPOCH_MAX - 1)), 501)
+  assert.equal(initProducerId.api, Api.INIT_PRODUCER_ID)
+})
+
+test('markers go to the shards of their partitions; what is gone is done, what does not serve has failed', async () => {
+  const fixture = new Fixture()
+  const orders = fixture.topic(ORDERS, 'orders', 4)
+  setOffline(orders.partitions[3]!, 'the disk is gone')
+  const rowOf = (transactionalId: string, topicId: TopicRecord['topicId'], ...numbers: number[]): MarkersRow => ({
+    ...{ transactionalId, ...producer, coordinatorEpoch: 2, isCommit: true, isClassic: false },
+    partitions: numbers.map((partition) => ({ topicId, partition })),
+  })
+  const rows = [rowOf('a', ORDERS, 0, 1, 2), rowOf('b', ORDERS, 1, 3), rowOf('c', topicIdOf(8), 0)]
+  const done = fixture.service.writeMarkers(fixture.link, 9 as PartitionRef, rows)
+  await settled()
+  const writes = fixture.asked.splice(0)
+  assert.deepEqual(
+    writes.map(({ shard, body }) => [
+      shard,
+      (body as WriteMarkersBody).markers.map(({ partitionRef }) => partitionRef),
+    ]),
+    [
+      [0, [0, 2]],
+      [1, [1, 1]],
+    ],
+  )
+  writes[0]!.answer({ errorNumbers: [0, 47] })
+  writes[1]!.refuse('OVERLOADED')
+  const told = await fixture.next(ControlOperation.MARKERS_DONE)
+  told.answer({})
+  await done
+  const body = told.body as MarkersDoneBody
+  assert.equal(body.partitionRef, 9)
+  assert.deepEqual(
+    body.rows.map(({ transactionalId, done, fault }) => [
+      transactionalId,
+      done.map(({ partition }) => partition),
+      fault,
+    ]),
+    [
+      ['a', [0], 'orders-2: INVALID_PRODUCER_EPOCH'],
+      ['b', [], 'orders-3: KAFKA_STORAGE_ERROR: the disk is gone'],
+      ['c', [0], ''],
+    ],
+  )
+})
+
+test('when the broker starts, every coordinator that serves is loaded', async () => {
+  const fixture = new Fixture()
+  fixture.service.start()
+  assert.equal(fixture.asked.length, 0, 'nobody has had a transaction yet')
+  const topic = fixture.topic(topicIdOf(3), TRANSACTIONS_TOPIC, 4)
+  setOffline(topic.partitions[2]!, 'damaged')
+  fixture.service.start()
+  const refs = fixture.asked.map(({ operation, body }) => {
+    assert.equal(operation, ControlOperation.LOAD_TRANSACTIONS)
+    return (body as { partitionRef: number }).partitionRef
+  })
+  assert.deepEqual(refs, [0, 1, 3])
+})
