@@ -29,13 +29,15 @@ import type { Subscription } from './group/member.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { Positions } from './positions.ts'
 import { Producer } from './producer.ts'
-import type { ProducerOptions } from './producer-options.ts'
+import type { ProducerOptions, TransactionalProducerOptions } from './producer-options.ts'
 import { asStored, recordDecoder } from './record-decoder.ts'
 import { asGiven, type EncodeRecord, recordEncoder } from './record-encoder.ts'
 import type { RecordOf, UndecodedRecord } from './record-types.ts'
 import { Requests } from './requests.ts'
+import type { Bytes } from './serde.ts'
 import type { AnyTypedTopic, TopicLike, TypedTopic } from './topic.ts'
 import { serdesOf, topicName } from './topic.ts'
+import { TransactionalProducer } from './transaction/transactional-producer.ts'
 
 /** What a broker said of itself in its hello. */
 export interface BrokerInfo {
@@ -65,6 +67,13 @@ export interface ClientStats extends ConnectionStats {
   /** Listeners that threw. */
   readonly listenerErrors: number
 }
+
+/** What sends to a topic in transactions. */
+export type TransactionalProducerOf<Topic extends TopicLike> = Topic extends AnyTypedTopic
+  ? Topic extends TypedTopic<infer KeyIn, unknown, infer ValueIn, unknown>
+    ? TransactionalProducer<KeyIn, ValueIn>
+    : never
+  : TransactionalProducer
 
 /** What sends to a topic. */
 export type ProducerOf<Topic extends TopicLike> = Topic extends AnyTypedTopic
@@ -187,21 +196,45 @@ export class Client {
     return { url, version: broker.serverVersion, clusterId: broker.clusterId, nodeId: broker.nodeId }
   }
 
-  /** Sends records to a topic. Each call makes one, with buffers and a producer id of its own, until it is closed: keep it. */
+  /**
+   * Sends records to a topic. Each call makes one, with buffers and a producer id of its own, until it is closed: keep it. With a
+   * transactionalId it writes in transactions, to this topic and to others.
+   */
+  producer<Topic extends TopicLike>(topic: Topic, options: TransactionalProducerOptions): TransactionalProducerOf<Topic>
   producer<Topic extends TopicLike>(topic: Topic, options?: ProducerOptions): ProducerOf<Topic>
-  producer(topic: TopicLike, options: ProducerOptions = {}): unknown {
-    if (typeof topic !== 'string' && topic.serdes !== undefined)
-      return this.#newProducer(topic.name, recordEncoder(topic), options)
-    return this.#newProducer(topicName(topic), asGiven, options)
+  producer(topic: TopicLike, options: ProducerOptions & Partial<TransactionalProducerOptions> = {}): unknown {
+    const encode = typeof topic !== 'string' && topic.serdes !== undefined ? recordEncoder(topic) : asGiven
+    const { transactionalId } = options
+    if (transactionalId === undefined) return this.#newProducer(topicName(topic), encode as typeof asGiven, options)
+    return this.#newTransactionalProducer(topicName(topic), encode as typeof asGiven, { ...options, transactionalId })
   }
 
-  #newProducer<Key, Value>(
+  #newProducer(name: string, encode: EncodeRecord<Bytes, Bytes>, options: ProducerOptions): Producer {
+    const producer = new Producer(name, this.#producerParts(encode), this.#tuned(options))
+    return this.#kept(producer)
+  }
+
+  #newTransactionalProducer(
     name: string,
-    encode: EncodeRecord<Key, Value>,
-    options: ProducerOptions,
-  ): Producer<Key, Value> {
+    encode: EncodeRecord<Bytes, Bytes>,
+    options: TransactionalProducerOptions,
+  ): TransactionalProducer {
+    return this.#kept(new TransactionalProducer(name, this.#producerParts(encode), this.#tuned(options)))
+  }
+
+  #tuned<Options extends ProducerOptions>(options: Options): Options {
+    return { ...CLIENT_PROFILES[this.#options.profile].producer, ...options }
+  }
+
+  #kept<Kept extends Producer | TransactionalProducer>(producer: Kept): Kept {
+    this.#producers.add(producer)
+    producer.onClosed(() => this.#producers.delete(producer))
+    return producer
+  }
+
+  #producerParts(encode: EncodeRecord<Bytes, Bytes>) {
     this.#checkOpen()
-    const parts = {
+    return {
       encode,
       onListenerError: this.#onListenerError,
       runtime: this.#runtime,
@@ -210,10 +243,6 @@ export class Client {
       requests: this.#requests,
       backoff: this.#backoff,
     }
-    const producer = new Producer(name, parts, { ...CLIENT_PROFILES[this.#options.profile].producer, ...options })
-    this.#producers.add(producer)
-    producer.onClosed(() => this.#producers.delete(producer))
-    return producer
   }
 
   /**

@@ -3,7 +3,8 @@
  * luck: replies that are lost, late or refused, connections that break before or after the work is done, moved leaders.
  *
  * It keeps the rules a client depends on: Kafka's acceptance of producer sequences (with a memory of five batches), log start
- * and high watermark, long polling, credit; groups: fake-coordinator.ts. Not here: durability, limits, authorisation.
+ * and high watermark, long polling, credit; groups: fake-coordinator.ts; transactions: fake-transactions.ts. Not here: durability,
+ * limits, authorisation.
  */
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -13,6 +14,7 @@ import * as wire from '../../src/protocol/index.ts'
 import { sequenceAfter } from '../../src/record/batch-layout.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
 import { FakeCoordinator } from './fake-coordinator.ts'
+import { FakeTransactions, lastStableOffset, noTransactions, type PartitionTransactions } from './fake-transactions.ts'
 
 /** What to do with a request instead of answering it. */
 export type Fault =
@@ -63,6 +65,7 @@ export interface FakePartition {
   leaderEpoch: number
   readonly batches: StoredBatch[]
   readonly producers: Map<number, ProducerState>
+  readonly transactions: PartitionTransactions
 }
 
 interface FakeTopic {
@@ -87,6 +90,11 @@ export class FakeBroker {
   readonly counts = new Map<number, number>()
   /** The coordinator of its groups. */
   readonly groups = new FakeCoordinator(this.topics)
+  readonly transactions = new FakeTransactions({
+    find: (topicId, partition) => this.#find(topicId, partition),
+    groups: this.groups,
+    newProducerId: () => this.#producerId++,
+  })
   faults: (request: SeenRequest) => Fault
   port = 0
   connections = 0
@@ -146,7 +154,10 @@ export class FakeBroker {
     const topicId = (++this.#topicNumber).toString(16).padStart(32, '0') as TopicId
     const topic: FakeTopic = { name, topicId, partitions: [] }
     for (let index = 0; index < partitions; index++)
-      topic.partitions.push({ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, batches: [], producers: new Map() })
+      topic.partitions.push({
+        ...{ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, batches: [], producers: new Map() },
+        transactions: noTransactions(),
+      })
     this.topics.set(name, topic)
     return topic
   }
@@ -264,8 +275,6 @@ export class FakeBroker {
         return this.#produce(wire.produce.decodeRequest(header), body)
       case wire.Api.LIST_OFFSETS:
         return this.#listOffsets(wire.listOffsets.decodeRequest(header))
-      case wire.Api.INIT_PRODUCER_ID:
-        return wire.initProducerId.encodeReply({ producerId: this.#producerId++, producerEpoch: 0 })
       case wire.Api.CREATE_TOPIC: {
         const request = wire.createTopic.decodeRequest(header)
         if (this.topics.has(request.name)) return wire.encodeErrorReply(errorNumberOf('TOPIC_ALREADY_EXISTS'), '')
@@ -277,7 +286,11 @@ export class FakeBroker {
         this.topics.delete(wire.deleteTopic.decodeRequest(header).name)
         return wire.deleteTopic.encodeReply({})
       default:
-        return this.groups.answer(frame) ?? wire.encodeErrorReply(errorNumberOf('UNKNOWN_API'), `api ${frame.api}`)
+        return (
+          this.transactions.answer(frame) ??
+          this.groups.answer(frame) ??
+          wire.encodeErrorReply(errorNumberOf('UNKNOWN_API'), `api ${frame.api}`)
+        )
     }
   }
 
@@ -369,7 +382,11 @@ export class FakeBroker {
       if (state !== undefined && producerEpoch < state.epoch) return 'INVALID_PRODUCER_EPOCH'
       if (state !== undefined && producerEpoch > state.epoch && baseSequence !== 0)
         return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
-      if (known && baseSequence !== sequenceAfter(state!.batches.at(-1)!.last, 1)) return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
+      const before = state?.batches.at(-1)
+      if (known && baseSequence !== (before === undefined ? 0 : sequenceAfter(before.last, 1)))
+        return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
+      const refusal = this.transactions.refusal(partition, view)
+      if (refusal !== undefined) return refusal
       if (state === undefined || !known) {
         state = { epoch: producerEpoch, batches: [] }
         partition.producers.set(producerId, state)
@@ -380,6 +397,8 @@ export class FakeBroker {
     partition.highWatermark = view.nextOffset
     partition.batches.push({ baseOffset, nextOffset: view.nextOffset, bytes })
     state?.batches.push({ first: baseSequence, last: lastSequence, baseOffset })
+    const { open } = partition.transactions
+    if (view.isTransactional && !open.has(producerId)) open.set(producerId, baseOffset)
     if (state !== undefined && state.batches.length > 5) state.batches.shift()
     return baseOffset
   }
@@ -410,7 +429,8 @@ export class FakeBroker {
     let failed = false
     request.parts.forEach((part, index) => {
       const partition = this.#find(part.topicId, part.partition)
-      const { code, batches } = readable(partition, part, bytes === 0)
+      const isCommitted = request.isolation === 1
+      const { code, batches } = readable(partition, part, { isFirst: bytes === 0, isCommitted })
       let batchBytes = 0
       for (const batch of batches) {
         if (bytes + batch.bytes.length > request.maxBytes && bytes > 0) break
@@ -426,11 +446,11 @@ export class FakeBroker {
         errorNumber: errorNumberOf(code),
         errorText: '',
         highWatermark,
-        lastStableOffset: highWatermark,
+        lastStableOffset: partition === undefined ? -1 : lastStableOffset(partition),
         logStartOffset: partition?.logStartOffset ?? -1,
         leaderEpoch: partition?.leaderEpoch ?? -1,
         batchBytes,
-        aborted: [],
+        aborted: isCommitted ? abortedAmong(partition, part.fetchOffset, batches) : [],
       })
     })
     return { parts, bodies, ready: failed || bytes >= Math.max(1, request.minBytes) }
@@ -457,7 +477,7 @@ export class FakeBroker {
 function readable(
   partition: FakePartition | undefined,
   part: wire.FetchRequestPart,
-  isFirst: boolean,
+  { isFirst, isCommitted }: { readonly isFirst: boolean; readonly isCommitted: boolean },
 ): { code: ErrorCode; batches: StoredBatch[] } {
   if (partition === undefined) return { code: 'UNKNOWN_TOPIC_ID', batches: [] }
   const { fetchOffset } = part
@@ -467,11 +487,23 @@ function readable(
   let bytes = 0
   for (const batch of partition.batches) {
     if (batch.nextOffset <= fetchOffset) continue
+    if (isCommitted && batch.baseOffset >= lastStableOffset(partition)) break
     if (bytes + batch.bytes.length > part.maxBytes && !(isFirst && bytes === 0)) break
     batches.push(batch)
     bytes += batch.bytes.length
   }
   return { code: 'NONE', batches }
+}
+
+function abortedAmong(
+  partition: FakePartition | undefined,
+  fetchOffset: number,
+  batches: readonly StoredBatch[],
+): wire.AbortedTransaction[] {
+  const end = batches.at(-1)?.nextOffset ?? fetchOffset
+  return (partition?.transactions.aborted ?? []).filter(
+    ({ firstOffset, markerOffset }) => firstOffset < end && markerOffset >= fetchOffset,
+  )
 }
 
 /** Runs `body` with a broker that is stopped afterwards. */
