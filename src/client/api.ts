@@ -46,6 +46,7 @@ export {
   type SoughtOffset,
 } from './group/group-admin.ts'
 export type {
+  ExactlyOnceGroupOptions,
   GroupOptions,
   HandlerContext,
   PartitionsHook,
@@ -53,9 +54,12 @@ export type {
   RunOptions,
   TopicPartition,
   TopicPattern,
+  TransactionContext,
+  TransactionOptions,
 } from './group/group-options.ts'
 export type { Handler } from './group/group-runner.ts'
 export type { GroupPosition, GroupStats } from './group/group-stats.ts'
+export type { HandlerTransaction } from './group/handler-transaction.ts'
 export type { CommittedPosition } from './group/offset-committer.ts'
 export type { PartitionOffset } from './positions.ts'
 export { Producer, type ProducerStats, type Receipt, type SendOptions } from './producer.ts'

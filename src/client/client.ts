@@ -23,7 +23,14 @@ import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { Group, type GroupParts } from './group/group.ts'
-import { checkedGroupId, checkedPattern, type GroupOptions, type TopicPattern } from './group/group-options.ts'
+import {
+  checkedGroupId,
+  checkedPattern,
+  type ExactlyOnceGroupOptions,
+  type GroupOptions,
+  type TopicPattern,
+  type TransactionContext,
+} from './group/group-options.ts'
 import type { KeepAlive } from './group/keep-alive.ts'
 import type { Subscription } from './group/member.ts'
 import { MetadataCache } from './metadata-cache.ts'
@@ -32,7 +39,7 @@ import { Producer } from './producer.ts'
 import type { ProducerOptions, TransactionalProducerOptions } from './producer-options.ts'
 import { asStored, recordDecoder } from './record-decoder.ts'
 import { asGiven, type EncodeRecord, recordEncoder } from './record-encoder.ts'
-import type { RecordOf, UndecodedRecord } from './record-types.ts'
+import type { ConsumedRecord, RecordOf, UndecodedRecord } from './record-types.ts'
 import { Requests } from './requests.ts'
 import type { Bytes } from './serde.ts'
 import type { AnyTypedTopic, TopicLike, TypedTopic } from './topic.ts'
@@ -67,6 +74,15 @@ export interface ClientStats extends ConnectionStats {
   /** Listeners that threw. */
   readonly listenerErrors: number
 }
+
+/** Nothing is handed out that could not be decoded. */
+interface Decoded {
+  readonly onDecodeError?: 'fail' | 'skip'
+}
+
+type RecordOrUndecoded<Topic extends TopicLike> =
+  | RecordOf<Topic>
+  | (Topic extends AnyTypedTopic ? UndecodedRecord : never)
 
 /** What sends to a topic in transactions. */
 export type TransactionalProducerOf<Topic extends TopicLike> = Topic extends AnyTypedTopic
@@ -295,17 +311,28 @@ export class Client {
    * A member of a consumer group: the partitions of the topics are shared out among the members, and the group remembers how
    * far each has been handled. Topics are named, or all those whose whole name matches a pattern. It joins when it is consumed.
    */
+  group(id: string, topics: TopicPattern, options: ExactlyOnceGroupOptions): Group<ConsumedRecord, TransactionContext>
   group(id: string, topics: TopicPattern, options?: GroupOptions): Group
   group<Topic extends TopicLike>(
     id: string,
     topics: Topic | readonly Topic[],
-    options?: GroupOptions & { readonly onDecodeError?: 'fail' | 'skip' },
+    options: ExactlyOnceGroupOptions & Decoded,
+  ): Group<RecordOf<Topic>, TransactionContext>
+  group<Topic extends TopicLike>(
+    id: string,
+    topics: Topic | readonly Topic[],
+    options: ExactlyOnceGroupOptions,
+  ): Group<RecordOrUndecoded<Topic>, TransactionContext>
+  group<Topic extends TopicLike>(
+    id: string,
+    topics: Topic | readonly Topic[],
+    options?: GroupOptions & Decoded,
   ): Group<RecordOf<Topic>>
   group<Topic extends TopicLike>(
     id: string,
     topics: Topic | readonly Topic[],
     options: GroupOptions,
-  ): Group<RecordOf<Topic> | (Topic extends AnyTypedTopic ? UndecodedRecord : never)>
+  ): Group<RecordOrUndecoded<Topic>>
   group(id: string, topics: TopicLike | readonly TopicLike[] | TopicPattern, options: GroupOptions = {}): unknown {
     if (typeof topics === 'object' && 'pattern' in topics) {
       return this.#newGroup(id, { topics: [], pattern: checkedPattern(topics.pattern) }, () => asStored, options)
@@ -329,7 +356,11 @@ export class Client {
     const groupId = checkedGroupId(id)
     this.#keepAlive ??= this.#runtime.startKeepAlive?.({ urls: this.#urls, options: this.#options })
     const deadLetterSink = (topic: string): Producer => this.#newProducer(topic, asGiven, {})
-    const parts = { ...this.#readingParts(), decoder, keepAlive: this.#keepAlive, deadLetterSink }
+    // Its group closes it, in its own time.
+    const transactionalProducer = (given: TransactionalProducerOptions): TransactionalProducer =>
+      new TransactionalProducer(undefined, this.#producerParts(asGiven), this.#tuned(given))
+    const ownParts = { keepAlive: this.#keepAlive, deadLetterSink, transactionalProducer }
+    const parts = { ...this.#readingParts(), decoder, ...ownParts }
     const tuned = { ...CLIENT_PROFILES[this.#options.profile].consumer, ...options }
     const group = new Group<Handed>(groupId, subscription, parts, tuned)
     this.#groups.add(group)

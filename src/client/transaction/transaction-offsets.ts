@@ -21,7 +21,7 @@ export interface OffsetsToCommit {
   /** What is sent, as whom: by the member's newest epoch. Throws STALE_MEMBER_EPOCH where a partition has gone meanwhile. */
   request(): OffsetCommitRequest
   /** The group has refused them: true = they may be asked for again, by what the member has heard since. */
-  refused(error: MillraceError): Promise<boolean>
+  refused(error: MillraceError, signal: AbortSignal): Promise<boolean>
   /** The transaction is committed. */
   committed(): void
 }

@@ -66,7 +66,6 @@ const SAID: Readonly<Record<State, string>> = {
 
 export class Transaction<Key = Bytes, Value = Bytes> {
   readonly #owner: TransactionOwner
-  readonly #own: TopicSink
   readonly #offsets = new Map<string | CommittingGroup, OffsetsToCommit>()
   readonly #failing = new AbortController()
   #state: State = 'open'
@@ -75,7 +74,6 @@ export class Transaction<Key = Bytes, Value = Bytes> {
 
   constructor(owner: TransactionOwner) {
     this.#owner = owner
-    this.#own = owner.sinkOf()
   }
 
   get transactionalId(): string {
@@ -114,7 +112,7 @@ export class Transaction<Key = Bytes, Value = Bytes> {
     try {
       this.#checkOpen('send()')
       const isOwn = !isTopic(given[0])
-      const sink = isOwn ? this.#own : this.#owner.sinkOf(given[0] as TopicLike)
+      const sink = this.#owner.sinkOf(isOwn ? undefined : (given[0] as TopicLike))
       const [record, options] = (isOwn ? given : given.slice(1)) as [ProducerRecord, SendOptions | undefined]
       return sink.producer.send(sink.encode(record), options)
     } catch (error) {
@@ -131,9 +129,9 @@ export class Transaction<Key = Bytes, Value = Bytes> {
   enqueue(first: unknown, second?: unknown): boolean {
     this.#checkOpen('enqueue()')
     try {
-      if (second === undefined) return this.#own.producer.enqueue(this.#own.encode(first as ProducerRecord<unknown>))
-      const sink = this.#owner.sinkOf(first as TopicLike)
-      return sink.producer.enqueue(sink.encode(second as ProducerRecord<unknown>))
+      const isOwn = second === undefined
+      const sink = this.#owner.sinkOf(isOwn ? undefined : (first as TopicLike))
+      return sink.producer.enqueue(sink.encode((isOwn ? first : second) as ProducerRecord<unknown>))
     } catch (error) {
       this.fail(asMillraceError(error))
       throw error
@@ -141,8 +139,8 @@ export class Transaction<Key = Bytes, Value = Bytes> {
   }
 
   /** Resolves when enqueue() has room again. Throws why the topic cannot be written to. */
-  ready(topic?: TopicLike, options: SendOptions = {}): Promise<void> {
-    return this.#owner.sinkOf(topic).producer.ready(options)
+  async ready(topic?: TopicLike, options: SendOptions = {}): Promise<void> {
+    await this.#owner.sinkOf(topic).producer.ready(options)
   }
 
   /** Sends at once what lingers. */

@@ -54,7 +54,8 @@ interface Waiting {
 }
 
 export class TransactionalProducer<Key = Bytes, Value = Bytes> {
-  readonly topic: string
+  /** Where tx.send(record) goes; undefined = every record names its topic. */
+  readonly topic: string | undefined
   readonly transactionalId: string
   readonly #parts: TransactionalProducerParts<Key, Value>
   readonly #given: ProducerOptions
@@ -63,7 +64,9 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   readonly #coordinator: TransactionCoordinator
   readonly #partitions: TransactionPartitions
   readonly #producers = new Map<string, Producer>()
-  readonly #own: TopicSink
+  readonly #own: TopicSink | undefined
+  /** By what names the topic: looked up for each record. */
+  readonly #sinks = new Map<TopicLike, TopicSink>()
   readonly #stopping = new AbortController()
   #identity: ProducerIdentity | undefined
   /** Of a transaction whose end has no known outcome. */
@@ -82,7 +85,11 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   /** Of producers that were let go. */
   #past: ProducerStats | undefined
 
-  constructor(topic: string, parts: TransactionalProducerParts<Key, Value>, options: TransactionalProducerOptions) {
+  constructor(
+    topic: string | undefined,
+    parts: TransactionalProducerParts<Key, Value>,
+    options: TransactionalProducerOptions,
+  ) {
     this.topic = topic
     this.#parts = parts
     this.#options = resolveProducerOptions(options)
@@ -107,7 +114,8 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
         },
       },
     )
-    this.#own = { encode: parts.encode as EncodeRecord<unknown, unknown>, producer: this.#producerOf(topic) }
+    if (topic !== undefined)
+      this.#own = { encode: parts.encode as EncodeRecord<unknown, unknown>, producer: this.#producerOf(topic) }
   }
 
   #patience(signal: AbortSignal | undefined): { deadlineMs: number; signal: AbortSignal | undefined } {
@@ -169,7 +177,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     } finally {
       this.#release()
     }
-    await this.#own.producer.ready(options)
+    await this.#own?.producer.ready(options)
   }
 
   /** Takes the one place for a transaction. */
@@ -290,21 +298,21 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   }
 
   #sinkOf(topic: TopicLike | undefined): TopicSink {
-    if (topic === undefined) return this.#own
-    const name = topicName(topic)
-    const encode = serdesOf(topic) === undefined ? asGiven : this.#encoderOf(topic as AnyTypedTopic)
-    return { encode: encode as EncodeRecord<unknown, unknown>, producer: this.#producerOf(name) }
-  }
-
-  readonly #encoders = new WeakMap<AnyTypedTopic, EncodeRecord<never, never>>()
-
-  #encoderOf(topic: AnyTypedTopic): EncodeRecord<never, never> {
-    let encode = this.#encoders.get(topic)
-    if (encode === undefined) {
-      encode = recordEncoder(topic)
-      this.#encoders.set(topic, encode)
+    if (topic === undefined) {
+      if (this.#own !== undefined) return this.#own
+      throw new MillraceError(
+        'INVALID_ARGUMENT',
+        'this producer has no topic of its own: name one, send(topic, record)',
+      )
     }
-    return encode
+    let sink = this.#sinks.get(topic)
+    if (sink === undefined) {
+      const encode = serdesOf(topic) === undefined ? asGiven : recordEncoder(topic as AnyTypedTopic)
+      sink = { encode: encode as EncodeRecord<unknown, unknown>, producer: this.#producerOf(topicName(topic)) }
+      if (this.#sinks.size >= TOPICS_MAX) this.#sinks.clear() // topic() called for each record
+      this.#sinks.set(topic, sink)
+    }
+    return sink
   }
 
   #producerOf(name: string): Producer {
@@ -333,7 +341,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
         await this.#coordinator.commitOffsets(producer, offsets, patience)
         return
       } catch (error) {
-        if (!(await offsets.refused(asMillraceError(error)))) throw error
+        if (!(await offsets.refused(asMillraceError(error), signal))) throw error
       }
     }
   }
@@ -373,9 +381,11 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
 
   /** Nothing is on its way in any of them. */
   #letGo(): void {
+    if (this.#producers.size <= TOPICS_KEPT) return
+    this.#sinks.clear()
     for (const [name, producer] of this.#producers) {
       if (this.#producers.size <= TOPICS_KEPT) return
-      if (producer === this.#own.producer) continue
+      if (producer === this.#own?.producer) continue
       this.#past = sumOf(this.#past, producer.stats())
       this.#producers.delete(name)
       producer.abort()
@@ -428,7 +438,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   stats(): TransactionalProducerStats {
     let sum = this.#past
     for (const producer of this.#producers.values()) sum = sumOf(sum, producer.stats())
-    return { ...sum!, transactionsCommitted: this.#committed, transactionsAborted: this.#aborted }
+    return { ...(sum ?? NOTHING_YET), transactionsCommitted: this.#committed, transactionsAborted: this.#aborted }
   }
 
   /** Waits for the transaction() that runs, aborts one that begin() made; those that wait for their turn are refused with CLOSED. */
@@ -463,6 +473,18 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     for (const producer of this.#producers.values()) producer.abort()
     for (const listener of this.#onClosed.splice(0)) listener()
   }
+}
+
+const NOTHING_YET: ProducerStats = {
+  recordsEnqueued: 0,
+  recordsStored: 0,
+  recordsFailed: 0,
+  batchesStored: 0,
+  batchesFailed: 0,
+  batchesRetried: 0,
+  bytesStored: 0,
+  bufferedBytes: 0,
+  waitingSends: 0,
 }
 
 function closedError(): MillraceError {
