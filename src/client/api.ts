@@ -54,12 +54,11 @@ export type {
   RunOptions,
   TopicPartition,
   TopicPattern,
-  TransactionContext,
   TransactionOptions,
 } from './group/group-options.ts'
 export type { Handler } from './group/group-runner.ts'
 export type { GroupPosition, GroupStats } from './group/group-stats.ts'
-export type { HandlerTransaction } from './group/handler-transaction.ts'
+export type { HandlerTransaction, TransactionContext } from './group/handler-transaction.ts'
 export type { CommittedPosition } from './group/offset-committer.ts'
 export type { PartitionOffset } from './positions.ts'
 export { Producer, type ProducerStats, type Receipt, type SendOptions } from './producer.ts'

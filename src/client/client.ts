@@ -29,8 +29,8 @@ import {
   type ExactlyOnceGroupOptions,
   type GroupOptions,
   type TopicPattern,
-  type TransactionContext,
 } from './group/group-options.ts'
+import type { TransactionContext } from './group/handler-transaction.ts'
 import type { KeepAlive } from './group/keep-alive.ts'
 import type { Subscription } from './group/member.ts'
 import { MetadataCache } from './metadata-cache.ts'

@@ -5,7 +5,6 @@ import { checkedChoice, checkedDuration, checkedInteger, type Duration } from '.
 import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from '../consumer-options.ts'
 import { checkedTransactionalId } from '../producer-options.ts'
 import type { TopicLike } from '../topic.ts'
-import type { HandlerTransaction } from './handler-transaction.ts'
 
 /** A partition of a topic, as hooks and events name it. */
 export interface TopicPartition {
@@ -126,12 +125,6 @@ export interface HandlerContext {
   readonly attempt: number
   /** Fires when the partition is lost: what is done for the record now, another member does too. */
   readonly signal: AbortSignal
-}
-
-/** What a handler of an exactly-once group is told beside the record. The signal fires when its transaction can only be aborted. */
-export interface TransactionContext extends HandlerContext {
-  /** What is sent through it is committed together with the record's offset, or not at all. */
-  readonly transaction: HandlerTransaction
 }
 
 export interface ResolvedRunOptions {

@@ -2,6 +2,13 @@
 import type { Receipt, SendOptions } from '../producer.ts'
 import type { TopicLike } from '../topic.ts'
 import type { RecordFor, Transaction } from '../transaction/transaction.ts'
+import type { HandlerContext } from './group-options.ts'
+
+/** What a handler of an exactly-once group is told beside the record. The signal fires when its transaction can only be aborted. */
+export interface TransactionContext extends HandlerContext {
+  /** What is sent through it is committed together with the record's offset, or not at all. */
+  readonly transaction: HandlerTransaction
+}
 
 export class HandlerTransaction {
   readonly #transaction: Transaction

@@ -26,11 +26,11 @@ import type { CommittingGroup } from '../transaction/transaction-offsets.ts'
 import type { TransactionalProducer } from '../transaction/transactional-producer.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import { classOf } from './group-coordinator.ts'
-import type { ResolvedRunOptions, ResolvedTransactionOptions, TransactionContext } from './group-options.ts'
+import type { ResolvedRunOptions, ResolvedTransactionOptions } from './group-options.ts'
 import type { GroupReader } from './group-reader.ts'
 import { GroupRunner } from './group-runner.ts'
 import type { HandledOffsets } from './handled-offsets.ts'
-import { HandlerTransaction } from './handler-transaction.ts'
+import { HandlerTransaction, type TransactionContext } from './handler-transaction.ts'
 
 export interface RoundsParts<Handed> {
   readonly runtime: ClientRuntime
