@@ -13,6 +13,7 @@ import { systemClock } from '../../src/base/node/system-clock.ts'
 import type { FileSystem } from '../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { NodeFileSystem } from '../../src/io/node-file-system.ts'
+import { NOTHING_ABORTED } from '../../src/log/aborted-index.ts'
 import { createLogContext } from '../../src/log/log-context.ts'
 import { PartitionLog } from '../../src/log/partition-log.ts'
 import type { TopicId } from '../../src/model/ids.ts'
@@ -163,6 +164,8 @@ function idleMemory(segments: number): void {
       recoveryPoint: end,
       leaderEpochs: [[0, 0] as const, [1, 5000] as const],
       producerSnapshotOffset: end,
+      openTransactions: [],
+      aborted: NOTHING_ABORTED,
       damaged: null,
     }
     logs.push(

@@ -10,6 +10,7 @@ import {
   deleteTopic,
   describeCluster,
   metadata,
+  READ_COMMITTED,
   trim,
 } from '../protocol/index.ts'
 import { abortable } from './abort.ts'
@@ -49,6 +50,8 @@ export interface PartitionDescription extends PartitionInfo {
   readonly partition: number
   readonly logStartOffset: number | undefined
   readonly highWatermark: number | undefined
+  /** Where read_committed ends: behind the high watermark while a transaction is open below it. */
+  readonly lastStableOffset: number | undefined
 }
 
 export interface TopicDescription {
@@ -122,8 +125,12 @@ export class TopicAdmin {
     const serving = info.partitions.flatMap((each, index) =>
       each.leaderNodeId >= 0 && each.offline === null ? [index] : [],
     )
-    const starts = await this.#positions.resolve(info.name, serving, 'start', options.signal)
-    const ends = await this.#positions.resolve(info.name, serving, 'end', options.signal)
+    const { signal } = options
+    const [starts, stableEnds, ends] = await Promise.all([
+      this.#positions.resolve(info.name, serving, 'start', { signal }),
+      this.#positions.resolve(info.name, serving, 'end', { isolation: READ_COMMITTED, signal }),
+      this.#positions.resolve(info.name, serving, 'end', { signal }),
+    ])
     const find = (list: readonly PartitionOffset[], partition: number): number | undefined =>
       list.find((each) => each.partition === partition)?.offset
     return {
@@ -135,6 +142,7 @@ export class TopicAdmin {
         ...each,
         logStartOffset: find(starts, partition),
         highWatermark: find(ends, partition),
+        lastStableOffset: find(stableEnds, partition),
       })),
     }
   }
@@ -182,7 +190,9 @@ export class TopicAdmin {
   async offsets(topic: TopicLike, position: Position, options: SignalOption = {}): Promise<PartitionOffset[]> {
     const info = await this.#fresh(topicName(topic), options.signal)
     const all = info.partitions.map((_, index) => index)
-    return this.#positions.resolve(info.name, all, checkedPosition('position', position), options.signal)
+    return this.#positions.resolve(info.name, all, checkedPosition('position', position), {
+      signal: options.signal,
+    })
   }
 
   #fresh(name: string, signal: AbortSignal | undefined): Promise<TopicInfo> {

@@ -6,15 +6,15 @@ import type { DecodeErrorPolicy } from './record-decoder.ts'
 import type { Position } from './record-types.ts'
 
 export interface ConsumerOptions {
-  /** Where to begin, in each partition. Default 'end': what comes from now on. */
+  /** Where to begin, in each partition. Default 'end': what cannot be read yet, by `isolation`. */
   readonly from?: Position
-  /** Where to stop, exclusive; 'end' = the high watermark when the call began. Default: never. */
+  /** Where to stop, exclusive; 'end' = the high watermark when the call began: open transactions below it are waited for. Default: never. */
   readonly to?: Position
   /** Default: all, those added later included only by a new consumer. */
   readonly partitions?: readonly number[]
   /** What to do where the offset wanted is gone or not there yet. Default 'fail'; never silently. */
   readonly onOutOfRange?: 'fail' | 'earliest' | 'latest'
-  /** Which records of transactions are read. Default 'read_committed'; alike while the broker has no transactions. */
+  /** Which records of transactions are read: those that were committed (default), or all. */
   readonly isolation?: 'read_uncommitted' | 'read_committed'
   /** Typed topics: what becomes of a record that its serdes cannot read. Default 'fail'. */
   readonly onDecodeError?: DecodeErrorPolicy

@@ -119,14 +119,15 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
   async #start(): Promise<void> {
     if (this.#isClosed) throw this.#error ?? closedError()
     const { metadata, positions } = this.#parts
-    const { from, to } = this.#options
+    const { from, to, isolation } = this.#options
     const signal = this.#signal
     const cursors: Cursor[] = []
     for (const topic of this.#topics) {
       const partitions = checkedPartitions(await abortable(metadata.get(topic), signal), this.#options.partitions)
-      // The end first: with from 'start' to 'end' of an empty stretch nothing may slip between the two.
-      const ends = to === undefined ? undefined : await positions.resolve(topic, partitions, to, signal)
-      const starts = await positions.resolve(topic, partitions, from, signal)
+      // The end first: with from 'start' to 'end' of an empty stretch nothing may slip between the two. It is the high watermark,
+      // also where that is past what may be read now: the transactions below it are waited for.
+      const ends = to === undefined ? undefined : await positions.resolve(topic, partitions, to, { signal })
+      const starts = await positions.resolve(topic, partitions, from, { isolation, signal })
       starts.forEach(({ partition, offset }, index) => {
         const endOffset = ends === undefined ? Number.POSITIVE_INFINITY : ends[index]!.offset
         cursors.push(newCursor(topic, partition, offset, endOffset))

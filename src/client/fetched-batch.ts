@@ -34,7 +34,8 @@ export class FetchedBatch implements ConsumedBatch {
   }
 
   reader(): RecordCursor {
-    const reader = this.#reader.reset(this.#fetched.bytes, this.#fetched.fromOffset)
+    const { bytes, fromOffset, aborted } = this.#fetched
+    const reader = this.#reader.reset(bytes, fromOffset, aborted)
     const { endOffset } = this.#fetched.cursor
     return this.#fetched.nextOffset <= endOffset ? reader : new BoundedCursor(reader, endOffset)
   }
@@ -103,7 +104,7 @@ export class RecordIterator {
     this.source = fetched.cursor
     this.#endOffset = fetched.cursor.endOffset
     this.#nextOffset = Math.min(fetched.nextOffset, fetched.cursor.endOffset)
-    this.#reader.reset(fetched.bytes, fetched.fromOffset)
+    this.#reader.reset(fetched.bytes, fetched.fromOffset, fetched.aborted)
   }
 
   next(): ConsumedRecord | undefined {

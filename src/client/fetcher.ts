@@ -8,8 +8,15 @@
  *             its own size
  * Failure     lost connections and moved leaders: asked again, for ever, with backoff; what cannot mend: onFault
  */
+import type { AbortedTransaction } from '../model/aborted-transaction.ts'
 import { ERRORS, errorCodeOf, MillraceError } from '../model/errors.ts'
-import { type FetchReply, type FetchReplyPart, type FetchRequestPart, fetch } from '../protocol/index.ts'
+import {
+  type FetchReply,
+  type FetchReplyPart,
+  type FetchRequestPart,
+  fetch,
+  READ_COMMITTED,
+} from '../protocol/index.ts'
 import { BATCH_HEADER_BYTES, batchBytesAt } from '../record/batch-layout.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { sleep } from './abort.ts'
@@ -52,6 +59,8 @@ export interface FetchedBytes {
   readonly nextOffset: number
   readonly highWatermark: number
   readonly bytes: Uint8Array
+  /** Transactions whose batches in `bytes` are passed over, beginning with the first of them. */
+  readonly aborted: readonly AbortedTransaction[]
 }
 
 export interface FetcherEvents {
@@ -298,7 +307,8 @@ export class Fetcher {
     if (nextOffset <= fromOffset) return
     cursor.fetchOffset = nextOffset
     this.#bufferedBytes += bytes.length
-    this.#arrived.push({ cursor, fromOffset, nextOffset, highWatermark: cursor.highWatermark, bytes })
+    const { aborted } = part
+    this.#arrived.push({ cursor, fromOffset, nextOffset, highWatermark: cursor.highWatermark, bytes, aborted })
   }
 
   /** Offset after the last whole batch; the fetch offset when there is none. */
@@ -324,7 +334,7 @@ export class Fetcher {
   #outOfRange(cursor: Cursor, part: FetchReplyPart): void {
     const policy = this.#options.onOutOfRange
     const start = part.logStartOffset
-    const end = part.highWatermark
+    const end = this.#options.isolation === READ_COMMITTED ? part.lastStableOffset : part.highWatermark
     const target = policy === 'earliest' ? start : end
     if (policy === 'fail' || target < 0 || target === cursor.fetchOffset) {
       this.#fault(

@@ -1,12 +1,13 @@
 /**
  * Positions: 'start', 'end', { offset }, { last }, { skip }, { time } → offsets, asked of the partitions' leaders.
  *
- * Meaning   end = the high watermark now; last n = the high watermark − n, not before the log start; skip n = the log start + n,
- *           not after the high watermark; time = the first record at or after it, the high watermark when there is none
+ * Meaning   end = the high watermark now, with read_committed the last stable offset: what whoever reads from there has not been able to
+ *           read yet; last n = the end − n, not before the log start; skip n = the log start + n, not after the end; time = the
+ *           first record at or after it, the end when there is none
  */
 import type { Clock } from '../base/clock.ts'
 import { errorCodeOf, MillraceError } from '../model/errors.ts'
-import { EARLIEST, errorOf, LATEST, listOffsets } from '../protocol/index.ts'
+import { EARLIEST, errorOf, LATEST, listOffsets, READ_UNCOMMITTED } from '../protocol/index.ts'
 import { abortable, sleep } from './abort.ts'
 import { checkedInteger, UNIT_MS } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
@@ -47,6 +48,12 @@ export function checkedPosition(name: string, position: unknown): Position {
   )
 }
 
+export interface ResolveOptions {
+  /** Which end is meant. Default read_uncommitted: the high watermark. */
+  readonly isolation?: 0 | 1
+  readonly signal?: AbortSignal | undefined
+}
+
 export interface PartitionOffset {
   readonly partition: number
   readonly offset: number
@@ -68,16 +75,15 @@ export class Positions {
     topic: string,
     partitions: readonly number[],
     position: Position,
-    signal?: AbortSignal,
+    options: ResolveOptions = {},
   ): Promise<PartitionOffset[]> {
-    if (position === 'start') return this.#list(topic, partitions, EARLIEST, signal)
-    if (position === 'end') return this.#list(topic, partitions, LATEST, signal)
+    const ask = (timestampMs: number) => this.#list(topic, partitions, timestampMs, options)
+    if (position === 'start') return ask(EARLIEST)
+    if (position === 'end') return ask(LATEST)
     if ('offset' in position) return partitions.map((partition) => ({ partition, offset: position.offset }))
-    const ends = await this.#list(topic, partitions, LATEST, signal)
-    const others =
-      'last' in position || 'skip' in position
-        ? await this.#list(topic, partitions, EARLIEST, signal)
-        : await this.#list(topic, partitions, timeOf(position.time, this.#runtime.clock), signal)
+    const ends = await ask(LATEST)
+    const fromStart = 'last' in position || 'skip' in position
+    const others = await ask(fromStart ? EARLIEST : timeOf(position.time, this.#runtime.clock))
     return ends.map(({ partition, offset: end }, index) => {
       const other = others[index]!.offset
       if ('last' in position) return { partition, offset: Math.max(other, end - position.last) }
@@ -91,12 +97,13 @@ export class Positions {
     topic: string,
     partitions: readonly number[],
     timestampMs: number,
-    signal: AbortSignal | undefined,
+    options: ResolveOptions,
   ): Promise<PartitionOffset[]> {
+    const { signal } = options
     for (let attempt = 1; ; attempt++) {
       try {
         const info = await abortable(this.#metadata.get(topic), signal)
-        return await this.#listOnce(info, partitions, timestampMs, signal)
+        return await this.#listOnce(info, partitions, timestampMs, options)
       } catch (error) {
         const refresh = error instanceof MillraceError && error.retriable
         if (!refresh || attempt >= ATTEMPTS_MAX) throw error
@@ -110,7 +117,7 @@ export class Positions {
     topic: TopicInfo,
     partitions: readonly number[],
     timestampMs: number,
-    signal: AbortSignal | undefined,
+    { isolation = READ_UNCOMMITTED, signal }: ResolveOptions,
   ): Promise<PartitionOffset[]> {
     const byLeader = new Map<number, number[]>()
     for (const partition of partitions) {
@@ -125,7 +132,7 @@ export class Positions {
         const { leaderEpoch } = topic.partitions[partition]!
         return { topicId: topic.topicId, partition, leaderEpoch, timestampMs }
       })
-      const reply = await this.#requests.ask(listOffsets, { isolation: 0, parts }, { nodeId, signal })
+      const reply = await this.#requests.ask(listOffsets, { isolation, parts }, { nodeId, signal })
       wanted.forEach((partition, index) => {
         const part = reply.parts[index]
         if (part === undefined) throw new MillraceError('UNKNOWN_SERVER_ERROR', 'a list-offsets reply lacks a part')

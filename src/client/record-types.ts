@@ -46,7 +46,7 @@ export interface ConsumedBatch extends Iterable<ConsumedRecord> {
   readonly nextOffset: number
   /** End of the partition's readable part when the batch was fetched. */
   readonly highWatermark: number
-  /** The record batches, byte for byte. */
+  /** The record batches, byte for byte; with markers and aborted ones, which reader() passes over. */
   readonly bytes: Uint8Array
   /** A cursor before the first record; good until the next call of reader() of the same consumer. Throws CORRUPT_MESSAGE from next(). */
   reader(): RecordCursor

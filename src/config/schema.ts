@@ -253,7 +253,8 @@ export const CONFIG_KEYS = {
   'rings.requestBytes': powerOfTwo(
     size(16 * MIB, 1 * MIB, 1024 * MIB, 'request ring of a shard, a power of two; carries batches up to 3/8 of it'),
   ),
-  'rings.replyBytes': powerOfTwo(size(2 * MIB, 256 * KIB, 256 * MIB, 'reply ring of a shard, a power of two')),
+  // A reply is at most 3/8 of it: FETCH_ABORTED_MAX aborted transactions and the pages of one batch must fit.
+  'rings.replyBytes': powerOfTwo(size(2 * MIB, 512 * KIB, 256 * MIB, 'reply ring of a shard, a power of two')),
   'pages.bytes': powerOfTwo(size(64 * KIB, 4 * KIB, 1 * MIB, 'a page of the shared pool, a power of two')),
   'pages.poolBytes': size(
     64 * MIB,

@@ -15,10 +15,11 @@ import { crc32c } from '../base/crc32c.ts'
 import type { FileSystem } from '../io/file-system.ts'
 import type { TopicId } from '../model/ids.ts'
 import { readWholeFile } from './durable-file.ts'
+import type { OpenTransaction } from './open-transactions.ts'
 import type { LeaderEpochEntry, RecoveredPartition, RecoveredSegment } from './recovered-partition.ts'
 import { readTopicId, TOPIC_ID_BYTES, writeTopicId } from './topic-id-codec.ts'
 
-export const CATALOGUE_FORMAT_VERSION = 1
+export const CATALOGUE_FORMAT_VERSION = 2
 
 // Header:
 // |  at | size | field          |
@@ -35,7 +36,7 @@ export const CATALOGUE_INCARNATION_AT = CATALOGUE_PARTITION_COUNT_AT + 4
 export const CATALOGUE_HEADER_BYTES = CATALOGUE_INCARNATION_AT + 8
 assert(CATALOGUE_HEADER_BYTES === 24, 'catalogue header changed: bump CATALOGUE_FORMAT_VERSION')
 
-// Partition, followed by its segments and its leader epochs:
+// Partition, followed by its segments, its leader epochs and its open transactions:
 // |   0 |   16 | topicId                |
 // |  16 |    4 | partition              | u32
 // |  20 |    4 | segmentCount           | u32
@@ -43,6 +44,9 @@ assert(CATALOGUE_HEADER_BYTES === 24, 'catalogue header changed: bump CATALOGUE_
 // |  32 |    8 | logStartOffset         | i64
 // |  40 |    8 | logEndOffset           | i64; also the recovery point
 // |  48 |    8 | producerSnapshotOffset | i64; -1 none
+// |  56 |    8 | firstAborted           | i64; -1 none
+// |  64 |    8 | lastAborted            | i64; -1 none
+// |  72 |    8 | openCount              | i64; transactions
 export const CATALOGUE_TOPIC_ID_AT = 0
 export const CATALOGUE_PARTITION_AT = CATALOGUE_TOPIC_ID_AT + TOPIC_ID_BYTES
 export const CATALOGUE_SEGMENT_COUNT_AT = CATALOGUE_PARTITION_AT + 4
@@ -50,8 +54,11 @@ export const CATALOGUE_EPOCH_COUNT_AT = CATALOGUE_SEGMENT_COUNT_AT + 4
 export const CATALOGUE_LOG_START_AT = CATALOGUE_EPOCH_COUNT_AT + 8
 export const CATALOGUE_LOG_END_AT = CATALOGUE_LOG_START_AT + 8
 export const CATALOGUE_SNAPSHOT_AT = CATALOGUE_LOG_END_AT + 8
-export const CATALOGUE_PARTITION_BYTES = CATALOGUE_SNAPSHOT_AT + 8
-assert(CATALOGUE_PARTITION_BYTES === 56, 'catalogue partition changed: bump CATALOGUE_FORMAT_VERSION')
+export const CATALOGUE_FIRST_ABORTED_AT = CATALOGUE_SNAPSHOT_AT + 8
+export const CATALOGUE_LAST_ABORTED_AT = CATALOGUE_FIRST_ABORTED_AT + 8
+export const CATALOGUE_OPEN_COUNT_AT = CATALOGUE_LAST_ABORTED_AT + 8
+export const CATALOGUE_PARTITION_BYTES = CATALOGUE_OPEN_COUNT_AT + 8
+assert(CATALOGUE_PARTITION_BYTES === 80, 'catalogue partition changed: bump CATALOGUE_FORMAT_VERSION')
 
 // Segment:
 // |   0 |    8 | baseOffset     | i64
@@ -75,6 +82,14 @@ export const CATALOGUE_EPOCH_START_AT = CATALOGUE_EPOCH_AT + 8
 export const CATALOGUE_EPOCH_BYTES = CATALOGUE_EPOCH_START_AT + 8
 assert(CATALOGUE_EPOCH_BYTES === 16, 'catalogue epoch changed: bump CATALOGUE_FORMAT_VERSION')
 
+// Open transaction:
+// |   0 |    8 | producerId  | i64
+// |   8 |    8 | firstOffset | i64
+export const CATALOGUE_OPEN_PRODUCER_ID_AT = 0
+export const CATALOGUE_OPEN_FIRST_AT = CATALOGUE_OPEN_PRODUCER_ID_AT + 8
+export const CATALOGUE_OPEN_BYTES = CATALOGUE_OPEN_FIRST_AT + 8
+assert(CATALOGUE_OPEN_BYTES === 16, 'catalogue open transaction changed: bump CATALOGUE_FORMAT_VERSION')
+
 const MAGIC = 0x4d524354
 const FILE_BYTES_MAX = 512 * 1024 * 1024
 
@@ -87,7 +102,8 @@ export interface CatalogueEntry {
 
 export function encodeCatalogue(incarnation: number, entries: readonly CatalogueEntry[]): Uint8Array {
   let length = CATALOGUE_HEADER_BYTES
-  for (const { recovered } of entries) length += entryBytes(recovered.segments.length, recovered.leaderEpochs.length)
+  for (const { recovered } of entries)
+    length += entryBytes(recovered.segments.length, recovered.leaderEpochs.length, recovered.openTransactions.length)
   const bytes = new Uint8Array(length)
   const view = new DataView(bytes.buffer)
   view.setUint32(CATALOGUE_MAGIC_AT, MAGIC)
@@ -100,12 +116,14 @@ export function encodeCatalogue(incarnation: number, entries: readonly Catalogue
   return bytes
 }
 
-function entryBytes(segments: number, epochs: number): number {
-  return CATALOGUE_PARTITION_BYTES + segments * CATALOGUE_SEGMENT_BYTES + epochs * CATALOGUE_EPOCH_BYTES
+function entryBytes(segments: number, epochs: number, open: number): number {
+  const listed = segments * CATALOGUE_SEGMENT_BYTES + epochs * CATALOGUE_EPOCH_BYTES + open * CATALOGUE_OPEN_BYTES
+  return CATALOGUE_PARTITION_BYTES + listed
 }
 
 function writeEntry(bytes: Uint8Array, view: DataView, start: number, entry: CatalogueEntry): number {
   const { segments, leaderEpochs, logStartOffset, logEndOffset, producerSnapshotOffset } = entry.recovered
+  const { openTransactions, aborted } = entry.recovered
   writeTopicId(bytes, start, entry.topicId)
   view.setUint32(start + CATALOGUE_PARTITION_AT, entry.partition)
   view.setUint32(start + CATALOGUE_SEGMENT_COUNT_AT, segments.length)
@@ -113,6 +131,9 @@ function writeEntry(bytes: Uint8Array, view: DataView, start: number, entry: Cat
   writeSafeInt64(view, start + CATALOGUE_LOG_START_AT, logStartOffset)
   writeSafeInt64(view, start + CATALOGUE_LOG_END_AT, logEndOffset)
   writeSafeInt64(view, start + CATALOGUE_SNAPSHOT_AT, producerSnapshotOffset)
+  writeSafeInt64(view, start + CATALOGUE_FIRST_ABORTED_AT, aborted.first)
+  writeSafeInt64(view, start + CATALOGUE_LAST_ABORTED_AT, aborted.last)
+  writeSafeInt64(view, start + CATALOGUE_OPEN_COUNT_AT, openTransactions.length)
   let at = start + CATALOGUE_PARTITION_BYTES
   for (const segment of segments) {
     writeSafeInt64(view, at + CATALOGUE_SEGMENT_BASE_AT, segment.baseOffset)
@@ -126,6 +147,11 @@ function writeEntry(bytes: Uint8Array, view: DataView, start: number, entry: Cat
     writeSafeInt64(view, at + CATALOGUE_EPOCH_AT, epoch)
     writeSafeInt64(view, at + CATALOGUE_EPOCH_START_AT, startOffset)
     at += CATALOGUE_EPOCH_BYTES
+  }
+  for (const [producerId, firstOffset] of openTransactions) {
+    writeSafeInt64(view, at + CATALOGUE_OPEN_PRODUCER_ID_AT, producerId)
+    writeSafeInt64(view, at + CATALOGUE_OPEN_FIRST_AT, firstOffset)
+    at += CATALOGUE_OPEN_BYTES
   }
   return at
 }
@@ -162,12 +188,15 @@ export function decodeCatalogue(bytes: Uint8Array): CatalogueAnswer {
 function endOfEntry(view: DataView, at: number): number {
   if (at + CATALOGUE_PARTITION_BYTES > view.byteLength) return Number.NaN
   const epochs = readSafeInt64(view, at + CATALOGUE_EPOCH_COUNT_AT)
-  return epochs >= 0 ? at + entryBytes(view.getUint32(at + CATALOGUE_SEGMENT_COUNT_AT), epochs) : Number.NaN
+  const open = readSafeInt64(view, at + CATALOGUE_OPEN_COUNT_AT)
+  if (!(epochs >= 0 && open >= 0)) return Number.NaN
+  return at + entryBytes(view.getUint32(at + CATALOGUE_SEGMENT_COUNT_AT), epochs, open)
 }
 
 function readEntry(bytes: Uint8Array, view: DataView, start: number): CatalogueEntry {
   const segments: RecoveredSegment[] = []
   const leaderEpochs: LeaderEpochEntry[] = []
+  const openTransactions: OpenTransaction[] = []
   let at = start + CATALOGUE_PARTITION_BYTES
   for (let left = view.getUint32(start + CATALOGUE_SEGMENT_COUNT_AT); left > 0; left--) {
     segments.push({
@@ -184,6 +213,11 @@ function readEntry(bytes: Uint8Array, view: DataView, start: number): CatalogueE
     leaderEpochs.push([epoch, readSafeInt64(view, at + CATALOGUE_EPOCH_START_AT)])
     at += CATALOGUE_EPOCH_BYTES
   }
+  for (let left = readSafeInt64(view, start + CATALOGUE_OPEN_COUNT_AT); left > 0; left--) {
+    const producerId = readSafeInt64(view, at + CATALOGUE_OPEN_PRODUCER_ID_AT)
+    openTransactions.push([producerId, readSafeInt64(view, at + CATALOGUE_OPEN_FIRST_AT)])
+    at += CATALOGUE_OPEN_BYTES
+  }
   const logEndOffset = readSafeInt64(view, start + CATALOGUE_LOG_END_AT)
   return {
     topicId: readTopicId(bytes, start),
@@ -192,6 +226,11 @@ function readEntry(bytes: Uint8Array, view: DataView, start: number): CatalogueE
       ...{ segments, leaderEpochs, logEndOffset, recoveryPoint: logEndOffset, damaged: null },
       logStartOffset: readSafeInt64(view, start + CATALOGUE_LOG_START_AT),
       producerSnapshotOffset: readSafeInt64(view, start + CATALOGUE_SNAPSHOT_AT),
+      openTransactions,
+      aborted: {
+        first: readSafeInt64(view, start + CATALOGUE_FIRST_ABORTED_AT),
+        last: readSafeInt64(view, start + CATALOGUE_LAST_ABORTED_AT),
+      },
     },
   }
 }

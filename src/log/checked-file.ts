@@ -69,6 +69,12 @@ export function sealChecked(content: CheckedContent): Uint8Array {
   return bytes
 }
 
+/** The version that a file says it has; -1 = it is too short to say. */
+export function checkedVersionOf(bytes: Uint8Array): number {
+  if (bytes.length < CHECKED_HEADER_BYTES) return -1
+  return (bytes[CHECKED_VERSION_AT]! << 8) | bytes[CHECKED_VERSION_AT + 1]!
+}
+
 export function decodeChecked(
   kind: CheckedFileKind,
   bytes: Uint8Array,

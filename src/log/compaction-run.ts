@@ -7,8 +7,10 @@
  * Invariants  CR1 of each key the record with the highest offset stays; a record without a key stays
  *             CR2 a tombstone goes only once an earlier run, swapped whole, has removed all that it stands for: it lies below the clean
  *                 end that run left, and its delete horizon has passed
- *             CR3 the last batch of each producer stays, empty if need be; a control batch stays as it is
- *             CR4 offsets have no gap, and a leader epoch begins where it began
+ *             CR3 the last data batch of each producer stays, empty if need be, unless a marker has fenced its epoch; so does its last marker
+ *             CR4 records of an aborted transaction go, and stand for nothing; its marker stays until no batch of it was left by an earlier
+ *                 run and delete.retention.ms have passed since, and its entry of the aborted index stays as long
+ *             CR5 offsets have no gap, and a leader epoch begins where it began
  * Limits      memoryBytesMax for the keys: when they do not fit, the run goes as far as they reach, and the next one goes on there
  * Failure     a segment that is not sound, a record that cannot be read, no room: it throws, what it wrote is taken away
  * Not here    when (compaction.ts), the swap (log-compaction.ts)
@@ -18,7 +20,10 @@ import { PARTITION_PRODUCERS_MAX } from '../model/limits.ts'
 import { BatchFilter, deleteHorizonMs, type FilteredRecord } from '../record/batch-filter.ts'
 import type { BatchView } from '../record/batch-view.ts'
 import type { Codecs } from '../record/compression.ts'
+import { readMarker } from '../record/control-batch.ts'
 import { isFiller } from '../record/filler-batch.ts'
+import { AbortedIndex } from './aborted-index.ts'
+import { AbortedLookup } from './aborted-lookup.ts'
 import { BatchWalk } from './batch-walk.ts'
 import { KeyOffsets } from './key-offsets.ts'
 import { parseSegmentFileName, RELATIVE_OFFSET_MAX, readIndexes, segmentFileName } from './segment.ts'
@@ -40,6 +45,10 @@ export interface CompactionTask {
   readonly nowMs: number
   /** For the table of keys. */
   readonly memoryBytesMax: number
+  /** Marker of the first transaction that was ever aborted: segments that end past it have an aborted index; -1 = none. */
+  readonly firstAborted: number
+  /** All that overlap the range: four numbers each, the fields of AbortedTransaction in their order; by first offset. */
+  readonly aborted: readonly number[]
 }
 
 /** What the pool is told; plain data. */
@@ -73,8 +82,13 @@ export interface CompactionRunOptions {
   readonly codecs: Codecs
   /** Four words by chance. */
   readonly seed: readonly number[]
-  /** True for a batch of a transaction that was aborted: all its records go. Transactions are not served yet: nobody says so. */
-  readonly isAborted?: (batch: BatchView) => boolean
+}
+
+interface LastBatches {
+  /** Of its last batch with records; -1 = none, or a marker has fenced its epoch since. */
+  dataOffset: number
+  dataEpoch: number
+  markerOffset: number
 }
 
 interface Source {
@@ -112,13 +126,15 @@ export function compactionSteps(
 class CompactionRun {
   readonly #files: FileSystem
   readonly #task: CompactionTask
-  readonly #options: CompactionRunOptions
   readonly #keys: KeyOffsets
   readonly #filter: BatchFilter
   readonly #walk: BatchWalk
   readonly #buffer = SegmentOutput.newBuffer()
-  /** Base offset of each producer's last batch; undefined: too many to tell, all are kept. */
-  #lastBatches: Map<number, number> | undefined = new Map()
+  readonly #aborted: AbortedLookup
+  /** What each producer wrote last; undefined: too many to tell, all are kept. */
+  #lastBatches: Map<number, LastBatches> | undefined = new Map()
+  /** Producers whose transaction still has a batch where the second pass is. */
+  readonly #unended = new Set<number>()
   /** End of what the key table holds. */
   #mappedEnd: number
   #isFull = false
@@ -135,11 +151,11 @@ class CompactionRun {
   constructor(files: FileSystem, task: CompactionTask, options: CompactionRunOptions) {
     this.#files = files
     this.#task = task
-    this.#options = options
     this.#keys = new KeyOffsets({ memoryBytesMax: task.memoryBytesMax, seed: options.seed })
     this.#filter = new BatchFilter({ codecs: options.codecs })
     this.#walk = new BatchWalk(files)
     this.#mappedEnd = Math.max(task.cleanEnd, task.fromOffset)
+    this.#aborted = new AbortedLookup(task.aborted)
   }
 
   *steps(): Generator<number, CompactionResult, void> {
@@ -214,14 +230,28 @@ class CompactionRun {
   // First pass
 
   #note(batch: BatchView): void {
-    if (batch.producerId >= 0 && this.#lastBatches !== undefined) {
-      this.#lastBatches.set(batch.producerId, batch.baseOffset)
-      if (this.#lastBatches.size > PARTITION_PRODUCERS_MAX) this.#lastBatches = undefined
-    }
+    if (batch.producerId >= 0) this.#noteProducer(batch)
     // Below the clean end each key has one record; past the end of the table's room none is looked at any more.
     if (batch.nextOffset <= this.#task.cleanEnd || batch.baseOffset > this.#mappedEnd) return
-    if (batch.recordsCount > 0 && !this.#isAborted(batch)) this.#filter.visit(batch, this.#noteRecord)
+    if (batch.recordsCount > 0 && !batch.isControl && !this.#aborted.has(batch))
+      this.#filter.visit(batch, this.#noteRecord)
     if (!this.#isFull) this.#mappedEnd = Math.max(this.#mappedEnd, batch.nextOffset)
+  }
+
+  #noteProducer(batch: BatchView): void {
+    const { producerId, producerEpoch, baseOffset } = batch
+    if (this.#lastBatches === undefined) return
+    const last = this.#lastBatches.get(producerId)
+    const entry = last ?? { dataOffset: -1, dataEpoch: -1, markerOffset: -1 }
+    if (last === undefined) this.#lastBatches.set(producerId, entry)
+    if (!batch.isControl) {
+      entry.dataOffset = baseOffset
+      entry.dataEpoch = producerEpoch
+    } else {
+      entry.markerOffset = baseOffset
+      if (producerEpoch > entry.dataEpoch) entry.dataOffset = -1
+    }
+    if (this.#lastBatches.size > PARTITION_PRODUCERS_MAX) this.#lastBatches = undefined
   }
 
   readonly #noteRecord = (record: Readonly<FilteredRecord>): boolean => {
@@ -259,6 +289,11 @@ class CompactionRun {
   #rewrite(batch: BatchView): void {
     const output = this.#output!
     const whole = batch.bytes.subarray(batch.at, batch.end)
+    if (batch.isControl) {
+      this.#rewriteMarker(batch, whole)
+      return
+    }
+    if (batch.isTransactional) this.#unended.add(batch.producerId)
     if (batch.recordsCount === 0) {
       if (isFiller(batch) || !this.#isLastOfProducer(batch)) this.#drop(batch)
       else output.write(whole)
@@ -275,8 +310,24 @@ class CompactionRun {
     else output.skipTo(batch.nextOffset, batch.leaderEpoch)
   }
 
+  #rewriteMarker(batch: BatchView, whole: Uint8Array): void {
+    const output = this.#output!
+    const { nowMs, deleteRetentionMs } = this.#task
+    const isNeeded = readMarker(batch) === undefined || this.#unended.delete(batch.producerId)
+    const isPast = batch.maxTimestamp + deleteRetentionMs <= nowMs
+    if (!isNeeded && isPast && batch.nextOffset <= this.#mappedEnd && !this.#isLastOfProducer(batch)) {
+      this.#drop(batch)
+      return
+    }
+    output.write(whole)
+    const entry = this.#aborted.endedBy(batch.baseOffset)
+    if (entry === undefined) return
+    output.aborted ??= new AbortedIndex()
+    output.aborted.add(entry)
+  }
+
   #filterBatch(batch: BatchView): 'unchanged' | 'emptied' | 'filtered' {
-    if (this.#isAborted(batch)) return 'emptied'
+    if (this.#aborted.has(batch)) return 'emptied'
     const { nowMs, deleteRetentionMs } = this.#task
     this.#batchHorizonMs = deleteHorizonMs(batch)
     // A batch that was not compacted past as a whole yet says so the next time.
@@ -303,14 +354,11 @@ class CompactionRun {
     if (joins || !isFiller(batch)) this.#isChanged = true
   }
 
-  #isAborted(batch: BatchView): boolean {
-    return !batch.isControl && batch.isTransactional && (this.#options.isAborted?.(batch) ?? false)
-  }
-
   #isLastOfProducer(batch: BatchView): boolean {
-    if (batch.isControl) return true
     if (batch.producerId < 0) return false
-    return this.#lastBatches === undefined || this.#lastBatches.get(batch.producerId) === batch.baseOffset
+    if (this.#lastBatches === undefined) return true
+    const last = this.#lastBatches.get(batch.producerId)
+    return (batch.isControl ? last?.markerOffset : last?.dataOffset) === batch.baseOffset
   }
 
   #endOutput(): void {
@@ -318,6 +366,7 @@ class CompactionRun {
     if (output === undefined) return
     const isNews = this.#isChanged || this.#sources > 1
     if (isNews) {
+      this.#endAborted(output)
       output.finish()
       const { baseOffset, nextOffset, bytes, maxTimestampMs, createdMs } = output.segment
       this.#done.push({ baseOffset, nextOffset, bytes, maxTimestampMs, createdMs })
@@ -327,6 +376,15 @@ class CompactionRun {
     this.#sources = 0
     this.#sourceBytes = 0
     this.#isChanged = false
+  }
+
+  /** Its aborted index: a segment that ends past the first aborted transaction has one, be it empty. */
+  #endAborted(output: SegmentOutput): void {
+    const { firstAborted } = this.#task
+    const { nextOffset } = output
+    if (firstAborted < 0 || nextOffset <= firstAborted) return
+    output.aborted ??= new AbortedIndex()
+    output.aborted.stableOffset = this.#aborted.stableOffsetAt(nextOffset)
   }
 
   #discardAll(): void {

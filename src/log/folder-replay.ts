@@ -8,12 +8,16 @@
  * Limits      one segment open at a time; memory is one read buffer, the indexes of one segment, one partition's producers
  */
 import type { Fd, FileSystem } from '../io/file-system.ts'
+import type { BatchView } from '../record/batch-view.ts'
+import { NOTHING_ABORTED } from './aborted-index.ts'
 import { BatchWalk, type WalkStep } from './batch-walk.ts'
 import { readChecked, readWholeFile as readSmallFile, writeWholeFile } from './checked-file.ts'
 import { readFully, replaceFile, TEMPORARY_SUFFIX, writeFully } from './durable-file.ts'
+import { FolderAborted, sameBytes } from './folder-aborted.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { INDEX_INTERVAL_BYTES, OffsetIndex } from './offset-index.ts'
+import { markerOf } from './open-transactions.ts'
 import { ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
 import type { PartitionBounds } from './recovery-plan.ts'
 import {
@@ -50,6 +54,7 @@ export class FolderReplay {
   readonly path: string
   epochs = new LeaderEpochCache()
   producers = new ProducerState()
+  readonly aborted: FolderAborted
   snapshotOffset = -1
   logStartOffset = 0
   nextOffset = 0
@@ -87,6 +92,7 @@ export class FolderReplay {
     this.#bounds = options.bounds
     this.#syncs = options.syncs
     this.#walk = new BatchWalk(files, options.readBytes)
+    this.aborted = new FolderAborted(files, options.path)
   }
 
   run(): void {
@@ -98,6 +104,9 @@ export class FolderReplay {
     this.#indexed.length = 0
     this.#lastFileBytes = 0
     this.nextOffset = this.logStartOffset
+    // Markers may be gone with what was removed, and nothing is left of what they ended.
+    this.producers.transactions.restore([])
+    this.aborted.clear()
   }
 
   #replay(): void {
@@ -128,6 +137,7 @@ export class FolderReplay {
       }
       const isBelow = end !== undefined && end <= Math.min(recoveryPoint, this.#replayFrom)
       const sound = isBelow ? this.#adoptClosed(entry, end) : this.#replaySegment(entry, recoveryPoint)
+      this.aborted.endSegment(this.segments[this.segments.length - 1]!, this.producers.transactions.firstOpenOffset)
       if (!sound) {
         this.later.push(...first.slice(index + 1))
         return
@@ -193,6 +203,10 @@ export class FolderReplay {
       if (isPastCheckpoint) this.#syncFile(segmentFileName(segment.baseOffset, '.log'))
       // Indexes are not synced: a torn one is rebuilt. One that covers the whole log already says all.
       if (coveredBytes !== segment.bytes) this.#settleIndexes(segment, indexes)
+    }
+    for (const name of this.aborted.settle(this.segments, this.notes)) {
+      this.#syncFile(name)
+      this.#hasNewNames = true
     }
     this.#settleEpochs(isPastCheckpoint)
     this.#settleProducers(isPastCheckpoint)
@@ -275,6 +289,7 @@ export class FolderReplay {
     this.#replayFrom = this.#epochsAreWhole ? recoveryPoint : firstOffset
     // The checkpoint says that there was no producer at the recovery point.
     this.#producersFrom = recoveryPoint
+    this.aborted.begin(recoveryPoint, NOTHING_ABORTED)
     if (this.#bounds.producerSnapshotOffset < 0 && this.#bounds.incarnation > 0) return
     const usable = this.#snapshots.filter((offset) => offset <= recoveryPoint).sort((left, right) => right - left)
     for (const offset of usable) {
@@ -285,6 +300,7 @@ export class FolderReplay {
         this.snapshotOffset = offset
         this.#replayFrom = Math.min(this.#replayFrom, offset)
         this.#producersFrom = offset
+        this.aborted.begin(offset, answer.value.aborted)
         return
       }
       this.notes.push(
@@ -293,6 +309,7 @@ export class FolderReplay {
     }
     this.#replayFrom = firstOffset
     this.#producersFrom = firstOffset
+    this.aborted.begin(firstOffset, NOTHING_ABORTED)
   }
 
   // -- segments
@@ -425,9 +442,13 @@ export class FolderReplay {
       if (batch.leaderEpoch > this.epochs.latestEpoch && batch.baseOffset >= this.epochs.latestStartOffset)
         this.epochs.add(batch.leaderEpoch, batch.baseOffset)
       // Not the records' own time: a producer of old data would be forgotten at once, and its retries become duplicates.
-      if (batch.baseOffset >= this.#producersFrom)
-        this.producers.replay(batch, Math.max(batch.maxTimestamp, this.#modifiedMs))
+      if (batch.baseOffset >= this.#producersFrom) this.#replayProducer(segment, batch)
     }
+  }
+
+  #replayProducer(segment: Segment, batch: BatchView): void {
+    const aborted = this.producers.replay(batch, Math.max(batch.maxTimestamp, this.#modifiedMs), markerOf(batch))
+    if (aborted !== undefined) this.aborted.note(segment.baseOffset, aborted)
   }
 
   #stopInSegment(fault: string, isBelow: boolean): boolean {
@@ -495,10 +516,11 @@ export class FolderReplay {
 
   #settleProducers(isPastCheckpoint: boolean): void {
     const end = this.nextOffset
-    if (this.producers.count === 0) this.snapshotOffset = -1
+    const { marks } = this.aborted
+    if (this.producers.count === 0 && marks.first < 0) this.snapshotOffset = -1
     else if (this.snapshotOffset !== end) {
       const name = producerSnapshotName(end)
-      this.#files.close(writeWholeFile(this.#files, `${this.path}/${name}`, this.producers.encode(end)))
+      this.#files.close(writeWholeFile(this.#files, `${this.path}/${name}`, this.producers.encode(end, marks)))
       this.#syncFile(name)
       this.snapshotOffset = end
       this.#hasNewNames = true
@@ -526,8 +548,4 @@ export class FolderReplay {
     this.#files.remove(`${this.path}/${name}`)
     this.#hasNewNames = true
   }
-}
-
-function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && left.every((byte, index) => byte === right[index])
 }

@@ -1,5 +1,6 @@
 /**
- * IndexCache: the indexes of closed segments that lookups asked for lately, of all partitions of a shard.
+ * IndexCache: the indexes of closed segments that lookups asked for lately, of all partitions of a shard; and their aborted transactions,
+ * in one of its own.
  *
  * Owns     the indexes in it, least recently used out first; keys are Segment.key, which no two segments share
  * Limits   bytesMax of index entries
@@ -25,9 +26,9 @@ export class SegmentIndexes {
 /** What an entry costs besides its arrays. */
 const ENTRY_BYTES = 400
 
-export class IndexCache {
+export class IndexCache<T extends { readonly memoryBytes: number } = SegmentIndexes> {
   readonly #bytesMax: number
-  readonly #entries = new Map<number, SegmentIndexes>()
+  readonly #entries = new Map<number, T>()
   #bytes = 0
 
   constructor(options: { readonly bytesMax: number }) {
@@ -38,7 +39,7 @@ export class IndexCache {
     return this.#bytes
   }
 
-  get(key: number): SegmentIndexes | undefined {
+  get(key: number): T | undefined {
     const held = this.#entries.get(key)
     if (held !== undefined) {
       this.#entries.delete(key)
@@ -47,7 +48,7 @@ export class IndexCache {
     return held
   }
 
-  put(key: number, indexes: SegmentIndexes): void {
+  put(key: number, indexes: T): void {
     this.delete(key)
     this.#entries.set(key, indexes)
     this.#bytes += indexes.memoryBytes + ENTRY_BYTES

@@ -18,6 +18,9 @@
  */
 import { type FileSystem, StorageError } from '../io/file-system.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
+import { ABORTED_PER_SEGMENT_MAX } from './aborted-index.ts'
+import { numbersOf } from './aborted-lookup.ts'
+import type { AbortedTransactions } from './aborted-transactions.ts'
 import { writeWholeFile } from './checked-file.ts'
 import { CLEANER_CHECKPOINT_FILE, encodeCleanerCheckpoint, readCleanEnd } from './cleaner-checkpoint.ts'
 import { type CompactionDecision, decideCompaction } from './compaction.ts'
@@ -30,6 +33,9 @@ import { setSegmentAside } from './segment-removal.ts'
 import { removeCleaned, removeSwap, renameIntoPlace, renameToSwap } from './segment-swap.ts'
 import type { UnsyncedFiles } from './unsynced-files.ts'
 
+/** Aborted transactions that a run is told of, at most: some MiB; a run with more ends before them. */
+const ABORTED_COUNT_MAX = 4 * ABORTED_PER_SEGMENT_MAX
+
 type Phase = 'idle' | 'rewriting' | 'renamed' | 'swapped'
 
 export interface CompactionState {
@@ -39,6 +45,8 @@ export interface CompactionState {
   readonly endOffset: number
   readonly nowMs: number
   readonly config: TopicConfig
+  readonly aborted: AbortedTransactions
+  readonly active: Segment | undefined
 }
 
 export class LogCompaction {
@@ -81,15 +89,31 @@ export class LogCompaction {
   begin(state: CompactionState, memoryBytesMax: number): CompactionTask | undefined {
     if (this.#phase !== 'idle') return undefined
     const { folder, nowMs, config } = state
-    const { isDue, fromOffset, toOffset } = this.decide(state)
-    if (!isDue) return undefined
+    const decision = this.decide(state)
+    if (!decision.isDue) return undefined
+    const { fromOffset } = decision
+    const span = { from: fromOffset, end: decision.toOffset, countMax: ABORTED_COUNT_MAX }
+    const aborted = state.aborted.within(folder, state.active, span)
+    const toOffset = this.#endBefore(aborted.endOffset, decision)
+    if (toOffset <= fromOffset) return undefined
     this.#phase = 'rewriting'
     this.#keyLimit = this.#context.segmentKeys.next
     this.#wasCut = false
     return {
       ...{ folder, fromOffset, toOffset, cleanEnd: this.#cleanEnd, nowMs, memoryBytesMax },
+      firstAborted: state.aborted.marks.first,
+      aborted: numbersOf(aborted.entries),
       ...{ segmentBytes: config.segmentBytes, deleteRetentionMs: config.deleteRetentionMs },
     }
+  }
+
+  /** The last segment's end at or before `offset`, should that be less than what was decided. */
+  #endBefore(offset: number, decision: CompactionDecision): number {
+    if (offset >= decision.toOffset) return decision.toOffset
+    let end = decision.fromOffset
+    for (const { nextOffset } of this.#segments.within(decision.fromOffset, decision.toOffset))
+      if (nextOffset <= offset) end = nextOffset
+    return end
   }
 
   /** The pool is done, or has failed (undefined): what it wrote is given the name that counts. True: ask for a checkpoint. */

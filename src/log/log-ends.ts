@@ -6,7 +6,7 @@
  * Not here    files: PartitionLog lists what is to be synced and says when it is
  */
 import { assert } from '../base/assert.ts'
-import type { RecoveredPartition } from './recovered-partition.ts'
+import type { PartitionCheckpoint, RecoveredPartition } from './recovered-partition.ts'
 
 export class LogEnds {
   logStartOffset = 0
@@ -17,6 +17,8 @@ export class LogEnds {
   fileSyncedEndOffset = 0
   /** Of the last checkpoint. */
   recoveryPoint = 0
+  /** Producer snapshot of the last checkpoint; -1 = no producer was known. */
+  recoverySnapshot = -1
   checkpointedStart = 0
   /** End and producer snapshot of the checkpoint under way. */
   checkpointEnd = 0
@@ -40,6 +42,7 @@ export class LogEnds {
     this.recoveryPoint = recoveryPoint
     this.checkpointEnd = recoveryPoint
     this.checkpointSnapshot = recovered.producerSnapshotOffset
+    this.recoverySnapshot = recovered.producerSnapshotOffset
   }
 
   /** A cut of the active segment's file that the device may not have: what was cut would come back with a power cut. */
@@ -72,7 +75,8 @@ export class LogEnds {
   }
 
   /** The checkpoint that says so is durable. */
-  completeCheckpoint(line: { readonly recoveryPoint: number; readonly logStartOffset: number }): void {
+  completeCheckpoint(line: Omit<PartitionCheckpoint, 'topicId' | 'partition'>): void {
+    this.recoverySnapshot = line.producerSnapshotOffset
     this.recoveryPoint = Math.min(line.recoveryPoint, this.logEndOffset)
     this.checkpointedStart = line.logStartOffset
   }

@@ -22,6 +22,7 @@
  */
 import type { FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
+import { NOTHING_ABORTED } from './aborted-index.ts'
 import { AFTER_NOTHING, findSoundBatchBehind, setSuffixAside } from './damaged-suffix.ts'
 import { FolderReplay } from './folder-replay.ts'
 import type { LeaderEpochEntry, RecoveredPartition, RecoveredSegment } from './recovered-partition.ts'
@@ -96,7 +97,7 @@ function withoutFolder(folder: string, bounds: PartitionBounds): PartitionRecove
   const damaged = `the folder ${folder} is missing, records up to offset ${bounds.syncedEnd} were acknowledged`
   const recovered: RecoveredPartition = {
     ...{ logStartOffset: start, logEndOffset: start, recoveryPoint: start, segments: [], leaderEpochs: [] },
-    ...{ producerSnapshotOffset: -1, damaged },
+    ...{ producerSnapshotOffset: -1, openTransactions: [], aborted: NOTHING_ABORTED, damaged },
   }
   return { ...base, recovered }
 }
@@ -143,5 +144,7 @@ function resultOf(replay: FolderReplay, bounds: PartitionBounds, damaged: string
     ...{ logStartOffset, logEndOffset, segments, leaderEpochs, damaged },
     recoveryPoint: damaged === null ? logEndOffset : Math.min(bounds.recoveryPoint, logEndOffset),
     producerSnapshotOffset: replay.snapshotOffset,
+    openTransactions: replay.producers.transactions.toEntries(),
+    aborted: replay.aborted.marks,
   }
 }

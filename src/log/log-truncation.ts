@@ -4,6 +4,7 @@
  */
 import type { Fd, FileSystem } from '../io/file-system.ts'
 import type { SegmentIndexes } from './index-cache.ts'
+import { markerOf } from './open-transactions.ts'
 import type { ProducerState } from './producer-state.ts'
 import type { Segment } from './segment.ts'
 import { scanBatches } from './segment-scan.ts'
@@ -53,7 +54,7 @@ export function replayProducers(
 ): void {
   const { state, fromOffset, nowMs } = options
   scanBatches(files, fd, options, (batch) => {
-    if (batch.baseOffset >= fromOffset) state.replay(batch, nowMs)
+    if (batch.baseOffset >= fromOffset) state.replay(batch, nowMs, markerOf(batch))
     return true
   })
 }

@@ -19,6 +19,8 @@ import type { Fd } from '../io/file-system.ts'
 import { type Offset, partitionFolder, type TopicId } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import type { BatchView } from '../record/batch-view.ts'
+import { NOTHING_ABORTED } from './aborted-index.ts'
+import { type AbortedAnswer, AbortedTransactions } from './aborted-transactions.ts'
 import { isCompacted } from './compaction.ts'
 import type { CompactionResult, CompactionTask } from './compaction-run.ts'
 import { SegmentIndexes } from './index-cache.ts'
@@ -30,6 +32,7 @@ import { LogEnds } from './log-ends.ts'
 import { type Location, LogLocator, locationOf } from './log-locator.ts'
 import { findCut, replayProducers } from './log-truncation.ts'
 import { INDEX_INTERVAL_BYTES } from './offset-index.ts'
+import { markerOf, OpenTransactions } from './open-transactions.ts'
 import { ProducerSnapshots, removeIfThere } from './producer-snapshots.ts'
 import { ProducerState } from './producer-state.ts'
 import { checkRecovered, type PartitionCheckpoint, type RecoveredPartition } from './recovered-partition.ts'
@@ -63,6 +66,8 @@ export class PartitionLog {
   readonly topicId: TopicId
   readonly partition: number
   readonly epochs: LeaderEpochCache
+  /** What is open, or not decided yet; the log alone changes it. */
+  readonly transactions = new OpenTransactions()
   readonly #context: LogContext
   #config: TopicConfig
   readonly #segments = new SegmentList()
@@ -70,6 +75,7 @@ export class PartitionLog {
   readonly #snapshots: ProducerSnapshots
   readonly #unsynced: UnsyncedFiles
   readonly #compaction: LogCompaction
+  readonly #aborted: AbortedTransactions
   #staged: StagedBatches | undefined
   /** The last segment takes no more writes: the next batch begins a new one. */
   #isSealed = true
@@ -87,9 +93,16 @@ export class PartitionLog {
     this.#config = options.config
     this.epochs = new LeaderEpochCache(recovered?.leaderEpochs)
     this.#locator = new LogLocator(context, this.#segments)
-    this.#snapshots = new ProducerSnapshots(context, recovered?.producerSnapshotOffset ?? -1)
+    this.#snapshots = new ProducerSnapshots(context, {
+      newestOffset: recovered?.producerSnapshotOffset ?? -1,
+      transactions: this.transactions,
+    })
     this.#unsynced = new UnsyncedFiles(context)
     this.#compaction = new LogCompaction(context, this.#segments, this.#unsynced)
+    this.#aborted = new AbortedTransactions(context, {
+      ...{ segments: this.#segments, unsynced: this.#unsynced, transactions: this.transactions },
+      marks: recovered?.aborted ?? NOTHING_ABORTED,
+    })
     if (recovered !== undefined) this.#adopt(recovered)
   }
 
@@ -177,7 +190,8 @@ export class PartitionLog {
 
   /**
    * Takes a batch for the next writeStaged(). It is validated and stamped with nextOffset and a leader epoch that is not below
-   * the last one. `bytes` are exactly its bytes; they are kept, not copied: they must stay as they are until writeStaged().
+   * the last one. `bytes` are exactly its bytes; they are kept, not copied: they must stay as they are until writeStaged(). Throws
+   * StorageError, and nothing has changed, where an ABORT marker finds the segment's index unreadable.
    */
   stage(batch: BatchView, bytes: Uint8Array): void {
     const staged = (this.#staged ??= new StagedBatches())
@@ -186,7 +200,12 @@ export class PartitionLog {
     const baseOffset: number = batch.baseOffset
     const nextOffset: number = batch.nextOffset
     assert(baseOffset === staged.endOffset, 'a staged batch must begin at nextOffset')
-    if (batch.producerId >= 0) this.producers.apply(batch, nowMs)
+    if (batch.producerId >= 0) {
+      const marker = markerOf(batch)
+      if (marker?.type === 'ABORT') this.#aborted.prepare(this.folder, this.#active)
+      const aborted = this.producers.apply(batch, nowMs, marker)
+      if (aborted !== undefined) this.#aborted.stage(aborted)
+    }
     this.epochs.add(batch.leaderEpoch, baseOffset)
     if (this.#mustRoll(staged, bytes.length, nextOffset, nowMs)) staged.beginSegment(baseOffset, nowMs)
     staged.add(bytes, baseOffset, nextOffset, batch.maxTimestamp)
@@ -198,6 +217,7 @@ export class PartitionLog {
     this.#staged!.clear()
     this.epochs.rollback()
     this.#snapshots.loaded?.rollback()
+    this.#aborted.dropStaged()
   }
 
   /** Writes what is staged and makes it part of the log, or leaves everything as it was and throws. */
@@ -221,7 +241,7 @@ export class PartitionLog {
     const active = this.#active
     if (active === undefined || active.bytes === 0) return
     this.#seal(active)
-    this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
+    this.#writeSnapshot()
   }
 
   // Sync and checkpoint
@@ -270,7 +290,7 @@ export class PartitionLog {
       })
       this.#fileEpoch = epochs.latestEpoch
     }
-    if (this.#snapshots.isDue) this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
+    if (this.#snapshots.isDue) this.#writeSnapshot()
     this.#ends.checkpointSnapshot = this.#snapshots.newestOffset
     this.#compaction.onCheckpointBegun()
     this.#ends.checkpointEnd = this.beginSync(fds)
@@ -280,7 +300,7 @@ export class PartitionLog {
   /** Before the last checkpoint of a clean stop: what the next start would make again from the log is written as of its end. */
   writeDerived(): void {
     if (!this.#folderExists) return
-    this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
+    this.#writeSnapshot()
     this.#writeActiveIndexes(1)
   }
 
@@ -289,7 +309,8 @@ export class PartitionLog {
     const end = this.#ends.checkpointEnd
     assert(end <= this.#ends.fileSyncedEndOffset, `checkpoint at ${end} before its sync is complete`)
     // Producers are known and no snapshot found room: theirs is replayed from where none was known, so the point stays there.
-    const lacksSnapshot = this.#ends.checkpointSnapshot < 0 && (this.#snapshots.loaded?.count ?? 0) > 0
+    const hasProducers = (this.#snapshots.loaded?.count ?? 0) > 0 || this.#aborted.marks.first >= 0
+    const lacksSnapshot = this.#ends.checkpointSnapshot < 0 && hasProducers
     const recoveryPoint = lacksSnapshot ? Math.min(this.#ends.recoveryPoint, end) : end
     return {
       topicId: this.topicId,
@@ -308,6 +329,7 @@ export class PartitionLog {
       this.#segments.condemned.length === 0 &&
       this.#compaction.isIdle &&
       !this.#hasStaged &&
+      this.#aborted.isWritten(this.#active) &&
       !this.#unsynced.isDirty
     if (!isClean) return undefined
     return {
@@ -319,6 +341,8 @@ export class PartitionLog {
       })),
       leaderEpochs: this.epochs.toEntries(),
       producerSnapshotOffset: this.#ends.checkpointSnapshot,
+      openTransactions: this.transactions.toEntries(),
+      aborted: this.#aborted.marks,
       damaged: null,
     }
   }
@@ -344,11 +368,13 @@ export class PartitionLog {
     this.#writeActiveIndexes(1)
     const active = this.#active
     if (active !== undefined) active.indexes = undefined
+    this.#aborted.relax(active)
     this.#appender?.close()
     this.#appender = undefined
     this.#staged = undefined
     this.#locator.relax()
     this.#snapshots.relax(this.#ends.logEndOffset)
+    this.transactions.relax()
     return true
   }
 
@@ -377,6 +403,15 @@ export class PartitionLog {
   /** A reader found that a batch begins with `offset` at `filePosition` of the segment that holds it. */
   remember(offset: number, filePosition: number): void {
     this.#locator.remember(offset, filePosition)
+  }
+
+  /**
+   * The aborted transactions that overlap [from, end): those with lastOffset >= from and firstOffset < end, by first offset. More than
+   * `countMax`: the answer's endOffset is lower than `end`, and the list is whole up to there; it is always past `from`, by a batch or more,
+   * whatever that takes (PARTITION_OPEN_TRANSACTIONS_MAX at most). `end` may not be past the last stable offset.
+   */
+  abortedIn(from: number, end: number, countMax: number): AbortedAnswer {
+    return this.#aborted.within(this.folder, this.#active, { from, end, countMax })
   }
 
   /** Segments that take no more writes, in order; those that are condemned left out. */
@@ -438,7 +473,7 @@ export class PartitionLog {
       segments: this.#segments.all,
       lastIsActive: !this.#isSealed,
       logStartOffset: this.#ends.logStartOffset,
-      highWatermark: options.highWatermark,
+      stableEnd: Math.min(options.highWatermark, this.transactions.firstUnstableOffset(options.highWatermark)),
       nowMs: options.nowMs,
       config: this.#config,
     })
@@ -491,9 +526,15 @@ export class PartitionLog {
   }
 
   #compactionState(options: { readonly nowMs: number; readonly stableEnd: number }): CompactionState {
-    const endOffset = Math.min(options.stableEnd, this.#ends.recoveryPoint)
-    const { folder } = this
-    return { folder, lastIsActive: !this.#isSealed, endOffset, nowMs: options.nowMs, config: this.#config }
+    const { folder, transactions } = this
+    const undecided = transactions.firstUnstableOffset(options.stableEnd)
+    // Producers are replayed from the snapshot on: no marker behind it may go.
+    const snapshot = this.#ends.recoverySnapshot < 0 ? this.#ends.recoveryPoint : this.#ends.recoverySnapshot
+    const endOffset = Math.min(options.stableEnd, undecided, this.#ends.recoveryPoint, snapshot)
+    return {
+      ...{ folder, lastIsActive: !this.#isSealed, endOffset, nowMs: options.nowMs, config: this.#config },
+      ...{ aborted: this.#aborted, active: this.#active },
+    }
   }
 
   /**
@@ -509,6 +550,7 @@ export class PartitionLog {
     )
     if (offset >= this.#ends.logEndOffset) return this.#ends.logEndOffset as Offset
     this.#generation++
+    this.#aborted.prepareCut(this.folder, this.#active, offset)
     // What goes must not come back after a power cut: the next sync takes the folder along.
     this.#unsynced.addEntry()
     while (this.#segments.last !== undefined && this.#segments.last.baseOffset >= offset) this.#dropLastSegment()
@@ -523,6 +565,7 @@ export class PartitionLog {
     this.#locator.truncateTo(end)
     this.#compaction.onTruncated(this.folder, end)
     this.#truncateEpochs(end)
+    this.#aborted.truncateTo(end, this.#active)
     this.#rebuildProducers(end)
     return end as Offset
   }
@@ -580,6 +623,7 @@ export class PartitionLog {
     this.#fileEpoch = this.epochs.latestEpoch
     this.epochs.advanceStart(recovered.logStartOffset)
     this.#ends.adopt(recovered)
+    this.transactions.restore(recovered.openTransactions)
   }
 
   #beginStaging(staged: StagedBatches): void {
@@ -593,9 +637,15 @@ export class PartitionLog {
     if (staged.segmentBytes === 0) return false
     return (
       staged.segmentBytes + batchBytes > this.#config.segmentBytes ||
+      this.#isFullOfAborted(staged.segmentBase) ||
       nowMs - staged.segmentCreatedMs >= this.#config.segmentMs ||
       nextOffset - 1 - staged.segmentBase > RELATIVE_OFFSET_MAX
     )
+  }
+
+  #isFullOfAborted(segmentBase: number): boolean {
+    const active = this.#active
+    return active?.baseOffset === segmentBase && this.#aborted.isFull(active)
   }
 
   /** Writes each run of batches to its segment; `begun` collects the files that were made for it. */
@@ -651,7 +701,10 @@ export class PartitionLog {
     for (let index = 0; index < staged.count; index++) {
       const baseOffset = staged.baseOffset(index)
       if (segment === undefined || staged.beginsSegment(index)) {
-        if (segment !== undefined) this.#seal(segment)
+        if (segment !== undefined) {
+          this.#aborted.settle(segment, baseOffset)
+          this.#seal(segment)
+        }
         segment = this.#beginSegment(baseOffset, staged.createdMs(index), begun[files++]!)
       }
       this.#locator.note(baseOffset, segment.bytes)
@@ -664,13 +717,20 @@ export class PartitionLog {
       this.#segments.addBytes(staged.batchBytes(index))
       bytes += staged.batchBytes(index)
     }
+    if (segment !== undefined) this.#aborted.settle(segment, staged.endOffset)
     this.#ends.logEndOffset = staged.endOffset
     staged.clear()
     this.epochs.settle()
     this.#snapshots.loaded?.settle()
     this.#snapshots.addBytes(bytes)
-    if (files > 0 && this.#segments.count > 1)
-      this.#snapshots.write(this.folder, this.#ends.logEndOffset, this.#unsynced)
+    if (files > 0 && this.#segments.count > 1) this.#writeSnapshot()
+  }
+
+  /** The producers, and the aborted transactions that their snapshot says are in files. */
+  #writeSnapshot(): void {
+    const { logEndOffset } = this.#ends
+    if (this.#snapshots.newestOffset === logEndOffset || !this.#aborted.write(this.folder, this.#active)) return
+    this.#snapshots.write(this.folder, logEndOffset, { unsynced: this.#unsynced, aborted: this.#aborted.marks })
   }
 
   #beginSegment(baseOffset: number, createdMs: number, appender: SegmentAppender): Segment {
@@ -700,6 +760,7 @@ export class PartitionLog {
       this.#context.indexes.put(active.key, active.indexes)
       active.indexes = undefined
     }
+    this.#aborted.seal(this.folder, active)
     if (this.#appender !== undefined) {
       if (this.#activeIsUnsynced) this.#unsynced.addFile(this.#appender.fd)
       else this.#appender.close()
@@ -748,8 +809,10 @@ export class PartitionLog {
   /** Producer state as of `end`: the newest snapshot before it, and the headers from there on. */
   #rebuildProducers(end: number): void {
     const snapshot = this.#snapshots.readAt(this.folder, end)
-    const state = snapshot?.state ?? new ProducerState()
+    const { transactions } = this
+    const state = snapshot?.state ?? new ProducerState({ transactions })
     const fromOffset = snapshot?.endOffset ?? 0
+    transactions.restore(snapshot?.open ?? [], fromOffset)
     const nowMs = this.#context.clock.nowMs()
     for (const segment of this.#segments.all) {
       if (segment.nextOffset <= fromOffset) continue

@@ -8,9 +8,11 @@
  *             No space for a new one: left out, recovery replays from an older one
  */
 import { StorageError } from '../io/file-system.ts'
+import type { AbortedMarks } from './aborted-index.ts'
 import { readChecked, writeWholeFile } from './checked-file.ts'
 import type { LogContext } from './log-context.ts'
-import { ProducerState, producerSnapshotName } from './producer-state.ts'
+import type { OpenTransactions } from './open-transactions.ts'
+import { type ProducerSnapshot, ProducerState, producerSnapshotName } from './producer-state.ts'
 import type { UnsyncedFiles } from './unsynced-files.ts'
 
 /** Log bytes after which a checkpoint writes a new snapshot: what recovery may have to replay. */
@@ -18,14 +20,20 @@ export const SNAPSHOT_INTERVAL_BYTES = 4 * 1024 * 1024
 
 export class ProducerSnapshots {
   readonly #context: LogContext
+  readonly #transactions: OpenTransactions
   #state: ProducerState | undefined
   /** End offsets of the snapshots in the folder, ascending. */
   #offsets: number[]
   #bytesSince = 0
 
   /** `newestOffset`: of the snapshot that recovery left, -1 = there is none and no producer is known. */
-  constructor(context: LogContext, newestOffset: number) {
+  constructor(
+    context: LogContext,
+    options: { readonly newestOffset: number; readonly transactions: OpenTransactions },
+  ) {
+    const { newestOffset } = options
     this.#context = context
+    this.#transactions = options.transactions
     this.#offsets = newestOffset < 0 ? [] : [newestOffset]
   }
 
@@ -53,16 +61,22 @@ export class ProducerSnapshots {
     return this.newestOffset < 0 || this.#bytesSince >= SNAPSHOT_INTERVAL_BYTES
   }
 
-  /** Writes the state as of `endOffset`, unless there is none, or it is written already. */
-  write(folder: string, endOffset: number, unsynced: UnsyncedFiles): void {
+  /** Writes the state as of `endOffset`, unless there is nothing to tell, or it is written already. */
+  write(
+    folder: string,
+    endOffset: number,
+    rest: { readonly unsynced: UnsyncedFiles; readonly aborted: AbortedMarks },
+  ): void {
     if (this.newestOffset === endOffset) return
+    const { unsynced, aborted } = rest
+    const isNeeded = this.newestOffset >= 0 || aborted.first >= 0
     // Not in memory: nobody wrote with a producer id since the newest snapshot, which then still tells all.
-    const state = this.newestOffset < 0 ? this.#state : this.load(folder)
-    if (state === undefined || (state.count === 0 && this.newestOffset < 0)) return
+    const state = isNeeded ? this.load(folder) : this.#state
+    if (state === undefined || (state.count === 0 && !isNeeded)) return
     const { files, openFiles } = this.#context
     const path = `${folder}/${producerSnapshotName(endOffset)}`
     try {
-      files.close(writeWholeFile(files, path, state.encode(endOffset)))
+      files.close(writeWholeFile(files, path, state.encode(endOffset, aborted)))
     } catch (error) {
       if (!(error instanceof StorageError && error.isSpace)) throw error
       removeIfThere(this.#context, path)
@@ -91,11 +105,12 @@ export class ProducerSnapshots {
   }
 
   /** The newest snapshot at or before `offset` that can be read. */
-  readAt(folder: string, offset: number): { state: ProducerState; endOffset: number } | undefined {
+  readAt(folder: string, offset: number): ProducerSnapshot | undefined {
+    const transactions = this.#transactions
     for (const endOffset of this.#offsets.toReversed()) {
       if (endOffset > offset) continue
       const path = `${folder}/${producerSnapshotName(endOffset)}`
-      const read = readChecked(this.#context.files, path, (bytes) => ProducerState.decode(bytes))
+      const read = readChecked(this.#context.files, path, (bytes) => ProducerState.decode(bytes, { transactions }))
       if (read.kind === 'present') return read.value
     }
     return undefined
@@ -107,9 +122,10 @@ export class ProducerSnapshots {
   }
 
   #read(folder: string): ProducerState {
-    if (this.newestOffset < 0) return new ProducerState()
+    const transactions = this.#transactions
+    if (this.newestOffset < 0) return new ProducerState({ transactions })
     const path = `${folder}/${producerSnapshotName(this.newestOffset)}`
-    const read = readChecked(this.#context.files, path, (bytes) => ProducerState.decode(bytes))
+    const read = readChecked(this.#context.files, path, (bytes) => ProducerState.decode(bytes, { transactions }))
     if (read.kind === 'present') return read.value.state
     throw new StorageError('ECORRUPT', `${path}: ${read.kind === 'absent' ? 'it is gone' : read.reason}`)
   }

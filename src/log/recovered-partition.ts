@@ -8,6 +8,8 @@
  *                                                             checked in: checkRecovered()
  */
 import { assert } from '../base/assert.ts'
+import type { AbortedMarks } from './aborted-index.ts'
+import type { OpenTransaction } from './open-transactions.ts'
 
 /** One segment file that recovery left in the folder. The last of the list is the active one. */
 export interface RecoveredSegment {
@@ -34,6 +36,10 @@ export interface RecoveredPartition {
   readonly leaderEpochs: readonly LeaderEpochEntry[]
   /** `producer-state-<offset>.snapshot` that holds the state at logEndOffset; -1 = no producer is known, there is no file. */
   readonly producerSnapshotOffset: number
+  /** Transactions that are open at logEndOffset, by first offset: known without a look into the snapshot. */
+  readonly openTransactions: readonly OpenTransaction[]
+  /** Which segments have a `.txnindex` (aborted-index.ts). */
+  readonly aborted: AbortedMarks
   /** Why the partition may not serve; null = it is sound. PartitionLog.open refuses a damaged one. */
   readonly damaged: string | null
 }

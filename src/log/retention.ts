@@ -1,7 +1,7 @@
 /**
  * Retention: which segments go, by time and by size. Pure: it decides, PartitionLog acts.
  *
- * Rules  whole segments, oldest first, only what lies below the high watermark; a topic that is only compacted keeps all.
+ * Rules  whole segments, oldest first, only what lies below the last stable offset; a topic that is only compacted keeps all.
  *        By time: a segment goes when its newest record is older than retention.ms; one without timestamps counts from when it
  *        was begun. By size: the oldest goes while the rest still holds at least retention.bytes (Kafka's rule).
  *        The active segment goes too when all its records are expired by time: it is rolled first.
@@ -22,7 +22,8 @@ export interface RetentionInput {
   /** The last of them takes writes. */
   readonly lastIsActive: boolean
   readonly logStartOffset: number
-  readonly highWatermark: number
+  /** The last stable offset: what is open or not visible stays. */
+  readonly stableEnd: number
   readonly nowMs: number
   readonly config: Pick<TopicConfig, 'retentionMs' | 'retentionBytes' | 'cleanupPolicy'>
 }
@@ -46,7 +47,7 @@ export function decideRetention(input: RetentionInput): RetentionDecision {
   let bySize = false
   for (const segment of segments) {
     const isActive = input.lastIsActive && count === segments.length - 1
-    if (segment.nextOffset > input.highWatermark || segment.bytes === 0) break
+    if (segment.nextOffset > input.stableEnd || segment.bytes === 0) break
     const expired = config.retentionMs >= 0 && input.nowMs - newestMs(segment) > config.retentionMs
     const surplus = config.retentionBytes >= 0 && bytes - segment.bytes >= config.retentionBytes
     if (!expired && (!surplus || isActive)) break

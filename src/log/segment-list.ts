@@ -58,6 +58,11 @@ export class SegmentList {
 
   /** The first segment that ends past `offset`. */
   find(offset: number): Segment | undefined {
+    return this.#segments[this.indexOf(offset)]
+  }
+
+  /** Place in `all` of the first segment that ends past `offset`; the count when there is none. */
+  indexOf(offset: number): number {
     let low = 0
     let high = this.#segments.length
     while (low < high) {
@@ -65,7 +70,7 @@ export class SegmentList {
       if (this.#segments[middle]!.nextOffset <= offset) low = middle + 1
       else high = middle
     }
-    return this.#segments[low]
+    return low
   }
 
   /** Those that begin within [fromOffset, toOffset). */

@@ -4,13 +4,14 @@
  * Owns        one file, one buffer of OUTPUT_BYTES, the indexes of what was written, and the offsets that no batch holds any more: they
  *             become filler batches as soon as one follows
  * Invariants  SO1 the batches written are without a gap from the first offset to the last; a filler stands under one leader epoch
- * Ordering    write* -> finish (fsync of the log, then the index files) -> the folder's sync is the caller's
+ * Ordering    write* -> finish (fsync of the log and of its aborted index, then the other index files) -> the folder's sync is the caller's
  * Failure     StorageError; discard() takes away what is there
  */
 import { assert } from '../base/assert.ts'
 import type { Fd, FileSystem } from '../io/file-system.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { FILLER_OFFSETS_MAX, writeFiller } from '../record/filler-batch.ts'
+import { type AbortedIndex, writeAbortedIndex } from './aborted-index.ts'
 import { writeWholeFile } from './checked-file.ts'
 import { writeFully } from './durable-file.ts'
 import { SegmentIndexes } from './index-cache.ts'
@@ -22,6 +23,8 @@ const OUTPUT_BYTES = 256 * 1024
 
 export class SegmentOutput {
   readonly segment: Segment
+  /** Aborted transactions whose markers were written: undefined where none is to be told of. */
+  aborted: AbortedIndex | undefined
   readonly #files: FileSystem
   readonly #folder: string
   #fd: Fd
@@ -96,7 +99,8 @@ export class SegmentOutput {
     this.#flush()
     this.#files.fsync(this.#fd)
     this.#close()
-    const { segment } = this
+    const { segment, aborted } = this
+    if (aborted !== undefined) this.#writeAborted(segment, aborted)
     if (segment.bytes > INDEX_INTERVAL_BYTES) this.#writeIndexes(segment, segment.indexes!)
   }
 
@@ -111,6 +115,17 @@ export class SegmentOutput {
     const fd = this.#fd
     this.#fd = -1
     this.#files.close(fd)
+  }
+
+  /** Synced, as nothing says later that it is to be made again. */
+  #writeAborted(segment: Segment, aborted: AbortedIndex): void {
+    const path = `${this.#folder}/${cleanedFileName(segment.baseOffset, '.txnindex')}`
+    const fd = writeAbortedIndex(this.#files, path, aborted, segment)
+    try {
+      this.#files.fsync(fd)
+    } finally {
+      this.#files.close(fd)
+    }
   }
 
   #writeIndexes(segment: Segment, indexes: SegmentIndexes): void {

@@ -11,6 +11,7 @@ import { DELETED_SUFFIX, SEGMENT_SUFFIXES, type Segment, segmentFileName } from 
 /** No descriptor or index of the segment is kept; pinned ones close at their release. */
 export function forgetSegment(context: LogContext, folder: string, segment: Segment): void {
   context.indexes.delete(segment.key)
+  context.aborted.delete(segment.key)
   context.openFiles.evict(`${folder}/${segmentFileName(segment.baseOffset, '.log')}`)
 }
 

@@ -14,7 +14,7 @@ const BLOCK_BYTES = 64 * 1024
 
 /**
  * Shows every batch header in [from, to) of the file; `visit` answers false to stop at a batch. Returns where the walk
- * ended: `to` if all was shown. Only the header of `batch` can be read.
+ * ended: `to` if all was shown. Only the header of `batch` can be read; a control batch is there as a whole.
  */
 export function scanBatches(
   files: FileSystem,
@@ -33,10 +33,15 @@ export function scanBatches(
       blockEnd = position + readBlock(files, fd, block, position)
       if (position + BATCH_HEADER_BYTES > blockEnd) return position
     }
-    const at = position - blockAt
-    const batchBytes = batchBytesAt(block, at, blockEnd - blockAt)
+    const batchBytes = batchBytesAt(block, position - blockAt, blockEnd - blockAt)
     if (batchBytes < 0 || position + batchBytes > range.to) return position
-    batch.reset(block, at)
+    batch.reset(block, position - blockAt)
+    if (batch.isControl && position + batchBytes > blockEnd) {
+      blockAt = position
+      blockEnd = position + readBlock(files, fd, block, position)
+      if (position + batchBytes > blockEnd) return position
+      batch.reset(block, 0)
+    }
     if (batch.magic !== MAGIC || !visit(batch, position)) return position
     position += batchBytes
   }

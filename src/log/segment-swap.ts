@@ -104,6 +104,10 @@ function finishSwap(files: FileSystem, folder: string, span: SwapSpan, names: re
     if (parsed.suffix !== '.log' || parsed.baseOffset !== span.baseOffset) removeIfPresent(files, `${folder}/${name}`)
   }
   files.rename(`${folder}/${swapFileName(span)}`, `${folder}/${segmentFileName(span.baseOffset, '.log')}`)
+  // Synced with the log; without it the aborted transactions of all segments would be made again.
+  const aborted = `${folder}/${cleanedFileName(span.baseOffset, '.txnindex')}`
+  if (files.stat(aborted).kind === 'file')
+    files.rename(aborted, `${folder}/${segmentFileName(span.baseOffset, '.txnindex')}`)
 }
 
 function faultOf(files: FileSystem, folder: string, span: SwapSpan): string | undefined {

@@ -8,32 +8,23 @@
  * Not here    writing batches: segment-appender.ts; reading them: the shard's page cache
  */
 import { type FileSystem, StorageError } from '../io/file-system.ts'
+import type { AbortedIndex } from './aborted-index.ts'
 import { readChecked, writeWholeFile } from './checked-file.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { OffsetIndex } from './offset-index.ts'
+import { segmentFileName } from './segment-names.ts'
 import { TimeIndex } from './time-index.ts'
+
+export {
+  DELETED_SUFFIX,
+  parseSegmentFileName,
+  SEGMENT_SUFFIXES,
+  type SegmentSuffix,
+  segmentFileName,
+} from './segment-names.ts'
 
 /** Largest offset distance within a segment: index entries and batches hold it as int32. */
 export const RELATIVE_OFFSET_MAX = 2 ** 31 - 1
-/** Suffix of what is to be removed: nobody reads it, recovery removes it. */
-export const DELETED_SUFFIX = '.deleted'
-
-export type SegmentSuffix = '.log' | '.index' | '.timeindex' | '.txnindex'
-export const SEGMENT_SUFFIXES: readonly SegmentSuffix[] = ['.log', '.index', '.timeindex', '.txnindex']
-
-/** `00000000000000000000.log` */
-export function segmentFileName(baseOffset: number, suffix: SegmentSuffix): string {
-  return String(baseOffset).padStart(20, '0') + suffix
-}
-
-/** Base offset and suffix of a segment's file name; undefined for any other name. */
-export function parseSegmentFileName(name: string): { baseOffset: number; suffix: SegmentSuffix } | undefined {
-  const match = /^(\d{20})(\.log|\.index|\.timeindex|\.txnindex)$/.exec(name)
-  if (match === null) return undefined
-  const baseOffset = Number(match[1])
-  return Number.isSafeInteger(baseOffset) ? { baseOffset, suffix: match[2] as SegmentSuffix } : undefined
-}
-
 export class Segment {
   readonly baseOffset: number
   /** Names its pages in a page cache; a new one after truncation. */
@@ -46,6 +37,8 @@ export class Segment {
   indexedBytes = 0
   /** Held by the active segment only; those of closed ones come and go in the IndexCache. */
   indexes: SegmentIndexes | undefined
+  /** The aborted transactions whose markers lie in it: as `indexes`; also of a closed one whose file found no room yet. */
+  aborted: AbortedIndex | undefined
 
   constructor(options: { readonly baseOffset: number; readonly key: number; readonly createdMs: number }) {
     this.baseOffset = options.baseOffset

@@ -67,7 +67,9 @@ export const COORDINATOR_TRANSACTIONAL_IDS_MAX = 100_000
 export const TRANSACTION_PARTITIONS_MAX = 10_000
 /** Transactions that are open in one partition; well below PARTITION_PRODUCERS_MAX, since their producers are never forgotten. */
 export const PARTITION_OPEN_TRANSACTIONS_MAX = 10_000
-/** Aborted transactions told by one part of a fetch: a range with more of them is cut short. */
+/** Aborted transactions told by one part of a fetch, and by one shard of one fetch: a range with more of them is cut short. */
 export const FETCH_ABORTED_MAX = 10_000
+/** Aborted transactions of one fetch reply: its header has room for them beside REQUEST_PARTITIONS_MAX parts. */
+export const FETCH_REPLY_ABORTED_MAX = 2 * FETCH_ABORTED_MAX
 /** Groups or members named by one request. */
 export const REQUEST_GROUPS_MAX = 1_000

@@ -4,13 +4,16 @@
  *
  * Owns      the waiting fetches of one shard, found by request, by partition and by deadline
  * Thread    the shard; pure: it is given the time and answers whom to serve
- * Rule      ready when availableBytes at parking + Σ (visibleBytes now − at parking) >= minBytes
+ * Rule      ready when availableBytes at parking + Σ bytes that became readable since >= minBytes. Those are visibleBytes now − at
+ *           parking; with read_committed, while a transaction holds the end back, nobody knows how many they are: such a fetch is
+ *           ready when the end moves, and parked again if that was not enough
  * Limits    waitingMax; park() answers false when full and the caller answers at once
  * Ordering  fetches that become ready are served first come, first served
  */
 import { assert } from '../base/assert.ts'
 import { DeadlineHeap, type Timed } from '../base/deadline-heap.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
+import { readableEnd } from './partition-fetch.ts'
 import type { PartitionState } from './partition-state.ts'
 
 /** One partition of a fetch. `state` is undefined when the shard does not know the partition. */
@@ -20,7 +23,8 @@ export interface FetchPart {
   readonly fetchOffset: Offset
   readonly maxBytes: number
   readonly state: PartitionState | undefined
-  /** Of the state, when the fetch was parked. */
+  /** Of the state, when the fetch was parked: how far it could read, and the bytes up to there; -1 = they are not known. */
+  readableEndBefore: Offset
   visibleBytesBefore: number
 }
 
@@ -30,7 +34,7 @@ export interface WaitingFetch extends Timed {
   readonly maxBytes: number
   readonly isolation: number
   readonly parts: readonly FetchPart[]
-  /** What it could have read when it was parked. */
+  /** What it could have read when it was parked, by its isolation. */
   availableBytes: number
 }
 
@@ -58,7 +62,9 @@ export class DelayedFetch<Fetch extends WaitingFetch = WaitingFetch> {
     this.#byRequest.set(fetch.requestId, fetch)
     for (const part of fetch.parts) {
       if (part.state === undefined) continue
-      part.visibleBytesBefore = part.state.visibleBytes
+      const end = readableEnd(part.state, fetch.isolation)
+      part.readableEndBefore = end
+      part.visibleBytesBefore = end === part.state.highWatermark ? part.state.visibleBytes : -1
       let waiting = this.#byPartition.get(part.partitionRef)
       if (waiting === undefined) this.#byPartition.set(part.partitionRef, (waiting = new Set()))
       waiting.add(fetch)
@@ -66,7 +72,7 @@ export class DelayedFetch<Fetch extends WaitingFetch = WaitingFetch> {
     return true
   }
 
-  /** The high watermark of `partitionRef` moved: appends those that are ready now to `ready`. */
+  /** The high watermark of `partitionRef` moved, and with it its last stable offset perhaps: appends those that are ready now to `ready`. */
   takeReady(partitionRef: PartitionRef, ready: Fetch[]): void {
     const waiting = this.#byPartition.get(partitionRef)
     if (waiting === undefined) return
@@ -112,7 +118,11 @@ export class DelayedFetch<Fetch extends WaitingFetch = WaitingFetch> {
 
 function gainedBytes(fetch: WaitingFetch): number {
   let bytes = fetch.availableBytes
-  for (const part of fetch.parts)
-    if (part.state !== undefined) bytes += part.state.visibleBytes - part.visibleBytesBefore
+  for (const { state, readableEndBefore, visibleBytesBefore } of fetch.parts) {
+    if (state === undefined) continue
+    const end = readableEnd(state, fetch.isolation)
+    if (visibleBytesBefore >= 0 && end === state.highWatermark) bytes += state.visibleBytes - visibleBytesBefore
+    else if (end !== readableEndBefore) return Number.POSITIVE_INFINITY
+  }
   return bytes
 }

@@ -34,6 +34,7 @@ export function advanceHighWatermark(state: PartitionState): boolean {
   const safeEnd = safeEndOffset(state)
   if (safeEnd <= state.highWatermark) return false
   state.highWatermark = safeEnd
+  state.transactions.decideBelow(safeEnd)
   // Between the two counted places the byte count is the lower one's: a fetch may then wake later, never in vain for ever.
   state.visibleBytes =
     safeEnd === state.logEndOffset ? state.appendedBytes : Math.max(state.visibleBytes, state.syncedBytes)
@@ -41,7 +42,12 @@ export function advanceHighWatermark(state: PartitionState): boolean {
   return true
 }
 
-/** Last stable offset: the end for read_committed. Without transactions nothing is open, so it is the high watermark. */
+/**
+ * Last stable offset, the end for read_committed: below it every transaction is decided, its marker below the high watermark. A trim may
+ * have passed where an open one began; it is never below the log start.
+ */
 export function lastStableOffset(state: PartitionState): Offset {
-  return state.highWatermark
+  const firstUnstable = state.transactions.firstUnstableOffset(state.highWatermark)
+  if (firstUnstable >= state.highWatermark) return state.highWatermark
+  return Math.max(firstUnstable, state.logStartOffset) as Offset
 }

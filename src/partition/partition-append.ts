@@ -8,9 +8,10 @@
  *   checkInSync          NOT_ENOUGH_REPLICAS (acks=all)
  *   checkSpace           DISK_FULL
  *   checkWholeBatch      CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD … (record/batch-validator)
- *   checkNotTransactional NOT_AVAILABLE_YET
+ *   checkTransactional   INVALID_REQUIRED_ACKS (of a transaction, and not acks=all)
  *   checkKeys            INVALID_RECORD (a compacted topic's records have keys)
- *   checkSequence        OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH …, or a duplicate: answered as it was the first time
+ *   checkProducer        OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE …, or a duplicate: answered as it was the
+ *                        first time
  *
  * Pure: nothing is changed; whoever calls stamps, stages and writes what passed. Happy path: no allocation.
  */
@@ -65,10 +66,10 @@ export const requestSteps: readonly RequestStep[] = [
 ]
 
 /** Steps that look at a batch alone: run over all batches of a request before any is staged. */
-export const batchSteps: readonly BatchStep[] = [checkWholeBatch, checkNotTransactional, checkKeys]
+export const batchSteps: readonly BatchStep[] = [checkWholeBatch, checkTransactional, checkKeys]
 
 /** Steps that depend on what was staged before: run right before a batch is staged. */
-export const orderSteps: readonly BatchStep[] = [checkSequence]
+export const orderSteps: readonly BatchStep[] = [checkProducer]
 
 export function checkRequest(attempt: ProduceAttempt): Refusal | undefined {
   for (const step of requestSteps) {
@@ -117,12 +118,14 @@ function checkWholeBatch(attempt: ProduceAttempt): Refusal | undefined {
   return fault === undefined ? undefined : refuse(fault.code, fault.text)
 }
 
-function checkNotTransactional(attempt: ProduceAttempt): Refusal | undefined {
-  if (!attempt.batch.reset(attempt.bytes, attempt.at).isTransactional) return undefined
-  return refuse('NOT_AVAILABLE_YET', 'this version has no transactions')
+/** Its end is decided by whoever has seen all of it acknowledged: what may still be lost cannot be committed. */
+function checkTransactional(attempt: ProduceAttempt): Refusal | undefined {
+  if (attempt.acks === ACKS_ALL || !attempt.batch.reset(attempt.bytes, attempt.at).isTransactional) return undefined
+  return refuse('INVALID_REQUIRED_ACKS', `batches of a transaction need acks -1 (all), not ${attempt.acks}`)
 }
 
-function checkSequence(attempt: ProduceAttempt): Refusal | Duplicate | undefined {
+/** What the partition knows of the batch's producer, its transaction included. */
+export function checkProducer(attempt: ProduceAttempt): Refusal | Duplicate | undefined {
   const decision = attempt.producers.decide(attempt.batch)
   if (decision.kind === 'append') return undefined
   if (decision.kind === 'reject') return refuse(decision.code, decision.text)

@@ -7,9 +7,11 @@
  *             P2 syncedEndOffset <= logEndOffset                              checked in: checkWatermarks()
  *             P3 highWatermark, logStartOffset never fall in an epoch         checked in: advance*, below
  *             P4 the leader epoch never falls                                 checked in: becomeLeader()
- * Not here    the log itself (log/), who waits for what (delayed-*.ts), the rule of the high watermark (high-watermark.ts)
+ *             P5 logStartOffset <= lastStableOffset() <= highWatermark        checked in: test/unit/partition/watermarks
+ * Not here    the log itself (log/), which owns `transactions` and is the only one to change them, who waits for what (delayed-*.ts), the rule of the high watermark (high-watermark.ts)
  */
 import { assert } from '../base/assert.ts'
+import type { OpenTransactions } from '../log/open-transactions.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 
@@ -39,7 +41,12 @@ export interface PartitionState {
   visibleBytes: number
   /** In-sync replicas besides this one. */
   readonly remotes: RemoteReplica[]
+  /** Of its log: what holds the last stable offset back. */
+  readonly transactions: UnstableOffsets
 }
+
+/** What the last stable offset asks of a log. */
+export type UnstableOffsets = Pick<OpenTransactions, 'firstUnstableOffset' | 'decideBelow'>
 
 export interface NewPartitionState {
   readonly partitionRef: PartitionRef
@@ -47,6 +54,7 @@ export interface NewPartitionState {
   readonly leaderEpoch: LeaderEpoch
   readonly logStartOffset: Offset
   readonly logEndOffset: Offset
+  readonly transactions: UnstableOffsets
 }
 
 /** A partition as recovery leaves it: everything in its log is durable, so the high watermark of one replica is the log end. */
@@ -65,6 +73,7 @@ export function leaderState(from: NewPartitionState): PartitionState {
     syncedBytes: 0,
     visibleBytes: 0,
     remotes: [],
+    transactions: from.transactions,
   }
   checkWatermarks(state)
   return state

@@ -7,10 +7,15 @@
  * Reply     names only partitions with data, an error or a moved watermark, each by its index in the request
  * Limits    FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX; the first batch comes even if it is larger than maxBytes
  */
+import type { AbortedTransaction } from '../model/aborted-transaction.ts'
 import type { TopicId } from '../model/ids.ts'
 import { FETCH_ABORTED_MAX, FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX, UINT32_MAX } from './fields.ts'
+
+/** Isolation: all records up to the high watermark, or those of transactions that were committed, up to the last stable offset. */
+export const READ_UNCOMMITTED = 0
+export const READ_COMMITTED = 1
 
 export interface FetchRequestPart {
   readonly topicId: TopicId
@@ -41,14 +46,8 @@ export interface FetchReplyPart {
   readonly logStartOffset: number
   readonly leaderEpoch: number
   readonly batchBytes: number
-  /** With read_committed: aborted transactions that overlap these batches, by first offset. */
+  /** With read_committed: every aborted transaction that overlaps these batches, by first offset. */
   readonly aborted: readonly AbortedTransaction[]
-}
-
-/** Batches of this producer at or past firstOffset, up to its next ABORT marker, are not to be delivered. */
-export interface AbortedTransaction {
-  readonly producerId: number
-  readonly firstOffset: number
 }
 
 export interface FetchReply {

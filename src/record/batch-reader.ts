@@ -5,15 +5,17 @@
  * Invariants  D1 the offsets of delivered records rise and are at least `fromOffset`
  *             D2 control batches are passed over, never delivered
  *             D3 `nextOffset` is where the next fetch goes on, also past batches that held nothing to deliver
+ *             D4 batches of the aborted transactions that reset() was told of are passed over (aborted-filter.ts)
  * Limits      unpackedBytesMax for a compressed batch
  * Failure     MillraceError from next(): CORRUPT_MESSAGE with what and where, UNSUPPORTED_COMPRESSION_TYPE, RECORD_LIST_TOO_LARGE;
  *             every record before the damage has been delivered then, and further calls throw the same. A last batch that was cut short is no fault: `isCut`.
- * Not here    which transactions were aborted: give `accept`
  */
 import { utf8Decode } from '../base/bytes.ts'
 import { VarintCursor } from '../base/varint.ts'
+import { type AbortedTransaction, NO_ABORTED } from '../model/aborted-transaction.ts'
 import { MillraceError } from '../model/errors.ts'
 import { UNPACKED_BYTES_MAX } from '../model/limits.ts'
+import { AbortedFilter } from './aborted-filter.ts'
 import { BATCH_HEADER_BYTES, batchBytesAt, LOG_APPEND_TIME_BIT, MAGIC, MAGIC_AT, RECORDS_AT } from './batch-layout.ts'
 import { BatchView } from './batch-view.ts'
 import { type Codecs, NO_CODEC, NO_CODECS, requireCodec } from './compression.ts'
@@ -29,8 +31,6 @@ export interface BatchReaderOptions {
   readonly checkCrc?: boolean
   /** Bytes of the records of one batch once unpacked. */
   readonly unpackedBytesMax?: number
-  /** Asked once for each batch, control batches too; false passes over the batch. The view is valid during the call. */
-  readonly accept?: (batch: BatchView) => boolean
 }
 
 const NO_HEADERS: readonly RecordHeader[] = []
@@ -39,8 +39,8 @@ export class BatchReader {
   readonly #codecs: Codecs
   readonly #checkCrc: boolean
   readonly #unpackedBytesMax: number
-  readonly #accept: ((batch: BatchView) => boolean) | undefined
   readonly #batch = new BatchView()
+  readonly #aborted = new AbortedFilter()
   readonly #cursor = new VarintCursor(new Uint8Array(0))
   readonly #headerCursor = new VarintCursor(new Uint8Array(0))
 
@@ -80,11 +80,14 @@ export class BatchReader {
     this.#codecs = options.codecs ?? NO_CODECS
     this.#checkCrc = options.checkCrc ?? true
     this.#unpackedBytesMax = options.unpackedBytesMax ?? UNPACKED_BYTES_MAX
-    this.#accept = options.accept
   }
 
-  /** Begins to read `body`, batches one after the other; records below `fromOffset` are passed over. */
-  reset(body: Uint8Array, fromOffset = 0): this {
+  /**
+   * Begins to read `body`, batches one after the other; records below `fromOffset` are passed over, and those of `aborted`
+   * transactions. What is told of those is good for the whole body, from its first batch.
+   */
+  reset(body: Uint8Array, fromOffset = 0, aborted: readonly AbortedTransaction[] = NO_ABORTED): this {
+    this.#aborted.reset(aborted)
     this.#body = body
     this.#bodyAt = 0
     this.#fromOffset = fromOffset
@@ -177,8 +180,8 @@ export class BatchReader {
     this.#bodyAt = at + total
     this.#batchNextOffset = batch.nextOffset
     this.#baseOffsetMin = batch.nextOffset
-    const accepted = this.#accept?.(batch) ?? true
-    if (!accepted || batch.isControl || batch.lastOffset < this.#fromOffset) return true
+    const isAborted = !this.#aborted.accept(batch)
+    if (isAborted || batch.isControl || batch.lastOffset < this.#fromOffset) return true
     try {
       this.#openRecords(batch, at, total)
     } catch (error) {

@@ -187,6 +187,7 @@ export interface ListOffsetsAnswer {
 export interface DescribePartitionAnswer {
   readonly logStartOffset: number
   readonly highWatermark: number
+  readonly lastStableOffset: number
   readonly logEndOffset: number
   readonly syncedEndOffset: number
   readonly bytes: number
@@ -225,6 +226,10 @@ export interface ShardStats {
   readonly compactionFailures: number
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number
+  /** Transactions that are open; how long one has been the earliest of its partition; those that were aborted since the start. */
+  readonly openTransactions: number
+  readonly oldestTransactionMicroseconds: number
+  readonly abortedTransactions: number
 }
 
 /** What a shard says by itself. Extend by adding a kind; the gateway logs a kind that it does not know. */

@@ -9,7 +9,11 @@
  */
 import { assert } from '../base/assert.ts'
 import { utf8Decode, utf8Encode } from '../base/bytes.ts'
+import { type AbortedTransaction, NO_ABORTED } from '../model/aborted-transaction.ts'
 import {
+  ABORTED_BYTES,
+  ABORTED_FIRST_OFFSET_AT,
+  ABORTED_PRODUCER_ID_AT,
   FETCH_ISOLATION_AT,
   FETCH_MAX_BYTES_AT,
   FETCH_MIN_BYTES_AT,
@@ -22,6 +26,7 @@ import {
   FETCH_PARTITIONS_AT,
   FETCH_REPLY_PARTITION_BYTES,
   FETCH_REPLY_PARTITION_COUNT_AT,
+  FETCH_REPLY_PARTITION_FRAGMENTS_AT,
   FETCH_REPLY_PARTITIONS_AT,
   FETCH_REPLY_REQUEST_ID_AT,
   FETCH_REQUEST_ID_AT,
@@ -219,17 +224,42 @@ export function getFetchPartition(
   fields.maxBytes = view.getUint32(at + FETCH_PARTITION_MAX_BYTES_AT, true)
 }
 
-/** Payload bytes of a FETCH_REPLY with so many partitions and page fragments. */
-export function fetchReplyBytes(partitionCount: number, fragmentCount: number): number {
-  return FETCH_REPLY_PARTITIONS_AT + partitionCount * FETCH_REPLY_PARTITION_BYTES + fragmentCount * FRAGMENT_BYTES
+/** Payload bytes of a FETCH_REPLY with so many partitions, page fragments and aborted transactions. */
+export function fetchReplyBytes(partitionCount: number, fragmentCount: number, abortedCount = 0): number {
+  const partitionsEnd = FETCH_REPLY_PARTITIONS_AT + partitionCount * FETCH_REPLY_PARTITION_BYTES
+  return partitionsEnd + fragmentCount * FRAGMENT_BYTES + abortedCount * ABORTED_BYTES
 }
 
-/** Claims a FETCH_REPLY and fills its fixed part: the index of its payload; -1 = full. Partitions and fragments are the caller's. */
+/** Of all partitions of the FETCH_REPLY at `at`: where the aborted transactions begin. */
+export function fetchReplyAbortedAt(view: DataView, at: number): number {
+  const partitionCount = view.getUint32(at + FETCH_REPLY_PARTITION_COUNT_AT, true)
+  let fragmentCount = 0
+  for (let index = 0; index < partitionCount; index++) {
+    const partAt = at + FETCH_REPLY_PARTITIONS_AT + index * FETCH_REPLY_PARTITION_BYTES
+    fragmentCount += view.getUint32(partAt + FETCH_REPLY_PARTITION_FRAGMENTS_AT, true)
+  }
+  return at + fetchReplyBytes(partitionCount, fragmentCount)
+}
+
+/** `count` aborted transactions of a FETCH_REPLY, from `at` on. */
+export function readAborted(view: DataView, at: number, count: number): readonly AbortedTransaction[] {
+  if (count === 0) return NO_ABORTED
+  const aborted: AbortedTransaction[] = []
+  for (let entryAt = at; aborted.length < count; entryAt += ABORTED_BYTES)
+    aborted.push({
+      producerId: view.getFloat64(entryAt + ABORTED_PRODUCER_ID_AT, true),
+      firstOffset: view.getFloat64(entryAt + ABORTED_FIRST_OFFSET_AT, true),
+    })
+  return aborted
+}
+
+/** Claims a FETCH_REPLY and fills its fixed part: the index of its payload; -1 = full. The rest is the caller's. */
 export function claimFetchReply(
   writer: RingWriter,
-  head: { readonly requestId: number; readonly partitionCount: number; readonly fragmentCount: number },
+  head: { requestId: number; partitionCount: number; fragmentCount: number; abortedCount?: number },
 ): number {
-  const at = writer.claim(MessageType.FETCH_REPLY, fetchReplyBytes(head.partitionCount, head.fragmentCount), 'data')
+  const { partitionCount, fragmentCount, abortedCount } = head
+  const at = writer.claim(MessageType.FETCH_REPLY, fetchReplyBytes(partitionCount, fragmentCount, abortedCount), 'data')
   if (at < 0) return -1
   writer.view.setUint32(at + FETCH_REPLY_REQUEST_ID_AT, head.requestId, true)
   writer.view.setUint32(at + FETCH_REPLY_PARTITION_COUNT_AT, head.partitionCount, true)

@@ -31,6 +31,9 @@ export interface ShardGauges {
   readonly compactionFailures: number
   readonly compactionReclaimedBytes: number
   readonly compactionMicroseconds: number
+  readonly openTransactions: number
+  readonly oldestTransactionMicroseconds: number
+  readonly abortedTransactions: number
   readonly requestRingBytes: number
   readonly requestRingStalls: number
   readonly stagedBytes: number
@@ -64,6 +67,16 @@ const SHARD_GAUGES: Readonly<Record<keyof ShardGauges, readonly [name: string, h
     'millrace_shard_compaction_seconds_total',
     'time from asking for a compaction to its end',
     1e-6,
+  ],
+  openTransactions: ['millrace_shard_transactions_open', 'transactions that are open in a partition, once for each'],
+  oldestTransactionMicroseconds: [
+    'millrace_shard_transaction_oldest_seconds',
+    'the longest that an open transaction has held its partition back for read_committed',
+    1e-6,
+  ],
+  abortedTransactions: [
+    'millrace_shard_transactions_aborted_total',
+    'transactions aborted in a partition since the start',
   ],
   requestRingBytes: ['millrace_shard_request_ring_bytes', 'bytes in the request ring'],
   requestRingStalls: ['millrace_shard_request_ring_stalls_total', 'requests that found the ring full'],

@@ -15,6 +15,7 @@ import { PartitionLog } from '../log/partition-log.ts'
 import type { RecoveredPartition } from '../log/recovered-partition.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
 import type { Offset } from '../model/ids.ts'
+import { lastStableOffset } from '../partition/high-watermark.ts'
 import { checkLeads, readableEnd } from '../partition/partition-fetch.ts'
 import { advanceLogStart, goOffline, leaderState } from '../partition/partition-state.ts'
 import type { Codecs } from '../record/compression.ts'
@@ -197,8 +198,8 @@ export class ControlHandler {
         reason = `${error.code}: ${error.message}`
       }
     }
-    const { logStartOffset, logEndOffset } = log
-    const state = leaderState({ partitionRef, config, leaderEpoch, logStartOffset, logEndOffset })
+    const { logStartOffset, logEndOffset, transactions } = log
+    const state = leaderState({ partitionRef, config, leaderEpoch, logStartOffset, logEndOffset, transactions })
     const agent = new PartitionAgent({ topicId, partition, state, log })
     if (reason === undefined) agent.syncedSlot = syncedEnds.add({ topicId, partition, syncedEnd: log.syncedEndOffset })
     else {
@@ -339,6 +340,7 @@ export class ControlHandler {
     const answer: DescribePartitionAnswer = {
       logStartOffset: state.logStartOffset,
       highWatermark: state.highWatermark,
+      lastStableOffset: lastStableOffset(state),
       logEndOffset: state.logEndOffset,
       syncedEndOffset: state.syncedEndOffset,
       bytes: log.bytes,

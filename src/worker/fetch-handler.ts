@@ -10,63 +10,27 @@
  * Ordering    pages are lent before the reply is published; what is not sent is taken back
  * Limits      waitingFetchesMax parked ones: one more is answered at once with what there is; a starved one waits for a page
  *             until its deadline, and STARVED_MS_MAX at least
- * Failure     an unreadable file takes its partition offline and answers KAFKA_STORAGE_ERROR; others go on. At the limit of open
- *             files: OVERLOADED, and the partition stays
- * Reply       a partition is left out when it has neither data nor error and its high watermark is the offset asked for
+ * Not here    what a reply is made of (fetch-draft.ts)
  */
 import type { Clock } from '../base/clock.ts'
 import { Fifo } from '../base/fifo.ts'
-import { StorageError } from '../io/file-system.ts'
-import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
 import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../model/limits.ts'
-import { DelayedFetch, type FetchPart, type WaitingFetch } from '../partition/delayed-fetch.ts'
-import { lastStableOffset } from '../partition/high-watermark.ts'
-import { checkFetch, readableEnd } from '../partition/partition-fetch.ts'
-import {
-  FetchFields,
-  FetchPartitionFields,
-  fetchReplyBytes,
-  getFetchPartition,
-  readFetch,
-} from '../ring/message-codec.ts'
-import {
-  FETCH_REPLY_PARTITION_ABORTED_AT,
-  FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
-  FETCH_REPLY_PARTITION_BYTES,
-  FETCH_REPLY_PARTITION_COUNT_AT,
-  FETCH_REPLY_PARTITION_ERROR_AT,
-  FETCH_REPLY_PARTITION_FRAGMENTS_AT,
-  FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT,
-  FETCH_REPLY_PARTITION_LAST_STABLE_AT,
-  FETCH_REPLY_PARTITION_LEADER_EPOCH_AT,
-  FETCH_REPLY_PARTITION_LOG_START_AT,
-  FETCH_REPLY_PARTITION_REF_AT,
-  FETCH_REPLY_PARTITIONS_AT,
-  FETCH_REPLY_REQUEST_ID_AT,
-  FRAGMENT_BYTES,
-  FRAGMENT_FROM_AT,
-  FRAGMENT_PAGE_AT,
-  FRAGMENT_TO_AT,
-  MessageType,
-} from '../ring/messages.ts'
+import { DelayedFetch, type WaitingFetch } from '../partition/delayed-fetch.ts'
+import { FetchFields, FetchPartitionFields, getFetchPartition, readFetch } from '../ring/message-codec.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
-import type { CachedPage, PageCache } from './page-cache.ts'
+import { type DraftPart, FetchDraft, type FetchDraftOptions } from './fetch-draft.ts'
+import type { CachedPage } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'
 import type { PartitionTable } from './partition-table.ts'
-import type { ReplyOutbox } from './reply-outbox.ts'
-import { FragmentList, type LoadListener, type SegmentReader } from './segment-reader.ts'
+import type { LoadListener } from './segment-reader.ts'
 
 const STARVED_MS_MAX = 1_000
 /** Fetches served in one turn from the queue of the ready ones. */
 const READY_PER_TURN = 64
 
-interface ShardFetchPart extends FetchPart {
-  readonly partition: PartitionAgent | undefined
-}
-
 interface FetchTask extends WaitingFetch {
-  readonly parts: readonly ShardFetchPart[]
+  readonly parts: readonly DraftPart[]
   readonly arrivedMs: number
   phase: 'parked' | 'cold' | 'starved' | 'ready'
   /** No more waiting for data: its deadline is over, or the gateway said so. */
@@ -78,25 +42,11 @@ interface FetchTask extends WaitingFetch {
   readonly loading: Set<CachedPage>
 }
 
-/** One partition's line of the reply under construction; reused from reply to reply. */
-interface ReplyPart {
-  ref: number
-  error: number
-  partition: PartitionAgent | undefined
-  fragments: number
-  bytes: number
-}
-
-export interface FetchHandlerOptions {
+export interface FetchHandlerOptions extends FetchDraftOptions {
   readonly reads: RingReader
   readonly partitions: PartitionTable
-  readonly reader: SegmentReader
-  readonly cache: PageCache
-  readonly outbox: ReplyOutbox
   readonly clock: Clock
   readonly waitingFetchesMax: number
-  /** A file could not be read, or does not hold what it should. */
-  readonly onUnreadable: (partition: PartitionAgent, reason: string) => void
 }
 
 export class FetchHandler implements LoadListener {
@@ -111,19 +61,15 @@ export class FetchHandler implements LoadListener {
   readonly #unparked = new Map<number, FetchTask>()
   readonly #byPage = new Map<CachedPage, Set<FetchTask>>()
 
-  // The reply under construction.
-  readonly #fragments = new FragmentList()
-  readonly #lines: ReplyPart[] = []
-  #lineCount = 0
-  #bytes = 0
-  #hasError = false
-  #isStarved = false
+  /** The reply under construction, and whose it is. */
+  readonly #draft: FetchDraft
   #task: FetchTask | undefined
   fetchedBytes = 0
 
   constructor(options: FetchHandlerOptions) {
     this.#options = options
     this.#delayed = new DelayedFetch(options.waitingFetchesMax)
+    this.#draft = new FetchDraft(options)
   }
 
   get waiting(): number {
@@ -146,7 +92,7 @@ export class FetchHandler implements LoadListener {
     const { reads, partitions, clock } = this.#options
     const fields = this.#fields
     readFetch(reads, fields)
-    const parts: ShardFetchPart[] = []
+    const parts: DraftPart[] = []
     for (let index = 0; index < fields.partitionCount; index++) {
       getFetchPartition(reads.view, fields.partitionsAt, index, this.#partFields)
       const partition = partitions.get(this.#partFields.partitionRef)
@@ -157,6 +103,7 @@ export class FetchHandler implements LoadListener {
         maxBytes: this.#partFields.maxBytes,
         partition,
         state: partition?.state,
+        readableEndBefore: 0 as Offset,
         visibleBytesBefore: 0,
       })
     }
@@ -273,9 +220,10 @@ export class FetchHandler implements LoadListener {
 
   /** Reads what `task` may have now, and answers it or has it wait for what it lacks. */
   #serve(task: FetchTask): void {
+    const draft = this.#draft
     this.#gather(task)
-    const isEnough = this.#bytes >= task.minBytes && this.#bytes > 0
-    if (isEnough || this.#hasError || task.isCancelled) {
+    const isEnough = draft.bytes >= task.minBytes && draft.bytes > 0
+    if (isEnough || draft.hasError || task.isCancelled) {
       this.#reply(task)
       return
     }
@@ -283,7 +231,7 @@ export class FetchHandler implements LoadListener {
       this.#wait(task, 'cold')
       return
     }
-    if (this.#isStarved && this.#bytes === 0 && !task.isOver) {
+    if (draft.isStarved && draft.bytes === 0 && !task.isOver) {
       this.#starved.push(task)
       this.#wait(task, 'starved')
       return
@@ -292,10 +240,9 @@ export class FetchHandler implements LoadListener {
       this.#reply(task)
       return
     }
-    const availableBytes = this.#bytes
-    this.#takeBack()
+    task.availableBytes = draft.bytes
+    draft.takeBack()
     this.#forgetLoading(task)
-    task.availableBytes = availableBytes
     task.phase = 'parked'
     if (this.#delayed.park(task)) return
     task.isFinal = true
@@ -304,7 +251,7 @@ export class FetchHandler implements LoadListener {
   }
 
   #wait(task: FetchTask, phase: 'cold' | 'starved'): void {
-    this.#takeBack()
+    this.#draft.takeBack()
     if (phase === 'starved') this.#forgetLoading(task)
     task.phase = phase
     this.#unparked.set(task.requestId, task)
@@ -312,135 +259,14 @@ export class FetchHandler implements LoadListener {
 
   #gather(task: FetchTask): void {
     this.#task = task
-    this.#fragments.count = 0
-    this.#lineCount = 0
-    this.#bytes = 0
-    this.#hasError = false
-    this.#isStarved = false
-    if (task.isCancelled) return
-    const frameBytesMax = this.#options.outbox.payloadBytesMax
-    for (const part of task.parts) {
-      const roomBytes = frameBytesMax - fetchReplyBytes(this.#lineCount + 1, this.#fragments.count)
-      if (roomBytes < FRAGMENT_BYTES * 2) break
-      this.#gatherPart(task, part, Math.floor(roomBytes / FRAGMENT_BYTES))
-    }
-  }
-
-  #gatherPart(task: FetchTask, part: ShardFetchPart, fragmentsMax: number): void {
-    const { partition } = part
-    if (partition === undefined || partition.isClosed) {
-      this.#failPart(part, 'UNKNOWN_TOPIC_OR_PARTITION')
-      return
-    }
-    const refusal = checkFetch(partition.state, part)
-    if (refusal !== undefined) {
-      this.#failPart(part, refusal.error)
-      return
-    }
-    const endOffset = readableEnd(partition.state, task.isolation)
-    const pagesBytes = (fragmentsMax - 1) * this.#options.cache.pageBytes
-    const limitBytes = Math.min(part.maxBytes, task.maxBytes - this.#bytes, pagesBytes)
-    const before = this.#fragments.count
-    if (part.fetchOffset < endOffset && (limitBytes > 0 || this.#bytes === 0)) {
-      if (!this.#read(part, partition, endOffset, limitBytes)) return
-    } else if (part.fetchOffset === partition.state.highWatermark) return
-    this.#addLine(
-      part,
-      0,
-      this.#fragments.count - before,
-      this.#fragments.count - before > 0 ? this.#options.reader.readBytes : 0,
-    )
-  }
-
-  /** False when the part is dealt with already: it failed. */
-  #read(part: ShardFetchPart, partition: PartitionAgent, endOffset: Offset, limitBytes: number): boolean {
-    const { reader, onUnreadable } = this.#options
-    try {
-      const outcome = reader.read(
-        { partition, offset: part.fetchOffset, endOffset, limitBytes, takesFirst: this.#bytes === 0 },
-        this.#fragments,
-        this,
-      )
-      if (outcome === 'read') this.#bytes += reader.readBytes
-      else if (outcome === 'starved') this.#isStarved = true
-      else if (outcome === 'damaged') {
-        onUnreadable(partition, `the segment that holds offset ${part.fetchOffset} is damaged`)
-        this.#failPart(part, 'KAFKA_STORAGE_ERROR')
-        return false
-      }
-      return true
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error
-      if (error.isOpenLimit) {
-        this.#failPart(part, 'OVERLOADED')
-        return false
-      }
-      onUnreadable(partition, `a read failed: ${error.code}: ${error.message}`)
-      this.#failPart(part, 'KAFKA_STORAGE_ERROR')
-      return false
-    }
-  }
-
-  #failPart(part: ShardFetchPart, error: ErrorCode): void {
-    this.#hasError = true
-    this.#addLine(part, errorNumberOf(error), 0, 0)
-  }
-
-  #addLine(part: ShardFetchPart, error: number, fragments: number, bytes: number): void {
-    let line = this.#lines[this.#lineCount]
-    if (line === undefined) {
-      line = { ref: 0, error: 0, partition: undefined, fragments: 0, bytes: 0 }
-      this.#lines.push(line)
-    }
-    line.ref = part.partitionRef
-    line.error = error
-    line.partition = part.partition
-    line.fragments = fragments
-    line.bytes = bytes
-    this.#lineCount++
+    if (task.isCancelled) this.#draft.clear()
+    else this.#draft.gather(task, this)
   }
 
   #reply(task: FetchTask): void {
     this.#forgetLoading(task)
-    this.fetchedBytes += this.#bytes
-    const { outbox } = this.#options
-    outbox.begin(MessageType.FETCH_REPLY, fetchReplyBytes(this.#lineCount, this.#fragments.count))
-    const { view } = outbox
-    view.setUint32(outbox.at + FETCH_REPLY_REQUEST_ID_AT, task.requestId, true)
-    view.setUint32(outbox.at + FETCH_REPLY_PARTITION_COUNT_AT, this.#lineCount, true)
-    let at = outbox.at + FETCH_REPLY_PARTITIONS_AT
-    for (let index = 0; index < this.#lineCount; index++) {
-      this.#writeLine(view, at, this.#lines[index]!)
-      at += FETCH_REPLY_PARTITION_BYTES
-    }
-    const { numbers, count } = this.#fragments
-    for (let index = 0; index < count; index++) {
-      view.setUint32(at + FRAGMENT_PAGE_AT, numbers[index * 3]!, true)
-      view.setUint32(at + FRAGMENT_FROM_AT, numbers[index * 3 + 1]!, true)
-      view.setUint32(at + FRAGMENT_TO_AT, numbers[index * 3 + 2]!, true)
-      at += FRAGMENT_BYTES
-    }
-    outbox.end()
-  }
-
-  #writeLine(view: DataView, at: number, line: ReplyPart): void {
-    const state = line.partition?.state
-    view.setUint32(at + FETCH_REPLY_PARTITION_REF_AT, line.ref, true)
-    view.setInt32(at + FETCH_REPLY_PARTITION_ERROR_AT, line.error, true)
-    view.setFloat64(at + FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT, state?.highWatermark ?? -1, true)
-    view.setFloat64(at + FETCH_REPLY_PARTITION_LAST_STABLE_AT, state === undefined ? -1 : lastStableOffset(state), true)
-    view.setFloat64(at + FETCH_REPLY_PARTITION_LOG_START_AT, state?.logStartOffset ?? -1, true)
-    view.setUint32(at + FETCH_REPLY_PARTITION_FRAGMENTS_AT, line.fragments, true)
-    view.setInt32(at + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, state?.leaderEpoch ?? -1, true)
-    view.setUint32(at + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, line.bytes, true)
-    view.setUint32(at + FETCH_REPLY_PARTITION_ABORTED_AT, 0, true)
-    line.partition = undefined
-  }
-
-  #takeBack(): void {
-    const { cache } = this.#options
-    for (let index = 0; index < this.#fragments.count; index++) cache.unlend(this.#fragments.pages[index]!)
-    this.#fragments.count = 0
+    this.fetchedBytes += this.#draft.bytes
+    this.#draft.send(task.requestId)
   }
 
   #forgetLoading(task: FetchTask): void {

@@ -5,24 +5,37 @@
  * Ordering    check all batches of a request -> for each: sequence, stamp in place, stage -> after the drain one vectored write
  *             a partition -> log end advances -> answers, or a place among those that wait. The ring's space is given back after
  *             the write, so staged bytes stay where they are
+ * Own         what the shard writes itself, for coordinators: records, a transaction's offsets, markers. They go by the same rules of
+ *             epochs and transactions, and are told by OwnAppend
  * Failure     no space: the partition's log is as before, its produces of this turn are refused DISK_FULL; no descriptor left:
  *             likewise, OVERLOADED; any other write error: the shard fails (R3). A producer snapshot that cannot be read takes
  *             its partition offline, no other one
  * Not here    the checks (partition/partition-append), when a sync goes out (group-commit.ts)
  */
+import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
+import type { MarkerWish } from '../log/producer-state.ts'
 import type { ErrorCode } from '../model/errors.ts'
 import { type LeaderEpoch, NO_LEADER_EPOCH, type Offset } from '../model/ids.ts'
 import { PRODUCE_TIMEOUT_MS_MAX } from '../model/limits.ts'
 import { ACKS_ALL } from '../partition/acks.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { KeyCheck } from '../partition/key-check.ts'
-import { batchSteps, checkRequest, checkWith, orderSteps, type ProduceAttempt } from '../partition/partition-append.ts'
+import {
+  batchSteps,
+  checkProducer,
+  checkRequest,
+  checkWith,
+  orderSteps,
+  type ProduceAttempt,
+} from '../partition/partition-append.ts'
 import { advanceLogEnd } from '../partition/partition-state.ts'
 import { type Refusal, refuse } from '../partition/refusal.ts'
+import { NO_SEQUENCE } from '../record/batch-layout.ts'
 import { BatchView } from '../record/batch-view.ts'
 import type { Codecs } from '../record/compression.ts'
+import { type MarkerType, writeMarker } from '../record/control-batch.ts'
 import { ProduceFields, readProduce } from '../ring/message-codec.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
 import type { PartitionAgent } from './partition-agent.ts'
@@ -41,6 +54,11 @@ export interface ProduceHandlerOptions {
   readonly codecs: Codecs
   /** The producer state of the partition cannot be read. */
   readonly onUnreadable: (partition: PartitionAgent, reason: string) => void
+}
+
+/** A marker of a coordinator, for a partition. */
+export interface OwnMarker extends MarkerWish {
+  readonly type: MarkerType
 }
 
 /** What the shard does around a turn's write. */
@@ -112,26 +130,80 @@ export class ProduceHandler {
 
   /**
    * Stages a batch of the shard's own: written with the turn's others, acknowledged as acks=all. Its memory stays as it is until
-   * the turn's write is done. `own` may be told at once that it was refused.
+   * the turn's write is done. `own` may be told at once that it was refused. One with a producer id is of that producer's transaction
+   * and has no sequence: it is refused as a client's would be (checkTransaction), and begins the transaction here.
    */
   appendOwn(partition: PartitionAgent, batch: Uint8Array, own: OwnAppend): void {
-    const { state, log } = partition
+    const refusal = this.#checkOwn(partition, batch) ?? this.#checkOwnProducer(partition)
+    if (refusal === undefined) this.#stageOwn(partition, batch, own)
+    else own.onFailed(refusal.error, refusal.text)
+  }
+
+  /**
+   * Stages the marker that ends a producer's transaction in `partition`, as appendOwn does. 'written': it was before, and `own` is told when
+   * that one is durable. 'refused': `own` was told.
+   */
+  appendMarker(partition: PartitionAgent, marker: OwnMarker, own: OwnAppend): 'staged' | 'written' | 'refused' {
+    const bytes = writeMarker({ ...marker, timestampMs: this.#options.clock.nowMs() })
+    const refusal = this.#checkOwn(partition, bytes) ?? this.#loadProducers(partition)
+    const decision = refusal ?? partition.log.producers.decideMarker(marker)
+    if (decision.kind === 'append') return this.#stageMarker(partition, bytes, own)
+    if (decision.kind === 'written') {
+      const { nextOffset } = partition.log
+      this.#awaitOwn(partition, { baseOffset: nextOffset, nextOffset }, own)
+      return 'written'
+    }
+    own.onFailed(decision.kind === 'refused' ? decision.error : decision.code, decision.text)
+    return 'refused'
+  }
+
+  /** What appendOwn would object to in a batch of this producer's transaction now. */
+  checkTransaction(partition: PartitionAgent, producerId: number, producerEpoch: number): Refusal | undefined {
+    const refusal = this.#loadProducers(partition)
+    if (refusal !== undefined) return refusal
+    const decision = partition.log.producers.decide({
+      ...{ producerId, producerEpoch, baseSequence: NO_SEQUENCE, lastOffsetDelta: 0 },
+      ...{ baseOffset: -1, maxTimestamp: -1, isControl: false, isTransactional: true },
+    })
+    return decision.kind === 'reject' ? refuse(decision.code, decision.text) : undefined
+  }
+
+  /** The coordinator of this producer's transaction knows of `partition`: it may begin there. */
+  register(partition: PartitionAgent, producerId: number, producerEpoch: number): Refusal | undefined {
+    const refusal = this.#loadProducers(partition)
+    if (refusal === undefined) partition.log.producers.register(producerId, producerEpoch)
+    return refusal
+  }
+
+  #checkOwn(partition: PartitionAgent, batch: Uint8Array): Refusal | undefined {
     const attempt = this.#attempt
-    attempt.state = state
+    attempt.state = partition.state
     attempt.acks = ACKS_ALL
     attempt.leaderEpoch = NO_LEADER_EPOCH
-    attempt.isSpaceLow = false // so little, and without it no group could go on to commit what it has handled
+    // So little, and without it no group could go on to commit what it has handled, and no transaction would end.
+    attempt.isSpaceLow = false
     attempt.at = 0
     attempt.end = batch.length
-    const refusal = partition.isClosed ? refuse('UNKNOWN_TOPIC_OR_PARTITION') : checkRequest(attempt)
-    if (refusal !== undefined) {
-      own.onFailed(refusal.error, refusal.text)
-      return
-    }
+    this.#batch.reset(batch, 0)
+    return partition.isClosed ? refuse('UNKNOWN_TOPIC_OR_PARTITION') : checkRequest(attempt)
+  }
+
+  #checkOwnProducer(partition: PartitionAgent): Refusal | undefined {
+    if (this.#batch.producerId < 0) return undefined
+    const objection = this.#loadProducers(partition) ?? checkProducer(this.#attempt)
+    assert(objection?.kind !== 'duplicate', 'a batch without a sequence cannot be a duplicate')
+    return objection
+  }
+
+  #stageOwn(partition: PartitionAgent, batch: Uint8Array, own: OwnAppend): void {
     const view = this.#batch.reset(batch, 0)
-    view.stamp(log.nextOffset, state.leaderEpoch)
+    view.stamp(partition.log.nextOffset, partition.state.leaderEpoch)
     stageBatch(partition, view, batch)
-    const { baseOffset, nextOffset } = view
+    this.#awaitOwn(partition, view, own)
+  }
+
+  #awaitOwn(partition: PartitionAgent, range: { baseOffset: Offset; nextOffset: Offset }, own: OwnAppend): void {
+    const { baseOffset, nextOffset } = range
     const timeoutMs = PRODUCE_TIMEOUT_MS_MAX
     partition.staged.push({ requestId: 0, acks: ACKS_ALL, timeoutMs, baseOffset, nextOffset, logAppendTimeMs: -1, own })
     this.#touch(partition)
@@ -157,12 +229,28 @@ export class ProduceHandler {
       this.#attempt.producers = partition.log.producers
       return undefined
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error
-      const text = `the producer state cannot be read: ${error.code}: ${error.message}`
-      if (error.isOpenLimit) return { kind: 'refused', error: 'OVERLOADED', text }
-      this.#options.onUnreadable(partition, text)
-      return { kind: 'refused', error: 'KAFKA_STORAGE_ERROR', text }
+      return this.#unreadable(partition, 'the producer state', error)
     }
+  }
+
+  #stageMarker(partition: PartitionAgent, bytes: Uint8Array, own: OwnAppend): 'staged' | 'refused' {
+    try {
+      this.#stageOwn(partition, bytes, own)
+      return 'staged'
+    } catch (error) {
+      const { error: code, text } = this.#unreadable(partition, 'the aborted transactions', error)
+      own.onFailed(code, text)
+      return 'refused'
+    }
+  }
+
+  /** What a partition needs to know before it appends is in a file that cannot be read. */
+  #unreadable(partition: PartitionAgent, what: string, error: unknown): Refusal {
+    if (!(error instanceof StorageError)) throw error
+    const text = `${what} cannot be read: ${error.code}: ${error.message}`
+    if (error.isOpenLimit) return refuse('OVERLOADED', text)
+    this.#options.onUnreadable(partition, text)
+    return refuse('KAFKA_STORAGE_ERROR', text)
   }
 
   /** All batches of the request must be sound before the first is staged. */

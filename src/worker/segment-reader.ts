@@ -96,8 +96,9 @@ export class SegmentReader {
   #headerSize = 0
   #headerBase = 0
   #headerNext = 0
-  /** Bytes of the last 'read'. */
+  /** Bytes of the last 'read', and the offset after its last batch. */
   readBytes = 0
+  readNextOffset = 0
 
   constructor(options: SegmentReaderOptions) {
     this.#files = options.files
@@ -122,7 +123,10 @@ export class SegmentReader {
     this.#fileEnd = fileEnd
     const wantedEnd = Math.min(fileEnd, filePosition + limitBytes)
     const have = this.#fill(filePosition, wantedEnd)
-    if (exact && endExact && have === fileEnd) return this.#take(filePosition, fileEnd, fragments)
+    if (exact && endExact && have === fileEnd) {
+      this.readNextOffset = Math.min(endOffset, segment.nextOffset)
+      return this.#take(filePosition, fileEnd, fragments)
+    }
     return this.#walk(wish, filePosition, have, fragments)
   }
 
@@ -156,6 +160,7 @@ export class SegmentReader {
     }
     if (at > start) {
       partition.log.remember(nextOffset, at)
+      this.readNextOffset = nextOffset
       return this.#take(start, at, fragments)
     }
     return this.#lack === 'none' ? 'empty' : this.#lack

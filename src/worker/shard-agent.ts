@@ -29,7 +29,9 @@ import {
   ControlOperation,
   type GroupRequestBody,
   type GroupTopicsBody,
+  type RegisterProducersBody,
   type ShardStats,
+  type WriteMarkersBody,
 } from '../ring/control-messages.ts'
 import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
@@ -43,6 +45,7 @@ import { GroupCommit } from './group-commit.ts'
 import { GroupHost } from './group-host.ts'
 import { Housekeeper } from './housekeeper.ts'
 import { IntervalFlush } from './interval-flush.ts'
+import { MarkerWriter } from './marker-writer.ts'
 import { NoticeSender } from './notice-sender.ts'
 import { PageCache } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'
@@ -57,6 +60,7 @@ import { SegmentReader } from './segment-reader.ts'
 import type { ShardOptions } from './shard-options.ts'
 import { SpaceProbe } from './space-probe.ts'
 import { SyncScheduler } from './sync-scheduler.ts'
+import { TransactionWatch } from './transaction-watch.ts'
 
 export interface ShardAgentOptions {
   readonly options: ShardOptions
@@ -98,6 +102,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
   readonly #groups: GroupHost
+  readonly #markers: MarkerWriter
+  readonly #transactions = new TransactionWatch()
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
@@ -200,6 +206,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         ...from.groups,
       },
     })
+    this.#markers = new MarkerWriter({ partitions, produces: this.#produces, replies: controlReplies })
     this.#housekeeper = new Housekeeper({
       ...{ clock, partitions, periodMs: options.retentionCheckMs, producerExpiryMs: options.producerExpiryMs },
       onCondemned: (partition, text) =>
@@ -350,6 +357,18 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         this.#groups.onTopics(requestId, body as GroupTopicsBody)
         return
       }
+      case ControlOperation.REGISTER_PRODUCERS: {
+        const { requestId, body } = readControl(requests)
+        this.#markers.onRegister(requestId, body as RegisterProducersBody)
+        return
+      }
+      case ControlOperation.WRITE_MARKERS: {
+        const { requestId, body } = readControl(requests)
+        // What groups have decided in the name of a producer comes before the marker that ends it.
+        this.#groups.flush()
+        this.#markers.onWrite(requestId, body as WriteMarkersBody)
+        return
+      }
       default:
         this.#groups.flush()
         this.#produces.writeTouched(this)
@@ -466,6 +485,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   stats(): ShardStats {
     let offline = 0
     for (const partition of this.#partitions) if (partition.state.role === 'offline') offline++
+    this.#transactions.look(this.#partitions, this.#clock.monotonicMs())
     return {
       partitions: this.#partitions.count,
       offlinePartitions: offline,
@@ -490,6 +510,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       compactionFailures: this.#compaction.failures,
       compactionReclaimedBytes: this.#compaction.reclaimedBytes,
       compactionMicroseconds: this.#compaction.milliseconds * 1000,
+      openTransactions: this.#transactions.open,
+      oldestTransactionMicroseconds: this.#transactions.oldestMs * 1000,
+      abortedTransactions: this.#markers.abortedTransactions,
     }
   }
 

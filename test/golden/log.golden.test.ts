@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { bytesOfHex, hexOf } from '../../src/base/bytes.ts'
+import { AbortedIndex, NOTHING_ABORTED } from '../../src/log/aborted-index.ts'
 import { decodeCleanerCheckpoint, encodeCleanerCheckpoint } from '../../src/log/cleaner-checkpoint.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs } from '../../src/log/leader-epoch-cache.ts'
 import { OffsetIndex } from '../../src/log/offset-index.ts'
@@ -70,24 +71,54 @@ test('cleaner checkpoint', () => {
   checkDamage(bytes, decodeCleanerCheckpoint)
 })
 
+const PRODUCER_7 = {
+  ...{ producerId: 7, epoch: 2, coordinatorEpoch: -1, transactionFirst: -1 },
+  batches: [{ lastSequence: 0, baseOffset: 1000, lastOffset: 1001 }],
+}
+const PRODUCER_8 = {
+  ...{ producerId: 8, epoch: 0, coordinatorEpoch: 3, transactionFirst: 1003 },
+  batches: [
+    { lastSequence: 0, baseOffset: 1002, lastOffset: 1002 },
+    { lastSequence: 3, baseOffset: 1003, lastOffset: 1005 },
+  ],
+}
+
 test('producer snapshot', () => {
   const bytes = golden('producer-snapshot')
   const read = ProducerState.decode(bytes)
   assert.ok(read.kind === 'present')
   assert.equal(read.value.endOffset, 1006)
-  assert.deepEqual(read.value.state.describe(), [
-    { producerId: 7, epoch: 2, batches: [{ lastSequence: 0, baseOffset: 1000, lastOffset: 1001 }] },
-    {
-      producerId: 8,
-      epoch: 0,
-      batches: [
-        { lastSequence: 0, baseOffset: 1002, lastOffset: 1002 },
-        { lastSequence: 3, baseOffset: 1003, lastOffset: 1005 },
-      ],
-    },
-  ])
-  assert.equal(hexOf(read.value.state.encode(1006)), hexOf(bytes))
+  assert.deepEqual(read.value.aborted, { first: 900, last: 990 })
+  assert.deepEqual(read.value.open, [[8, 1003]])
+  assert.deepEqual(read.value.state.describe(), [PRODUCER_7, PRODUCER_8])
+  assert.equal(hexOf(read.value.state.encode(1006, { first: 900, last: 990 })), hexOf(bytes))
   checkDamage(bytes, (damaged) => ProducerState.decode(damaged))
+})
+
+test('producer snapshot of version 1: no transaction is open, none was aborted', () => {
+  const read = ProducerState.decode(golden('producer-snapshot-1'))
+  assert.ok(read.kind === 'present')
+  assert.deepEqual(read.value.aborted, NOTHING_ABORTED)
+  assert.deepEqual(read.value.state.describe(), [
+    PRODUCER_7,
+    { ...PRODUCER_8, coordinatorEpoch: -1, transactionFirst: -1 },
+  ])
+  checkDamage(golden('producer-snapshot-1'), (damaged) => ProducerState.decode(damaged))
+})
+
+test('aborted index', () => {
+  const bytes = golden('aborted-index')
+  const read = AbortedIndex.decode(bytes)
+  assert.ok(read.kind === 'present')
+  const { index, meta } = read.value
+  assert.deepEqual(meta, { baseOffset: 1000, coveredEnd: 1020, coveredBytes: 2000 })
+  assert.equal(index.stableOffset, 1015)
+  assert.deepEqual(index.entries, [
+    { producerId: 7, firstOffset: 990, lastOffset: 1004, lastStableOffset: 1002 },
+    { producerId: 8, firstOffset: 1002, lastOffset: 1010, lastStableOffset: 1011 },
+  ])
+  assert.equal(hexOf(index.encode(meta)), hexOf(bytes))
+  checkDamage(bytes, AbortedIndex.decode)
 })
 
 test('leader epochs: a torn last entry is not there yet, anything else damaged is unreadable', () => {

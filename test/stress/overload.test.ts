@@ -19,7 +19,7 @@ const CLIENTS = 40
 const MIB = 1024 * 1024
 /** Below what one connection may send ahead (8 MiB), so that lending is what holds producers back. */
 const ARGS = [
-  ...['--shards', '1', '--set', 'rings.requestBytes=4MiB', '--set', 'rings.replyBytes=256KiB'],
+  ...['--shards', '1', '--set', 'rings.requestBytes=4MiB', '--set', 'rings.replyBytes=512KiB'],
   ...['--set', 'limits.receiveBytes=8MiB', '--set', 'limits.frameBytes=1MiB'],
 ]
 /** Receive budget, a first credit of each connection, ring and staging area, pages, and what V8 does with it. */

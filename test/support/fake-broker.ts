@@ -3,8 +3,8 @@
  * luck: replies that are lost, late or refused, connections that break before or after the work is done, moved leaders.
  *
  * It keeps the rules a client depends on: Kafka's acceptance of producer sequences (with a memory of five batches), log start
- * and high watermark, long polling, credit; groups: fake-coordinator.ts; transactions: fake-transactions.ts. Not here: durability,
- * limits, authorisation.
+ * and high watermark, long polling, credit; groups: fake-coordinator.ts; transactions: fake-transactions.ts. Not here: durability, limits,
+ * authorisation.
  */
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -14,7 +14,7 @@ import * as wire from '../../src/protocol/index.ts'
 import { sequenceAfter } from '../../src/record/batch-layout.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
 import { FakeCoordinator } from './fake-coordinator.ts'
-import { FakeTransactions, lastStableOffset, noTransactions, type PartitionTransactions } from './fake-transactions.ts'
+import { FakeTransactions, noTransactions, type PartitionTransactions } from './fake-transactions.ts'
 
 /** What to do with a request instead of answering it. */
 export type Fault =
@@ -63,6 +63,10 @@ export interface FakePartition {
   logStartOffset: number
   highWatermark: number
   leaderEpoch: number
+  /** First offset of what is not decided yet: read_committed ends there. Infinity = nothing is open. */
+  openOffset: number
+  /** Aborted transactions; lastOffset is their marker's. */
+  readonly aborted: { readonly producerId: number; readonly firstOffset: number; readonly lastOffset: number }[]
   readonly batches: StoredBatch[]
   readonly producers: Map<number, ProducerState>
   readonly transactions: PartitionTransactions
@@ -94,6 +98,9 @@ export class FakeBroker {
     find: (topicId, partition) => this.#find(topicId, partition),
     groups: this.groups,
     newProducerId: () => this.#producerId++,
+    onChange: () => {
+      for (const wake of [...this.#waiters]) wake()
+    },
   })
   faults: (request: SeenRequest) => Fault
   port = 0
@@ -155,8 +162,8 @@ export class FakeBroker {
     const topic: FakeTopic = { name, topicId, partitions: [] }
     for (let index = 0; index < partitions; index++)
       topic.partitions.push({
-        ...{ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, batches: [], producers: new Map() },
-        transactions: noTransactions(),
+        ...{ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, openOffset: Number.POSITIVE_INFINITY },
+        ...{ aborted: [], batches: [], producers: new Map(), transactions: noTransactions() },
       })
     this.topics.set(name, topic)
     return topic
@@ -164,6 +171,19 @@ export class FakeBroker {
 
   partition(name: string, partition: number): FakePartition {
     return this.topics.get(name)!.partitions[partition]!
+  }
+
+  /** Stores a batch as it is, of a transaction or a marker: `openOffset` and `aborted` are the test's to keep. */
+  store(name: string, partition: number, bytes: Uint8Array): number {
+    const kept = this.partition(name, partition)
+    const baseOffset = this.#put(kept, new BatchView().reset(bytes, 0), bytes)
+    this.wake()
+    return baseOffset
+  }
+
+  /** Fetches that wait look again. */
+  wake(): void {
+    for (const wake of [...this.#waiters]) wake()
   }
 
   #accept(socket: WebSocket): void {
@@ -363,7 +383,7 @@ export class FakeBroker {
         leaderEpoch,
       }
     })
-    for (const wake of [...this.#waiters]) wake()
+    this.wake()
     return request.acks === 0 ? undefined : wire.produce.encodeReply({ parts })
   }
 
@@ -392,14 +412,18 @@ export class FakeBroker {
         partition.producers.set(producerId, state)
       }
     }
+    const baseOffset = this.#put(partition, view, bytes)
+    if (view.isTransactional) this.transactions.appended(partition, view)
+    state?.batches.push({ first: baseSequence, last: lastSequence, baseOffset })
+    if (state !== undefined && state.batches.length > 5) state.batches.shift()
+    return baseOffset
+  }
+
+  #put(partition: FakePartition, view: BatchView, bytes: Uint8Array): number {
     const baseOffset = partition.highWatermark
     view.stamp(baseOffset, partition.leaderEpoch)
     partition.highWatermark = view.nextOffset
     partition.batches.push({ baseOffset, nextOffset: view.nextOffset, bytes })
-    state?.batches.push({ first: baseSequence, last: lastSequence, baseOffset })
-    const { open } = partition.transactions
-    if (view.isTransactional && !open.has(producerId)) open.set(producerId, baseOffset)
-    if (state !== undefined && state.batches.length > 5) state.batches.shift()
     return baseOffset
   }
 
@@ -429,11 +453,13 @@ export class FakeBroker {
     let failed = false
     request.parts.forEach((part, index) => {
       const partition = this.#find(part.topicId, part.partition)
-      const isCommitted = request.isolation === 1
+      const isCommitted = request.isolation === wire.READ_COMMITTED
       const { code, batches } = readable(partition, part, { isFirst: bytes === 0, isCommitted })
       let batchBytes = 0
+      let endOffset = part.fetchOffset
       for (const batch of batches) {
         if (bytes + batch.bytes.length > request.maxBytes && bytes > 0) break
+        endOffset = batch.nextOffset
         bodies.push(batch.bytes)
         bytes += batch.bytes.length
         batchBytes += batch.bytes.length
@@ -441,16 +467,19 @@ export class FakeBroker {
       if (code !== 'NONE') failed = true
       if (code === 'NONE' && batchBytes === 0) return
       const highWatermark = partition?.highWatermark ?? -1
+      const told = partition?.aborted.filter(
+        ({ firstOffset, lastOffset }) => isCommitted && lastOffset >= part.fetchOffset && firstOffset < endOffset,
+      )
       parts.push({
         index,
         errorNumber: errorNumberOf(code),
         errorText: '',
         highWatermark,
-        lastStableOffset: partition === undefined ? -1 : lastStableOffset(partition),
+        lastStableOffset: Math.min(highWatermark, partition?.openOffset ?? -1),
         logStartOffset: partition?.logStartOffset ?? -1,
         leaderEpoch: partition?.leaderEpoch ?? -1,
         batchBytes,
-        aborted: isCommitted ? abortedAmong(partition, part.fetchOffset, batches) : [],
+        aborted: told ?? [],
       })
     })
     return { parts, bodies, ready: failed || bytes >= Math.max(1, request.minBytes) }
@@ -462,7 +491,9 @@ export class FakeBroker {
       const { timestampMs } = part
       const errorNumber = partition === undefined ? errorNumberOf('UNKNOWN_TOPIC_ID') : 0
       let offset = -1
-      if (partition !== undefined && timestampMs === wire.LATEST) offset = partition.highWatermark
+      const latest = request.isolation === wire.READ_COMMITTED ? partition?.openOffset : undefined
+      if (partition !== undefined && timestampMs === wire.LATEST)
+        offset = Math.min(partition.highWatermark, latest ?? Number.POSITIVE_INFINITY)
       else if (partition !== undefined && timestampMs === wire.EARLIEST) offset = partition.logStartOffset
       else
         offset =
@@ -487,23 +518,12 @@ function readable(
   let bytes = 0
   for (const batch of partition.batches) {
     if (batch.nextOffset <= fetchOffset) continue
-    if (isCommitted && batch.baseOffset >= lastStableOffset(partition)) break
+    if (isCommitted && batch.nextOffset > partition.openOffset) break
     if (bytes + batch.bytes.length > part.maxBytes && !(isFirst && bytes === 0)) break
     batches.push(batch)
     bytes += batch.bytes.length
   }
   return { code: 'NONE', batches }
-}
-
-function abortedAmong(
-  partition: FakePartition | undefined,
-  fetchOffset: number,
-  batches: readonly StoredBatch[],
-): wire.AbortedTransaction[] {
-  const end = batches.at(-1)?.nextOffset ?? fetchOffset
-  return (partition?.transactions.aborted ?? []).filter(
-    ({ firstOffset, markerOffset }) => firstOffset < end && markerOffset >= fetchOffset,
-  )
 }
 
 /** Runs `body` with a broker that is stopped afterwards. */

@@ -23,6 +23,7 @@ import {
   writeProduceReply,
 } from '../../src/ring/message-codec.ts'
 import {
+  FETCH_REPLY_PARTITION_ABORTED_AT,
   FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
   FETCH_REPLY_PARTITION_BYTES,
   FETCH_REPLY_PARTITION_ERROR_AT,
@@ -217,6 +218,7 @@ export class FakeShard {
       view.setInt32(at + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, partition?.leaderEpoch ?? -1, true)
       const batchBytes = fragments[index]!.reduce((sum, fragment) => sum + fragment.to, 0)
       view.setUint32(at + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, batchBytes, true)
+      view.setUint32(at + FETCH_REPLY_PARTITION_ABORTED_AT, 0, true)
     }
     for (const { page, to } of fragments.flat()) {
       view.setUint32(at + FRAGMENT_PAGE_AT, page, true)

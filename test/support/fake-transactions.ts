@@ -34,17 +34,18 @@ export interface PartitionTransactions {
   readonly registered: Map<number, number>
   /** Producer -> first offset of what is open. */
   readonly open: Map<number, number>
-  readonly aborted: { readonly producerId: number; readonly firstOffset: number; readonly markerOffset: number }[]
 }
 
 export function noTransactions(): PartitionTransactions {
-  return { registered: new Map(), open: new Map(), aborted: [] }
+  return { registered: new Map(), open: new Map() }
 }
 
 interface Surroundings {
   readonly find: (topicId: string, partition: number) => FakePartition | undefined
   readonly groups: FakeCoordinator
   readonly newProducerId: () => number
+  /** Readers that wait may have something. */
+  readonly onChange: () => void
 }
 
 export class FakeTransactions {
@@ -194,6 +195,14 @@ export class FakeTransactions {
     transaction.partitions.clear()
     transaction.groupIds.clear()
     transaction.state = isCommit ? 'CompleteCommit' : 'CompleteAbort'
+    this.#around.onChange()
+  }
+
+  /** A batch of a transaction was stored: the first one opens it there. */
+  appended(partition: FakePartition, view: BatchView): void {
+    const { open } = partition.transactions
+    if (!open.has(view.producerId)) open.set(view.producerId, view.baseOffset)
+    moveOpenOffset(partition)
   }
 
   /** Why a partition refuses a batch that is new to it; undefined = it takes it. */
@@ -222,7 +231,12 @@ function writeMarker(partition: FakePartition, transaction: FakeTransaction, isC
   transactions.open.delete(producerId)
   transactions.registered.delete(producerId)
   if (firstOffset !== undefined && !isCommit)
-    transactions.aborted.push({ producerId, firstOffset, markerOffset: baseOffset })
+    partition.aborted.push({ producerId, firstOffset, lastOffset: baseOffset })
+  moveOpenOffset(partition)
+}
+
+function moveOpenOffset(partition: FakePartition): void {
+  partition.openOffset = Math.min(Number.POSITIVE_INFINITY, ...partition.transactions.open.values())
 }
 
 function markerBytes(producerId: number, producerEpoch: number, isCommit: boolean): Uint8Array {
@@ -237,20 +251,14 @@ function markerBytes(producerId: number, producerEpoch: number, isCommit: boolea
   return bytes
 }
 
-/** Below it everything is decided. */
-export function lastStableOffset(partition: FakePartition): number {
-  return Math.min(partition.highWatermark, ...partition.transactions.open.values())
-}
-
 /** The batches of records that a reader with read_committed sees. */
 export function committedBatches(partition: FakePartition): FakePartition['batches'] {
-  const stable = lastStableOffset(partition)
   return partition.batches.filter(({ bytes, baseOffset }) => {
     const view = new BatchView().reset(bytes, 0)
     const { producerId, isTransactional } = view
-    if (view.isControl || baseOffset >= stable) return false
-    const isOf = (each: PartitionTransactions['aborted'][number]): boolean =>
-      each.producerId === producerId && each.firstOffset <= baseOffset && baseOffset < each.markerOffset
-    return !(isTransactional && partition.transactions.aborted.some(isOf))
+    if (view.isControl || baseOffset >= partition.openOffset) return false
+    const isOf = (each: FakePartition['aborted'][number]): boolean =>
+      each.producerId === producerId && each.firstOffset <= baseOffset && baseOffset < each.lastOffset
+    return !(isTransactional && partition.aborted.some(isOf))
   })
 }

@@ -1,6 +1,7 @@
 /** What tests of src/log share: batches, a log over a disk in memory, and the reader that a shard would be. */
 import type { Clock } from '../../src/base/clock.ts'
 import type { FileSystem } from '../../src/io/file-system.ts'
+import { NOTHING_ABORTED } from '../../src/log/aborted-index.ts'
 import { stepToOffset } from '../../src/log/batch-steps.ts'
 import { readWholeFile } from '../../src/log/checked-file.ts'
 import { decodeLeaderEpochs, LEADER_EPOCHS_FILE } from '../../src/log/leader-epoch-cache.ts'
@@ -184,6 +185,8 @@ export function scanFolder(
     segments,
     recoveryPoint: facts.logEndOffset,
     leaderEpochs: decoded?.kind === 'present' ? decoded.value.entries : [],
+    openTransactions: [],
+    aborted: NOTHING_ABORTED,
     damaged: null,
   }
 }

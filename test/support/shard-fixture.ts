@@ -6,6 +6,7 @@ import type { FileSystem } from '../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { STATE_FOLDER } from '../../src/log/data-dir.ts'
 import { finishRecovery } from '../../src/log/finish-recovery.ts'
+import type { AbortedTransaction } from '../../src/model/aborted-transaction.ts'
 import { type ErrorCode, errorCodeOf } from '../../src/model/errors.ts'
 import type { LeaderEpoch, PartitionRef } from '../../src/model/ids.ts'
 import type { TopicConfig } from '../../src/model/topic-config.ts'
@@ -16,8 +17,10 @@ import {
   claimFetch,
   claimProduce,
   FetchFields,
+  fetchReplyAbortedAt,
   ProduceFields,
   ProduceReplyFields,
+  readAborted,
   readProduceReply,
   setFetchPartition,
 } from '../../src/ring/message-codec.ts'
@@ -56,7 +59,9 @@ export interface FetchedPartition {
   readonly ref: number
   readonly error: ErrorCode
   readonly highWatermark: number
+  readonly lastStableOffset: number
   readonly logStartOffset: number
+  readonly aborted: readonly AbortedTransaction[]
   readonly bytes: Uint8Array
   readonly pages: readonly number[]
 }
@@ -247,6 +252,7 @@ export class ShardFixture {
     const { view, at } = this.gateway.replies
     const count = view.getUint32(at + M.FETCH_REPLY_PARTITION_COUNT_AT, true)
     const partitions: FetchedPartition[] = []
+    let abortedAt = fetchReplyAbortedAt(view, at)
     let fragmentAt = at + M.FETCH_REPLY_PARTITIONS_AT + count * M.FETCH_REPLY_PARTITION_BYTES
     for (let index = 0; index < count; index++) {
       const line = at + M.FETCH_REPLY_PARTITIONS_AT + index * M.FETCH_REPLY_PARTITION_BYTES
@@ -263,15 +269,21 @@ export class ShardFixture {
       }
       const bytes = new Uint8Array(Buffer.concat(pieces))
       assert.equal(bytes.length, view.getUint32(line + M.FETCH_REPLY_PARTITION_BATCH_BYTES_AT, true))
+      const abortedCount = view.getUint32(line + M.FETCH_REPLY_PARTITION_ABORTED_AT, true)
+      const aborted = readAborted(view, abortedAt, abortedCount)
+      abortedAt += abortedCount * M.ABORTED_BYTES
       partitions.push({
         ref: view.getUint32(line + M.FETCH_REPLY_PARTITION_REF_AT, true),
         error: errorCodeOf(view.getInt32(line + M.FETCH_REPLY_PARTITION_ERROR_AT, true)),
         highWatermark: view.getFloat64(line + M.FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT, true),
+        lastStableOffset: view.getFloat64(line + M.FETCH_REPLY_PARTITION_LAST_STABLE_AT, true),
         logStartOffset: view.getFloat64(line + M.FETCH_REPLY_PARTITION_LOG_START_AT, true),
+        aborted,
         bytes,
         pages,
       })
     }
+    assert.equal(abortedAt, at + this.gateway.replies.length, 'the reply ends with the last aborted transaction')
     const requestId = view.getUint32(at + M.FETCH_REPLY_REQUEST_ID_AT, true)
     this.#keep({ kind: 'fetch', requestId, partitions })
   }

@@ -8,12 +8,18 @@
  * Pages     a reply's fragments are views of shared pages; each is given back when the engine has copied or written it
  * Room      a fetch reaches the shards only when its connection has room; a reply that finds none is dropped, its pages given
  *           back, and read again when the client has caught up
- * Limits    while clients leave much unread (the pool is pressed), grants shrink to SMALL_GRANT_BYTES
+ * Limits    while clients leave much unread (the pool is pressed), grants shrink to SMALL_GRANT_BYTES. FETCH_REPLY_ABORTED_MAX: parts
+ *           whose aborted transactions would make the header too large are left out, and come with a later fetch
  * Errors    a partition's own error is its part's; the others are served
  */
+import { NO_ABORTED } from '../../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
+import { FETCH_REPLY_ABORTED_MAX } from '../../model/limits.ts'
 import { type FetchReplyPart, type FetchRequest, fetch, PROLOGUE_BYTES, writePrologue } from '../../protocol/index.ts'
+import { fetchReplyAbortedAt, readAborted } from '../../ring/message-codec.ts'
 import {
+  ABORTED_BYTES,
+  FETCH_REPLY_PARTITION_ABORTED_AT,
   FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
   FETCH_REPLY_PARTITION_BYTES,
   FETCH_REPLY_PARTITION_COUNT_AT,
@@ -75,6 +81,7 @@ class FetchCall implements FetchWaiter {
   /** Page references held: link and page in turn. */
   #pages: { readonly link: ShardLink; readonly page: number }[] = []
   #bytes = 0
+  #abortedCount = 0
   #isFinishing = false
   #isCancelled = false
 
@@ -148,6 +155,7 @@ class FetchCall implements FetchWaiter {
     this.#shares = [...byShard.values()]
     this.#unanswered = this.#shares.length
     this.#bytes = 0
+    this.#abortedCount = 0
     this.#isFinishing = false
   }
 
@@ -187,6 +195,7 @@ class FetchCall implements FetchWaiter {
     const partitionCount = view.getUint32(at + FETCH_REPLY_PARTITION_COUNT_AT, true)
     let partAt = at + FETCH_REPLY_PARTITIONS_AT
     let fragmentAt = partAt + partitionCount * FETCH_REPLY_PARTITION_BYTES
+    let abortedAt = -1
     let next = 0
     for (let count = 0; count < partitionCount; count++, partAt += FETCH_REPLY_PARTITION_BYTES) {
       const ref = view.getUint32(partAt + FETCH_REPLY_PARTITION_REF_AT, true)
@@ -205,6 +214,11 @@ class FetchCall implements FetchWaiter {
       }
       const batchBytes = view.getUint32(partAt + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, true)
       this.#bytes += batchBytes
+      const abortedCount = view.getUint32(partAt + FETCH_REPLY_PARTITION_ABORTED_AT, true)
+      if (abortedCount > 0 && abortedAt < 0) abortedAt = fetchReplyAbortedAt(view, at)
+      const aborted = readAborted(view, abortedAt, abortedCount)
+      abortedAt += abortedCount * ABORTED_BYTES
+      this.#abortedCount += abortedCount
       this.#replies.push({
         part: {
           index,
@@ -215,7 +229,7 @@ class FetchCall implements FetchWaiter {
           logStartOffset: view.getFloat64(partAt + FETCH_REPLY_PARTITION_LOG_START_AT, true),
           leaderEpoch: view.getInt32(partAt + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, true),
           batchBytes,
-          aborted: [],
+          aborted,
         },
         views,
       })
@@ -232,7 +246,7 @@ class FetchCall implements FetchWaiter {
       logStartOffset: -1,
       leaderEpoch: -1,
       batchBytes: 0,
-      aborted: [],
+      aborted: NO_ABORTED,
     }
     this.#replies.push({ part, views: [] })
   }
@@ -256,6 +270,7 @@ class FetchCall implements FetchWaiter {
     const { gateway, connection, correlationId } = this.#call
     if (!connection.fetches.delete(this) || this.#isCancelled || connection.isClosed) return
     this.#replies.sort((left, right) => left.part.index - right.part.index)
+    if (this.#abortedCount > FETCH_REPLY_ABORTED_MAX) this.#fitHeader()
     const header = fetch.encodeReply({ parts: this.#replies.map(({ part }) => part) })
     const head = new Uint8Array(PROLOGUE_BYTES + header.length)
     writePrologue(head, 0, { api: fetch.api, isReply: true, correlationId }, header.length)
@@ -271,6 +286,17 @@ class FetchCall implements FetchWaiter {
       ...(this.#pages.length === 0 ? {} : { onNoRoom: () => this.#readAgainLater() }),
     })
     gateway.metrics.observeFetchedBytes(this.#bytes)
+  }
+
+  /** Leaves out the parts whose aborted transactions find no room in the header; their pages are given back with the others. */
+  #fitHeader(): void {
+    let room = FETCH_REPLY_ABORTED_MAX
+    this.#replies = this.#replies.filter(({ part }) => {
+      const fits = part.aborted.length <= room
+      if (fits) room -= part.aborted.length
+      else this.#bytes -= part.batchBytes
+      return fits
+    })
   }
 
   #readAgainLater(): void {

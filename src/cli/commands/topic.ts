@@ -73,10 +73,11 @@ function printDescription(terminal: Terminal, topic: TopicDescription): void {
     each.leaderNodeId < 0 ? '-' : each.leaderNodeId,
     each.leaderEpoch,
     each.logStartOffset ?? '-',
+    each.lastStableOffset ?? '-',
     each.highWatermark ?? '-',
     each.offline === null ? 'online' : `offline: ${each.offline}`,
   ])
-  const heads = ['PARTITION', 'LEADER', 'EPOCH', 'START', 'END', 'STATE']
+  const heads = ['PARTITION', 'LEADER', 'EPOCH', 'START', 'STABLE', 'END', 'STATE']
   for (const line of table(heads, rows)) terminal.writeLine(line)
 }
 

@@ -266,7 +266,8 @@ export class Assignment {
   async #beginWithout(partitions: readonly AssignedPartition[], era: AbortSignal): Promise<void> {
     const { positions, options } = this.#parts
     for (const { topic, partitions: numbers } of byTopic(partitions)) {
-      const found = await positions.resolve(topic, numbers, options.from, era)
+      const { from, isolation } = options
+      const found = await positions.resolve(topic, numbers, from, { isolation, signal: era })
       for (const { partition: number, offset } of found) {
         const partition = this.find(topic, number)!
         partition.seek(offset)

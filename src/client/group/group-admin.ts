@@ -153,7 +153,7 @@ export class GroupAdmin {
     for (const topic of seekTopics(groupId, options, before)) {
       const info = await abortable(this.#metadata.get(topic), signal)
       const partitions = checkedPartitions(info, options.partitions)
-      for (const { partition, offset } of await this.#positions.resolve(topic, partitions, checked, signal)) {
+      for (const { partition, offset } of await this.#positions.resolve(topic, partitions, checked, { signal })) {
         const fromOffset = before.find((each) => each.topic === topic && each.partition === partition)?.offset
         moved.push({ topic, partition, fromOffset, toOffset: offset })
         offsets.set(`${topic}/${partition}`, offset)
@@ -234,8 +234,8 @@ export class GroupAdmin {
     let [starts, ends]: [Map<number, number>, Map<number, number>] = [new Map(), new Map()]
     try {
       await abortable(this.#metadata.get(topic), signal)
-      starts = byPartition(await this.#positions.resolve(topic, numbers, 'start', signal))
-      ends = byPartition(await this.#positions.resolve(topic, numbers, 'end', signal))
+      starts = byPartition(await this.#positions.resolve(topic, numbers, 'start', { signal }))
+      ends = byPartition(await this.#positions.resolve(topic, numbers, 'end', { signal }))
     } catch (error) {
       if (signal?.aborted) throw error
       return sorted.map((each) => ({ ...each, ...unknown }))

@@ -413,7 +413,8 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     const { topic } = target
     const checked = checkedPosition('position', position)
     const partition = this.#mine(target)
-    const [found] = await this.#parts.positions.resolve(topic, [target.partition], checked, partition.lostSignal)
+    const wish = { isolation: this.#options.isolation, signal: partition.lostSignal }
+    const [found] = await this.#parts.positions.resolve(topic, [target.partition], checked, wish)
     // A commit that is out must not come after the first one of the new place.
     partition.isHeld = true
     await this.#committer.settle([partition])

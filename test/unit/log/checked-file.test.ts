@@ -15,7 +15,7 @@ function images(): Record<string, { bytes: Uint8Array; decode: (bytes: Uint8Arra
     offsets.note(index, index * BATCH_BYTES)
     times.note(1_000 + index, index, index * BATCH_BYTES)
     const batch = { producerId: index, producerEpoch: 0, baseSequence: 0, lastOffsetDelta: 0, baseOffset: index }
-    producers.replay({ ...batch, maxTimestamp: 1_000, isControl: false }, 1_000)
+    producers.replay({ ...batch, maxTimestamp: 1_000, isControl: false, isTransactional: false }, 1_000)
   }
   const meta = { baseOffset: 0, coveredBytes: 5 * BATCH_BYTES }
   return {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import * as aborted from '../../../src/log/aborted-index.ts'
 import * as checked from '../../../src/log/checked-file.ts'
 import * as cleaner from '../../../src/log/cleaner-checkpoint.ts'
 import * as epochs from '../../../src/log/leader-epoch-cache.ts'
@@ -18,6 +19,8 @@ const SECTIONS: readonly { title: string; constants: object; bytes: number }[] =
   { title: '4. Offset index, entry', constants: offsets, bytes: offsets.OFFSET_ENTRY_BYTES },
   { title: '5. Time index, meta', constants: times, bytes: times.TIME_INDEX_META_BYTES },
   { title: '6. Time index, entry', constants: times, bytes: times.TIME_ENTRY_BYTES },
+  { title: '6a. Aborted index, meta', constants: aborted, bytes: aborted.ABORTED_INDEX_META_BYTES },
+  { title: '6b. Aborted index, entry', constants: aborted, bytes: aborted.ABORTED_ENTRY_BYTES },
   { title: '7. Producer snapshot, meta', constants: producers, bytes: producers.SNAPSHOT_META_BYTES },
   { title: '8. Producer snapshot, entry', constants: producers, bytes: producers.SNAPSHOT_ENTRY_BYTES },
   { title: '9. Producer snapshot, batch of an entry', constants: producers, bytes: producers.SNAPSHOT_BATCH_BYTES },
@@ -51,7 +54,7 @@ for (const { title, constants, bytes } of SECTIONS) {
 
 test('every constant that names a place is in a table', () => {
   const named = new Set(SECTIONS.flatMap(({ title }) => rowsOf(title).map((row) => row[3])))
-  for (const module of [checked, offsets, times, producers, epochs, cleaner]) {
+  for (const module of [checked, offsets, times, aborted, producers, epochs, cleaner]) {
     for (const name of Object.keys(module)) {
       if (name.endsWith('_AT') && name !== 'LEADER_EPOCHS_VERSION_AT') assert.ok(named.has(name), name)
     }
@@ -62,11 +65,12 @@ test('magics and versions of the document are those of the code', () => {
   for (const kind of [
     offsets.OFFSET_INDEX_FILE,
     times.TIME_INDEX_FILE,
+    aborted.ABORTED_INDEX_FILE,
     producers.PRODUCER_SNAPSHOT_FILE,
     cleaner.CLEANER_CHECKPOINT_FILE_KIND,
   ]) {
     assert.ok(text.includes(kind.magic), kind.magic)
-    assert.equal(kind.version, 1)
+    assert.equal(kind.version, kind === producers.PRODUCER_SNAPSHOT_FILE ? 2 : 1)
   }
   assert.ok(text.includes('`MRLE`, u32 version 1'))
   assert.equal(epochs.LEADER_EPOCHS_VERSION, 1)

@@ -13,6 +13,7 @@ function batch(changes: Partial<ProducerBatch> & { records?: number } = {}): Pro
     baseOffset: 0,
     maxTimestamp: 0,
     isControl: false,
+    isTransactional: false,
     ...rest,
   }
 }
@@ -92,7 +93,8 @@ describe('ProducerState: the rules of docs/invariants.md in their order', () => 
   it('a marker fences by its epoch but has no sequence', () => {
     const state = stateWith(batch({ producerEpoch: 2, isControl: true, baseSequence: -1 }))
     assert.equal(kindOf(state, batch({ producerEpoch: 1 })), 'INVALID_PRODUCER_EPOCH')
-    assert.equal(kindOf(state, batch({ producerEpoch: 2, baseSequence: 4 })), 'append')
+    assert.equal(kindOf(state, batch({ producerEpoch: 2, baseSequence: 4 })), 'OUT_OF_ORDER_SEQUENCE_NUMBER')
+    assert.equal(kindOf(state, batch({ producerEpoch: 2, baseSequence: 0 })), 'append')
   })
 
   it('what is staged counts at once, and is gone after rollback', () => {

@@ -15,7 +15,7 @@ function decide(segments: RetentionSegment[], changes: Partial<RetentionInput> &
     segments,
     lastIsActive: true,
     logStartOffset: 0,
-    highWatermark: 1000,
+    stableEnd: 1000,
     nowMs: NOW,
     config: { retentionMs: ms, retentionBytes: bytes, cleanupPolicy: 'delete' },
     ...rest,
@@ -65,8 +65,8 @@ describe('retention', () => {
   })
 
   it('nothing at or past the high watermark goes', () => {
-    assert.equal(decide([segment(10, 20), segment(20, 20), segment(30, 0)], { highWatermark: 19 }).segments, 1)
-    assert.equal(decide([segment(10, 20), segment(30, 0)], { highWatermark: 9 }).segments, 0)
+    assert.equal(decide([segment(10, 20), segment(20, 20), segment(30, 0)], { stableEnd: 19 }).segments, 1)
+    assert.equal(decide([segment(10, 20), segment(30, 0)], { stableEnd: 9 }).segments, 0)
   })
 
   it('-1 keeps for ever, and a topic that is only compacted keeps all', () => {

@@ -1,4 +1,4 @@
-/** format.md §12 to §21: the tables of the files of state/ are the constants of their modules. */
+/** format.md §12 to §22: the tables of the files of state/ are the constants of their modules. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
@@ -21,6 +21,7 @@ const SECTIONS: readonly { title: string; constants: object; bytes: number }[] =
   { title: '19. Catalogue, partition', constants: catalogue, bytes: catalogue.CATALOGUE_PARTITION_BYTES },
   { title: '20. Catalogue, segment', constants: catalogue, bytes: catalogue.CATALOGUE_SEGMENT_BYTES },
   { title: '21. Catalogue, leader epoch', constants: catalogue, bytes: catalogue.CATALOGUE_EPOCH_BYTES },
+  { title: '22. Catalogue, open transaction', constants: catalogue, bytes: catalogue.CATALOGUE_OPEN_BYTES },
 ]
 
 function rowsOf(title: string): string[][] {

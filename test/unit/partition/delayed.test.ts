@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { DeadlineHeap, type Timed } from '../../../src/base/deadline-heap.ts'
+import { OpenTransactions } from '../../../src/log/open-transactions.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 import { DelayedFetch, type WaitingFetch } from '../../../src/partition/delayed-fetch.ts'
@@ -55,17 +56,19 @@ describe('delayed fetch', () => {
       leaderEpoch: 0 as LeaderEpoch,
       logStartOffset: 0 as Offset,
       logEndOffset: 0 as Offset,
+      transactions: new OpenTransactions(),
     })
   const fetchOf = (
     requestId: number,
     states: ReturnType<typeof state>[],
     minBytes: number,
     deadlineMs: number,
+    isolation = 0,
   ): WaitingFetch => ({
-    ...{ requestId, minBytes, maxBytes: 1000, isolation: 0, availableBytes: 0, deadlineMs, heapIndex: -1 },
+    ...{ requestId, minBytes, maxBytes: 1000, isolation, availableBytes: 0, deadlineMs, heapIndex: -1 },
     parts: states.map((one) => ({
       ...{ partitionRef: one.partitionRef, leaderEpoch: -1 as LeaderEpoch, fetchOffset: 0 as Offset, maxBytes: 1000 },
-      ...{ state: one, visibleBytesBefore: 0 },
+      ...{ state: one, readableEndBefore: 0 as Offset, visibleBytesBefore: 0 },
     })),
   })
 
@@ -88,6 +91,65 @@ describe('delayed fetch', () => {
     assert.equal(ready.length, 1)
     assert.equal(delayed.size, 0)
     assert.equal(delayed.takeExpired(1000), undefined)
+  })
+
+  test('with read_committed wakes when the last stable offset moves, and counts bytes where nothing is open', () => {
+    const transactions = new OpenTransactions()
+    const one = { ...state(1), transactions }
+    const moveTo = (highWatermark: number, bytes: number): void => {
+      one.logEndOffset = highWatermark as Offset
+      one.highWatermark = highWatermark as Offset
+      one.visibleBytes += bytes
+    }
+    const delayed = new DelayedFetch(10)
+    const ready: WaitingFetch[] = []
+    const readyAfter = (work: () => void): number[] => {
+      work()
+      delayed.takeReady(one.partitionRef, ready)
+      return ready.splice(0).map(({ requestId }) => requestId)
+    }
+    const park = (requestId: number, minBytes: number): void => {
+      assert.ok(delayed.park(fetchOf(requestId, [one], minBytes, 50, 1)))
+    }
+    transactions.begin(7, 0)
+    park(1, 100)
+    assert.deepEqual(
+      readyAfter(() => moveTo(2, 500)),
+      [],
+      'bytes of an open transaction do not count',
+    )
+    transactions.end({ producerId: 7, producerEpoch: 0, offset: 2 })
+    assert.deepEqual(
+      readyAfter(() => {}),
+      [],
+      'nor does a marker that is not below the high watermark',
+    )
+    assert.deepEqual(
+      readyAfter(() => moveTo(3, 78)),
+      [1],
+      'it is now: who knows how many bytes that makes',
+    )
+    park(2, 100)
+    assert.deepEqual(
+      readyAfter(() => moveTo(4, 99)),
+      [],
+      'nothing is open: bytes count',
+    )
+    assert.deepEqual(
+      readyAfter(() => moveTo(5, 1)),
+      [2],
+    )
+    park(3, 100)
+    assert.deepEqual(
+      readyAfter(() => moveTo(6, 60)),
+      [],
+    )
+    transactions.begin(8, 6)
+    assert.deepEqual(
+      readyAfter(() => moveTo(7, 60)),
+      [3],
+      'the end moved and stands before a transaction: it looks for itself',
+    )
   })
 
   test('ends by time, by word, or with its partition; and is bounded', () => {

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
+import { OpenTransactions } from '../../../src/log/open-transactions.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 import { ACKS_ALL, ACKS_LEADER, type Acks } from '../../../src/partition/acks.ts'
 import { DelayedProduce, type WaitingProduce } from '../../../src/partition/delayed-produce.ts'
-import { advanceHighWatermark } from '../../../src/partition/high-watermark.ts'
+import { advanceHighWatermark, lastStableOffset } from '../../../src/partition/high-watermark.ts'
 import { checkFetch, readableEnd } from '../../../src/partition/partition-fetch.ts'
 import {
   advanceLogEnd,
@@ -17,13 +18,18 @@ import {
   type PartitionState,
 } from '../../../src/partition/partition-state.ts'
 
-function newState(fsync: 'group' | 'interval', minInsyncReplicas = 1): PartitionState {
+function newState(
+  fsync: 'group' | 'interval',
+  minInsyncReplicas = 1,
+  transactions = new OpenTransactions(),
+): PartitionState {
   return leaderState({
     partitionRef: 1 as PartitionRef,
     config: { ...TOPIC_CONFIG_DEFAULTS, fsync, minInsyncReplicas },
     leaderEpoch: 4 as LeaderEpoch,
     logStartOffset: 0 as Offset,
     logEndOffset: 0 as Offset,
+    transactions,
   })
 }
 
@@ -165,6 +171,41 @@ describe('watermarks and acknowledgements', () => {
   test('a synced end beyond the log end is a broken invariant', () => {
     const state = newState('group')
     assert.throws(() => advanceSyncedEnd(state, 1 as Offset, 1), /synced beyond/)
+  })
+
+  test('last stable offset: held back by what is open, and by what ended until its marker is below the high watermark', () => {
+    const transactions = new OpenTransactions()
+    const state = newState('group', 1, transactions)
+    const visible = (end: number) => {
+      advanceLogEnd(state, end as Offset, 0)
+      advanceSyncedEnd(state, end as Offset, 0)
+      advanceHighWatermark(state)
+    }
+    visible(10)
+    assert.equal(lastStableOffset(state), 10)
+    transactions.begin(1, 12)
+    transactions.settle()
+    assert.equal(lastStableOffset(state), 10, 'it begins past the high watermark')
+    visible(14)
+    assert.equal(lastStableOffset(state), 12)
+    assert.equal(readableEnd(state, 1), 12)
+    assert.equal(readableEnd(state, 0), 14)
+    transactions.end({ producerId: 1, producerEpoch: 1, offset: 14 })
+    transactions.settle()
+    assert.equal(lastStableOffset(state), 12, 'its marker is at the high watermark, not below')
+    visible(15)
+    assert.equal(lastStableOffset(state), 15)
+  })
+
+  test('last stable offset: a trim may pass where an open transaction began', () => {
+    const transactions = new OpenTransactions()
+    const state = newState('interval', 1, transactions)
+    transactions.begin(1, 2)
+    advanceLogEnd(state, 9 as Offset, 0)
+    advanceHighWatermark(state)
+    assert.equal(lastStableOffset(state), 2)
+    advanceLogStart(state, 5 as Offset)
+    assert.equal(lastStableOffset(state), 5)
   })
 
   test('fetch: the table of partition-fetch', () => {

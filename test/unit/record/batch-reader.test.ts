@@ -88,20 +88,6 @@ test('control batches are passed over, and the next fetch goes on behind them', 
   assert.equal(reader.nextOffset, 4)
 })
 
-test('accept is asked once a batch, markers too; a refused batch still moves nextOffset', () => {
-  const seen: number[] = []
-  const reader = new BatchReader({
-    accept(batch) {
-      seen.push(batch.baseOffset)
-      return batch.baseOffset !== 3
-    },
-  })
-  const body = bodyOf(batchOf({ baseOffset: 0, count: 2 }), markerAt(2), batchOf({ baseOffset: 3, count: 2 }))
-  assert.deepEqual(offsetsOf(reader.reset(body)), [0, 1])
-  assert.deepEqual(seen, [0, 2, 3])
-  assert.equal(reader.nextOffset, 5)
-})
-
 test('a batch that compaction has thinned out keeps its last offset', () => {
   const bytes = batchOf({ baseOffset: 100, count: 3 })
   const data = new DataView(bytes.buffer)

@@ -18,17 +18,29 @@ import {
   claimProduce,
   FetchFields,
   FetchPartitionFields,
+  fetchReplyAbortedAt,
   fetchReplyBytes,
   getFetchPartition,
   ProduceFields,
   ProduceReplyFields,
+  readAborted,
   readFetch,
   readProduce,
   readProduceReply,
   setFetchPartition,
   writeProduceReply,
 } from '../../../src/ring/message-codec.ts'
-import { CONTROL_BODY_BYTES_AT, FETCH_REPLY_PARTITION_COUNT_AT, MessageType } from '../../../src/ring/messages.ts'
+import {
+  ABORTED_BYTES,
+  ABORTED_FIRST_OFFSET_AT,
+  ABORTED_PRODUCER_ID_AT,
+  CONTROL_BODY_BYTES_AT,
+  FETCH_REPLY_PARTITION_BYTES,
+  FETCH_REPLY_PARTITION_COUNT_AT,
+  FETCH_REPLY_PARTITION_FRAGMENTS_AT,
+  FETCH_REPLY_PARTITIONS_AT,
+  MessageType,
+} from '../../../src/ring/messages.ts'
 import { createSignals } from '../../../src/ring/ring-signal.ts'
 import { createShardChannel, openDiskSide, openGatewaySide, openShardSide } from '../../../src/ring/shard-channel.ts'
 
@@ -178,14 +190,26 @@ describe('hot messages', () => {
       getFetchPartition(shard.requests.view, read.partitionsAt, index, partition)
       assert.deepEqual({ ...partition }, expected)
     }
-    const at = claimFetchReply(shard.replies, { requestId: 9, partitionCount: 2, fragmentCount: 3 })
+    const at = claimFetchReply(shard.replies, { requestId: 9, partitionCount: 2, fragmentCount: 3, abortedCount: 2 })
+    const { view } = shard.replies
+    const secondPart = at + FETCH_REPLY_PARTITIONS_AT + FETCH_REPLY_PARTITION_BYTES
+    view.setUint32(at + FETCH_REPLY_PARTITIONS_AT + FETCH_REPLY_PARTITION_FRAGMENTS_AT, 2, true)
+    view.setUint32(secondPart + FETCH_REPLY_PARTITION_FRAGMENTS_AT, 1, true)
+    const abortedAt = at + fetchReplyBytes(2, 3)
+    view.setFloat64(abortedAt + ABORTED_BYTES + ABORTED_PRODUCER_ID_AT, 2 ** 53 - 1, true)
+    view.setFloat64(abortedAt + ABORTED_BYTES + ABORTED_FIRST_OFFSET_AT, 2 ** 40, true)
     shard.replies.publish()
     assert.ok(gateway.replies.next())
     assert.deepEqual(
       [gateway.replies.type, gateway.replies.at, gateway.replies.length],
-      [MessageType.FETCH_REPLY, at, fetchReplyBytes(2, 3)],
+      [MessageType.FETCH_REPLY, at, fetchReplyBytes(2, 3, 2)],
     )
     assert.equal(gateway.replies.view.getUint32(at + FETCH_REPLY_PARTITION_COUNT_AT, true), 2)
+    assert.equal(fetchReplyAbortedAt(gateway.replies.view, at), abortedAt)
+    assert.deepEqual(readAborted(gateway.replies.view, abortedAt + ABORTED_BYTES, 1), [
+      { producerId: 2 ** 53 - 1, firstOffset: 2 ** 40 },
+    ])
+    assert.deepEqual(readAborted(gateway.replies.view, abortedAt, 0), [])
     // A count that a broken writer made too large is refused.
     shard.requests.view.setUint32(shard.requests.at + 20, 100, true)
     assert.throws(() => readFetch(shard.requests, read), invariant)

@@ -1,4 +1,4 @@
-/** The pages of a fetch over two shards that are played by hand: each comes back once, however the fetch ends. */
+/** A fetch over two shards that are played by hand: its pages come back once each, however it ends; aborted transactions are told on. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Connection, type ConnectionPool } from '../../../../src/broker/connection.ts'
@@ -7,8 +7,17 @@ import type { Call } from '../../../../src/broker/handlers/handler.ts'
 import type { HandlerContext } from '../../../../src/broker/handlers/handler-context.ts'
 import type { EngineSocket } from '../../../../src/broker/listeners/web-socket-engine.ts'
 import type { FetchWaiter, ShardLink } from '../../../../src/broker/shard-link.ts'
+import type { AbortedTransaction } from '../../../../src/model/aborted-transaction.ts'
 import type { TopicId } from '../../../../src/model/ids.ts'
-import type { FetchRequest } from '../../../../src/protocol/index.ts'
+import { FETCH_ABORTED_MAX, FRAME_HEADER_BYTES_MAX } from '../../../../src/model/limits.ts'
+import {
+  type FetchReply,
+  type FetchRequest,
+  fetch,
+  PROLOGUE_BYTES,
+  unwrapReply,
+} from '../../../../src/protocol/index.ts'
+import { fetchReplyBytes } from '../../../../src/ring/message-codec.ts'
 import * as M from '../../../../src/ring/messages.ts'
 import type { RingReader } from '../../../../src/ring/ring-reader.ts'
 
@@ -53,10 +62,10 @@ class PlayedLink {
   finish(): void {}
 
   /** Answers with one partition of one page. */
-  reply(page: number): void {
+  reply(page: number, aborted: readonly AbortedTransaction[] = []): void {
     this.lent.push(page)
-    const bytes = M.FETCH_REPLY_PARTITIONS_AT + M.FETCH_REPLY_PARTITION_BYTES + M.FRAGMENT_BYTES
-    const view = new DataView(new ArrayBuffer(bytes))
+    const abortedAt = fetchReplyBytes(1, 1)
+    const view = new DataView(new ArrayBuffer(fetchReplyBytes(1, 1, aborted.length)))
     const partAt = M.FETCH_REPLY_PARTITIONS_AT
     view.setUint32(M.FETCH_REPLY_PARTITION_COUNT_AT, 1, true)
     view.setUint32(partAt + M.FETCH_REPLY_PARTITION_REF_AT, this.shard, true)
@@ -65,23 +74,29 @@ class PlayedLink {
     const fragmentAt = partAt + M.FETCH_REPLY_PARTITION_BYTES
     view.setUint32(fragmentAt + M.FRAGMENT_PAGE_AT, page, true)
     view.setUint32(fragmentAt + M.FRAGMENT_TO_AT, PAGE_BYTES, true)
+    view.setUint32(partAt + M.FETCH_REPLY_PARTITION_ABORTED_AT, aborted.length, true)
+    for (const [index, { producerId, firstOffset }] of aborted.entries()) {
+      view.setFloat64(abortedAt + index * M.ABORTED_BYTES + M.ABORTED_PRODUCER_ID_AT, producerId, true)
+      view.setFloat64(abortedAt + index * M.ABORTED_BYTES + M.ABORTED_FIRST_OFFSET_AT, firstOffset, true)
+    }
     this.#waiter!.onFetched(this as unknown as ShardLink, this.#tag, { view, at: 0 } as RingReader)
   }
 }
 
-function open() {
-  const links = [new PlayedLink(0), new PlayedLink(1)]
+function open(shards = 2) {
+  const links = Array.from({ length: shards }, (_, shard) => new PlayedLink(shard))
   const pool: ConnectionPool = {
     ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, isSendPressed: false, receiveBytesMax: 1e9 },
     ...{ connectionSendBytesMax: 100, windowBytes: 1e6, markDirty: () => {}, markStarved: () => {} },
   }
   const connection = new Connection(pool, undefined)
-  const sends: { bytes: number; onWritten: () => void }[] = []
+  const sends: { bytes: number; header: Uint8Array; onWritten: () => void }[] = []
   const socket = {
     ...{ bufferedBytes: 0, isOpen: true, context: connection, remoteAddress: '', keepsFragments: true },
     cork: (work: () => void) => work(),
     send(fragments: readonly Uint8Array[], onWritten: () => void) {
-      sends.push({ bytes: fragments.reduce((sum, { length }) => sum + length, 0), onWritten })
+      const bytes = fragments.reduce((sum, { length }) => sum + length, 0)
+      sends.push({ bytes, header: fragments[0]!.slice(PROLOGUE_BYTES), onWritten })
       return 'kept' as const
     },
     close: () => {},
@@ -96,13 +111,19 @@ function open() {
     metrics: { observeFetchedBytes() {}, observeRequest() {} },
   }
   const part = (partition: number) => ({ topicId: TOPIC, partition, leaderEpoch: -1, fetchOffset: 0, maxBytes: 1000 })
-  const request: FetchRequest = { waitMs: 500, minBytes: 1000, maxBytes: 1000, isolation: 0, parts: [part(0), part(1)] }
+  const request: FetchRequest = {
+    waitMs: 500,
+    minBytes: 1000,
+    maxBytes: 1000,
+    isolation: 0,
+    parts: links.map(({ shard }) => part(shard)),
+  }
   const start = () =>
     fetchHandler.start({
       ...{ gateway: gateway as unknown as HandlerContext, connection, correlationId: 1 },
       ...{ request, body: new Uint8Array(0), frameBytes: 10 },
     } as Call<never>)
-  return { links: links as [PlayedLink, PlayedLink], connection, sends, socket, start }
+  return { links: links as [PlayedLink, PlayedLink, PlayedLink], connection, sends, socket, start }
 }
 
 describe('the pages of a fetch', () => {
@@ -149,4 +170,52 @@ describe('the pages of a fetch', () => {
     sends[0]!.onWritten()
     assert.deepEqual([links[0].lent, links[1].lent, connection.openRequests], [[], [], 0])
   })
+})
+
+test('aborted transactions are told with the partition they are of', () => {
+  const { links, connection, sends, start } = open()
+  start()
+  const [first, second] = [
+    [{ producerId: 7, firstOffset: 10 }],
+    [
+      { producerId: 2 ** 53 - 1, firstOffset: 0 },
+      { producerId: 7, firstOffset: 2 ** 40 },
+    ],
+  ]
+  links[1].reply(8, second)
+  links[0].reply(7, first)
+  connection.flush()
+  const reply: FetchReply = unwrapReply(fetch.decodeReply(sends[0]!.header))
+  assert.deepEqual(
+    reply.parts.map(({ aborted }) => aborted),
+    [first, second],
+  )
+})
+
+test('a part that would make the header too large comes with a later fetch; its pages are given back', () => {
+  const { links, connection, sends, start } = open(3)
+  start()
+  const many = Array.from({ length: FETCH_ABORTED_MAX }, (_, index) => {
+    return { producerId: 2 ** 52 + index, firstOffset: 2 ** 52 + index }
+  })
+  links[0].reply(7, many)
+  links[1].reply(8, many)
+  links[2].reply(9, many.slice(0, 1))
+  connection.flush()
+  const { header, bytes, onWritten } = sends[0]!
+  assert.ok(header.length < FRAME_HEADER_BYTES_MAX)
+  const { parts } = unwrapReply(fetch.decodeReply(header))
+  assert.deepEqual(
+    parts.map(({ index, aborted }) => [index, aborted.length]),
+    [
+      [0, FETCH_ABORTED_MAX],
+      [1, FETCH_ABORTED_MAX],
+    ],
+  )
+  assert.equal(bytes, PROLOGUE_BYTES + header.length + 2 * PAGE_BYTES)
+  onWritten()
+  assert.deepEqual(
+    links.map(({ lent }) => lent),
+    [[], [], []],
+  )
 })

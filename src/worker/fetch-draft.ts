@@ -1,0 +1,291 @@
+/**
+ * FetchDraft: one FETCH_REPLY under construction: what of the partitions asked for can be read now, as lines and page fragments.
+ *
+ * Thread      the shard; one draft, used for one fetch after the other
+ * Ordering    gather() lends pages -> send() publishes, or takeBack() gives them back
+ * Limits      the reply ring's frame: partitions that find no room in it are left out. A frame has room for a line, the first batch of a
+ *             partition, and FETCH_ABORTED_MAX aborted transactions (rings.replyBytes)
+ * Failure     an unreadable file: the partition's line says KAFKA_STORAGE_ERROR, and onUnreadable is told; others go on. At the limit of
+ *             open files: OVERLOADED, and the partition stays
+ * Reply       a partition is left out when it has neither data nor error and its high watermark is the offset asked for. With read_committed
+ *             every aborted transaction that overlaps the batches of a line is told in it: where there are too many for the frame, fewer
+ *             batches are served
+ */
+import { assert } from '../base/assert.ts'
+import { StorageError } from '../io/file-system.ts'
+import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
+import type { Offset } from '../model/ids.ts'
+import { FETCH_ABORTED_MAX } from '../model/limits.ts'
+import type { FetchPart } from '../partition/delayed-fetch.ts'
+import { lastStableOffset } from '../partition/high-watermark.ts'
+import { checkFetch, ISOLATION_READ_COMMITTED, readableEnd } from '../partition/partition-fetch.ts'
+import { fetchReplyBytes } from '../ring/message-codec.ts'
+import {
+  ABORTED_BYTES,
+  ABORTED_FIRST_OFFSET_AT,
+  ABORTED_PRODUCER_ID_AT,
+  FETCH_REPLY_PARTITION_ABORTED_AT,
+  FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
+  FETCH_REPLY_PARTITION_BYTES,
+  FETCH_REPLY_PARTITION_COUNT_AT,
+  FETCH_REPLY_PARTITION_ERROR_AT,
+  FETCH_REPLY_PARTITION_FRAGMENTS_AT,
+  FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT,
+  FETCH_REPLY_PARTITION_LAST_STABLE_AT,
+  FETCH_REPLY_PARTITION_LEADER_EPOCH_AT,
+  FETCH_REPLY_PARTITION_LOG_START_AT,
+  FETCH_REPLY_PARTITION_REF_AT,
+  FETCH_REPLY_PARTITIONS_AT,
+  FETCH_REPLY_REQUEST_ID_AT,
+  FRAGMENT_BYTES,
+  FRAGMENT_FROM_AT,
+  FRAGMENT_PAGE_AT,
+  FRAGMENT_TO_AT,
+  MessageType,
+} from '../ring/messages.ts'
+import type { PageCache } from './page-cache.ts'
+import type { PartitionAgent } from './partition-agent.ts'
+import type { ReplyOutbox } from './reply-outbox.ts'
+import { FragmentList, type LoadListener, type SegmentReader } from './segment-reader.ts'
+
+export interface DraftPart extends FetchPart {
+  readonly partition: PartitionAgent | undefined
+}
+
+export interface DraftWish {
+  readonly maxBytes: number
+  readonly isolation: number
+  readonly parts: readonly DraftPart[]
+}
+
+export interface FetchDraftOptions {
+  readonly reader: SegmentReader
+  readonly cache: PageCache
+  readonly outbox: ReplyOutbox
+  /** A file could not be read, or does not hold what it should. */
+  readonly onUnreadable: (partition: PartitionAgent, reason: string) => void
+}
+
+/** One partition's line of the reply; reused from reply to reply. */
+interface Line {
+  ref: number
+  error: number
+  partition: PartitionAgent | undefined
+  fragments: number
+  bytes: number
+  aborted: number
+}
+
+/** What is wanted of one partition. */
+interface PartRead {
+  readonly part: DraftPart
+  readonly partition: PartitionAgent
+  readonly endOffset: Offset
+  readonly limitBytes: number
+}
+
+/** done: read, also where nothing could be. failed: its line is there. no-room: left out, and so are all after it. */
+type Outcome = 'done' | 'failed' | 'no-room'
+
+export class FetchDraft {
+  readonly #options: FetchDraftOptions
+  readonly #fragments = new FragmentList()
+  readonly #lines: Line[] = []
+  #lineCount = 0
+  /** Producer id and first offset, of all lines in turn. */
+  readonly #aborted: number[] = []
+  #listener: LoadListener | undefined
+  bytes = 0
+  hasError = false
+  /** A page was wanted and none is free. */
+  isStarved = false
+
+  // Where the line that is being gathered began.
+  #fragmentsBefore = 0
+  #abortedBefore = 0
+  #bytesBefore = 0
+
+  constructor(options: FetchDraftOptions) {
+    this.#options = options
+  }
+
+  clear(): void {
+    this.#fragments.count = 0
+    this.#lineCount = 0
+    this.#aborted.length = 0
+    this.bytes = 0
+    this.hasError = false
+    this.isStarved = false
+  }
+
+  /** Reads what may be had now; pages that are on their way are told to `listener`. */
+  gather(wish: DraftWish, listener: LoadListener): void {
+    this.clear()
+    this.#listener = listener
+    for (const part of wish.parts) {
+      const roomBytes = this.#roomBytes()
+      if (roomBytes < FRAGMENT_BYTES * 2 || this.#gatherPart(wish, part, roomBytes) === 'no-room') return
+    }
+  }
+
+  /** Nobody gets it: its pages are given back. */
+  takeBack(): void {
+    this.#dropFrom(0)
+  }
+
+  send(requestId: number): void {
+    const { outbox } = this.#options
+    outbox.begin(
+      MessageType.FETCH_REPLY,
+      fetchReplyBytes(this.#lineCount, this.#fragments.count, this.#aborted.length >> 1),
+    )
+    const { view } = outbox
+    view.setUint32(outbox.at + FETCH_REPLY_REQUEST_ID_AT, requestId, true)
+    view.setUint32(outbox.at + FETCH_REPLY_PARTITION_COUNT_AT, this.#lineCount, true)
+    let at = outbox.at + FETCH_REPLY_PARTITIONS_AT
+    for (let index = 0; index < this.#lineCount; index++) {
+      writeLine(view, at, this.#lines[index]!)
+      at += FETCH_REPLY_PARTITION_BYTES
+    }
+    const { numbers, count } = this.#fragments
+    for (let index = 0; index < count; index++) {
+      view.setUint32(at + FRAGMENT_PAGE_AT, numbers[index * 3]!, true)
+      view.setUint32(at + FRAGMENT_FROM_AT, numbers[index * 3 + 1]!, true)
+      view.setUint32(at + FRAGMENT_TO_AT, numbers[index * 3 + 2]!, true)
+      at += FRAGMENT_BYTES
+    }
+    for (let index = 0; index < this.#aborted.length; index += 2) {
+      view.setFloat64(at + ABORTED_PRODUCER_ID_AT, this.#aborted[index]!, true)
+      view.setFloat64(at + ABORTED_FIRST_OFFSET_AT, this.#aborted[index + 1]!, true)
+      at += ABORTED_BYTES
+    }
+    outbox.end()
+  }
+
+  /** Bytes of the frame that are left beside one more line. */
+  #roomBytes(): number {
+    const usedBytes = fetchReplyBytes(this.#lineCount + 1, this.#fragments.count, this.#aborted.length >> 1)
+    return this.#options.outbox.payloadBytesMax - usedBytes
+  }
+
+  #gatherPart(wish: DraftWish, part: DraftPart, roomBytes: number): Outcome {
+    const { partition } = part
+    this.#fragmentsBefore = this.#fragments.count
+    this.#abortedBefore = this.#aborted.length
+    this.#bytesBefore = this.bytes
+    if (partition === undefined || partition.isClosed) return this.#fail(part, 'UNKNOWN_TOPIC_OR_PARTITION')
+    const refusal = checkFetch(partition.state, part)
+    if (refusal !== undefined) return this.#fail(part, refusal.error)
+    const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
+    const endOffset = readableEnd(partition.state, wish.isolation)
+    // With read_committed half of the room is for the list.
+    const fragmentsMax = Math.floor(roomBytes / (isCommitted ? 2 : 1) / FRAGMENT_BYTES)
+    const pagesBytes = (fragmentsMax - 1) * this.#options.cache.pageBytes
+    const limitBytes = Math.min(part.maxBytes, wish.maxBytes - this.bytes, pagesBytes)
+    if (part.fetchOffset < endOffset && (limitBytes > 0 || this.bytes === 0)) {
+      const outcome = this.#read({ part, partition, endOffset, limitBytes }, isCommitted)
+      if (outcome !== 'done') return outcome
+    } else if (part.fetchOffset === partition.state.highWatermark) return 'done'
+    this.#addLine(part, 0)
+    return 'done'
+  }
+
+  #read(read: PartRead, isCommitted: boolean): Outcome {
+    try {
+      const outcome = this.#readBatches(read)
+      return outcome === 'done' && isCommitted && this.bytes > this.#bytesBefore ? this.#listAborted(read) : outcome
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      this.#dropLine()
+      if (error.isOpenLimit) return this.#fail(read.part, 'OVERLOADED')
+      this.#options.onUnreadable(read.partition, `a read failed: ${error.code}: ${error.message}`)
+      return this.#fail(read.part, 'KAFKA_STORAGE_ERROR')
+    }
+  }
+
+  #readBatches({ part, partition, endOffset, limitBytes }: PartRead): Outcome {
+    const { reader, onUnreadable } = this.#options
+    const outcome = reader.read(
+      { partition, offset: part.fetchOffset, endOffset, limitBytes, takesFirst: this.bytes === 0 },
+      this.#fragments,
+      this.#listener!,
+    )
+    if (outcome === 'read') this.bytes += reader.readBytes
+    else if (outcome === 'starved') this.isStarved = true
+    else if (outcome === 'damaged') {
+      onUnreadable(partition, `the segment that holds offset ${part.fetchOffset} is damaged`)
+      return this.#fail(part, 'KAFKA_STORAGE_ERROR')
+    }
+    return 'done'
+  }
+
+  /** Lists the aborted transactions that overlap what was read; reads less where there are too many. */
+  #listAborted(read: PartRead): Outcome {
+    const { reader } = this.#options
+    const { part, partition } = read
+    const told = this.#aborted.length >> 1
+    const countMax = Math.max(0, Math.min(FETCH_ABORTED_MAX - told, Math.floor(this.#roomBytes() / ABORTED_BYTES)))
+    const { entries, endOffset } = partition.log.abortedIn(part.fetchOffset, reader.readNextOffset, countMax)
+    const isWhole = endOffset >= reader.readNextOffset
+    // The first batch may need more of them than there is room for.
+    const isTooLong = entries.length > countMax
+    if (!isWhole || isTooLong) {
+      this.#dropLine()
+      if (isTooLong && this.bytes > 0) return 'no-room'
+      const limitBytes = isTooLong ? 1 : read.limitBytes
+      const outcome = this.#readBatches({ ...read, endOffset: endOffset as Offset, limitBytes })
+      if (outcome !== 'done' || this.bytes === this.#bytesBefore) return outcome
+    }
+    for (const { producerId, firstOffset } of entries) this.#aborted.push(producerId, firstOffset)
+    assert(this.#roomBytes() >= 0, 'the reply ring is too small for the aborted transactions of one batch')
+    return 'done'
+  }
+
+  /** Gives back what the line under construction has read. */
+  #dropLine(): void {
+    this.#dropFrom(this.#fragmentsBefore)
+    this.#aborted.length = this.#abortedBefore
+    this.bytes = this.#bytesBefore
+  }
+
+  #dropFrom(from: number): void {
+    const { cache } = this.#options
+    for (let index = from; index < this.#fragments.count; index++) cache.unlend(this.#fragments.pages[index]!)
+    this.#fragments.count = from
+  }
+
+  #fail(part: DraftPart, error: ErrorCode): Outcome {
+    this.hasError = true
+    this.#addLine(part, errorNumberOf(error))
+    return 'failed'
+  }
+
+  #addLine(part: DraftPart, error: number): void {
+    let line = this.#lines[this.#lineCount]
+    if (line === undefined) {
+      line = { ref: 0, error: 0, partition: undefined, fragments: 0, bytes: 0, aborted: 0 }
+      this.#lines.push(line)
+    }
+    line.ref = part.partitionRef
+    line.error = error
+    line.partition = part.partition
+    line.fragments = this.#fragments.count - this.#fragmentsBefore
+    line.bytes = this.bytes - this.#bytesBefore
+    line.aborted = (this.#aborted.length - this.#abortedBefore) >> 1
+    this.#lineCount++
+  }
+}
+
+function writeLine(view: DataView, at: number, line: Line): void {
+  const state = line.partition?.state
+  view.setUint32(at + FETCH_REPLY_PARTITION_REF_AT, line.ref, true)
+  view.setInt32(at + FETCH_REPLY_PARTITION_ERROR_AT, line.error, true)
+  view.setFloat64(at + FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT, state?.highWatermark ?? -1, true)
+  view.setFloat64(at + FETCH_REPLY_PARTITION_LAST_STABLE_AT, state === undefined ? -1 : lastStableOffset(state), true)
+  view.setFloat64(at + FETCH_REPLY_PARTITION_LOG_START_AT, state?.logStartOffset ?? -1, true)
+  view.setUint32(at + FETCH_REPLY_PARTITION_FRAGMENTS_AT, line.fragments, true)
+  view.setInt32(at + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, state?.leaderEpoch ?? -1, true)
+  view.setUint32(at + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, line.bytes, true)
+  view.setUint32(at + FETCH_REPLY_PARTITION_ABORTED_AT, line.aborted, true)
+  line.partition = undefined
+}
