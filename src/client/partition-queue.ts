@@ -24,7 +24,7 @@ import type { ProducerBatch } from './producer-batch.ts'
 
 /** Batches of one producer whose sequence a partition remembers (Kafka's number): more in flight could not be recognised. */
 export const IN_FLIGHT_MAX = 5
-const PRODUCER_EPOCH_MAX = 0x7fff
+export const PRODUCER_EPOCH_MAX = 0x7fff
 const NO_PRODUCER = -1
 
 export interface PartitionQueueOptions {

@@ -6,6 +6,7 @@
  */
 import { writeSafeInt64 } from '../../src/base/bytes.ts'
 import { crc32c } from '../../src/base/crc32c.ts'
+import { PRODUCER_EPOCH_MAX } from '../../src/client/partition-queue.ts'
 import { type ErrorCode, errorNumberOf, MillraceError } from '../../src/model/errors.ts'
 import * as wire from '../../src/protocol/index.ts'
 import { ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, CRC_FROM } from '../../src/record/batch-layout.ts'
@@ -106,7 +107,7 @@ export class FakeTransactions {
     if (transaction.state === 'Ongoing') this.#decide(transaction, false)
     this.#checkDecided(transaction)
     transaction.timeoutMs = transactionTimeoutMs
-    if (transaction.epoch >= wire.PRODUCER_EPOCH_MAX - 1) {
+    if (transaction.epoch >= PRODUCER_EPOCH_MAX - 1) {
       transaction.producerId = this.#around.newProducerId()
       transaction.epoch = -1
     }

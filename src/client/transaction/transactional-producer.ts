@@ -14,11 +14,11 @@
  */
 import { MillraceError } from '../../model/errors.ts'
 import type { ProducerIdentity } from '../../protocol/index.ts'
-import { PRODUCER_EPOCH_MAX } from '../../protocol/index.ts'
 import { abortable, abortError, throwIfAborted } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
 import { TRANSACTIONAL_PRODUCER_EVENTS, type TransactionalProducerEvents } from '../client-events.ts'
 import { EventHub, type ListenOptions } from '../events.ts'
+import { PRODUCER_EPOCH_MAX } from '../partition-queue.ts'
 import { Producer, type ProducerParts, type ProducerStats, type SendOptions } from '../producer.ts'
 import {
   type ProducerOptions,
