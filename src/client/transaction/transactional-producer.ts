@@ -4,7 +4,7 @@
  *
  * Owns        the identity (producer id, epoch), a Producer per topic, the TransactionPartitions they ask before a batch leaves
  * States      new -> (init) ready -> open -> ready ...; an end whose outcome is not known: unsettled -> ready; fenced: for good
- * Invariants  Y1 at most one transaction at a time                                    checked in: #take()
+ * Invariants  Y1 at most one transaction at a time                                    checked in: transaction-turns.ts
  *             Y2 an epoch is of one transaction: the coordinator's answer to the end names the next one      checked in: end()
  *             Y3 after an unknown outcome nothing begins before the coordinator has told it               checked in: #settle()
  * Limits      TOPICS_MAX topics in a transaction, TOPICS_KEPT kept between transactions; bufferBytesMax for each;
@@ -14,7 +14,7 @@
  */
 import { MillraceError } from '../../model/errors.ts'
 import type { ProducerIdentity } from '../../protocol/index.ts'
-import { abortable, abortError, throwIfAborted } from '../abort.ts'
+import { abortable } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
 import { TRANSACTIONAL_PRODUCER_EVENTS, type TransactionalProducerEvents } from '../client-events.ts'
 import { EventHub, type ListenOptions } from '../events.ts'
@@ -34,6 +34,7 @@ import { type TopicSink, Transaction, type TransactionOwner } from './transactio
 import { type Doubt, TransactionCoordinator } from './transaction-coordinator.ts'
 import type { OffsetsToCommit } from './transaction-offsets.ts'
 import { TransactionPartitions } from './transaction-partitions.ts'
+import { TransactionTurns } from './transaction-turns.ts'
 
 export interface TransactionalProducerStats extends ProducerStats {
   readonly transactionsCommitted: number
@@ -46,12 +47,6 @@ export interface TransactionalProducerParts<Key, Value>
 const TOPICS_MAX = 1_000
 const TOPICS_KEPT = 100
 const FENCED_CODES = ['PRODUCER_FENCED', 'INVALID_PRODUCER_EPOCH', 'INVALID_PRODUCER_ID_MAPPING']
-
-/** Waits for its turn. */
-interface Waiting {
-  readonly resolve: () => void
-  readonly reject: (error: MillraceError) => void
-}
 
 export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   /** Where tx.send(record) goes; undefined = every record names its topic. */
@@ -72,13 +67,11 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   /** Of a transaction whose end has no known outcome. */
   #unsettled: ProducerIdentity | undefined
   #fenced: MillraceError | undefined
-  #isTaken = false
-  readonly #waiting: Waiting[] = []
+  readonly #turns = new TransactionTurns()
   #current: Transaction<Key, Value> | undefined
   /** transaction() ends it; else whoever called begin(). */
   #isOfCall = false
   #isClosed = false
-  readonly #onFree: (() => void)[] = []
   readonly #onClosed: (() => void)[] = []
   #committed = 0
   #aborted = 0
@@ -130,7 +123,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     work: (transaction: Transaction<Key, Value>) => T | PromiseLike<T>,
     options: SendOptions = {},
   ): Promise<T> {
-    await this.#take(options.signal, 'waits')
+    await this.#take(options.signal)
     const transaction = await this.#begin(options.signal, true)
     let answer: T
     try {
@@ -151,7 +144,13 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
    * Rejects with INVALID_TXN_STATE while another one is open (transaction() waits instead), PRODUCER_FENCED, CLOSED.
    */
   async begin(options: SendOptions = {}): Promise<Transaction<Key, Value>> {
-    await this.#take(options.signal, 'refuses')
+    this.#checkUsable()
+    if (this.#turns.isTaken)
+      throw new MillraceError(
+        'INVALID_TXN_STATE',
+        `begin(): a transaction of '${this.transactionalId}' is open; end it first, or use transaction(), which waits`,
+      )
+    await this.#take(options.signal)
     return this.#begin(options.signal, false)
   }
 
@@ -160,7 +159,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
       await this.#prepare(signal)
       if (this.#isClosed) throw closedError()
     } catch (error) {
-      this.#release()
+      this.#turns.release()
       throw error
     }
     this.#partitions.begin(this.#identity!)
@@ -171,62 +170,24 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
 
   /** Resolves when the transactional id is this producer's, which fences those before it, and its topic is known. */
   async ready(options: SendOptions = {}): Promise<void> {
-    await this.#take(options.signal, 'waits')
+    await this.#take(options.signal)
     try {
       await this.#prepare(options.signal)
     } finally {
-      this.#release()
+      this.#turns.release()
     }
     await this.#own?.producer.ready(options)
   }
 
   /** Takes the one place for a transaction. */
-  async #take(signal: AbortSignal | undefined, whenTaken: 'waits' | 'refuses'): Promise<void> {
-    throwIfAborted(signal)
+  async #take(signal: AbortSignal | undefined): Promise<void> {
     this.#checkUsable()
-    if (!this.#isTaken) {
-      this.#isTaken = true
-      return
-    }
-    if (whenTaken === 'refuses')
-      throw new MillraceError(
-        'INVALID_TXN_STATE',
-        `begin(): a transaction of '${this.transactionalId}' is open; end it first, or use transaction(), which waits`,
-      )
-    await this.#turn(signal)
-    if (this.#fenced === undefined && !this.#isClosed) return
-    this.#release()
-    this.#checkUsable()
-  }
-
-  #turn(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
-      const leave = (): void => signal?.removeEventListener('abort', onAbort)
-      const waiting: Waiting = {
-        resolve: () => {
-          leave()
-          resolve()
-        },
-        reject: (error) => {
-          leave()
-          reject(error)
-        },
-      }
-      const onAbort = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
-        reject(abortError(signal!))
-      }
-      signal?.addEventListener('abort', onAbort, { once: true })
-      this.#waiting.push(waiting)
-    })
-  }
-
-  #release(): void {
-    const next = this.#waiting.shift()
-    if (next !== undefined) next.resolve()
-    else {
-      this.#isTaken = false
-      for (const listener of this.#onFree.splice(0)) listener()
+    await this.#turns.take(signal)
+    try {
+      this.#checkUsable() // it may have been fenced meanwhile
+    } catch (error) {
+      this.#turns.release()
+      throw error
     }
   }
 
@@ -376,7 +337,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
       this.#events.emit('transactionAborted', { transactionalId, isCertain: outcome === 'aborted', error })
     }
     this.#letGo()
-    this.#release()
+    this.#turns.release()
   }
 
   /** Nothing is on its way in any of them. */
@@ -445,11 +406,11 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   async close(options: SendOptions = {}): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(closedError())
+    this.#turns.refuse(closedError())
     try {
       if (this.#current !== undefined && !this.#isOfCall)
         await abortable(this.#current[Symbol.asyncDispose](), options.signal)
-      if (this.#isTaken) await abortable(new Promise<void>((resolve) => this.#onFree.push(resolve)), options.signal)
+      await abortable(this.#turns.free(), options.signal)
     } finally {
       this.#stop()
     }
@@ -462,7 +423,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   /** Ends at once. A transaction that is open is aborted by the coordinator when its timeout is over, or the id is taken over. */
   abort(): void {
     this.#isClosed = true
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(closedError())
+    this.#turns.refuse(closedError())
     this.#stop()
   }
 
