@@ -295,6 +295,8 @@ export class TransactionRounds<Handed> {
     round.isTaking = false
     round.transaction.fail(asMillraceError(failure.error))
     this.runner.dropWaiting([...round.found.keys()])
+    // At once, since handlers may take long to notice: readers of what they sent wait for the end.
+    void round.transaction.abort().catch(() => {}) // told by #finish(), or by the next begin()
   }
 
   /** Their partitions are others' by now. */
@@ -302,7 +304,6 @@ export class TransactionRounds<Handed> {
     const round = this.#round
     if (round === undefined || round.failure !== undefined) return
     this.#doom(round, { error, record: undefined, isLost: true })
-    void round.transaction.abort().catch(() => {}) // at once: handlers may take long to notice
     this.#check()
   }
 

@@ -63,6 +63,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   /** By what names the topic: looked up for each record. */
   readonly #sinks = new Map<TopicLike, TopicSink>()
   readonly #stopping = new AbortController()
+  readonly #owner: TransactionOwner
   #identity: ProducerIdentity | undefined
   /** Of a transaction whose end has no known outcome. */
   #unsettled: ProducerIdentity | undefined
@@ -87,6 +88,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     this.#parts = parts
     this.#options = resolveProducerOptions(options)
     this.transactionalId = options.transactionalId
+    this.#owner = this.#ownerOf()
     this.#events = new EventHub(TRANSACTIONAL_PRODUCER_EVENTS, parts.onListenerError)
     const { onStored, onFailed, ...given } = options
     this.#given = given
@@ -164,7 +166,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     }
     this.#partitions.begin(this.#identity!)
     this.#isOfCall = isOfCall
-    this.#current = new Transaction(this.#owner())
+    this.#current = new Transaction(this.#owner)
     return this.#current
   }
 
@@ -198,6 +200,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
 
   /** Has an identity that no transaction has used. */
   async #prepare(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#unsettled === undefined && this.#identity !== undefined) return
     const stop = signal === undefined ? this.#stopping.signal : AbortSignal.any([signal, this.#stopping.signal])
     try {
       if (this.#unsettled !== undefined) await this.#settle(this.#unsettled, stop)
@@ -241,7 +244,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     return this.#fenced
   }
 
-  #owner(): TransactionOwner {
+  #ownerOf(): TransactionOwner {
     return {
       transactionalId: this.transactionalId,
       sinkOf: (topic) => this.#sinkOf(topic),

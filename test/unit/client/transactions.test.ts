@@ -72,6 +72,46 @@ test('each transaction has an epoch of its own, and sequences from 0 in each par
     assert.equal(broker.transactions.unregistered, 0)
   }))
 
+test('several batches of a partition are in flight within a transaction, five at most', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    const producer = mq.producer('t', { ...TRANSACTIONAL, batchBytesMax: 1024 })
+    let most = 0
+    broker.faults = ({ name, index }) => {
+      if (name !== 'PRODUCE') return NONE
+      most = Math.max(most, index + 1 - producer.stats().batchesStored)
+      return { kind: 'delay', delayMs: 5 }
+    }
+    await producer.transaction(async (tx) => {
+      await tx.ready()
+      for (let index = 0; index < 1_000; index++) assert.ok(tx.enqueue({ value: `${index}` }))
+    })
+    assert.ok(most > 1 && most <= 5, `${most} in flight`)
+    assert.deepEqual(
+      committedValues(broker, 't').map(Number),
+      Array.from({ length: 1_000 }, (_, index) => index),
+    )
+  }))
+
+test('the compiler knows what may be sent in a transaction', () =>
+  withClient({ topics: { t: 1, out: 1 } }, async (mq, broker) => {
+    const out = topic('out', { key: string(), value: json<{ id: number }>() })
+    const producer = mq.producer(out, TRANSACTIONAL)
+    await producer.transaction((tx) => {
+      tx.send({ value: { id: 1 } })
+      tx.send('t', { value: 'text' })
+      const wrong = (): void => {
+        // @ts-expect-error the value lacks its id
+        tx.send({ value: {} })
+        // @ts-expect-error a typed topic takes no bytes
+        tx.enqueue(out, { value: 'text' })
+        // @ts-expect-error a plain topic takes no objects
+        tx.send('t', { value: { id: 1 } })
+      }
+      assert.equal(typeof wrong, 'function')
+    })
+    assert.deepEqual([...committedValues(broker, 'out'), ...committedValues(broker, 't')], ['{"id":1}', 'text'])
+  }))
+
 test('partitions that become known together are added by one request, each once a transaction', () =>
   withClient({ topics: { a: 3, b: 3 } }, async (mq, broker) => {
     const producer = mq.producer('a', TRANSACTIONAL)
