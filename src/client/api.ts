@@ -20,8 +20,15 @@ export {
   type ConnectTarget,
   type LocalBroker,
   type ProducerOf,
+  type TransactionalProducerOf,
 } from './client.ts'
-export type { ClientEvents, ConsumerEvents, GroupEvents, ProducerEvents } from './client-events.ts'
+export type {
+  ClientEvents,
+  ConsumerEvents,
+  GroupEvents,
+  ProducerEvents,
+  TransactionalProducerEvents,
+} from './client-events.ts'
 export type { ClientOptions, ClientProfileName, Duration } from './client-options.ts'
 export type { ClientRuntime, Timer } from './client-runtime.ts'
 export { Consumer, type ConsumerPosition, type ConsumerStats } from './consumer.ts'
@@ -39,6 +46,7 @@ export {
   type SoughtOffset,
 } from './group/group-admin.ts'
 export type {
+  ExactlyOnceGroupOptions,
   GroupOptions,
   HandlerContext,
   PartitionsHook,
@@ -46,13 +54,22 @@ export type {
   RunOptions,
   TopicPartition,
   TopicPattern,
+  TransactionOptions,
 } from './group/group-options.ts'
 export type { Handler } from './group/group-runner.ts'
 export type { GroupPosition, GroupStats } from './group/group-stats.ts'
+export type { HandlerTransaction, TransactionContext } from './group/handler-transaction.ts'
 export type { CommittedPosition } from './group/offset-committer.ts'
 export type { PartitionOffset } from './positions.ts'
 export { Producer, type ProducerStats, type Receipt, type SendOptions } from './producer.ts'
-export type { Acks, FailedBatch, ProducerOptions, Semantics, StoredBatch } from './producer-options.ts'
+export type {
+  Acks,
+  FailedBatch,
+  ProducerOptions,
+  Semantics,
+  StoredBatch,
+  TransactionalProducerOptions,
+} from './producer-options.ts'
 export type { ProducerRecord } from './producer-record.ts'
 export type { DecodeErrorPolicy } from './record-decoder.ts'
 export type { Partitioner, PartitionFunction } from './record-router.ts'
@@ -68,3 +85,6 @@ export type {
 export { type Bytes, bytes, json, type Serde, string } from './serde.ts'
 export type { StandardSchema } from './standard-schema.ts'
 export { type PlainTopic, type TopicLike, type TopicOptions, type TypedTopic, topic } from './topic.ts'
+export { type RecordFor, Transaction } from './transaction/transaction.ts'
+export type { CommittingGroup, HandledRecord } from './transaction/transaction-offsets.ts'
+export { TransactionalProducer, type TransactionalProducerStats } from './transaction/transactional-producer.ts'

@@ -27,6 +27,18 @@ export interface ProducerEvents {
   readonly batchRetried: FailedBatch & { readonly attempts: number }
 }
 
+/** Those of all topics it writes to, and how its transactions end. */
+export interface TransactionalProducerEvents extends ProducerEvents {
+  readonly transactionCommitted: { readonly transactionalId: string }
+  /** Told beside the rejection of commit() or transaction(). Not certain: it may be committed all the same. */
+  readonly transactionAborted: {
+    readonly transactionalId: string
+    readonly isCertain: boolean
+    /** Why; undefined = the program wanted it. */
+    readonly error: MillraceError | undefined
+  }
+}
+
 export interface ConsumerEvents {
   /** A record could not be decoded, whatever onDecodeError makes of it. */
   readonly decodeError: { readonly error: DecodeError }
@@ -82,6 +94,11 @@ export const PRODUCER_EVENTS: Record<keyof ProducerEvents, true> = {
   batchStored: true,
   batchFailed: true,
   batchRetried: true,
+}
+export const TRANSACTIONAL_PRODUCER_EVENTS: Record<keyof TransactionalProducerEvents, true> = {
+  ...PRODUCER_EVENTS,
+  transactionCommitted: true,
+  transactionAborted: true,
 }
 export const CONSUMER_EVENTS: Record<keyof ConsumerEvents, true> = { decodeError: true, offsetReset: true }
 export const GROUP_EVENTS: Record<keyof GroupEvents, true> = {

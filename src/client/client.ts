@@ -23,19 +23,28 @@ import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { Group, type GroupParts } from './group/group.ts'
-import { checkedGroupId, checkedPattern, type GroupOptions, type TopicPattern } from './group/group-options.ts'
+import {
+  checkedGroupId,
+  checkedPattern,
+  type ExactlyOnceGroupOptions,
+  type GroupOptions,
+  type TopicPattern,
+} from './group/group-options.ts'
+import type { TransactionContext } from './group/handler-transaction.ts'
 import type { KeepAlive } from './group/keep-alive.ts'
 import type { Subscription } from './group/member.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { Positions } from './positions.ts'
 import { Producer } from './producer.ts'
-import type { ProducerOptions } from './producer-options.ts'
+import type { ProducerOptions, TransactionalProducerOptions } from './producer-options.ts'
 import { asStored, recordDecoder } from './record-decoder.ts'
 import { asGiven, type EncodeRecord, recordEncoder } from './record-encoder.ts'
-import type { RecordOf, UndecodedRecord } from './record-types.ts'
+import type { ConsumedRecord, RecordOf, UndecodedRecord } from './record-types.ts'
 import { Requests } from './requests.ts'
+import type { Bytes } from './serde.ts'
 import type { AnyTypedTopic, TopicLike, TypedTopic } from './topic.ts'
 import { serdesOf, topicName } from './topic.ts'
+import { TransactionalProducer } from './transaction/transactional-producer.ts'
 
 /** What a broker said of itself in its hello. */
 export interface BrokerInfo {
@@ -65,6 +74,22 @@ export interface ClientStats extends ConnectionStats {
   /** Listeners that threw. */
   readonly listenerErrors: number
 }
+
+/** Nothing is handed out that could not be decoded. */
+interface Decoded {
+  readonly onDecodeError?: 'fail' | 'skip'
+}
+
+type RecordOrUndecoded<Topic extends TopicLike> =
+  | RecordOf<Topic>
+  | (Topic extends AnyTypedTopic ? UndecodedRecord : never)
+
+/** What sends to a topic in transactions. */
+export type TransactionalProducerOf<Topic extends TopicLike> = Topic extends AnyTypedTopic
+  ? Topic extends TypedTopic<infer KeyIn, unknown, infer ValueIn, unknown>
+    ? TransactionalProducer<KeyIn, ValueIn>
+    : never
+  : TransactionalProducer
 
 /** What sends to a topic. */
 export type ProducerOf<Topic extends TopicLike> = Topic extends AnyTypedTopic
@@ -187,21 +212,45 @@ export class Client {
     return { url, version: broker.serverVersion, clusterId: broker.clusterId, nodeId: broker.nodeId }
   }
 
-  /** Sends records to a topic. Each call makes one, with buffers and a producer id of its own, until it is closed: keep it. */
+  /**
+   * Sends records to a topic. Each call makes one, with buffers and a producer id of its own, until it is closed: keep it. With a
+   * transactionalId it writes in transactions, to this topic and to others.
+   */
+  producer<Topic extends TopicLike>(topic: Topic, options: TransactionalProducerOptions): TransactionalProducerOf<Topic>
   producer<Topic extends TopicLike>(topic: Topic, options?: ProducerOptions): ProducerOf<Topic>
-  producer(topic: TopicLike, options: ProducerOptions = {}): unknown {
-    if (typeof topic !== 'string' && topic.serdes !== undefined)
-      return this.#newProducer(topic.name, recordEncoder(topic), options)
-    return this.#newProducer(topicName(topic), asGiven, options)
+  producer(topic: TopicLike, options: ProducerOptions & Partial<TransactionalProducerOptions> = {}): unknown {
+    const encode = typeof topic !== 'string' && topic.serdes !== undefined ? recordEncoder(topic) : asGiven
+    const { transactionalId } = options
+    if (transactionalId === undefined) return this.#newProducer(topicName(topic), encode as typeof asGiven, options)
+    return this.#newTransactionalProducer(topicName(topic), encode as typeof asGiven, { ...options, transactionalId })
   }
 
-  #newProducer<Key, Value>(
+  #newProducer(name: string, encode: EncodeRecord<Bytes, Bytes>, options: ProducerOptions): Producer {
+    const producer = new Producer(name, this.#producerParts(encode), this.#tuned(options))
+    return this.#kept(producer)
+  }
+
+  #newTransactionalProducer(
     name: string,
-    encode: EncodeRecord<Key, Value>,
-    options: ProducerOptions,
-  ): Producer<Key, Value> {
+    encode: EncodeRecord<Bytes, Bytes>,
+    options: TransactionalProducerOptions,
+  ): TransactionalProducer {
+    return this.#kept(new TransactionalProducer(name, this.#producerParts(encode), this.#tuned(options)))
+  }
+
+  #tuned<Options extends ProducerOptions>(options: Options): Options {
+    return { ...CLIENT_PROFILES[this.#options.profile].producer, ...options }
+  }
+
+  #kept<Kept extends Producer | TransactionalProducer>(producer: Kept): Kept {
+    this.#producers.add(producer)
+    producer.onClosed(() => this.#producers.delete(producer))
+    return producer
+  }
+
+  #producerParts(encode: EncodeRecord<Bytes, Bytes>) {
     this.#checkOpen()
-    const parts = {
+    return {
       encode,
       onListenerError: this.#onListenerError,
       runtime: this.#runtime,
@@ -210,10 +259,6 @@ export class Client {
       requests: this.#requests,
       backoff: this.#backoff,
     }
-    const producer = new Producer(name, parts, { ...CLIENT_PROFILES[this.#options.profile].producer, ...options })
-    this.#producers.add(producer)
-    producer.onClosed(() => this.#producers.delete(producer))
-    return producer
   }
 
   /**
@@ -266,17 +311,28 @@ export class Client {
    * A member of a consumer group: the partitions of the topics are shared out among the members, and the group remembers how
    * far each has been handled. Topics are named, or all those whose whole name matches a pattern. It joins when it is consumed.
    */
+  group(id: string, topics: TopicPattern, options: ExactlyOnceGroupOptions): Group<ConsumedRecord, TransactionContext>
   group(id: string, topics: TopicPattern, options?: GroupOptions): Group
   group<Topic extends TopicLike>(
     id: string,
     topics: Topic | readonly Topic[],
-    options?: GroupOptions & { readonly onDecodeError?: 'fail' | 'skip' },
+    options: ExactlyOnceGroupOptions & Decoded,
+  ): Group<RecordOf<Topic>, TransactionContext>
+  group<Topic extends TopicLike>(
+    id: string,
+    topics: Topic | readonly Topic[],
+    options: ExactlyOnceGroupOptions,
+  ): Group<RecordOrUndecoded<Topic>, TransactionContext>
+  group<Topic extends TopicLike>(
+    id: string,
+    topics: Topic | readonly Topic[],
+    options?: GroupOptions & Decoded,
   ): Group<RecordOf<Topic>>
   group<Topic extends TopicLike>(
     id: string,
     topics: Topic | readonly Topic[],
     options: GroupOptions,
-  ): Group<RecordOf<Topic> | (Topic extends AnyTypedTopic ? UndecodedRecord : never)>
+  ): Group<RecordOrUndecoded<Topic>>
   group(id: string, topics: TopicLike | readonly TopicLike[] | TopicPattern, options: GroupOptions = {}): unknown {
     if (typeof topics === 'object' && 'pattern' in topics) {
       return this.#newGroup(id, { topics: [], pattern: checkedPattern(topics.pattern) }, () => asStored, options)
@@ -300,7 +356,11 @@ export class Client {
     const groupId = checkedGroupId(id)
     this.#keepAlive ??= this.#runtime.startKeepAlive?.({ urls: this.#urls, options: this.#options })
     const deadLetterSink = (topic: string): Producer => this.#newProducer(topic, asGiven, {})
-    const parts = { ...this.#readingParts(), decoder, keepAlive: this.#keepAlive, deadLetterSink }
+    // Its group closes it, in its own time.
+    const transactionalProducer = (given: TransactionalProducerOptions): TransactionalProducer =>
+      new TransactionalProducer(undefined, this.#producerParts(asGiven), this.#tuned(given))
+    const ownParts = { keepAlive: this.#keepAlive, deadLetterSink, transactionalProducer }
+    const parts = { ...this.#readingParts(), decoder, ...ownParts }
     const tuned = { ...CLIENT_PROFILES[this.#options.profile].consumer, ...options }
     const group = new Group<Handed>(groupId, subscription, parts, tuned)
     this.#groups.add(group)

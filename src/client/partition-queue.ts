@@ -10,7 +10,8 @@
  * Sequences   A batch keeps its sequence until it is acknowledged, so a retry is recognised. When a batch is given up, its
  *             sequence leaves a gap, and the partition begins a new producer epoch at sequence 0 as soon as nothing is in
  *             flight: the higher epoch fences whatever copies of older batches are still under way. Only this producer
- *             has the producer id, so it may raise the epoch by itself (as Kafka's Java client does).
+ *             has the producer id, so it may raise the epoch by itself (as Kafka's Java client does). Not in a transaction: its epoch
+ *             is the coordinator's, a batch that is given up closes the queue, and the next transaction begins a new one
  * Failure     OUT_OF_ORDER_SEQUENCE_NUMBER (or a fenced epoch) for the oldest batch means that the broker lost its state, or
  *             a batch before it was given up. Is the batch's own fate known (never in doubt), it goes again under a new
  *             epoch; else it is failed loudly, since it may be stored
@@ -23,12 +24,14 @@ import type { ProducerBatch } from './producer-batch.ts'
 
 /** Batches of one producer whose sequence a partition remembers (Kafka's number): more in flight could not be recognised. */
 export const IN_FLIGHT_MAX = 5
-const PRODUCER_EPOCH_MAX = 0x7fff
+export const PRODUCER_EPOCH_MAX = 0x7fff
 const NO_PRODUCER = -1
 
 export interface PartitionQueueOptions {
   /** Stamp producer id, epoch and sequence. */
   readonly idempotent: boolean
+  /** Its epochs are the coordinator's: it begins none by itself. */
+  readonly isTransactional: boolean
   /** How often a batch is sent again at most. */
   readonly retriesMax: number
   readonly inFlightMax: number
@@ -42,6 +45,8 @@ export interface BatchFault {
   readonly error: MillraceError
   /** It may be stored all the same. */
   readonly inDoubt: boolean
+  /** What stood in the way is being mended: it goes again although the error is not retriable. */
+  readonly isMending?: boolean
 }
 
 /** Errors after which the batch may be in the log although it was not acknowledged. */
@@ -86,6 +91,7 @@ export class PartitionQueue {
   #recovering = false
   #failures = 0
   #notBeforeMs = Number.NEGATIVE_INFINITY
+  #isClosed = false
 
   constructor(topic: string, partition: number, options: PartitionQueueOptions) {
     this.topic = topic
@@ -128,6 +134,13 @@ export class PartitionQueue {
   /** The epochs of this producer id are used up here. */
   isExhausted(producerId: number): boolean {
     return producerId === this.#exhaustedId
+  }
+
+  /** The transaction's identity; sequences of a new epoch begin with 0. */
+  joinEpoch(producerId: number, producerEpoch: number): void {
+    if (this.#producerId === producerId && this.#producerEpoch === producerEpoch) return
+    assert(this.#inFlight.length === 0, 'an epoch of a transaction begins with nothing in flight')
+    this.useProducerId(producerId, producerEpoch)
   }
 
   useProducerId(producerId: number, producerEpoch: number): void {
@@ -192,6 +205,7 @@ export class PartitionQueue {
 
   /** Whether take() would answer a batch; `drain` = do not linger. */
   canTake(nowMs: number, drain: boolean): boolean {
+    if (this.#isClosed) return false
     if (this.#gap) this.#closeGap()
     if (nowMs < this.#notBeforeMs || this.#inFlight.length >= this.#inFlightMax()) return false
     if (this.#waiting.length > 0) return true
@@ -255,25 +269,31 @@ export class PartitionQueue {
    */
   returned(batch: ProducerBatch, fault: BatchFault, nowMs: number): 'again' | 'failed' {
     this.#leave(batch)
-    if (this.#options.idempotent && STATE_LOST_CODES.includes(fault.code)) return this.#outOfOrder(batch)
+    if (this.#isClosed) return 'failed'
+    if (this.#options.idempotent && STATE_LOST_CODES.includes(fault.code)) return this.#outOfOrder(batch, fault)
     const wasInDoubt = batch.inDoubt
     // An error reply of a recognised sequence settles nothing that an earlier attempt left open, except by success.
     batch.inDoubt = wasInDoubt || fault.inDoubt
     batch.lastError = fault.error
     const isSpent = nowMs >= batch.deadlineMs || batch.attempts > this.#options.retriesMax
-    if (!ERRORS[fault.code].retriable || isSpent) return this.#giveUp(batch)
+    const mayMend = ERRORS[fault.code].retriable || fault.isMending === true
+    if (!mayMend || isSpent) return this.#giveUp(batch)
     // Those that were in flight behind it fail with it: one failure, not five.
     if (!this.#recovering) this.#failures++
     this.#requeue(batch)
     return 'again'
   }
 
-  #outOfOrder(batch: ProducerBatch): 'again' | 'failed' {
+  #outOfOrder(batch: ProducerBatch, fault: BatchFault): 'again' | 'failed' {
     const older = this.#inFlight.find((each) => each.ordinal < batch.ordinal)
     if (older !== undefined || this.#waiting.some((each) => each.ordinal < batch.ordinal)) {
       // An older batch is still on its way or comes again: this one was refused for it, and goes after it.
       this.#requeue(batch)
       return 'again'
+    }
+    if (this.#options.isTransactional) {
+      batch.lastError = fault.error
+      return this.#giveUp(batch)
     }
     const explained = this.#gap || !batch.inDoubt
     if (!explained || batch.epochRestarts >= EPOCH_RESTARTS_MAX) {
@@ -309,8 +329,18 @@ export class PartitionQueue {
     return batches
   }
 
+  /** For good: answers what was not sent; what is in flight fails when it comes back. */
+  close(): ProducerBatch[] {
+    this.#isClosed = true
+    return this.abandon()
+  }
+
   #giveUp(batch: ProducerBatch): 'failed' {
-    if (this.#options.idempotent && batch.baseSequence >= 0) this.#gap = true
+    // Of a transaction nothing goes on after a gap: it is aborted.
+    if (this.#options.idempotent && batch.baseSequence >= 0) {
+      if (this.#options.isTransactional) this.#isClosed = true
+      else this.#gap = true
+    }
     return 'failed'
   }
 

@@ -7,14 +7,21 @@
  * Failure     per batch, decided by its PartitionQueue; here: when to ask for metadata, when to try again
  */
 import { ERRORS, errorCodeOf, MillraceError } from '../model/errors.ts'
-import { initProducerId, type ProduceReplyPart, type ProduceRequestPart, produce } from '../protocol/index.ts'
+import type { TopicId } from '../model/ids.ts'
+import {
+  initProducerId,
+  type ProduceReplyPart,
+  type ProduceRequestPart,
+  type ProducerIdentity,
+  produce,
+} from '../protocol/index.ts'
 import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ClientRuntime, Timer } from './client-runtime.ts'
 import type { Connection } from './connection.ts'
 import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
-import { faultOf, type PartitionQueue } from './partition-queue.ts'
+import { type BatchFault, faultOf, type PartitionQueue } from './partition-queue.ts'
 import type { ProducerBatch } from './producer-batch.ts'
 import type { Requests } from './requests.ts'
 import { deliveryTimedOut } from './waiting-sends.ts'
@@ -37,6 +44,16 @@ export interface ProduceSenderOptions {
   readonly backoff: BackoffOptions
 }
 
+/** What stands between batches and their partitions in a transaction. */
+export interface TransactionGate {
+  /** Whose the partition's next batch is; undefined = it may not leave yet, wake() tells when. */
+  admit(topicId: TopicId, partition: number): ProducerIdentity | undefined
+  /** The partition does not know of the transaction: true = it is told again, and the batch may go after that. */
+  addAgain(topicId: TopicId, partition: number): boolean
+  /** A batch was given up: the transaction can only be aborted. Answers the error as it is told. */
+  failed(error: MillraceError): MillraceError
+}
+
 /** What the sender tells its producer of every batch. */
 export interface BatchOutcomes {
   onStored(batch: ProducerBatch, queue: PartitionQueue, part: StoredPart): void
@@ -49,6 +66,14 @@ export interface StoredPart {
   readonly baseOffset: number
   readonly logAppendTimeMs: number
   readonly durability: number
+}
+
+export interface ProduceSenderParts {
+  readonly runtime: ClientRuntime
+  readonly connections: BrokerConnections
+  readonly metadata: MetadataCache
+  readonly requests: Requests
+  readonly transaction?: TransactionGate | undefined
 }
 
 interface Parcel {
@@ -65,13 +90,14 @@ export class ProduceSender {
   readonly #requests: Requests
   readonly #options: ProduceSenderOptions
   readonly #outcomes: BatchOutcomes
+  readonly #transaction: TransactionGate | undefined
   /** Queues that have something to send or in flight; their order is whose turn it is. */
   readonly #active = new Set<PartitionQueue>()
   readonly #requestsOut = new WeakMap<Connection, number>()
   readonly #connecting = new Set<number>()
   /** Connections whose credit wakes the pump, and how that ends. */
   readonly #watched = new Map<Connection, () => void>()
-  #topicId: string | undefined
+  #topicId: TopicId | undefined
   #metadataAtMs = 0
   #unknownSinceMs = -1
   #refreshing = false
@@ -85,17 +111,14 @@ export class ProduceSender {
   #draining = false
   #stopped = false
 
-  constructor(
-    parts: { runtime: ClientRuntime; connections: BrokerConnections; metadata: MetadataCache; requests: Requests },
-    options: ProduceSenderOptions,
-    outcomes: BatchOutcomes,
-  ) {
+  constructor(parts: ProduceSenderParts, options: ProduceSenderOptions, outcomes: BatchOutcomes) {
     this.#runtime = parts.runtime
     this.#connections = parts.connections
     this.#metadata = parts.metadata
     this.#requests = parts.requests
     this.#options = options
     this.#outcomes = outcomes
+    this.#transaction = parts.transaction
     this.#metadataAtMs = parts.runtime.clock.monotonicMs()
   }
 
@@ -157,7 +180,9 @@ export class ProduceSender {
         if (queue.isIdle) this.#active.delete(queue)
         continue
       }
-      if (queue.needsProducerId && !this.#giveProducerId(queue)) continue
+      if (this.#transaction !== undefined) {
+        if (!this.#isAdmitted(this.#transaction, topic, queue)) continue
+      } else if (queue.needsProducerId && !this.#giveProducerId(queue)) continue
       const leader = this.#leaderConnection(topic, queue)
       if (leader === undefined || (connection !== undefined && leader !== connection)) continue
       const bytesNeeded = requestBytes + PART_OVERHEAD_BYTES + queue.nextBytes()
@@ -175,6 +200,14 @@ export class ProduceSender {
       this.#active.add(queue)
     }
     this.#send(connection, topic, parcels)
+    return true
+  }
+
+  /** In a transaction: its identity, once the partition was added. */
+  #isAdmitted(transaction: TransactionGate, topic: TopicInfo, queue: PartitionQueue): boolean {
+    const producer = transaction.admit(topic.topicId, queue.partition)
+    if (producer === undefined) return false
+    queue.joinEpoch(producer.producerId, producer.producerEpoch)
     return true
   }
 
@@ -264,7 +297,7 @@ export class ProduceSender {
     const { queue, batch } = parcel
     const nowMs = this.#runtime.clock.monotonicMs()
     if (ERRORS[error.code].refresh || error.code === 'CONNECTION_FAILED') this.#isStale = true
-    if (queue.returned(batch, faultOf(error), nowMs) === 'failed') {
+    if (queue.returned(batch, this.#faultOf(error, queue), nowMs) === 'failed') {
       this.#outcomes.onFailed(
         batch,
         queue,
@@ -275,6 +308,12 @@ export class ProduceSender {
     this.#outcomes.onRetried(batch, queue, error)
     queue.delayUntil(nowMs + backoffMs(this.#runtime.prng, queue.failures, this.#options.backoff))
     this.#active.add(queue)
+  }
+
+  #faultOf(error: MillraceError, queue: PartitionQueue): BatchFault {
+    const fault = faultOf(error)
+    if (error.code !== 'INVALID_TXN_STATE' || this.#topicId === undefined) return fault
+    return { ...fault, isMending: this.#transaction?.addAgain(this.#topicId, queue.partition) === true }
   }
 
   #expire(nowMs: number): void {

@@ -27,12 +27,21 @@ export interface DeliveredRecord {
   readonly durability: 'none' | 'written' | 'fsynced' | 'replicated'
 }
 
+export interface ProducerBatchOptions {
+  readonly createdMs: number
+  readonly deadlineMs: number
+  readonly codec: number
+  readonly isTransactional: boolean
+}
+
 export class ProducerBatch {
   readonly writer: BatchWriter
   readonly createdMs: number
   /** Of its oldest record: it may have waited before the batch was begun. */
   deadlineMs: number
   readonly codec: number
+  /** Part of a transaction. */
+  readonly isTransactional: boolean
   /** Grows with every batch of the partition. */
   ordinal = 0
   attempts = 0
@@ -50,11 +59,12 @@ export class ProducerBatch {
   #producerId = -1
   #producerEpoch = -1
 
-  constructor(writer: BatchWriter, options: { createdMs: number; deadlineMs: number; codec: number }) {
+  constructor(writer: BatchWriter, options: ProducerBatchOptions) {
     this.writer = writer
     this.createdMs = options.createdMs
     this.deadlineMs = options.deadlineMs
     this.codec = options.codec
+    this.isTransactional = options.isTransactional
   }
 
   get recordsCount(): number {
@@ -93,6 +103,7 @@ export class ProducerBatch {
         producerEpoch: this.#producerEpoch,
         baseSequence: this.baseSequence,
         codec: this.codec,
+        transactional: this.isTransactional,
       })
     }
     return this.#bytes

@@ -1,7 +1,9 @@
 /** Options of a producer, their defaults and their checks. */
 
+import { kindOf } from '../base/bytes.ts'
+import { utf8Bytes } from '../base/utf8-write.ts'
 import { MillraceError } from '../model/errors.ts'
-import { FRAME_BYTES_MAX, PRODUCE_TIMEOUT_MS_MAX } from '../model/limits.ts'
+import { FRAME_BYTES_MAX, PRODUCE_TIMEOUT_MS_MAX, TRANSACTIONAL_ID_BYTES_MAX } from '../model/limits.ts'
 import { CODEC_NAMES, type CodecName, codecNumberOf } from '../record/compression.ts'
 import { checkedChoice, checkedDuration, checkedInteger, type Duration } from './client-options.ts'
 import { IN_FLIGHT_MAX } from './partition-queue.ts'
@@ -22,11 +24,9 @@ export type Semantics = 'at-most-once' | 'at-least-once' | 'exactly-once'
 export interface ProducerOptions {
   /**
    * Sets acks, idempotent and retriesMax together; each can still be set alone, but for what 'exactly-once' rests on. Default:
-   * as 'exactly-once', which speaks of one producer's writing. Reading, processing and writing as one thing needs transactions.
+   * as 'exactly-once', which speaks of one producer's writing. Reading, processing and writing as one thing: transactionalId.
    */
   readonly semantics?: Semantics
-  /** For transactions, which this version does not have: NOT_AVAILABLE_YET. */
-  readonly transactionalId?: string
   /** Who must have a record before it counts as delivered: nobody, the leader, all in-sync replicas. Default all. */
   readonly acks?: Acks
   /** Retries never duplicate or reorder. Default true; false with acks none. */
@@ -69,6 +69,16 @@ export interface ProducerOptions {
   readonly onFailed?: (batch: FailedBatch) => void
 }
 
+export interface TransactionalProducerOptions extends ProducerOptions {
+  /**
+   * The producer's name across its lives. A new producer of the same name fences the one before, and what that one had open is aborted;
+   * so each process that writes at the same time has a name of its own.
+   */
+  readonly transactionalId: string
+  /** How long a transaction may be open before the broker aborts it, which fences the producer. Default 60,000. */
+  readonly transactionTimeoutMs?: Duration
+}
+
 export interface StoredBatch {
   readonly topic: string
   readonly partition: number
@@ -98,6 +108,8 @@ export interface ResolvedProducerOptions {
   readonly deliveryTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly requestBytesMax: number
+  readonly isTransactional: boolean
+  readonly transactionTimeoutMs: number
 }
 
 const KIB = 1024
@@ -110,28 +122,30 @@ const SEMANTICS = {
   'exactly-once': { acks: 'all', idempotent: true, retriesMax: NO_BOUND },
 } as const
 
-/** What asks for transactions is told so, instead of that something is no function. */
-export function noTransactions(what: string): MillraceError {
-  return new MillraceError(
-    'NOT_AVAILABLE_YET',
-    `${what}: this version has no transactions; without one, a producer stores each record once, but cannot ` +
-      'write to several partitions, or write and commit offsets, as one thing',
+/** A transactional id of 1 to TRANSACTIONAL_ID_BYTES_MAX bytes. Throws INVALID_ARGUMENT. */
+export function checkedTransactionalId(id: unknown): string {
+  const bytes = typeof id === 'string' ? utf8Bytes(id) : 0
+  if (bytes >= 1 && bytes <= TRANSACTIONAL_ID_BYTES_MAX) return id as string
+  throw new MillraceError(
+    'INVALID_ARGUMENT',
+    `transactionalId: expected text of 1 to ${TRANSACTIONAL_ID_BYTES_MAX} bytes, not ${typeof id === 'string' ? `${bytes}` : kindOf(id)}`,
   )
 }
 
-function resolveSemantics(
-  options: ProducerOptions,
-): Pick<ResolvedProducerOptions, 'acks' | 'idempotent' | 'retriesMax'> {
-  if (options.transactionalId !== undefined) throw noTransactions('transactionalId')
+type GivenOptions = ProducerOptions & Partial<TransactionalProducerOptions>
+
+function resolveSemantics(options: GivenOptions): Pick<ResolvedProducerOptions, 'acks' | 'idempotent' | 'retriesMax'> {
   const names = ['at-most-once', 'at-least-once', 'exactly-once'] as const
   const semantics = checkedChoice('semantics', options.semantics ?? 'exactly-once', names)
   const set = SEMANTICS[semantics]
   const acks = checkedChoice('acks', options.acks ?? set.acks, ['none', 'leader', 'all'])
   const idempotent = options.idempotent ?? (set.idempotent && acks !== 'none')
-  if (options.semantics === 'exactly-once' && (acks !== 'all' || !idempotent))
+  const isTransactional = options.transactionalId !== undefined
+  if (isTransactional) checkedTransactionalId(options.transactionalId)
+  if ((options.semantics === 'exactly-once' || isTransactional) && (acks !== 'all' || !idempotent))
     throw new MillraceError(
       'INVALID_ARGUMENT',
-      `semantics 'exactly-once' rests on acks 'all' and idempotent true, not acks '${acks}' and idempotent ${idempotent}`,
+      `${isTransactional ? 'a transactionalId' : "semantics 'exactly-once'"} rests on acks 'all' and idempotent true, not acks '${acks}' and idempotent ${idempotent}`,
     )
   return {
     acks: ACKS[acks],
@@ -141,7 +155,7 @@ function resolveSemantics(
   }
 }
 
-export function resolveProducerOptions(options: ProducerOptions): ResolvedProducerOptions {
+export function resolveProducerOptions(options: GivenOptions): ResolvedProducerOptions {
   const { acks, idempotent, retriesMax } = resolveSemantics(options)
   const batchBytesMax = checkedInteger('batchBytesMax', options.batchBytesMax ?? 256 * KIB, 1024, FRAME_BYTES_MAX / 2)
   const bufferBytesMax = checkedInteger('bufferBytesMax', options.bufferBytesMax ?? 32 * MIB, batchBytesMax, 2 ** 40)
@@ -151,6 +165,13 @@ export function resolveProducerOptions(options: ProducerOptions): ResolvedProduc
     acks,
     idempotent,
     retriesMax,
+    isTransactional: options.transactionalId !== undefined,
+    transactionTimeoutMs: checkedDuration(
+      'transactionTimeoutMs',
+      options.transactionTimeoutMs ?? 60_000,
+      1,
+      2 ** 31 - 1,
+    ),
     partitioner: checkedPartitioner(options.partitioner ?? 'sticky'),
     codec: codecNumberOf(checkedChoice('compression', options.compression ?? 'none', CODEC_NAMES))!,
     batchBytesMax,

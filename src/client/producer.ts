@@ -26,11 +26,10 @@ import type { ClientRuntime } from './client-runtime.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import { PartitionQueue } from './partition-queue.ts'
-import { type BatchOutcomes, ProduceSender, type StoredPart } from './produce-sender.ts'
+import { type BatchOutcomes, ProduceSender, type StoredPart, type TransactionGate } from './produce-sender.ts'
 import { type DeliveredRecord, ProducerBatch } from './producer-batch.ts'
 import {
   type FailedBatch,
-  noTransactions,
   type ProducerOptions,
   type ResolvedProducerOptions,
   resolveProducerOptions,
@@ -74,6 +73,9 @@ export interface ProducerParts<Key, Value> {
   readonly metadata: MetadataCache
   readonly requests: Requests
   readonly backoff: BackoffOptions
+  /** Of a transactional producer, which tells of all its topics' producers in one place. */
+  readonly transaction?: TransactionGate
+  readonly events?: EventHub<ProducerEvents>
 }
 
 const DURABILITIES = ['none', 'written', 'fsynced', 'replicated'] as const
@@ -100,6 +102,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
   readonly #isToldOfFailures: boolean
   readonly #router: RecordRouter
   readonly #sender: ProduceSender
+  readonly #transaction: TransactionGate | undefined
   readonly #queues: PartitionQueue[] = []
   readonly #spareWriters: BatchWriter[] = []
   /** Of the spare writers' buffers. */
@@ -137,13 +140,14 @@ export class Producer<Key = Bytes, Value = Bytes> {
   constructor(topic: string, parts: ProducerParts<Key, Value>, options: ProducerOptions) {
     this.topic = topic
     this.#encode = parts.encode
-    this.#events = new EventHub(PRODUCER_EVENTS, parts.onListenerError)
+    this.#events = parts.events ?? new EventHub(PRODUCER_EVENTS, parts.onListenerError)
+    this.#transaction = parts.transaction
     this.#runtime = parts.runtime
     this.#burstClock = new BurstClock(parts.runtime.clock)
     this.#metadata = parts.metadata
     this.#connections = parts.connections
     this.#options = resolveProducerOptions(options)
-    this.#isToldOfFailures = options.onFailed !== undefined
+    this.#isToldOfFailures = options.onFailed !== undefined || parts.transaction !== undefined
     if (options.onStored !== undefined) this.on('batchStored', options.onStored)
     const { onFailed } = options
     if (onFailed !== undefined) this.on('batchFailed', (batch) => this.#callOnFailed(onFailed, batch))
@@ -326,9 +330,14 @@ export class Producer<Key = Bytes, Value = Bytes> {
     return failure
   }
 
-  /** Writing to several partitions as one thing, which this version does not have: NOT_AVAILABLE_YET. */
+  /** Of a producer with a transactionalId, which this one does not have: INVALID_TXN_STATE. */
   transaction(_work: (...parts: never[]) => unknown): Promise<never> {
-    return Promise.reject(noTransactions('transaction()'))
+    return Promise.reject(
+      new MillraceError(
+        'INVALID_TXN_STATE',
+        "transaction(): this producer has no transactionalId; make it with one: mq.producer(topic, { transactionalId: 'a-name' })",
+      ),
+    )
   }
 
   /** A Web Stream into this producer: writes wait for room, closing it drains, the producer stays open. */
@@ -385,13 +394,24 @@ export class Producer<Key = Bytes, Value = Bytes> {
     this.#sender.stop()
     const error = closedError()
     this.#stopping.abort()
-    this.#waitingSends.failAll(error)
-    for (const queue of this.#queues)
-      for (const batch of [...queue.abandon(), ...queue.inFlight()]) this.#failed(batch, queue, error)
+    this.abandon(error)
     this.#spareWriters.length = 0
     this.#spareBytes = 0
     this.#wake()
     for (const listener of this.#onClosed.splice(0)) listener()
+  }
+
+  /** Gives up, with `error`, all that is not stored; what is in flight may be. The producer goes on with new queues. */
+  abandon(error: MillraceError): void {
+    this.#waitingSends.failAll(error)
+    for (const queue of this.#queues.splice(0))
+      for (const batch of [...queue.close(), ...queue.inFlight()]) this.#failed(batch, queue, error)
+    this.#wake()
+  }
+
+  /** What was held back may leave now. */
+  wake(): void {
+    this.#sender.schedule()
   }
 
   #hasRoom(): boolean {
@@ -493,9 +513,9 @@ export class Producer<Key = Bytes, Value = Bytes> {
   }
 
   #newBatch(writer: BatchWriter): ProducerBatch {
-    const { deliveryTimeoutMs, codec } = this.#options
+    const { deliveryTimeoutMs, codec, isTransactional } = this.#options
     const createdMs = this.#runtime.clock.monotonicMs()
-    return new ProducerBatch(writer, { createdMs, deadlineMs: createdMs + deliveryTimeoutMs, codec })
+    return new ProducerBatch(writer, { createdMs, deadlineMs: createdMs + deliveryTimeoutMs, codec, isTransactional })
   }
 
   #outcomes(): BatchOutcomes {
@@ -542,8 +562,9 @@ export class Producer<Key = Bytes, Value = Bytes> {
     this.#admitWaiting()
   }
 
-  #failed(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void {
+  #failed(batch: ProducerBatch, queue: PartitionQueue, cause: MillraceError): void {
     if (!this.#release(batch)) return
+    const error = this.#transaction === undefined ? cause : this.#transaction.failed(cause)
     const { recordsCount } = batch
     this.#recordsFailed += recordsCount
     this.#batchesFailed++

@@ -43,10 +43,13 @@ const DEMOS: readonly Demo[] = [
       /^dead letter of payments: RangeError, an amount of -1$/m,
     ],
   },
+  { program: 'at-most-once', says: [/^the printer jams/m, /^1000 orders: 0 labels twice, \d+ missing$/m] },
+  { program: 'at-least-once', says: [/^1000 orders: 1 labels twice, 0 missing$/m] },
+  { program: 'exactly-once', says: [/^1000 orders: 0 labels twice, 0 missing$/m] },
   { program: 'streams', says: [/^s0: 1250 readings, [\d.]+ °C$/m, /^10000 readings$/m] },
 ]
 /** With a broker of its own, or no program. */
-const OTHERS = ['main', 'local-broker', 'in-process']
+const OTHERS = ['main', 'local-broker', 'in-process', 'labels']
 
 /** Runs a demo to its end; answers its stdout. */
 function run(program: string, server: string): Promise<string> {

@@ -3,7 +3,8 @@
  * luck: replies that are lost, late or refused, connections that break before or after the work is done, moved leaders.
  *
  * It keeps the rules a client depends on: Kafka's acceptance of producer sequences (with a memory of five batches), log start
- * and high watermark, long polling, credit; groups: fake-coordinator.ts. Not here: durability, limits, authorisation.
+ * and high watermark, long polling, credit; groups: fake-coordinator.ts; transactions: fake-transactions.ts. Not here: durability, limits,
+ * authorisation.
  */
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -13,6 +14,7 @@ import * as wire from '../../src/protocol/index.ts'
 import { sequenceAfter } from '../../src/record/batch-layout.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
 import { FakeCoordinator } from './fake-coordinator.ts'
+import { FakeTransactions, noTransactions, type PartitionTransactions } from './fake-transactions.ts'
 
 /** What to do with a request instead of answering it. */
 export type Fault =
@@ -67,6 +69,7 @@ export interface FakePartition {
   readonly aborted: { readonly producerId: number; readonly firstOffset: number; readonly lastOffset: number }[]
   readonly batches: StoredBatch[]
   readonly producers: Map<number, ProducerState>
+  readonly transactions: PartitionTransactions
 }
 
 interface FakeTopic {
@@ -91,6 +94,14 @@ export class FakeBroker {
   readonly counts = new Map<number, number>()
   /** The coordinator of its groups. */
   readonly groups = new FakeCoordinator(this.topics)
+  readonly transactions = new FakeTransactions({
+    find: (topicId, partition) => this.#find(topicId, partition),
+    groups: this.groups,
+    newProducerId: () => this.#producerId++,
+    onChange: () => {
+      for (const wake of [...this.#waiters]) wake()
+    },
+  })
   faults: (request: SeenRequest) => Fault
   port = 0
   connections = 0
@@ -152,7 +163,7 @@ export class FakeBroker {
     for (let index = 0; index < partitions; index++)
       topic.partitions.push({
         ...{ logStartOffset: 0, highWatermark: 0, leaderEpoch: 1, openOffset: Number.POSITIVE_INFINITY },
-        ...{ aborted: [], batches: [], producers: new Map() },
+        ...{ aborted: [], batches: [], producers: new Map(), transactions: noTransactions() },
       })
     this.topics.set(name, topic)
     return topic
@@ -284,8 +295,6 @@ export class FakeBroker {
         return this.#produce(wire.produce.decodeRequest(header), body)
       case wire.Api.LIST_OFFSETS:
         return this.#listOffsets(wire.listOffsets.decodeRequest(header))
-      case wire.Api.INIT_PRODUCER_ID:
-        return wire.initProducerId.encodeReply({ producerId: this.#producerId++, producerEpoch: 0 })
       case wire.Api.CREATE_TOPIC: {
         const request = wire.createTopic.decodeRequest(header)
         if (this.topics.has(request.name)) return wire.encodeErrorReply(errorNumberOf('TOPIC_ALREADY_EXISTS'), '')
@@ -297,7 +306,11 @@ export class FakeBroker {
         this.topics.delete(wire.deleteTopic.decodeRequest(header).name)
         return wire.deleteTopic.encodeReply({})
       default:
-        return this.groups.answer(frame) ?? wire.encodeErrorReply(errorNumberOf('UNKNOWN_API'), `api ${frame.api}`)
+        return (
+          this.transactions.answer(frame) ??
+          this.groups.answer(frame) ??
+          wire.encodeErrorReply(errorNumberOf('UNKNOWN_API'), `api ${frame.api}`)
+        )
     }
   }
 
@@ -389,13 +402,18 @@ export class FakeBroker {
       if (state !== undefined && producerEpoch < state.epoch) return 'INVALID_PRODUCER_EPOCH'
       if (state !== undefined && producerEpoch > state.epoch && baseSequence !== 0)
         return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
-      if (known && baseSequence !== sequenceAfter(state!.batches.at(-1)!.last, 1)) return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
+      const before = state?.batches.at(-1)
+      if (known && baseSequence !== (before === undefined ? 0 : sequenceAfter(before.last, 1)))
+        return 'OUT_OF_ORDER_SEQUENCE_NUMBER'
+      const refusal = this.transactions.refusal(partition, view)
+      if (refusal !== undefined) return refusal
       if (state === undefined || !known) {
         state = { epoch: producerEpoch, batches: [] }
         partition.producers.set(producerId, state)
       }
     }
     const baseOffset = this.#put(partition, view, bytes)
+    if (view.isTransactional) this.transactions.appended(partition, view)
     state?.batches.push({ first: baseSequence, last: lastSequence, baseOffset })
     if (state !== undefined && state.batches.length > 5) state.batches.shift()
     return baseOffset

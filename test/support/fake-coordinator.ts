@@ -35,6 +35,8 @@ export interface FakeGroup {
   /** Partition -> member that may be reading it. */
   readonly owners: Map<string, string>
   readonly offsets: Map<string, number>
+  /** Of transactions that are not decided. */
+  pending: { readonly producerId: number; readonly key: string; readonly offset: number }[]
   target: Map<string, string>
 }
 
@@ -68,7 +70,8 @@ export class FakeCoordinator {
   group(groupId: string): FakeGroup {
     let group = this.groups.get(groupId)
     if (group === undefined) {
-      group = { epoch: 0, members: new Map(), owners: new Map(), offsets: new Map(), target: new Map() }
+      const maps = { members: new Map(), owners: new Map(), offsets: new Map(), target: new Map() }
+      group = { epoch: 0, ...maps, pending: [] }
       this.groups.set(groupId, group)
     }
     return group
@@ -291,7 +294,24 @@ export class FakeCoordinator {
     }))
   }
 
-  #commit(request: wire.OffsetCommitRequest): wire.OffsetCommitReply {
+  /** Offsets that count when their transaction is committed. */
+  commitPending(request: wire.TxnOffsetCommitRequest): wire.OffsetCommitReply {
+    this.#check(wire.Api.TXN_OFFSET_COMMIT, request.groupId)
+    const { producerId } = request
+    return this.#commit(request, (group, key, offset) => group.pending.push({ producerId, key, offset }))
+  }
+
+  endPending(groupId: string, producerId: number, isCommit: boolean): void {
+    const group = this.group(groupId)
+    const ended = group.pending.filter((each) => each.producerId === producerId)
+    group.pending = group.pending.filter((each) => each.producerId !== producerId)
+    if (isCommit) for (const { key, offset } of ended) group.offsets.set(key, offset)
+  }
+
+  #commit(
+    request: wire.OffsetCommitRequest,
+    put = (group: FakeGroup, key: string, offset: number): unknown => group.offsets.set(key, offset),
+  ): wire.OffsetCommitReply {
     const group = this.group(request.groupId)
     if (request.memberEpoch >= 0) {
       const member = group.members.get(request.memberId)
@@ -301,7 +321,7 @@ export class FakeCoordinator {
     for (const { topic, partitions } of request.topics)
       for (const { partition, offset } of partitions) {
         const key = `${topic}/${partition}`
-        group.offsets.set(key, offset)
+        put(group, key, offset)
         this.commits.push({ groupId: request.groupId, memberId: request.memberId, key, offset })
       }
     return {
@@ -321,7 +341,11 @@ export class FakeCoordinator {
       if (member.epoch !== request.memberEpoch) throw new MillraceError('STALE_MEMBER_EPOCH')
     }
     const topics = request.topics ?? this.#named(group.offsets.keys())
-    const none = { errorNumber: 0, errorText: '', leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
+    const none = { errorText: '', leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
+    const errorOf = (key: string): number =>
+      request.requireStable && group.pending.some((each) => each.key === key)
+        ? errorNumberOf('UNSTABLE_OFFSET_COMMIT')
+        : 0
     return {
       nextCursor: null,
       topics: topics.map(({ topic, topicId, partitions }) => ({
@@ -330,6 +354,7 @@ export class FakeCoordinator {
         partitions: partitions.map((partition) => ({
           ...none,
           partition,
+          errorNumber: errorOf(`${topic}/${partition}`),
           offset: group.offsets.get(`${topic}/${partition}`) ?? -1,
         })),
       })),

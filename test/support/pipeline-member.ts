@@ -10,7 +10,13 @@
  */
 import { openSync, writeSync } from 'node:fs'
 import { SeededPrng } from '../../src/base/prng.ts'
-import { type Client, type ConsumedRecord, connect } from '../../src/client/index.ts'
+import {
+  type Client,
+  type CommittingGroup,
+  type ConsumedRecord,
+  connect,
+  type TransactionalProducer,
+} from '../../src/client/index.ts'
 
 export interface PipelineMemberOptions {
   readonly url: string
@@ -95,8 +101,8 @@ class ManualLife {
   }
 
   async #work(
-    producer: ReturnType<ManualLife['producerType']>,
-    group: ReturnType<Client['group']>,
+    producer: TransactionalProducer,
+    group: CommittingGroup,
     records: readonly ConsumedRecord[],
   ): Promise<void> {
     const journal = this.#journal
@@ -142,12 +148,6 @@ class ManualLife {
       throw error
     }
   }
-
-  declare producerType: () => ReturnType<typeof transactionalProducer>
-}
-
-function transactionalProducer(mq: Client) {
-  return mq.producer('', { transactionalId: '' })
 }
 
 async function runLife(mq: Client, options: PipelineMemberOptions, prng: SeededPrng): Promise<boolean> {

@@ -8,7 +8,7 @@ import {
 } from '../../client/index.ts'
 import { integerOf, partitionsOf, positionOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
-import { notAvailable, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { compileFormat, OutputBuffer, writeRecord } from '../record-format.ts'
 import { jsonOfRecord } from '../record-json.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
@@ -61,7 +61,11 @@ async function consumeAsMember(
 ): Promise<void> {
   if (flags.partitions !== undefined)
     throw new UsageError('-p does not go with -g: the group shares the partitions out')
-  if (flags.semantics === 'exactly-once') throw notAvailable('--semantics exactly-once', 'take at-least-once')
+  if (flags.semantics === 'exactly-once')
+    throw new UsageError(
+      '--semantics exactly-once: what is printed cannot be taken back, so it cannot be part of a transaction; take at-least-once. ' +
+        "A program can: mq.group(id, topics, { semantics: 'exactly-once' }).run(handler)",
+    )
   const countMax = flags.count === undefined ? Number.POSITIVE_INFINITY : integerOf('-n', flags.count, 0)
   const pieces = compileFormat(flags.format ?? '%v\\n')
   const from = positionOf('-o', flags.offset ?? 'end')

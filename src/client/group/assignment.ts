@@ -40,6 +40,8 @@ export interface AssignmentEvents {
   onAssigned(partitions: readonly TopicPartition[]): void
   onRevoked(partitions: readonly TopicPartition[]): void
   onLost(partitions: readonly TopicPartition[], error: MillraceError): void
+  /** Before partitions go in order: ends the transaction that may hold them. What the answer holds back goes on when it is called. */
+  settle(hurry: AbortSignal): Promise<() => void> | undefined
   /** They are on their way out: what waits to be handled is not begun any more. */
   onStopping(partitions: readonly AssignedPartition[]): void
   /** What is owned has changed: the broker is to hear of it. */
@@ -147,8 +149,10 @@ export class Assignment {
     const partitions = this.#withoutUnseen(revoked)
     if (partitions.length === 0) return
     if (options.semantics === 'at-most-once' && !this.#isClosed) await this.handOutCommitted(partitions, hurry)
+    const goOn = await this.#events.settle(hurry)
     for (const partition of partitions) if (partition.state !== 'gone') partition.state = 'stopping'
     this.#reader.remove(partitions)
+    goOn?.()
     this.#events.onStopping(partitions)
     await orAborted(Promise.all(partitions.map((partition) => partition.idle())), hurry)
     const mine = partitions.filter((partition) => partition.state === 'stopping')

@@ -3,6 +3,7 @@ import { MillraceError } from '../../model/errors.ts'
 import { GROUP_ID_BYTES_MAX, GROUP_NAME_BYTES_MAX } from '../../model/limits.ts'
 import { checkedChoice, checkedDuration, checkedInteger, type Duration } from '../client-options.ts'
 import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from '../consumer-options.ts'
+import { checkedTransactionalId } from '../producer-options.ts'
 import type { TopicLike } from '../topic.ts'
 
 /** A partition of a topic, as hooks and events name it. */
@@ -17,9 +18,14 @@ export type PartitionsHook = (partitions: readonly TopicPartition[]) => unknown
 export interface GroupOptions extends Omit<ConsumerOptions, 'to' | 'partitions'> {
   /**
    * What a record is worth. 'at-least-once' (default) commits what has been handled, 'at-most-once' what is about to be: a batch is
-   * committed before its first record is handed out. 'exactly-once' needs transactions, which this version does not have.
+   * committed before its first record is handed out. 'exactly-once', with run(): what handlers send through their transaction and how
+   * far they have come is committed as one thing.
    */
   readonly semantics?: 'at-most-once' | 'at-least-once' | 'exactly-once'
+  /** Of 'exactly-once': how much is done in one transaction. */
+  readonly transaction?: TransactionOptions
+  /** Of 'exactly-once': its producer's name; members have one each. Default: group id and instanceId, or a name nobody else has. */
+  readonly transactionalId?: string
   /** 'auto' (default) commits what is finished every autoCommitIntervalMs, before a partition goes, and at close(). */
   readonly commit?: 'auto' | 'manual'
   /** Default 5,000. */
@@ -47,9 +53,36 @@ export interface GroupOptions extends Omit<ConsumerOptions, 'to' | 'partitions'>
   readonly onLost?: PartitionsHook
 }
 
+/** Options whose handlers get a transaction. */
+export interface ExactlyOnceGroupOptions extends GroupOptions {
+  readonly semantics: 'exactly-once'
+}
+
+export interface TransactionOptions {
+  /** Records a transaction takes. Default 1,000. */
+  readonly recordsMax?: number
+  /** How long a transaction takes records, while there are any; then those it has are handled, and it is committed. Default 100. */
+  readonly ms?: Duration
+  /**
+   * How long a transaction may be open before the broker aborts it; until then one of a member that crashed holds up whoever has its
+   * partitions next. Handlers must be quicker. Default: sessionTimeoutMs.
+   */
+  readonly timeoutMs?: Duration
+}
+
+export interface ResolvedTransactionOptions {
+  readonly transactionalId: string | undefined
+  /** Nobody else can have the transactional id. */
+  readonly isOwnId: boolean
+  readonly recordsMax: number
+  readonly ms: number
+  readonly timeoutMs: number
+}
+
 export interface ResolvedGroupOptions extends ResolvedConsumerOptions {
-  readonly semantics: 'at-most-once' | 'at-least-once'
+  readonly semantics: 'at-most-once' | 'at-least-once' | 'exactly-once'
   readonly isAutoCommit: boolean
+  readonly transaction: ResolvedTransactionOptions
   readonly autoCommitIntervalMs: number
   readonly sessionTimeoutMs: number
   readonly heartbeatIntervalMs: number
@@ -102,23 +135,22 @@ export interface ResolvedRunOptions {
 }
 
 const DAY_MS = 86_400_000
+/** Records of a partition that run() takes and that are not all handled. */
+export const WINDOW_RECORDS_MAX = 10_000
 
 export function resolveGroupOptions(options: GroupOptions): ResolvedGroupOptions {
   const names = ['at-most-once', 'at-least-once', 'exactly-once'] as const
   const semantics = checkedChoice('semantics', options.semantics ?? 'at-least-once', names)
-  if (semantics === 'exactly-once')
-    throw new MillraceError(
-      'NOT_AVAILABLE_YET',
-      "semantics 'exactly-once' needs transactions, which this version does not have; with 'at-least-once' a record may be " +
-        'handled twice after a crash, so make handling it twice harmless',
-    )
+  checkTransactional(semantics, options)
+  const sessionTimeoutMs = checkedDuration('sessionTimeoutMs', options.sessionTimeoutMs ?? 10_000, 1, DAY_MS)
   const rebalanceTimeoutMs = checkedDuration('rebalanceTimeoutMs', options.rebalanceTimeoutMs ?? 60_000, 1, DAY_MS)
   return {
     ...resolveConsumerOptions(options),
     semantics,
     isAutoCommit: checkedChoice('commit', options.commit ?? 'auto', ['auto', 'manual']) === 'auto',
+    transaction: resolveTransactionOptions(options, sessionTimeoutMs),
     autoCommitIntervalMs: checkedDuration('autoCommitIntervalMs', options.autoCommitIntervalMs ?? 5_000, 1, DAY_MS),
-    sessionTimeoutMs: checkedDuration('sessionTimeoutMs', options.sessionTimeoutMs ?? 10_000, 1, DAY_MS),
+    sessionTimeoutMs,
     heartbeatIntervalMs: checkedDuration('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 3_000, 1, DAY_MS),
     rebalanceTimeoutMs,
     pollIntervalMsMax: checkedDuration('pollIntervalMsMax', options.pollIntervalMsMax ?? 300_000, 1, DAY_MS),
@@ -126,6 +158,39 @@ export function resolveGroupOptions(options: GroupOptions): ResolvedGroupOptions
     instanceId: checkedName('instanceId', options.instanceId),
     assignor: checkedName('assignor', options.assignor),
     rackId: checkedName('rackId', options.rackId),
+  }
+}
+
+/** Options that say nothing, or contradict each other, are told. */
+function checkTransactional(semantics: string, options: GroupOptions): void {
+  const isExactlyOnce = semantics === 'exactly-once'
+  if (!isExactlyOnce && (options.transaction !== undefined || options.transactionalId !== undefined))
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      `transaction and transactionalId go with semantics 'exactly-once', not '${semantics}'`,
+    )
+  if (!isExactlyOnce) return
+  if (options.commit !== undefined)
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      "commit: with semantics 'exactly-once' offsets are part of transactions",
+    )
+  if (options.isolation === 'read_uncommitted')
+    throw new MillraceError(
+      'INVALID_ARGUMENT',
+      "isolation: with semantics 'exactly-once' it is 'read_committed': what was aborted would be handled, too",
+    )
+}
+
+function resolveTransactionOptions(options: GroupOptions, sessionTimeoutMs: number): ResolvedTransactionOptions {
+  const { transaction = {}, transactionalId, instanceId } = options
+  const timeoutMs = checkedDuration('transaction.timeoutMs', transaction.timeoutMs ?? sessionTimeoutMs, 1, DAY_MS)
+  return {
+    transactionalId: transactionalId === undefined ? undefined : checkedTransactionalId(transactionalId),
+    isOwnId: transactionalId === undefined && instanceId === undefined,
+    recordsMax: checkedInteger('transaction.recordsMax', transaction.recordsMax ?? 1_000, 1, WINDOW_RECORDS_MAX),
+    ms: checkedDuration('transaction.ms', transaction.ms ?? Math.min(100, timeoutMs), 0, timeoutMs),
+    timeoutMs,
   }
 }
 

@@ -21,11 +21,11 @@ import { promiseOf } from '../promise-of.ts'
 import type { DecodeRecord } from '../record-decoder.ts'
 import type { ConsumedRecord } from '../record-types.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
-import type { HandlerContext, ResolvedRunOptions } from './group-options.ts'
+import { type HandlerContext, type ResolvedRunOptions, WINDOW_RECORDS_MAX } from './group-options.ts'
 import type { GroupReader } from './group-reader.ts'
 import type { HandledOffsets } from './handled-offsets.ts'
 
-export type Handler<Handed> = (record: Handed, context: HandlerContext) => unknown
+export type Handler<Handed, Context = HandlerContext> = (record: Handed, context: Context) => unknown
 
 /** Stores a record that has failed for good; resolves when it is as durable as records are. */
 export type DeadLetters = (record: ConsumedRecord, error: unknown, attempts: number) => Promise<void>
@@ -40,6 +40,12 @@ export interface RunnerParts<Handed> {
   readonly fail: (error: unknown) => void
   readonly onRetry: (record: ConsumedRecord, error: unknown, attempt: number) => void
   readonly onDeadLetter: (record: ConsumedRecord, error: unknown, attempts: number) => void
+  /** Whether records may be taken, beside those that are. */
+  readonly mayTake?: () => boolean
+  /** A record was taken: it will be handled, or dropped with its partition. */
+  readonly onTaken?: (partition: AssignedPartition, offset: number) => void
+  /** Everything that could begin has begun. */
+  readonly onPumped?: () => void
 }
 
 interface Task<Handed> {
@@ -61,7 +67,6 @@ interface Lane<Handed> {
   readonly queued: Task<Handed>[]
 }
 
-const WINDOW_RECORDS_MAX = 10_000
 /** Handlers that return at once let the event loop turn after so many: heartbeats and fetches go on. */
 const BURST_RECORDS_MAX = 4_096
 const PARTITION_LANE = ''
@@ -100,6 +105,11 @@ export class GroupRunner<Handed> {
     return this.#handled
   }
 
+  /** Every record that was taken has been handled, or dropped. */
+  get isIdle(): boolean {
+    return this.#running.size === 0 && this.#due.length === 0 && this.#asleep.size === 0
+  }
+
   /** Nothing more begins. */
   stop(): void {
     this.#isStopped = true
@@ -124,6 +134,7 @@ export class GroupRunner<Handed> {
     } finally {
       this.#isPumping = false
     }
+    this.#parts.onPumped?.()
   }
 
   get #mayBegin(): boolean {
@@ -163,6 +174,7 @@ export class GroupRunner<Handed> {
   }
 
   readonly #accepts = (partition: AssignedPartition): boolean =>
+    this.#parts.mayTake?.() !== false &&
     partition.handled.size < WINDOW_RECORDS_MAX &&
     !(this.#options.order === 'partition' && this.#lanes.get(partition)?.has(PARTITION_LANE) === true)
 
@@ -170,6 +182,7 @@ export class GroupRunner<Handed> {
     const lane = this.#laneOf(partition, record)
     const handed = undefined
     partition.handled.begin(record.offset)
+    this.#parts.onTaken?.(partition, record.offset)
     return { partition, window: partition.handled, record, lane, handed, attempt: 0, timer: undefined, serial: 0 }
   }
 

@@ -18,11 +18,14 @@ import type { DecodeError } from '../decode-error.ts'
 import { EventHub, type ListenerError, type ListenOptions } from '../events.ts'
 import type { FetcherParts } from '../fetcher.ts'
 import { checkedPosition, type Positions } from '../positions.ts'
+import type { TransactionalProducerOptions } from '../producer-options.ts'
 import type { ProducerRecord } from '../producer-record.ts'
 import type { DecodeRecord } from '../record-decoder.ts'
 import type { ConsumedBatch, ConsumedRecord, Position } from '../record-types.ts'
 import { readableOf } from '../streams.ts'
 import { topicName } from '../topic.ts'
+import type { CommittingGroup, OffsetsToCommit } from '../transaction/transaction-offsets.ts'
+import type { TransactionalProducer } from '../transaction/transactional-producer.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import { Assignment } from './assignment.ts'
 import { deadLetterOf } from './dead-letter.ts'
@@ -30,7 +33,9 @@ import { GroupCoordinator } from './group-coordinator.ts'
 import { GroupIterators } from './group-iterators.ts'
 import {
   type GroupOptions,
+  type HandlerContext,
   type ResolvedGroupOptions,
+  type ResolvedRunOptions,
   type RunOptions,
   resolveGroupOptions,
   resolveRunOptions,
@@ -41,8 +46,10 @@ import { GroupRunner, type Handler } from './group-runner.ts'
 import { type GroupStats, partitionStats } from './group-stats.ts'
 import type { KeepAlive } from './keep-alive.ts'
 import { Member, type Subscription } from './member.ts'
+import { MemberOffsets } from './member-offsets.ts'
 import { goneError, OffsetCommitter } from './offset-committer.ts'
 import { StallWatch } from './stall-watch.ts'
+import { type TransactionHandler, TransactionRounds } from './transaction-rounds.ts'
 
 /** Stores dead letters: a producer's part of it. */
 export interface DeadLetterSink {
@@ -51,6 +58,7 @@ export interface DeadLetterSink {
 }
 
 export interface GroupParts<Handed> extends FetcherParts {
+  readonly transactionalProducer: (options: TransactionalProducerOptions) => TransactionalProducer
   readonly positions: Positions
   readonly keepAlive: KeepAlive | undefined
   readonly decoder: (onDecodeError: (error: DecodeError) => void) => DecodeRecord<Handed>
@@ -60,7 +68,9 @@ export interface GroupParts<Handed> extends FetcherParts {
 }
 
 /** `Handed` is what `for await` and run() give: records as they were stored, or decoded by their topics' serdes. */
-export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
+export class Group<Handed = ConsumedRecord, Context = HandlerContext>
+  implements AsyncIterable<Handed>, CommittingGroup
+{
   readonly id: string
   readonly #parts: GroupParts<Handed>
   readonly #options: ResolvedGroupOptions
@@ -73,7 +83,9 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   readonly #iterators: GroupIterators<Handed>
   readonly #stallWatch: StallWatch
   readonly #signal: AbortSignal | undefined
-  #runner: GroupRunner<Handed> | undefined
+  #runner: GroupRunner<Handed> | GroupRunner<ConsumedRecord> | undefined
+  /** run() with 'exactly-once'. */
+  #rounds: TransactionRounds<Handed> | undefined
   #use: 'for await' | 'batches()' | 'run()' | undefined
   #isStarted = false
   #isClosing = false
@@ -157,8 +169,11 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
     return {
       onAssigned: (partitions: readonly TopicPartition[]) => events.emit('assigned', { partitions }),
       onRevoked: (partitions: readonly TopicPartition[]) => events.emit('revoked', { partitions }),
-      onLost: (partitions: readonly TopicPartition[], error: MillraceError) =>
-        events.emit('lost', { partitions, error }),
+      onLost: (partitions: readonly TopicPartition[], error: MillraceError) => {
+        this.#rounds?.lost(error)
+        events.emit('lost', { partitions, error })
+      },
+      settle: (hurry: AbortSignal) => this.#rounds?.settle(hurry),
       onStopping: (partitions: readonly AssignedPartition[]) => this.#runner?.dropWaiting(partitions),
       onOwnedChanged: () => this.#member.confirm(),
       onRebalanced: () => events.emit('rebalanced', { memberEpoch: this.#member.epoch, partitions: this.assignment() }),
@@ -203,6 +218,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
 
   #claim(use: 'for await' | 'batches()' | 'run()'): void {
     this.#checkOpen()
+    if (this.#options.semantics === 'exactly-once' && use !== 'run()') throw notIterated(use)
     if (this.#use !== undefined)
       throw new MillraceError(
         'INVALID_ARGUMENT',
@@ -236,9 +252,11 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   /**
    * Handles records until the group is closed. A record counts as handled when its handler has returned, and its promise is
    * fulfilled; what it throws is tried again, and then goes to the dead letter topic. Rejects with what ended the group.
+   * With 'exactly-once' the handler's context has a `transaction`: what is sent through it counts once, with the record's offset.
    */
-  async run(handler: Handler<Handed>, options: RunOptions = {}): Promise<void> {
+  async run(handler: Handler<Handed, Context>, options: RunOptions = {}): Promise<void> {
     const resolved = resolveRunOptions(options)
+    if (this.#options.semantics === 'exactly-once') return this.#runInTransactions(handler, options, resolved)
     const sink = options.deadLetter === undefined ? undefined : this.#deadLetterSink(topicName(options.deadLetter))
     this.#claim('run()')
     const { runtime } = this.#parts
@@ -247,12 +265,9 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
       deadLetters: sink?.store,
       isHalted: () => this.#isHalted,
       fail: (error: unknown) => this.#fail(error),
-      onRetry: (record: ConsumedRecord, error: unknown, attempts: number) =>
-        this.#events.emit('retried', triedOf(record, error, attempts)),
-      onDeadLetter: (record: ConsumedRecord, error: unknown, attempts: number) =>
-        this.#events.emit('deadLettered', triedOf(record, error, attempts)),
+      ...this.#triedEvents(),
     }
-    this.#runner = new GroupRunner(parts, handler, resolved)
+    this.#runner = new GroupRunner(parts, handler as Handler<Handed>, resolved)
     this.#runner.pump()
     try {
       while (await this.#wait()) await this.#nextChange()
@@ -260,6 +275,62 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
       await this.close()
       await sink?.close()
     }
+  }
+
+  #triedEvents() {
+    return {
+      onRetry: (record: ConsumedRecord, error: unknown, attempts: number) =>
+        this.#events.emit('retried', triedOf(record, error, attempts)),
+      onDeadLetter: (record: ConsumedRecord, error: unknown, attempts: number) =>
+        this.#events.emit('deadLettered', triedOf(record, error, attempts)),
+    }
+  }
+
+  async #runInTransactions(
+    handler: Handler<Handed, Context>,
+    options: RunOptions,
+    resolved: ResolvedRunOptions,
+  ): Promise<void> {
+    this.#claim('run()')
+    const { transaction, instanceId } = this.#options
+    const { timeoutMs: transactionTimeoutMs } = transaction
+    const transactionalId = transaction.transactionalId ?? `${this.id}-${instanceId ?? this.#member.memberId}`
+    const topic = options.deadLetter === undefined ? undefined : topicName(options.deadLetter)
+    const { runtime } = this.#parts
+    const parts = {
+      ...{ runtime, reader: this.#reader, decode: this.#decode, group: this },
+      newProducer: () => this.#parts.transactionalProducer({ transactionalId, transactionTimeoutMs }),
+      deadLetter:
+        topic === undefined
+          ? undefined
+          : (record: ConsumedRecord, error: unknown, attempts: number) => ({
+              topic,
+              letter: deadLetterOf(record, { groupId: this.id, error, attempts }),
+            }),
+      isHalted: () => this.#isHalted,
+      fail: (error: unknown) => this.#fail(error),
+      ...this.#triedEvents(),
+    }
+    const rounds = new TransactionRounds(parts, handler as TransactionHandler<Handed>, resolved, transaction)
+    this.#rounds = rounds
+    this.#runner = rounds.runner
+    rounds.run().catch((error: unknown) => this.#fail(error))
+    try {
+      while (await this.#wait()) await this.#nextChange()
+    } finally {
+      await this.close()
+    }
+  }
+
+  /** For a transaction: the offsets of this member's partitions, each fenced by its membership. See Transaction.commitOffsets(). */
+  offsetsToCommit(): OffsetsToCommit {
+    const { semantics, instanceId } = this.#options
+    if (semantics === 'exactly-once' && this.#rounds === undefined) throw notCommitted()
+    return new MemberOffsets({
+      ...{ groupId: this.id, instanceId, member: this.#member },
+      find: (topic, partition) => this.#assignment.find(topic, partition),
+      onCommitted: (offsets) => this.#events.emit('committed', { offsets }),
+    })
   }
 
   /** The producer is made when it is first needed, once. */
@@ -307,6 +378,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
    * Resolves when that, or a later offset, is durable. Commits need not be awaited one by one: those of a partition are gathered.
    */
   commit(record?: TopicPartition & { readonly offset: number }): Promise<void> {
+    if (this.#options.semantics === 'exactly-once') return Promise.reject(notCommitted())
     if (record === undefined) return Promise.all(this.#assignment.commitFinished(this.#assignment.all())).then(() => {})
     const partition = this.#assignment.find(record.topic, record.partition)
     if (partition === undefined || record.offset >= partition.position) return Promise.reject(goneError(record))
@@ -382,6 +454,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
 
   #abort(): void {
     this.#error ??= abortError(this.#signal!)
+    this.#rounds?.stop(this.#error)
     this.#hurry.abort()
     void this.close()
   }
@@ -389,6 +462,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   /** The group ends with `error`: consumers throw it. */
   #fail(error: unknown): void {
     this.#error ??= error
+    this.#rounds?.stop(error)
     this.#runner?.stop()
     this.#changed()
     void this.close()
@@ -411,7 +485,10 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
       const active = this.#assignment.all().filter(({ state }) => state === 'active')
       await this.#assignment.handOutCommitted(active, this.#hurry.signal)
     }
+    // The round that is under way is finished: its records are handled, and would be for nothing.
+    if (this.#error === undefined) await this.#rounds?.settle(this.#hurry.signal)
     this.#isClosing = true
+    this.#rounds?.stop(new MillraceError('CLOSED', 'the group is closed'))
     this.#signal?.removeEventListener('abort', this.#onAbort)
     this.#autoCommit?.cancel()
     this.#runner?.stop()
@@ -421,6 +498,7 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
     } catch (error) {
       this.#error ??= error
     } finally {
+      await this.#rounds?.close(this.#hurry.signal)
       timer.cancel()
       this.#runner?.close()
       this.#reader.stop()
@@ -439,6 +517,21 @@ export class Group<Handed = ConsumedRecord> implements AsyncIterable<Handed> {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+function notIterated(use: string): MillraceError {
+  return new MillraceError(
+    'INVALID_ARGUMENT',
+    `${use}: semantics 'exactly-once' is for run(), which handles records in transactions. With ${use} take a group of other ` +
+      "semantics with commit 'manual', and in each producer.transaction() call tx.commitOffsets(group, record)",
+  )
+}
+
+function notCommitted(): MillraceError {
+  return new MillraceError(
+    'INVALID_ARGUMENT',
+    "commit(): with semantics 'exactly-once' the transactions of run() commit the offsets",
+  )
 }
 
 /** The session's end does the same, later. */

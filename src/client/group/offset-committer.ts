@@ -65,7 +65,7 @@ const REQUESTS_OUT_MAX = 8
 const PARTITIONS_PER_REQUEST_MAX = 1_000
 const DONE = Promise.resolve()
 /** A commit whose epoch is stale so often in a row belongs to a member that the broker does not move on with. */
-const STALE_MAX = 10
+export const STALE_MAX = 10
 
 export class OffsetCommitter {
   readonly #parts: CommitterParts

@@ -437,7 +437,6 @@ test('what cannot mend ends the group with its error', () =>
     const group = mq.group('g', 't', START)
     await assert.rejects(read(group, 1), hasCode('GROUP_MAX_SIZE_REACHED'))
     assert.throws(() => group.start(), hasCode('GROUP_MAX_SIZE_REACHED'))
-    assert.throws(() => mq.group('g', 't', { semantics: 'exactly-once' }), hasCode('NOT_AVAILABLE_YET', /transactions/))
     assert.throws(() => mq.group('', 't'), hasCode('INVALID_GROUP_ID'))
     assert.throws(() => mq.group('g', []), hasCode('INVALID_ARGUMENT'))
     assert.throws(() => mq.group('g', { pattern: /a/i }), hasCode('INVALID_ARGUMENT', /flags/))

@@ -9,8 +9,10 @@ import { BatchWriter } from '../../../src/record/batch-writer.ts'
 const NOW_MS = 1_000
 const retriable = faultOf(new MillraceError('NOT_LEADER_OR_FOLLOWER'))
 
-function newQueue(): PartitionQueue {
-  const queue = new PartitionQueue('t', 0, { idempotent: true, retriesMax: 1_000, inFlightMax: 5, lingerMs: 0 })
+function newQueue(isTransactional = false): PartitionQueue {
+  const queue = new PartitionQueue('t', 0, {
+    ...{ idempotent: true, isTransactional, retriesMax: 1_000, inFlightMax: 5, lingerMs: 0 },
+  })
   queue.useProducerId(7, 0)
   return queue
 }
@@ -19,7 +21,9 @@ function newQueue(): PartitionQueue {
 function add(queue: PartitionQueue): ProducerBatch {
   const writer = new BatchWriter()
   for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(10), null, NOW_MS)
-  const batch = new ProducerBatch(writer, { createdMs: NOW_MS, deadlineMs: NOW_MS + 60_000, codec: 0 })
+  const batch = new ProducerBatch(writer, {
+    ...{ createdMs: NOW_MS, deadlineMs: NOW_MS + 60_000, codec: 0, isTransactional: false },
+  })
   queue.begin(batch)
   queue.seal()
   return batch

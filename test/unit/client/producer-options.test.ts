@@ -28,17 +28,18 @@ test('semantics sets acks, idempotent and retriesMax together, and each can be s
   assert.deepEqual(delivery({ acks: 'none' }), { acks: 0, idempotent: false, retriesMax: NO_BOUND, inFlightMax: 5 })
 })
 
-test('what exactly-once rests on is not taken away from it, and transactions are said to be missing', () => {
+test('what exactly-once rests on is not taken away from it, nor from transactions', () => {
   const exactlyOnce = { semantics: 'exactly-once' } as const
   for (const taken of [{ acks: 'leader' }, { acks: 'none' }, { idempotent: false }] as const)
     assert.throws(
       () => resolveProducerOptions({ ...exactlyOnce, ...taken }),
       hasCode('INVALID_ARGUMENT', /exactly-once/),
     )
-  assert.throws(
-    () => resolveProducerOptions({ ...exactlyOnce, transactionalId: 'p1' }),
-    hasCode('NOT_AVAILABLE_YET', /has no transactions/),
-  )
+  for (const taken of [{ acks: 'leader' }, { idempotent: false }, { semantics: 'at-least-once' }] as const)
+    assert.throws(
+      () => resolveProducerOptions({ transactionalId: 'p1', ...taken }),
+      hasCode('INVALID_ARGUMENT', /a transactionalId rests on/),
+    )
   assert.throws(
     () => resolveProducerOptions({ semantics: 'at-least-twice' as 'at-least-once' }),
     hasCode('INVALID_ARGUMENT', /semantics: expected one of at-most-once, at-least-once, exactly-once/),

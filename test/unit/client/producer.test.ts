@@ -250,12 +250,12 @@ test('a topic whose max.message.bytes changes is served by the new one after the
   })
 })
 
-test('transactions are said to be missing, not to be no function', () =>
+test('a producer without a transactionalId says that it needs one for transactions', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     await using mq = await connect(broker.url)
     await assert.rejects(
       mq.producer('t').transaction(async () => {}),
-      hasCode('NOT_AVAILABLE_YET', /transaction\(\): this version has no transactions/),
+      hasCode('INVALID_TXN_STATE', /transactionalId/),
     )
   }))
 
