@@ -135,16 +135,14 @@ class ManualLife {
         const positions = [{ topic: input, partition, offset: last.offset + 1 }]
         journal.note('invoke', 'commitOffsets', { txn, group: groupId, positions })
         transaction.commitOffsets(group, last)
+        // Gathered: they hold if the transaction commits.
+        journal.note('ok', 'commitOffsets', { txn, group: groupId })
         journal.note('invoke', 'commit', { txn })
         isEnding = true
       })
-      journal.note('ok', 'commitOffsets', { txn, group: groupId })
       journal.note('ok', 'commit', { txn })
     } catch (error) {
-      if (isEnding) {
-        journal.note('info', 'commitOffsets', { txn, group: groupId })
-        journal.note('info', 'commit', { txn })
-      }
+      if (isEnding) journal.note('info', 'commit', { txn })
       throw error
     }
   }
