@@ -1,17 +1,21 @@
 /** What tests of transactions in a log share: a log with producers of transactions, the list of all its batches, and what that list says. */
 import assert from 'node:assert/strict'
+import { FaultyFileSystem } from '../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
+import { runCompaction } from '../../src/log/compaction-run.ts'
 import type { LogContext } from '../../src/log/log-context.ts'
-import { recoverPartition } from '../../src/log/log-recovery.ts'
+import { type PartitionRecovery, recoverPartition } from '../../src/log/log-recovery.ts'
 import { type AbortedTransaction, OpenTransactions } from '../../src/log/open-transactions.ts'
 import { PartitionLog } from '../../src/log/partition-log.ts'
 import type { RecoveredPartition } from '../../src/log/recovered-partition.ts'
 import { type PartitionBounds, unknownBounds } from '../../src/log/recovery-plan.ts'
 import { SyncList } from '../../src/log/sync-list.ts'
 import type { TopicConfig } from '../../src/model/topic-config.ts'
+import { type PlainRecord, readRecords } from '../../src/record/batch-reader.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
+import { NO_CODECS } from '../../src/record/compression.ts'
 import { type MarkerType, writeMarker } from '../../src/record/control-batch.ts'
-import { type KeyedRecord, keyedBatch } from './compaction-fixture.ts'
+import { batchesOf, type KeyedRecord, keyedBatch, SEED, tableOf } from './compaction-fixture.ts'
 import { append, checkpoint, contextOver, DATA_DIR, ManualClock, stage, TOPIC, topicConfig } from './log-fixture.ts'
 
 /** One batch as it was written. */
@@ -67,7 +71,9 @@ export function isAbortedBy(
 
 export class TransactionFixture {
   readonly clock = new ManualClock()
-  readonly files: MemoryFileSystem
+  readonly files = new MemoryFileSystem()
+  /** The same, to be broken on demand. */
+  readonly faulty = new FaultyFileSystem(this.files)
   readonly config: TopicConfig
   context: LogContext
   log: PartitionLog
@@ -76,11 +82,10 @@ export class TransactionFixture {
   #bounds: PartitionBounds = unknownBounds(TOPIC, 0, 0)
 
   constructor(config: Partial<TopicConfig> = {}) {
-    this.files = new MemoryFileSystem()
     this.files.makeFolder(DATA_DIR)
     this.files.syncFolder('/')
     this.config = topicConfig({ segmentBytes: 700, ...config })
-    this.context = contextOver(this.files, this.clock)
+    this.context = contextOver(this.faulty, this.clock)
     this.log = PartitionLog.create(this.context, { topicId: TOPIC, partition: 0, config: this.config })
   }
 
@@ -147,15 +152,20 @@ export class TransactionFixture {
     this.checkpoint()
   }
 
-  /** The process dies and another one starts; answers what recovery found. */
-  restart(): RecoveredPartition | null {
+  /**
+   * The process dies and another one starts; answers what recovery found. `withoutState`: nothing is known but the folder, so that all of
+   * it is replayed.
+   */
+  restart(options: { readonly withoutState?: boolean } = {}): PartitionRecovery {
+    if (options.withoutState === true) this.#bounds = unknownBounds(TOPIC, 0, this.log.logStartOffset)
     this.log.close()
     const syncs = new SyncList()
-    const options = { dataDir: DATA_DIR, incarnation: 2, previousRun: 'process-died', syncs } as const
-    const { recovered } = recoverPartition(this.files, { ...options, bounds: this.#bounds })
+    const recovery = recoverPartition(this.files, {
+      ...{ dataDir: DATA_DIR, incarnation: 2, previousRun: 'process-died', syncs, bounds: this.#bounds },
+    })
     syncs.run(this.files)
-    this.#reopen(recovered)
-    return recovered
+    this.#reopen(recovery.recovered)
+    return recovery
   }
 
   /** A clean stop, and a start from what it catalogued; false when the log is not clean. */
@@ -171,7 +181,7 @@ export class TransactionFixture {
 
   #reopen(recovered: RecoveredPartition | null): void {
     const options = { topicId: TOPIC, partition: 0, config: this.config }
-    this.context = contextOver(this.files, this.clock)
+    this.context = contextOver(this.faulty, this.clock)
     if (recovered === null) {
       this.log = PartitionLog.create(this.context, options)
       return
@@ -181,6 +191,48 @@ export class TransactionFixture {
     const { logStartOffset, logEndOffset: recoveryPoint, producerSnapshotOffset } = recovered
     const bounds = unknownBounds(TOPIC, 0, logStartOffset)
     this.#bounds = { ...bounds, incarnation: 2, recoveryPoint, producerSnapshotOffset, syncedEnd: recoveryPoint }
+  }
+
+  /** A compaction to its end, as the shard has it; false when none was due. */
+  compact(): boolean {
+    this.checkpoint()
+    const task = this.log.beginCompaction({
+      ...{ nowMs: this.clock.ms, stableEnd: this.log.syncedEndOffset, memoryBytesMax: 1 << 20 },
+    })
+    if (task === undefined) return false
+    this.log.endCompaction(runCompaction(this.files, task, { codecs: NO_CODECS, seed: SEED }))
+    for (let count = 0; count < 2; count++) this.checkpoint()
+    assert.equal(this.log.isCompacting, false)
+    return true
+  }
+
+  /** What a reader of committed records makes of the log's batches below `end`: the last value of each key. */
+  committedTable(end: number): Map<string, string> {
+    const { entries } = this.log.abortedIn(this.log.logStartOffset, end, Number.POSITIVE_INFINITY)
+    const records: PlainRecord[] = []
+    for (const batch of batchesOf(this.context, this.log)) {
+      const { baseOffset, producerId } = batch
+      if (baseOffset >= end || batch.isControl) continue
+      const isAborted = entries.some(
+        (one) => one.producerId === producerId && one.firstOffset <= baseOffset && baseOffset < one.lastOffset,
+      )
+      if (batch.isTransactional && isAborted) continue
+      records.push(...readRecords(batch.bytes.subarray(batch.at, batch.end), { codecs: NO_CODECS }))
+    }
+    return tableOf(records)
+  }
+
+  /** The same, by the list. */
+  expectedTable(end: number): Map<string, string> {
+    const table = new Map<string, string>()
+    const { aborted } = this
+    for (const batch of this.batches) {
+      if (batch.baseOffset >= end || isAbortedBy(batch, aborted)) continue
+      for (const { key, value } of batch.records)
+        if (value === null) table.delete(key!)
+        else table.set(key!, value)
+    }
+    return table
   }
 
   /** What the list says is aborted. */
