@@ -35,7 +35,8 @@ import { inspectJournals, replayJournals } from './journal-replay.ts'
 import { decodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { type PartitionRecovery, recoverPartition } from './log-recovery.ts'
 import { OffsetIndex } from './offset-index.ts'
-import { ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
+import { parseProducerSnapshotName, producerSnapshotName } from './producer-snapshot-file.ts'
+import { ProducerState } from './producer-state.ts'
 import {
   boundsByFolder,
   type PartitionBounds,

@@ -20,10 +20,10 @@ import { type AbortedTransaction, markerOf } from '../../src/log/open-transactio
 import { PartitionLog } from '../../src/log/partition-log.ts'
 import {
   PRODUCER_SNAPSHOT_FILE,
-  ProducerState,
   producerSnapshotName,
   SNAPSHOT_ENTRY_BYTES,
-} from '../../src/log/producer-state.ts'
+} from '../../src/log/producer-snapshot-file.ts'
+import { ProducerState } from '../../src/log/producer-state.ts'
 import type { RecoveredPartition } from '../../src/log/recovered-partition.ts'
 import { segmentFileName } from '../../src/log/segment.ts'
 import { partitionFolder } from '../../src/model/ids.ts'
