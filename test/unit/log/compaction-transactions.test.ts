@@ -99,6 +99,20 @@ test('a marker goes once an earlier run left nothing of its transaction and dele
   )
 })
 
+test('a marker stays while a batch of its transaction is there: a replay must not take the next marker for its end', () => {
+  const fixture = new TransactionFixture({ ...CONFIG, segmentBytes: 1 << 20 })
+  fixture.append(1, [{ key: 'a', value: 'committed' }])
+  fixture.end(1, 'COMMIT')
+  fixture.append(1, [{ key: 'b', value: 'aborted' }])
+  fixture.end(1, 'ABORT')
+  fixture.log.roll()
+  fixture.clock.ms += 10 * DELETE_RETENTION_MS
+  assert.ok(fixture.compact())
+  assert.deepEqual(markersOf(fixture), [1, 3])
+  fixture.restart({ withoutState: true })
+  assert.deepEqual([...fixture.committedTable(4)], [['a', 'committed']])
+})
+
 test('the last batch of a classic producer stays beside its last marker: its sequence goes on', () => {
   const fixture = new TransactionFixture({ ...CONFIG, segmentBytes: 1 << 20 })
   fixture.append(1, [{ key: 'a', value: '1' }])
