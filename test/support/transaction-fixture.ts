@@ -55,10 +55,7 @@ export function transactionsOf(batches: readonly WrittenBatch[]): ListedTransact
 }
 
 /** A data batch that a reader of committed records must pass over, by this list. */
-export function isAbortedBy(
-  batch: WrittenBatch,
-  aborted: readonly Pick<AbortedTransaction, 'producerId' | 'firstOffset' | 'lastOffset'>[],
-): boolean {
+export function isAbortedBy(batch: WrittenBatch, aborted: readonly ListedAborted[]): boolean {
   return (
     batch.isTransactional &&
     batch.marker === undefined &&
@@ -67,6 +64,43 @@ export function isAbortedBy(
         producerId === batch.producerId && firstOffset <= batch.baseOffset && batch.baseOffset < lastOffset,
     )
   )
+}
+
+export type ListedAborted = Pick<AbortedTransaction, 'producerId' | 'firstOffset' | 'lastOffset'>
+
+export function abortedOf(batches: readonly WrittenBatch[]): ListedAborted[] {
+  return transactionsOf(batches)
+    .filter(({ isAborted }) => isAborted)
+    .map(({ producerId, firstOffset, markerOffset: lastOffset }) => ({ producerId, firstOffset, lastOffset }))
+}
+
+/** What a reader of committed records makes of a log below `end`: the last value of each key. */
+export function committedTableOf(context: LogContext, log: PartitionLog, end: number): Map<string, string> {
+  const { entries } = log.abortedIn(log.logStartOffset, end, Number.POSITIVE_INFINITY)
+  const records: PlainRecord[] = []
+  for (const batch of batchesOf(context, log)) {
+    const { baseOffset, producerId } = batch
+    if (baseOffset >= end || batch.isControl) continue
+    const isAborted = entries.some(
+      (one) => one.producerId === producerId && one.firstOffset <= baseOffset && baseOffset < one.lastOffset,
+    )
+    if (batch.isTransactional && isAborted) continue
+    records.push(...readRecords(batch.bytes.subarray(batch.at, batch.end), { codecs: NO_CODECS }))
+  }
+  return tableOf(records)
+}
+
+/** The same, by the list of batches. */
+export function expectedTableOf(batches: readonly WrittenBatch[], end: number): Map<string, string> {
+  const table = new Map<string, string>()
+  const aborted = abortedOf(batches)
+  for (const batch of batches) {
+    if (batch.baseOffset >= end || isAbortedBy(batch, aborted)) continue
+    for (const { key, value } of batch.records)
+      if (value === null) table.delete(key!)
+      else table.set(key!, value)
+  }
+  return table
 }
 
 export class TransactionFixture {
@@ -208,38 +242,17 @@ export class TransactionFixture {
 
   /** What a reader of committed records makes of the log's batches below `end`: the last value of each key. */
   committedTable(end: number): Map<string, string> {
-    const { entries } = this.log.abortedIn(this.log.logStartOffset, end, Number.POSITIVE_INFINITY)
-    const records: PlainRecord[] = []
-    for (const batch of batchesOf(this.context, this.log)) {
-      const { baseOffset, producerId } = batch
-      if (baseOffset >= end || batch.isControl) continue
-      const isAborted = entries.some(
-        (one) => one.producerId === producerId && one.firstOffset <= baseOffset && baseOffset < one.lastOffset,
-      )
-      if (batch.isTransactional && isAborted) continue
-      records.push(...readRecords(batch.bytes.subarray(batch.at, batch.end), { codecs: NO_CODECS }))
-    }
-    return tableOf(records)
+    return committedTableOf(this.context, this.log, end)
   }
 
   /** The same, by the list. */
   expectedTable(end: number): Map<string, string> {
-    const table = new Map<string, string>()
-    const { aborted } = this
-    for (const batch of this.batches) {
-      if (batch.baseOffset >= end || isAbortedBy(batch, aborted)) continue
-      for (const { key, value } of batch.records)
-        if (value === null) table.delete(key!)
-        else table.set(key!, value)
-    }
-    return table
+    return expectedTableOf(this.batches, end)
   }
 
   /** What the list says is aborted. */
-  get aborted(): Pick<AbortedTransaction, 'producerId' | 'firstOffset' | 'lastOffset'>[] {
-    return transactionsOf(this.batches)
-      .filter(({ isAborted }) => isAborted)
-      .map(({ producerId, firstOffset, markerOffset: lastOffset }) => ({ producerId, firstOffset, lastOffset }))
+  get aborted(): ListedAborted[] {
+    return abortedOf(this.batches)
   }
 
   /** AT2: of the batches within [from, end), just those of aborted transactions are told of as such. */
