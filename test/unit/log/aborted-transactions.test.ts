@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
-import { AbortedIndex } from '../../../src/log/aborted-index.ts'
+import { ABORTED_PER_SEGMENT_MAX, AbortedIndex } from '../../../src/log/aborted-index.ts'
 import { cutTo } from '../../../src/log/aborted-transactions.ts'
 import { segmentFileName } from '../../../src/log/segment.ts'
+import { BatchView } from '../../../src/record/batch-view.ts'
+import { stage } from '../../support/log-fixture.ts'
 import { TransactionFixture } from '../../support/transaction-fixture.ts'
 
 const ALL = Number.POSITIVE_INFINITY
@@ -172,6 +174,25 @@ describe('aborted transactions of a log', () => {
     log.roll()
     clock.ms += 10_000_000
     assert.equal(retain(), 3)
+  })
+
+  it('a segment is rolled when its file has as many entries as it may', () => {
+    const fixture = new TransactionFixture({ segmentBytes: 1 << 30 })
+    const data = fixture.data(1, [{ key: null, value: null }])
+    const marker = fixture.marker(1, 'ABORT', true)
+    for (let count = 0; count < ABORTED_PER_SEGMENT_MAX + 1; ) {
+      for (let group = 0; group < 256; group++, count++) {
+        const bytes = data.slice()
+        new BatchView().reset(bytes).stampProducer({ producerId: 1, producerEpoch: 0, baseSequence: count })
+        stage(fixture.log, bytes)
+        stage(fixture.log, marker.slice())
+      }
+      fixture.log.writeStaged()
+    }
+    assert.equal(fixture.log.segmentCount, 2)
+    const [closed] = fixture.log.closedSegments()
+    assert.equal(closed!.nextOffset, 2 * ABORTED_PER_SEGMENT_MAX)
+    assert.equal(fixture.log.abortedIn(closed!.nextOffset - 2, fixture.log.logEndOffset, ALL).entries.length, 257)
   })
 
   it('an idle partition knows what is open without a look at its files', () => {
