@@ -302,6 +302,8 @@ export class FolderReplay {
         this.#replayFrom = Math.min(this.#replayFrom, offset)
         this.#producersFrom = offset
         this.aborted.begin(offset, answer.value.aborted)
+        // What lay between is gone, markers too: all that was open has ended, or goes on with its next batch.
+        if (offset < firstOffset) this.producers.transactions.restore([])
         return
       }
       this.notes.push(

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { FaultyFileSystem } from '../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
+import { decodeCatalogue, encodeCatalogue } from '../../src/log/catalogue-file.ts'
 import { runCompaction } from '../../src/log/compaction-run.ts'
 import type { LogContext } from '../../src/log/log-context.ts'
 import { type PartitionRecovery, recoverPartition } from '../../src/log/log-recovery.ts'
@@ -209,8 +210,19 @@ export class TransactionFixture {
     const recovered = this.log.describeClean()
     if (recovered === undefined) return false
     this.log.close()
+    const read = decodeCatalogue(encodeCatalogue(1, [{ topicId: TOPIC, partition: 0, recovered }]))
+    assert.ok(read.kind === 'present')
+    assert.deepEqual(read.entries[0]!.recovered, recovered)
+    this.#checkLook(recovered)
     this.#reopen(recovered)
     return true
+  }
+
+  /** Who looks into the folder finds the same open. */
+  #checkLook(clean: RecoveredPartition): void {
+    const options = { dataDir: DATA_DIR, incarnation: 2, previousRun: 'process-died', bounds: this.#bounds } as const
+    const { recovered } = recoverPartition(this.files.clone(), { ...options, syncs: new SyncList() })
+    assert.deepEqual(recovered?.openTransactions, clean.openTransactions)
   }
 
   #reopen(recovered: RecoveredPartition | null): void {

@@ -176,6 +176,43 @@ describe('aborted transactions of a log', () => {
     assert.equal(retain(), 3)
   })
 
+  it('a transaction whose marker went with the log start is not open after a restart, though the snapshot is older', () => {
+    const fixture = new TransactionFixture({ segmentBytes: 1 << 20 })
+    fixture.append(1)
+    fixture.checkpoint()
+    fixture.faulty.inject({ on: 'write', path: '.snapshot', times: ALL, effect: { kind: 'fail', code: 'ENOSPC' } })
+    fixture.end(1, 'COMMIT')
+    fixture.log.roll()
+    fixture.append(9, [{ key: 'k', value: 'v' }], false)
+    fixture.log.advanceLogStart(2)
+    for (let count = 0; count < 2; count++) fixture.checkpoint()
+    assert.equal(fixture.log.checkpoint().producerSnapshotOffset, 1)
+    fixture.restart()
+    assert.deepEqual(fixture.log.transactions.toEntries(), [])
+  })
+
+  it('a clean stop without room for the producer snapshot vouches for nothing: the next start looks', () => {
+    const fixture = new TransactionFixture()
+    fixture.append(9, [{ key: 'k', value: 'v' }], false)
+    fixture.checkpoint()
+    fixture.append(1)
+    fixture.faulty.inject({ on: 'write', path: '.snapshot', times: ALL, effect: { kind: 'fail', code: 'ENOSPC' } })
+    assert.equal(fixture.stopAndStart(), false)
+    fixture.restart()
+    fixture.checkOpen(2)
+  })
+
+  it('a registration is kept while the partition is idle, though its producers are given back', () => {
+    const fixture = new TransactionFixture()
+    fixture.append(9, [{ key: 'k', value: 'v' }], false)
+    fixture.log.producers.register(1, 0)
+    fixture.log.writeDerived()
+    fixture.checkpoint()
+    assert.ok(fixture.log.releaseIdle())
+    const batch = new BatchView().reset(fixture.data(1, [{ key: 'k', value: 'v' }]))
+    assert.equal(fixture.log.producers.decide(batch).kind, 'append')
+  })
+
   it('a segment is rolled when its file has as many entries as it may', () => {
     const fixture = new TransactionFixture({ segmentBytes: 1 << 30 })
     const data = fixture.data(1, [{ key: null, value: null }])
