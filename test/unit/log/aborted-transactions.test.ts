@@ -122,6 +122,14 @@ describe('aborted transactions of a log', () => {
     }
   })
 
+  it('a place on the disk that cannot be read is no fault of the shard: the file is made again', () => {
+    const fixture = withAborted(3)
+    fixture.stopAndStart()
+    fixture.faulty.inject({ on: 'read', path: '04.txnindex', effect: { kind: 'fail', code: 'EIO' } })
+    fixture.checkAborted(0, fixture.log.logEndOffset)
+    fixture.checkAborted(4, fixture.log.logEndOffset)
+  })
+
   it('the file of another log of that name, or one that is older than the snapshot, is not believed', () => {
     const fixture = withAborted(3)
     const other = new AbortedIndex()
