@@ -10,7 +10,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { readSafeInt64, writeSafeInt64 } from '../base/bytes.ts'
-import type { Fd, FileSystem } from '../io/file-system.ts'
+import { type Fd, type FileSystem, StorageError } from '../io/file-system.ts'
 import {
   type CheckedAnswer,
   type CheckedFileKind,
@@ -189,14 +189,14 @@ export interface AbortedIndexNeed {
   readonly coveredBytes: number
 }
 
-/** Reads the file of a segment; one that is not what is needed counts as unreadable. */
+/** Reads the file of a segment; one that is not what is needed, or lies where the disk cannot be read, counts as unreadable. */
 export function readAbortedIndex(
   files: FileSystem,
   folder: string,
   need: AbortedIndexNeed,
 ): CheckedAnswer<AbortedIndex> {
   const { baseOffset, coveredEnd, coveredBytes } = need
-  const answer = readChecked(files, `${folder}/${segmentFileName(baseOffset, '.txnindex')}`, AbortedIndex.decode)
+  const answer = readFile(files, `${folder}/${segmentFileName(baseOffset, '.txnindex')}`)
   if (answer.kind !== 'present') return answer
   const { index, meta } = answer.value
   const fits =
@@ -208,6 +208,15 @@ export function readAbortedIndex(
   return {
     kind: 'unreadable',
     reason: `aborted index of segment ${baseOffset} covers ${covered}: it is not of this log`,
+  }
+}
+
+function readFile(files: FileSystem, path: string): ReturnType<typeof AbortedIndex.decode> {
+  try {
+    return readChecked(files, path, AbortedIndex.decode)
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.isOpenLimit) throw error
+    return { kind: 'unreadable', reason: `aborted index: ${error.code}: ${error.message}` }
   }
 }
 

@@ -14,6 +14,7 @@ import { readSafeInt64, writeSafeInt64 } from '../base/bytes.ts'
 import { crc32c } from '../base/crc32c.ts'
 import type { FileSystem } from '../io/file-system.ts'
 import type { TopicId } from '../model/ids.ts'
+import { type AbortedMarks, NOTHING_ABORTED } from './aborted-index.ts'
 import { readWholeFile } from './durable-file.ts'
 import type { OpenTransaction } from './open-transactions.ts'
 import type { LeaderEpochEntry, RecoveredPartition, RecoveredSegment } from './recovered-partition.ts'
@@ -227,12 +228,15 @@ function readEntry(bytes: Uint8Array, view: DataView, start: number): CatalogueE
       logStartOffset: readSafeInt64(view, start + CATALOGUE_LOG_START_AT),
       producerSnapshotOffset: readSafeInt64(view, start + CATALOGUE_SNAPSHOT_AT),
       openTransactions,
-      aborted: {
-        first: readSafeInt64(view, start + CATALOGUE_FIRST_ABORTED_AT),
-        last: readSafeInt64(view, start + CATALOGUE_LAST_ABORTED_AT),
-      },
+      aborted: readAborted(view, start),
     },
   }
+}
+
+/** Most partitions have none, and one object for all of them is enough. */
+function readAborted(view: DataView, start: number): AbortedMarks {
+  const first = readSafeInt64(view, start + CATALOGUE_FIRST_ABORTED_AT)
+  return first < 0 ? NOTHING_ABORTED : { first, last: readSafeInt64(view, start + CATALOGUE_LAST_ABORTED_AT) }
 }
 
 export function readCatalogue(files: FileSystem, path: string): CatalogueAnswer {

@@ -18,7 +18,8 @@ import { SegmentIndexes } from './index-cache.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { INDEX_INTERVAL_BYTES, OffsetIndex } from './offset-index.ts'
 import { markerOf } from './open-transactions.ts'
-import { ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
+import { parseProducerSnapshotName, producerSnapshotName } from './producer-snapshot-file.ts'
+import { ProducerState } from './producer-state.ts'
 import type { PartitionBounds } from './recovery-plan.ts'
 import {
   DELETED_SUFFIX,
@@ -301,6 +302,8 @@ export class FolderReplay {
         this.#replayFrom = Math.min(this.#replayFrom, offset)
         this.#producersFrom = offset
         this.aborted.begin(offset, answer.value.aborted)
+        // What lay between is gone, markers too: all that was open has ended, or goes on with its next batch.
+        if (offset < firstOffset) this.producers.transactions.restore([])
         return
       }
       this.notes.push(

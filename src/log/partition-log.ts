@@ -309,8 +309,7 @@ export class PartitionLog {
     const end = this.#ends.checkpointEnd
     assert(end <= this.#ends.fileSyncedEndOffset, `checkpoint at ${end} before its sync is complete`)
     // Producers are known and no snapshot found room: theirs is replayed from where none was known, so the point stays there.
-    const hasProducers = (this.#snapshots.loaded?.count ?? 0) > 0 || this.#aborted.marks.first >= 0
-    const lacksSnapshot = this.#ends.checkpointSnapshot < 0 && hasProducers
+    const lacksSnapshot = this.#ends.checkpointSnapshot < 0 && this.#hasProducers
     const recoveryPoint = lacksSnapshot ? Math.min(this.#ends.recoveryPoint, end) : end
     return {
       topicId: this.topicId,
@@ -319,6 +318,16 @@ export class PartitionLog {
       recoveryPoint,
       producerSnapshotOffset: this.#ends.checkpointSnapshot,
     }
+  }
+
+  /** No producer was known, or the snapshot that the checkpoint names tells of all: there was room for it. */
+  get #snapshotIsCurrent(): boolean {
+    const { checkpointSnapshot, logEndOffset } = this.#ends
+    return checkpointSnapshot === logEndOffset || (checkpointSnapshot < 0 && !this.#hasProducers)
+  }
+
+  get #hasProducers(): boolean {
+    return (this.#snapshots.loaded?.count ?? 0) > 0 || this.#aborted.marks.first >= 0
   }
 
   /** What the next start would find, after a clean stop's sync; undefined when it must look for itself. */
@@ -330,6 +339,7 @@ export class PartitionLog {
       this.#compaction.isIdle &&
       !this.#hasStaged &&
       this.#aborted.isWritten(this.#active) &&
+      this.#snapshotIsCurrent &&
       !this.#unsynced.isDirty
     if (!isClean) return undefined
     return {
@@ -812,7 +822,9 @@ export class PartitionLog {
     const { transactions } = this
     const state = snapshot?.state ?? new ProducerState({ transactions })
     const fromOffset = snapshot?.endOffset ?? 0
-    transactions.restore(snapshot?.open ?? [], fromOffset)
+    // Markers between the snapshot and the first segment are gone: what was open there has ended, or goes on with its next batch.
+    const isWhole = snapshot !== undefined && fromOffset >= (this.#segments.all[0]?.baseOffset ?? end)
+    transactions.restore(isWhole ? snapshot.open : [], fromOffset)
     const nowMs = this.#context.clock.nowMs()
     for (const segment of this.#segments.all) {
       if (segment.nextOffset <= fromOffset) continue

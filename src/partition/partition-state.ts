@@ -8,7 +8,8 @@
  *             P3 highWatermark, logStartOffset never fall in an epoch         checked in: advance*, below
  *             P4 the leader epoch never falls                                 checked in: becomeLeader()
  *             P5 logStartOffset <= lastStableOffset() <= highWatermark        checked in: test/unit/partition/watermarks
- * Not here    the log itself (log/), which owns `transactions` and is the only one to change them, who waits for what (delayed-*.ts), the rule of the high watermark (high-watermark.ts)
+ * Not here    the log itself (log/), which owns `transactions` and alone changes them; who waits for what (delayed-*.ts); the rule of
+ *             the high watermark and of the last stable offset (high-watermark.ts)
  */
 import { assert } from '../base/assert.ts'
 import type { OpenTransactions } from '../log/open-transactions.ts'

@@ -19,10 +19,13 @@ import { createLogContext, type LogContext } from '../../src/log/log-context.ts'
 import { PartitionLog } from '../../src/log/partition-log.ts'
 import type { TopicConfig } from '../../src/model/topic-config.ts'
 import type { PlainRecord } from '../../src/record/batch-reader.ts'
-import { keyedBatch, readAll, rewrite, tableOf, textOf } from '../support/compaction-fixture.ts'
+import { BatchView } from '../../src/record/batch-view.ts'
+import { type MarkerType, writeMarker } from '../../src/record/control-batch.ts'
+import { keyedBatch, readAll, rewrite, textOf } from '../support/compaction-fixture.ts'
 import { hooked } from '../support/hooked-files.ts'
 import { DATA_DIR, ManualClock, stage, sync, TOPIC, topicConfig } from '../support/log-fixture.ts'
 import { probeOf } from '../support/log-workload.ts'
+import { committedTableOf, expectedTableOf, transactionsOf, type WrittenBatch } from '../support/transaction-log-fixture.ts'
 
 const BUDGET_MS = Number(process.env.MILLRACE_BUDGET_MS ?? 15_000)
 const SEED = Number(process.env.MILLRACE_SEED ?? systemPrng().uint32())
@@ -37,7 +40,9 @@ class Stop extends Error {}
 
 interface Expected {
   /** What was written, by offset. */
-  readonly written: PlainRecord[]
+  readonly written: (PlainRecord | undefined)[]
+  /** The same, batch by batch, markers too. */
+  batches: WrittenBatch[]
   acked: number
 }
 
@@ -84,9 +89,16 @@ class Run {
         value: prng.below(4) === 0 ? null : `${prng.uint32()}`.repeat(1 + prng.below(6)),
         timestampMs: this.context.clock.nowMs(),
       }))
-      const bytes = keyedBatch(records)
+      const producerId = prng.below(3)
+      if (this.log.transactions.has(producerId) && prng.below(2) === 0) {
+        this.#end(producerId, prng.below(2) === 0 ? 'ABORT' : 'COMMIT', expected)
+        continue
+      }
+      const bytes = keyedBatch(records, producerId === 0 ? {} : { producer: this.#producer(producerId) })
       const baseOffset = stage(this.log, bytes, this.#incarnation)
       expected.written.length = baseOffset
+      const { nextOffset, isTransactional } = new BatchView().reset(bytes)
+      expected.batches.push({ baseOffset, nextOffset, producerId, isTransactional, marker: undefined, records })
       for (const [index, { key, value, timestampMs }] of records.entries())
         expected.written.push({
           ...{ offset: baseOffset + index, timestampMs, headers: [] },
@@ -98,6 +110,24 @@ class Run {
     sync(this.context, this.log)
     expected.acked = this.log.syncedEndOffset
     if (prng.below(3) === 0) this.log.roll()
+  }
+
+  #producer(producerId: number) {
+    const known = this.log.producers.describe().find((one) => one.producerId === producerId)
+    const baseSequence = (known?.batches.at(-1)?.lastSequence ?? -1) + 1
+    return { producerId, producerEpoch: known?.epoch ?? 0, baseSequence, transactional: true }
+  }
+
+  #end(producerId: number, marker: MarkerType, expected: Expected): void {
+    const producerEpoch = this.#producer(producerId).producerEpoch + 1
+    const timestampMs = this.context.clock.nowMs()
+    const bytes = writeMarker({ producerId, producerEpoch, coordinatorEpoch: 0, type: marker, timestampMs })
+    const baseOffset = stage(this.log, bytes, this.#incarnation)
+    expected.written.length = baseOffset
+    expected.written.push(undefined)
+    const rest = { producerId, isTransactional: true, marker, records: [] }
+    expected.batches.push({ baseOffset, nextOffset: baseOffset + 1, ...rest })
+    this.log.writeStaged()
   }
 
   /** As the shard has it: sync, file, folder, then what it makes superfluous goes. */
@@ -147,11 +177,19 @@ function checkLog({ log, context }: Run, expected: Expected): void {
   assert.ok(log.logEndOffset >= expected.acked, `end ${log.logEndOffset}, acknowledged ${expected.acked}`)
   const records = readAll(context, log)
   for (const { offset, key, value, timestampMs } of records) {
-    const written = expected.written[offset]!
+    const written = expected.written[offset]
+    if (written === undefined) continue // a marker
     const seen = [textOf(key), textOf(value), timestampMs]
     assert.deepEqual(seen, [textOf(written.key), textOf(written.value), written.timestampMs], `offset ${offset}`)
   }
-  assert.deepEqual(tableOf(records), tableOf(expected.written.slice(0, log.logEndOffset)))
+  const batches = expected.batches.filter(({ nextOffset }) => nextOffset <= log.logEndOffset)
+  const open = transactionsOf(batches).filter(({ markerOffset }) => markerOffset < 0)
+  assert.deepEqual(
+    log.transactions.toEntries(),
+    open.map((one) => [one.producerId, one.firstOffset]).sort((left, right) => left[1]! - right[1]!),
+  )
+  const end = Math.min(log.logEndOffset, log.transactions.firstOpenOffset)
+  assert.deepEqual(committedTableOf(context, log, end), expectedTableOf(batches, end))
 }
 
 function crashAndCheck(
@@ -208,7 +246,7 @@ test('a crash at any operation of a compaction loses nothing and brings nothing 
 function runOnce(prng: SeededPrng, totals: Totals, goesOn: () => boolean): void {
   const disk = new MemoryFileSystem()
   const clock = new ManualClock()
-  const expected: Expected = { written: [], acked: 0 }
+  const expected: Expected = { written: [], batches: [], acked: 0 }
   const everyMax = 1 + prng.below(10)
   let untilCrash = Number.POSITIVE_INFINITY
   const files = hooked(disk, () => {

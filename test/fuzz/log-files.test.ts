@@ -12,6 +12,7 @@ import { systemPrng } from '../../src/base/node/system-prng.ts'
 import { SeededPrng } from '../../src/base/prng.ts'
 import { StorageError } from '../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
+import { AbortedIndex } from '../../src/log/aborted-index.ts'
 import { decodeCheckpoint } from '../../src/log/checkpoint-file.ts'
 import { DataDirError, openDataDir } from '../../src/log/data-dir.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
@@ -41,6 +42,7 @@ const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => unknown>> = {
   epochs: decodeLeaderEpochs,
   offsetIndex: (bytes) => OffsetIndex.decode(bytes),
   timeIndex: (bytes) => TimeIndex.decode(bytes),
+  aborted: AbortedIndex.decode,
   producers: (bytes) => ProducerState.decode(bytes),
 }
 
