@@ -18,7 +18,8 @@ import { SegmentIndexes } from './index-cache.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { INDEX_INTERVAL_BYTES, OffsetIndex } from './offset-index.ts'
 import { markerOf } from './open-transactions.ts'
-import { ProducerState, parseProducerSnapshotName, producerSnapshotName } from './producer-state.ts'
+import { parseProducerSnapshotName, producerSnapshotName } from './producer-snapshot-file.ts'
+import { ProducerState } from './producer-state.ts'
 import type { PartitionBounds } from './recovery-plan.ts'
 import {
   DELETED_SUFFIX,

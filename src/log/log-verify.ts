@@ -11,6 +11,8 @@
  */
 import { type FileSystem, StorageError } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
+import { AbortedCheck } from './aborted-check.ts'
+import { NOTHING_ABORTED } from './aborted-index.ts'
 import { BatchWalk, findBatchAfter } from './batch-walk.ts'
 import { readChecked } from './checked-file.ts'
 import { setSuffixAside } from './damaged-suffix.ts'
@@ -33,7 +35,8 @@ import { inspectJournals, replayJournals } from './journal-replay.ts'
 import { decodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { type PartitionRecovery, recoverPartition } from './log-recovery.ts'
 import { OffsetIndex } from './offset-index.ts'
-import { ProducerState, parseProducerSnapshotName } from './producer-state.ts'
+import { parseProducerSnapshotName, producerSnapshotName } from './producer-snapshot-file.ts'
+import { ProducerState } from './producer-state.ts'
 import {
   boundsByFolder,
   type PartitionBounds,
@@ -88,6 +91,14 @@ export function verifyDataDir(files: FileSystem, options: VerifyOptions): Verify
 }
 
 type FindingInput = Pick<Finding, 'kind' | 'file' | 'text'> & Partial<Finding>
+
+/** What is known of a folder while its segments are walked. */
+interface FolderContext {
+  readonly name: string
+  readonly bounds: PartitionBounds
+  readonly epochs: LeaderEpochCache | undefined
+  readonly aborted: AbortedCheck
+}
 
 class DataDirVerify {
   readonly #files: FileSystem
@@ -146,7 +157,12 @@ class DataDirVerify {
     bases.sort((left, right) => left - right)
     let expected = Math.max(0, bounds.logStartOffset)
     if (bases[0] !== undefined && (bounds.logStartOffset < 0 || bases[0] <= expected)) expected = bases[0]
-    const epochs = this.#readEpochs(name)
+    const context = {
+      name,
+      bounds,
+      epochs: this.#readEpochs(name),
+      aborted: this.#abortedCheck(name, bounds, swaps.size > 0),
+    }
     let swapEnd = 0
     for (const base of bases) {
       const swap = swaps.get(base)
@@ -158,7 +174,7 @@ class DataDirVerify {
           ...{ file: `${name}/${segmentFileName(base, '.log')}`, fromOffset: expected, toOffset: base },
           text: `offsets ${expected} to ${base} have no segment`,
         })
-      expected = this.#checkSegment(name, base, bounds, epochs)
+      expected = this.#checkSegment(base, context)
     }
     if (expected < bounds.syncedEnd)
       this.add({
@@ -183,7 +199,8 @@ class DataDirVerify {
   }
 
   /** Walks one segment; goes on behind damage. Returns the offset after its last sound batch. */
-  #checkSegment(name: string, base: number, bounds: PartitionBounds, epochs: LeaderEpochCache | undefined): number {
+  #checkSegment(base: number, context: FolderContext): number {
+    const { name, bounds, epochs, aborted } = context
     const path = `${this.#plan.dataDir}/${name}`
     const file = `${name}/${segmentFileName(base, '.log')}`
     const fd = this.#files.open(`${path}/${segmentFileName(base, '.log')}`, 'read')
@@ -201,6 +218,7 @@ class DataDirVerify {
           this.#counts.batches++
           this.#onBytes(walk.batchBytes)
           indexes?.see(walk.batch, walk.filePosition)
+          aborted.see(walk.batch)
           // Behind the recovery point recovery reads the epochs from the batches, and below the log's start nobody asks for them:
           // there the file need not know them.
           const { baseOffset } = walk.batch
@@ -220,6 +238,9 @@ class DataDirVerify {
     } finally {
       this.#files.close(fd)
     }
+    const fault = aborted.endSegment({ baseOffset: base, nextOffset: walk.nextOffset, bytes: fileEnd })
+    if (fault !== undefined)
+      this.add({ kind: 'rebuildable', file: `${name}/${segmentFileName(base, '.txnindex')}`, text: fault })
     if (indexes?.fault !== undefined)
       this.add({ kind: 'rebuildable', file: `${name}/${segmentFileName(base, '.index')}`, text: indexes.fault })
     return walk.nextOffset
@@ -263,6 +284,17 @@ class DataDirVerify {
     return meta.baseOffset === base
       ? new IndexCheck(new SegmentIndexes(offsets.value.index, timeIndex), base)
       : undefined
+  }
+
+  /** By the producer snapshot that the checkpoint names; without one, or with swaps still to be finished, nothing is relied on. */
+  #abortedCheck(name: string, bounds: PartitionBounds, hasSwaps: boolean): AbortedCheck {
+    const folder = `${this.#plan.dataDir}/${name}`
+    const snapshotOffset = bounds.producerSnapshotOffset
+    const path = `${folder}/${producerSnapshotName(snapshotOffset)}`
+    const answer =
+      snapshotOffset < 0 ? undefined : readChecked(this.#files, path, (bytes) => ProducerState.decode(bytes))
+    const marks = answer?.kind === 'present' && !hasSwaps ? answer.value.aborted : NOTHING_ABORTED
+    return new AbortedCheck(this.#files, { folder, snapshotOffset, marks })
   }
 
   #readEpochs(name: string): LeaderEpochCache | undefined {

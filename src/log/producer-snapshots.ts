@@ -12,7 +12,8 @@ import type { AbortedMarks } from './aborted-index.ts'
 import { readChecked, writeWholeFile } from './checked-file.ts'
 import type { LogContext } from './log-context.ts'
 import type { OpenTransactions } from './open-transactions.ts'
-import { type ProducerSnapshot, ProducerState, producerSnapshotName } from './producer-state.ts'
+import { producerSnapshotName } from './producer-snapshot-file.ts'
+import { type ProducerSnapshot, ProducerState } from './producer-state.ts'
 import type { UnsyncedFiles } from './unsynced-files.ts'
 
 /** Log bytes after which a checkpoint writes a new snapshot: what recovery may have to replay. */

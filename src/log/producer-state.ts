@@ -18,23 +18,10 @@
  */
 import { assert } from '../base/assert.ts'
 import { readSafeInt64, writeSafeInt64 } from '../base/bytes.ts'
-import type { ErrorCode } from '../model/errors.ts'
-import {
-  PARTITION_OPEN_TRANSACTIONS_MAX,
-  PARTITION_PRODUCERS_MAX,
-  PRODUCER_BATCHES_REMEMBERED,
-} from '../model/limits.ts'
+import { PARTITION_OPEN_TRANSACTIONS_MAX, PARTITION_PRODUCERS_MAX } from '../model/limits.ts'
 import { sequenceAfter } from '../record/batch-layout.ts'
 import { type AbortedMarks, NOTHING_ABORTED } from './aborted-index.ts'
-import {
-  type CheckedAnswer,
-  type CheckedContent,
-  type CheckedFileKind,
-  checkedVersionOf,
-  decodeChecked,
-  newChecked,
-  sealChecked,
-} from './checked-file.ts'
+import { type CheckedAnswer, checkedVersionOf, decodeChecked, newChecked, sealChecked } from './checked-file.ts'
 import {
   type AbortedTransaction,
   byFirstOffset,
@@ -43,6 +30,39 @@ import {
   OpenTransactions,
   type TransactionBatch,
 } from './open-transactions.ts'
+
+import {
+  fenced,
+  fencedCoordinator,
+  fencedMarker,
+  lateMarker,
+  notEndedYet,
+  notRegistered,
+  outOfOrder,
+  outsideTransaction,
+  type ProducerRefusal,
+  tooManyOpen,
+} from './producer-refusals.ts'
+import {
+  BATCH_NUMBERS_MAX,
+  DELTA,
+  decodeEntry,
+  encodeEntry,
+  LAST_OFFSET,
+  LAST_SEQUENCE,
+  PRODUCER_SNAPSHOT_FILE,
+  PRODUCER_SNAPSHOT_FILE_1,
+  type ProducerEntry,
+  readMarks,
+  SNAPSHOT_END_OFFSET_AT,
+  SNAPSHOT_ENTRY_BYTES,
+  SNAPSHOT_FIRST_ABORTED_AT,
+  SNAPSHOT_LAST_ABORTED_AT,
+  SNAPSHOT_PRODUCER_ID_AT,
+  SNAPSHOT_TRANSACTION_FIRST_AT,
+  STRIDE,
+  TIMESTAMP,
+} from './producer-snapshot-file.ts'
 
 /** What this module asks of a batch; a BatchView has it. */
 export interface ProducerBatch extends TransactionBatch {
@@ -64,7 +84,7 @@ export type MarkerDecision =
   | { readonly kind: 'append' }
   /** It is in the log already: done. */
   | { readonly kind: 'written' }
-  | { readonly kind: 'reject'; readonly code: ErrorCode; readonly text: string }
+  | ProducerRefusal
 
 export type ProducerDecision =
   | { readonly kind: 'append' }
@@ -75,7 +95,7 @@ export type ProducerDecision =
       readonly lastOffset: number
       readonly timestampMs: number
     }
-  | { readonly kind: 'reject'; readonly code: ErrorCode; readonly text: string }
+  | ProducerRefusal
 
 export interface ProducerDescription {
   readonly producerId: number
@@ -94,80 +114,6 @@ export interface ProducerDescription {
 
 const APPEND = { kind: 'append' } as const
 const WRITTEN: MarkerDecision = { kind: 'written' }
-
-// Meta, after the header of a checked file; version 1 had the first field only:
-// |  0 | 8 | endOffset    | i64; the state after every batch below it
-// |  8 | 8 | firstAborted | i64; marker of the first transaction that was ever aborted; -1 = none
-// | 16 | 8 | lastAborted  | i64; marker of the last one below endOffset; -1 = none
-// Entry:
-// |  0 |   8 | producerId           | i64
-// |  8 |   2 | producerEpoch        | i16
-// | 10 |   2 | batchCount           | u16; 0 … 5
-// | 12 |   4 | coordinatorEpoch     | i32; of its last marker; -1 = none
-// | 16 |   8 | lastAppendMs         | i64; wall time of its last append here, for expiry
-// | 24 |   8 | transactionFirst     | i64; first offset of its open transaction; -1 = none
-// | 32 | 120 | batches              | 5 of: lastSequence i32, offsetDelta i32, lastOffset i64, timestampMs i64; unused ones are zero
-export const SNAPSHOT_END_OFFSET_AT = 0
-export const SNAPSHOT_FIRST_ABORTED_AT = SNAPSHOT_END_OFFSET_AT + 8
-export const SNAPSHOT_LAST_ABORTED_AT = SNAPSHOT_FIRST_ABORTED_AT + 8
-export const SNAPSHOT_META_BYTES = SNAPSHOT_LAST_ABORTED_AT + 8
-export const SNAPSHOT_PRODUCER_ID_AT = 0
-export const SNAPSHOT_EPOCH_AT = SNAPSHOT_PRODUCER_ID_AT + 8
-export const SNAPSHOT_BATCH_COUNT_AT = SNAPSHOT_EPOCH_AT + 2
-export const SNAPSHOT_COORDINATOR_EPOCH_AT = SNAPSHOT_BATCH_COUNT_AT + 2
-export const SNAPSHOT_LAST_APPEND_AT = SNAPSHOT_COORDINATOR_EPOCH_AT + 4
-export const SNAPSHOT_TRANSACTION_FIRST_AT = SNAPSHOT_LAST_APPEND_AT + 8
-export const SNAPSHOT_BATCHES_AT = SNAPSHOT_TRANSACTION_FIRST_AT + 8
-export const SNAPSHOT_BATCH_LAST_SEQUENCE_AT = 0
-export const SNAPSHOT_BATCH_DELTA_AT = SNAPSHOT_BATCH_LAST_SEQUENCE_AT + 4
-export const SNAPSHOT_BATCH_LAST_OFFSET_AT = SNAPSHOT_BATCH_DELTA_AT + 4
-export const SNAPSHOT_BATCH_TIMESTAMP_AT = SNAPSHOT_BATCH_LAST_OFFSET_AT + 8
-export const SNAPSHOT_BATCH_BYTES = SNAPSHOT_BATCH_TIMESTAMP_AT + 8
-export const SNAPSHOT_ENTRY_BYTES = SNAPSHOT_BATCHES_AT + PRODUCER_BATCHES_REMEMBERED * SNAPSHOT_BATCH_BYTES
-assert(SNAPSHOT_ENTRY_BYTES === 152, 'producer snapshot layout changed: bump its version')
-
-export const PRODUCER_SNAPSHOT_FILE: CheckedFileKind = {
-  name: 'producer snapshot',
-  magic: 'MRPS',
-  version: 2,
-  metaBytes: SNAPSHOT_META_BYTES,
-  entryBytes: SNAPSHOT_ENTRY_BYTES,
-}
-/** From before there were transactions: none is open, none was aborted. */
-const PRODUCER_SNAPSHOT_FILE_1: CheckedFileKind = {
-  ...PRODUCER_SNAPSHOT_FILE,
-  version: 1,
-  metaBytes: SNAPSHOT_FIRST_ABORTED_AT,
-}
-
-/** `producer-state-<offset>.snapshot` */
-export function producerSnapshotName(endOffset: number): string {
-  return `producer-state-${String(endOffset).padStart(20, '0')}.snapshot`
-}
-
-/** Offset of a snapshot's file name; undefined for any other name. */
-export function parseProducerSnapshotName(name: string): number | undefined {
-  const match = /^producer-state-(\d{20})\.snapshot$/.exec(name)
-  if (match === null) return undefined
-  const endOffset = Number(match[1])
-  return Number.isSafeInteger(endOffset) ? endOffset : undefined
-}
-
-/** Numbers a remembered batch takes in ProducerEntry.batches. */
-const LAST_SEQUENCE = 0
-const DELTA = 1
-const LAST_OFFSET = 2
-const TIMESTAMP = 3
-const STRIDE = 4
-const BATCH_NUMBERS_MAX = PRODUCER_BATCHES_REMEMBERED * STRIDE
-
-interface ProducerEntry {
-  epoch: number
-  coordinatorEpoch: number
-  lastAppendMs: number
-  /** STRIDE numbers a batch, newest last. */
-  batches: number[]
-}
 
 /** Undo of one apply(): the entry as it was; the batch that fell out of its memory, if one did. */
 interface Undo {
@@ -488,95 +434,5 @@ function duplicateOf(entry: ProducerEntry, at: number): ProducerDecision {
     baseOffset: lastOffset - entry.batches[at + DELTA]!,
     lastOffset,
     timestampMs: entry.batches[at + TIMESTAMP]!,
-  }
-}
-
-function fenced(batch: ProducerBatch, entry: ProducerEntry): ProducerDecision {
-  const text = `producer ${batch.producerId} has epoch ${entry.epoch} here, the batch has ${batch.producerEpoch}`
-  return { kind: 'reject', code: 'INVALID_PRODUCER_EPOCH', text }
-}
-
-function outOfOrder(batch: ProducerBatch, expected: number): ProducerDecision {
-  const text = `producer ${batch.producerId} must go on with sequence ${expected}, the batch begins with ${batch.baseSequence}`
-  return { kind: 'reject', code: 'OUT_OF_ORDER_SEQUENCE_NUMBER', text }
-}
-
-function outsideTransaction(batch: ProducerBatch): ProducerDecision {
-  const text = `producer ${batch.producerId} has a transaction open here, the batch is none of it: end the transaction first`
-  return { kind: 'reject', code: 'INVALID_TXN_STATE', text }
-}
-
-function notRegistered(batch: ProducerBatch): ProducerDecision {
-  const text = `producer ${batch.producerId}, epoch ${batch.producerEpoch}, has no transaction with this partition: add the partition to the transaction, then send the batch again`
-  return { kind: 'reject', code: 'INVALID_TXN_STATE', text }
-}
-
-/** Its coordinator ends one before it begins the next: the marker is on its way, or the batch is wrong. */
-function notEndedYet(batch: ProducerBatch): ProducerDecision {
-  const text = `producer ${batch.producerId} has a transaction of an older epoch open here: send the batch again once its marker is written`
-  return { kind: 'reject', code: 'CONCURRENT_TRANSACTIONS', text }
-}
-
-function tooManyOpen(): ProducerDecision {
-  const text = `${PARTITION_OPEN_TRANSACTIONS_MAX} transactions are open in this partition: send the batch again when some have ended`
-  return { kind: 'reject', code: 'OVERLOADED', text }
-}
-
-function fencedMarker(wish: MarkerWish, entry: ProducerEntry): MarkerDecision {
-  const text = `producer ${wish.producerId} has epoch ${entry.epoch} here, the marker has ${wish.producerEpoch}`
-  return { kind: 'reject', code: 'INVALID_PRODUCER_EPOCH', text }
-}
-
-function lateMarker(wish: MarkerWish): MarkerDecision {
-  const text = `producer ${wish.producerId} has begun another transaction with epoch ${wish.producerEpoch}: the marker is of an earlier one`
-  return { kind: 'reject', code: 'INVALID_PRODUCER_EPOCH', text }
-}
-
-function fencedCoordinator(wish: MarkerWish, entry: ProducerEntry): MarkerDecision {
-  const text = `the last marker of producer ${wish.producerId} came from coordinator epoch ${entry.coordinatorEpoch}, this one from ${wish.coordinatorEpoch}`
-  return { kind: 'reject', code: 'TRANSACTION_COORDINATOR_FENCED', text }
-}
-
-function encodeEntry(view: DataView, at: number, producerId: number, entry: ProducerEntry): void {
-  writeSafeInt64(view, at + SNAPSHOT_PRODUCER_ID_AT, producerId)
-  view.setInt16(at + SNAPSHOT_EPOCH_AT, entry.epoch)
-  view.setUint16(at + SNAPSHOT_BATCH_COUNT_AT, entry.batches.length / STRIDE)
-  view.setInt32(at + SNAPSHOT_COORDINATOR_EPOCH_AT, entry.coordinatorEpoch)
-  writeSafeInt64(view, at + SNAPSHOT_LAST_APPEND_AT, entry.lastAppendMs)
-  let batchAt = at + SNAPSHOT_BATCHES_AT
-  for (let index = 0; index < entry.batches.length; index += STRIDE, batchAt += SNAPSHOT_BATCH_BYTES) {
-    view.setInt32(batchAt + SNAPSHOT_BATCH_LAST_SEQUENCE_AT, entry.batches[index + LAST_SEQUENCE]!)
-    view.setInt32(batchAt + SNAPSHOT_BATCH_DELTA_AT, entry.batches[index + DELTA]!)
-    writeSafeInt64(view, batchAt + SNAPSHOT_BATCH_LAST_OFFSET_AT, entry.batches[index + LAST_OFFSET]!)
-    writeSafeInt64(view, batchAt + SNAPSHOT_BATCH_TIMESTAMP_AT, entry.batches[index + TIMESTAMP]!)
-  }
-}
-
-function readMarks({ view, metaAt }: CheckedContent): AbortedMarks {
-  return {
-    first: readSafeInt64(view, metaAt + SNAPSHOT_FIRST_ABORTED_AT),
-    last: readSafeInt64(view, metaAt + SNAPSHOT_LAST_ABORTED_AT),
-  }
-}
-
-function decodeEntry(view: DataView, at: number): ProducerEntry | undefined {
-  const batchCount = view.getUint16(at + SNAPSHOT_BATCH_COUNT_AT)
-  if (batchCount > PRODUCER_BATCHES_REMEMBERED || !(readSafeInt64(view, at + SNAPSHOT_PRODUCER_ID_AT) >= 0))
-    return undefined
-  const batches: number[] = []
-  let batchAt = at + SNAPSHOT_BATCHES_AT
-  for (let index = 0; index < batchCount; index++, batchAt += SNAPSHOT_BATCH_BYTES) {
-    batches.push(
-      view.getInt32(batchAt + SNAPSHOT_BATCH_LAST_SEQUENCE_AT),
-      view.getInt32(batchAt + SNAPSHOT_BATCH_DELTA_AT),
-      readSafeInt64(view, batchAt + SNAPSHOT_BATCH_LAST_OFFSET_AT),
-      readSafeInt64(view, batchAt + SNAPSHOT_BATCH_TIMESTAMP_AT),
-    )
-  }
-  return {
-    epoch: view.getInt16(at + SNAPSHOT_EPOCH_AT),
-    coordinatorEpoch: view.getInt32(at + SNAPSHOT_COORDINATOR_EPOCH_AT),
-    lastAppendMs: readSafeInt64(view, at + SNAPSHOT_LAST_APPEND_AT),
-    batches,
   }
 }

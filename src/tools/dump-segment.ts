@@ -1,5 +1,5 @@
 /**
- * dumpSegment: what lies in a segment file, as JSON lines: `millrace dump SEGMENT`.
+ * dumpSegment: what lies in a segment file, as JSON lines: `millrace dump SEGMENT`; a `.txnindex` too (`"aborted-index"`, `"aborted"`).
  *
  * One line a batch (`"type":"batch"`), then its records (`"record"`) or marker (`"marker"`); damage is a line of its own (`"damage"`)
  * that says where and what, and where the next sound batch was found; an end that nothing follows is a `"tail"`,
@@ -12,7 +12,9 @@
  */
 import { assert } from '../base/assert.ts'
 import { utf8DecodeStrict } from '../base/bytes.ts'
-import type { Fd, FileSystem } from '../io/file-system.ts'
+import { type Fd, type FileSystem, StorageError } from '../io/file-system.ts'
+import { AbortedIndex } from '../log/aborted-index.ts'
+import { readWholeFile } from '../log/checked-file.ts'
 import { isMillraceError } from '../model/errors.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import { BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, batchBytesAt, MAGIC, MAGIC_AT } from '../record/batch-layout.ts'
@@ -46,12 +48,30 @@ const WINDOW_BYTES = 2 * BATCH_BYTES_MAX
 
 /** Writes the lines of the segment at `path`. */
 export function dumpSegment(options: DumpOptions): DumpSummary {
+  if (options.path.endsWith('.txnindex')) return dumpAbortedIndex(options)
   const fd = options.files.open(options.path, 'read')
   try {
     return new SegmentDump(options, fd).run()
   } finally {
     options.files.close(fd)
   }
+}
+
+/** One line for the file, one for each aborted transaction whose marker lies in its segment. */
+function dumpAbortedIndex({ files, path, write }: DumpOptions): DumpSummary {
+  const bytes = readWholeFile(files, path)
+  if (bytes === undefined) throw new StorageError('ENOENT', `${path} does not exist`)
+  const answer = AbortedIndex.decode(bytes)
+  const summary = { batches: 0, records: 0, damages: 0, tailBytes: 0 }
+  if (answer.kind !== 'present') {
+    const text = answer.kind === 'unreadable' ? answer.reason : 'it is empty'
+    write(JSON.stringify({ type: 'damage', filePosition: 0, code: 'ECORRUPT', text }))
+    return { ...summary, damages: 1 }
+  }
+  const { index, meta } = answer.value
+  write(JSON.stringify({ type: 'aborted-index', ...meta, stableOffset: index.stableOffset, count: index.count }))
+  for (const entry of index.entries) write(JSON.stringify({ type: 'aborted', ...entry }))
+  return summary
 }
 
 class SegmentDump {

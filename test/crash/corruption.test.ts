@@ -101,6 +101,12 @@ test('corruption is never taken for a torn tail, and always found by verify', ()
   while (performance.now() - startedMs < BUDGET_MS && totals.cases < CASES_MAX) {
     const prng = new SeededPrng(seed)
     const { disk, expected } = killedDisk(prng)
+    const sound = verifyDataDir(disk, { dataDir: DATA_DIR, probe: probeOf('boot', 2), readBytes: 4096 })
+    assert.deepEqual(
+      sound.findings.filter(({ file }) => file.endsWith('.txnindex')),
+      [],
+      `aborted indexes, seed ${seed}`,
+    )
     for (let index = 0; index < 12 && totals.cases < CASES_MAX; index++) {
       const image = disk.clone()
       let damage: Damage | undefined
@@ -134,6 +140,11 @@ function runCase(
     assert.ok(verified.findings.length > 0, 'verify found nothing')
     totals.foundByVerify++
   }
+  if (damage.changed && damage.path.endsWith('.txnindex'))
+    assert.ok(
+      verified.findings.some(({ file }) => damage.path.endsWith(file)),
+      'verify found nothing in an aborted index',
+    )
   const before = logsOf(image)
   const dataDir = openDataDir(image, { path: DATA_DIR, nodeId: 1, newClusterId: 'c', probe: probeOf('boot', 3) })
   assert.equal(dataDir.previousRun, 'process-died')

@@ -15,15 +15,19 @@ import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { openDataDir } from '../../src/log/data-dir.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
 import { LeaderEpochCache } from '../../src/log/leader-epoch-cache.ts'
+import { createLogContext } from '../../src/log/log-context.ts'
+import { type AbortedTransaction, markerOf } from '../../src/log/open-transactions.ts'
+import { PartitionLog } from '../../src/log/partition-log.ts'
 import {
   PRODUCER_SNAPSHOT_FILE,
-  ProducerState,
   producerSnapshotName,
   SNAPSHOT_ENTRY_BYTES,
-} from '../../src/log/producer-state.ts'
+} from '../../src/log/producer-snapshot-file.ts'
+import { ProducerState } from '../../src/log/producer-state.ts'
 import type { RecoveredPartition } from '../../src/log/recovered-partition.ts'
 import { segmentFileName } from '../../src/log/segment.ts'
 import { partitionFolder } from '../../src/model/ids.ts'
+import { TOPIC_CONFIG_DEFAULTS } from '../../src/model/topic-config.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
 import { hooked } from '../support/hooked-files.ts'
 import { DATA_DIR, type Expected, LogWorkload, probeOf, snapshotEntries, TOPIC } from '../support/log-workload.ts'
@@ -43,6 +47,8 @@ interface Totals {
   cutTails: number
   setAside: number
   replayedEntries: number
+  openTransactions: number
+  abortedTransactions: number
 }
 
 function recover(files: FileSystem, bootId: string): ReturnType<typeof recoverDataDir> & { incarnation: number } {
@@ -71,7 +77,7 @@ function check(disk: MemoryFileSystem, bootId: string, expected: ReadonlyMap<num
     assert.ok(recovered.logEndOffset >= wanted.acked, `end ${recovered.logEndOffset}, acknowledged ${wanted.acked}`)
     assert.ok(recovered.logStartOffset <= wanted.logStart, `start ${recovered.logStartOffset} > ${wanted.logStart}`)
     checkContent(disk, folder, recovered, wanted)
-    checkState(disk, folder, recovered, wanted)
+    checkState(disk, folder, recovered, wanted, totals)
   }
 }
 
@@ -94,20 +100,32 @@ function checkContent(disk: MemoryFileSystem, folder: string, recovered: Recover
 }
 
 /** I14: producers and epochs are those of a replay of what is there (what went below the log start has left its trace). */
-function checkState(disk: MemoryFileSystem, folder: string, recovered: RecoveredPartition, wanted: Expected): void {
+function checkState(
+  disk: MemoryFileSystem,
+  folder: string,
+  recovered: RecoveredPartition,
+  wanted: Expected,
+  totals: Totals,
+): void {
   const producers = new ProducerState()
+  const aborted: AbortedTransaction[] = []
   const epochs = new LeaderEpochCache()
   const view = new BatchView()
   for (const batch of wanted.written) {
     if (batch.baseOffset >= recovered.logEndOffset) break
     view.reset(batch.bytes)
-    producers.replay(view, view.maxTimestamp)
+    const ended = producers.replay(view, view.maxTimestamp, markerOf(view))
+    if (ended !== undefined) aborted.push(ended)
     epochs.add(view.leaderEpoch, batch.baseOffset)
   }
   const epochsNow = new Map(recovered.leaderEpochs)
   for (const [epoch, startOffset] of epochs.toEntries())
     if (startOffset >= recovered.logStartOffset)
       assert.equal(epochsNow.get(epoch), startOffset, `start of epoch ${epoch}`)
+  assert.deepEqual(recovered.openTransactions, producers.transactions.toEntries(), 'open transactions')
+  checkAborted(disk, recovered, wanted, aborted)
+  totals.openTransactions += recovered.openTransactions.length
+  totals.abortedTransactions += aborted.length
   const headerBytes = 16 + PRODUCER_SNAPSHOT_FILE.metaBytes
   const wantedEntries = snapshotEntries(producers.encode(recovered.logEndOffset), headerBytes, SNAPSHOT_ENTRY_BYTES)
   if (recovered.producerSnapshotOffset < 0) {
@@ -117,6 +135,41 @@ function checkState(disk: MemoryFileSystem, folder: string, recovered: Recovered
   assert.equal(recovered.producerSnapshotOffset, recovered.logEndOffset)
   const found = disk.contentOf(`${DATA_DIR}/${folder}/${producerSnapshotName(recovered.logEndOffset)}`)
   assert.deepEqual(snapshotEntries(found, headerBytes, SNAPSHOT_ENTRY_BYTES), wantedEntries)
+}
+
+/** I8: of what is there, just the batches of aborted transactions are told of as such, for the whole log and for a part. */
+function checkAborted(
+  disk: MemoryFileSystem,
+  recovered: RecoveredPartition,
+  wanted: Expected,
+  aborted: readonly AbortedTransaction[],
+): void {
+  const clock = { nowMs: () => 0, monotonicMs: () => 0 }
+  const context = createLogContext({ files: disk, clock, dataDir: DATA_DIR })
+  const { partition } = wanted
+  const log = PartitionLog.open(context, { topicId: TOPIC, partition, config: TOPIC_CONFIG_DEFAULTS, recovered })
+  const { logStartOffset, logEndOffset } = log
+  const middle = Math.floor((logStartOffset + logEndOffset) / 2)
+  const isOf = (list: readonly AbortedTransaction[], batch: BatchView) =>
+    !batch.isControl &&
+    batch.isTransactional &&
+    list.some(
+      (one) =>
+        one.producerId === batch.producerId && one.firstOffset <= batch.baseOffset && batch.baseOffset < one.lastOffset,
+    )
+  for (const [from, end] of [
+    [logStartOffset, logEndOffset],
+    [logStartOffset, middle],
+    [middle, logEndOffset],
+  ] as const) {
+    const { entries } = log.abortedIn(from, end, Number.POSITIVE_INFINITY)
+    for (const { baseOffset, bytes } of wanted.written) {
+      if (baseOffset < from || baseOffset >= end) continue
+      const batch = new BatchView().reset(bytes)
+      assert.equal(isOf(entries, batch), isOf(aborted, batch), `aborted at offset ${baseOffset} of [${from}, ${end})`)
+    }
+  }
+  log.close()
 }
 
 /** One crash image, sometimes a second crash in the middle of its recovery, then the checks, twice. */
@@ -153,7 +206,14 @@ function crashAndCheck(
 
 test('nothing acknowledged is lost, whatever operation the power goes at', () => {
   const startedMs = performance.now()
-  const totals: Totals = { images: 0, crashesInRecovery: 0, cutTails: 0, setAside: 0, replayedEntries: 0 }
+  const totals: Totals = {
+    images: 0,
+    crashesInRecovery: 0,
+    cutTails: 0,
+    setAside: 0,
+    replayedEntries: 0,
+    ...{ openTransactions: 0, abortedTransactions: 0 },
+  }
   let seed = SEED
   let runs = 0
   while (performance.now() - startedMs < BUDGET_MS && totals.images < IMAGES_MAX) {

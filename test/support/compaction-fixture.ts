@@ -20,7 +20,12 @@ export interface KeyedRecord {
 }
 
 export interface KeyedBatchOptions {
-  readonly producer?: { readonly producerId: number; readonly producerEpoch: number; readonly baseSequence: number }
+  readonly producer?: {
+    readonly producerId: number
+    readonly producerEpoch: number
+    readonly baseSequence: number
+    readonly transactional?: boolean
+  }
   readonly codec?: number
   readonly codecs?: Codecs
 }

@@ -18,6 +18,7 @@ import { partitionFolder, type TopicId } from '../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../src/model/topic-config.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
 import { BatchWriter } from '../../src/record/batch-writer.ts'
+import { writeMarker } from '../../src/record/control-batch.ts'
 
 export const DATA_DIR = '/data'
 export const TOPIC = 'a'.repeat(32) as TopicId
@@ -30,6 +31,7 @@ export interface WrittenBatch {
 
 /** What must be found again. */
 export interface Expected {
+  readonly partition: number
   readonly written: WrittenBatch[]
   acked: number
   /** Highest log start that any run asked for, and that which a durable checkpoint holds. */
@@ -54,6 +56,17 @@ export function probeOf(bootId: string, pid: number): ProcessProbe {
 }
 
 const WIDE = 3
+/** Producers from here on write transactions, the others do not. */
+const FIRST_TRANSACTIONAL_ID = 3
+
+interface ProducerFields {
+  readonly producerId?: number
+  readonly producerEpoch?: number
+  readonly baseSequence?: number
+  readonly transactional?: boolean
+  /** Where its next sequence is counted. */
+  readonly key?: string
+}
 
 export class LogWorkload {
   readonly dataDir: DataDir
@@ -67,7 +80,7 @@ export class LogWorkload {
   readonly #sequences = new Map<string, number>()
   #nowMs = 1_000_000
   #checkpoints = 0
-  readonly counts = { groups: 0, wide: 0, checkpoints: 0, rolls: 0, trims: 0 }
+  readonly counts = { groups: 0, wide: 0, checkpoints: 0, rolls: 0, trims: 0, markers: 0 }
 
   constructor(options: WorkloadOptions) {
     this.#options = options
@@ -107,7 +120,7 @@ export class LogWorkload {
   expectedOf(partition: number): Expected {
     let expected = this.#options.expected.get(partition)
     if (expected === undefined) {
-      expected = { written: [], acked: 0, logStart: 0 }
+      expected = { partition, written: [], acked: 0, logStart: 0 }
       this.#options.expected.set(partition, expected)
     }
     return expected
@@ -193,6 +206,41 @@ export class LogWorkload {
 
   #makeBatch(partition: number, baseOffset: number): Uint8Array {
     const { prng, leaderEpoch } = this.#options
+    const producerId = prng.below(6) - 1
+    const isTransactional = producerId >= FIRST_TRANSACTIONAL_ID
+    const bytes = isTransactional
+      ? this.#makeTransactional(partition, producerId)
+      : this.#makeData(this.#nextOf(partition, producerId))
+    new BatchView().reset(bytes).stamp(baseOffset, leaderEpoch)
+    return bytes
+  }
+
+  /** A batch of the producer's transaction, or the marker that ends it; mostly with a new epoch, as ours have it. */
+  #makeTransactional(partition: number, producerId: number): Uint8Array {
+    const { prng } = this.#options
+    const { producers, transactions } = this.logs.get(partition)!
+    const known = producers.describe().find((one) => one.producerId === producerId)
+    const epoch = known?.epoch ?? 0
+    if (!transactions.has(producerId) || prng.below(3) > 0) {
+      const baseSequence = (known?.batches.at(-1)?.lastSequence ?? -1) + 1
+      return this.#makeData({ producerId, producerEpoch: epoch, baseSequence, transactional: true })
+    }
+    const isClassic = prng.below(4) === 0
+    this.counts.markers++
+    return writeMarker({
+      ...{ producerId, producerEpoch: isClassic ? epoch : epoch + 1, coordinatorEpoch: 0, timestampMs: this.#nowMs },
+      type: prng.below(2) === 0 ? 'ABORT' : 'COMMIT',
+    })
+  }
+
+  #nextOf(partition: number, producerId: number): ProducerFields {
+    const key = `${partition}-${producerId}`
+    const baseSequence = this.#sequences.get(key) ?? 0
+    return producerId < 0 ? {} : { producerId, producerEpoch: this.#options.leaderEpoch, baseSequence, key }
+  }
+
+  #makeData({ key, ...producer }: ProducerFields): Uint8Array {
+    const { prng } = this.#options
     const writer = new BatchWriter()
     const records = 1 + prng.below(4)
     for (let index = 0; index < records; index++) {
@@ -200,14 +248,8 @@ export class LogWorkload {
       for (let at = 0; at < value.length; at++) value[at] = prng.uint32()
       writer.append(null, value, null, this.#nowMs)
     }
-    const producerId = prng.below(4) - 1
-    const key = `${partition}-${producerId}`
-    const baseSequence = this.#sequences.get(key) ?? 0
-    this.#sequences.set(key, baseSequence + records)
-    const producer = producerId < 0 ? {} : { producerId, producerEpoch: leaderEpoch, baseSequence }
-    const bytes = writer.finish(producer).slice()
-    new BatchView().reset(bytes).stamp(baseOffset, leaderEpoch)
-    return bytes
+    if (key !== undefined) this.#sequences.set(key, producer.baseSequence! + records)
+    return writer.finish(producer).slice()
   }
 
   /** False when the journal is full: the group syncs its segments then. */

@@ -4,7 +4,8 @@
  */
 import { crc32c } from '../../../src/base/crc32c.ts'
 import type { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
-import { type ProducerDescription, ProducerState, producerSnapshotName } from '../../../src/log/producer-state.ts'
+import { producerSnapshotName } from '../../../src/log/producer-snapshot-file.ts'
+import { type ProducerDescription, ProducerState } from '../../../src/log/producer-state.ts'
 import type { RecoveredPartition } from '../../../src/log/recovered-partition.ts'
 import { BATCH_HEADER_BYTES } from '../../../src/record/batch-layout.ts'
 import { BatchView } from '../../../src/record/batch-view.ts'

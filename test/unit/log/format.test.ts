@@ -6,7 +6,7 @@ import * as checked from '../../../src/log/checked-file.ts'
 import * as cleaner from '../../../src/log/cleaner-checkpoint.ts'
 import * as epochs from '../../../src/log/leader-epoch-cache.ts'
 import * as offsets from '../../../src/log/offset-index.ts'
-import * as producers from '../../../src/log/producer-state.ts'
+import * as producers from '../../../src/log/producer-snapshot-file.ts'
 import * as times from '../../../src/log/time-index.ts'
 
 // Tests run from dist/; the document stays in src/.

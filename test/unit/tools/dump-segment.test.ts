@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StorageError } from '../../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
+import { AbortedIndex } from '../../../src/log/aborted-index.ts'
 import { BatchView } from '../../../src/record/batch-view.ts'
 import { BatchWriter } from '../../../src/record/batch-writer.ts'
 import { writeMarker } from '../../../src/record/control-batch.ts'
@@ -139,6 +140,21 @@ test('a file larger than the window is read to its end', () => {
   const parts = Array.from({ length: 12 }, (_, index) => batchOf({ baseOffset: index, values: [big] }))
   const { summary } = dump(parts, { batchesOnly: true })
   assert.deepEqual(summary, { batches: 12, records: 12, damages: 0, tailBytes: 0 })
+})
+
+test('an aborted index: a line for it, one for each entry; a bad one is damage', () => {
+  const index = new AbortedIndex()
+  index.stableOffset = 9
+  index.add({ producerId: 7, firstOffset: 2, lastOffset: 5, lastStableOffset: 6 })
+  const image = index.encode({ baseOffset: 0, coveredEnd: 9, coveredBytes: 400 })
+  const { lines, summary } = dump([image], { name: '00000000000000000000.txnindex' })
+  assert.deepEqual(lines, [
+    { type: 'aborted-index', baseOffset: 0, coveredEnd: 9, coveredBytes: 400, stableOffset: 9, count: 1 },
+    { type: 'aborted', producerId: 7, firstOffset: 2, lastOffset: 5, lastStableOffset: 6 },
+  ])
+  assert.equal(summary.damages, 0)
+  image[40]! ^= 1
+  assert.equal(dump([image], { name: '00000000000000000000.txnindex' }).summary.damages, 1)
 })
 
 test('an empty file has nothing, a missing one is an error', () => {
