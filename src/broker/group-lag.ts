@@ -2,6 +2,8 @@
  * Group lag: how far a group is behind, in records and in seconds, per partition it has committed.
  *
  * Thread   main; one question a partition to its shard
+ * Records  up to the high watermark: markers and aborted records count until the group has passed them, which it does by reading on; so
+ *          does what an open transaction holds back
  * Seconds  now less the time of the first record that is not committed: 0 where there is none. It grows while nobody reads, also
  *          when nothing new comes
  * Limits   GROUP_OFFSETS_MAX partitions of a group, AT_ONCE of them asked for at a time

@@ -5,7 +5,9 @@
  * Body      of the reply: the batches of its parts in turn, part i has parts[i].batchBytes bytes. Batches are whole; the first
  *           may begin before fetchOffset (the reader skips those records)
  * Reply     names only partitions with data, an error or a moved watermark, each by its index in the request
- * Limits    FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX; the first batch comes even if it is larger than maxBytes
+ * Aborted   with read_committed each part has every aborted transaction that overlaps its batches (record/aborted-filter)
+ * Limits    FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX; the first batch comes even if it is larger than maxBytes. FETCH_ABORTED_MAX a part:
+ *           one with more has fewer batches
  */
 import type { AbortedTransaction } from '../model/aborted-transaction.ts'
 import type { TopicId } from '../model/ids.ts'

@@ -79,7 +79,9 @@ function findInBatch(
 ): FoundTime | undefined {
   const batch = new BatchView().reset(bytes)
   const base = { offset: batch.baseOffset as number, timestampMs: batch.baseTimestamp }
-  if (batch.timestampType === 'LogAppendTime') return { offset: base.offset, timestampMs: batch.maxTimestamp }
+  // A marker is a record here, too: its time may be the largest there is.
+  if (batch.isControl || batch.timestampType === 'LogAppendTime')
+    return { offset: base.offset, timestampMs: batch.maxTimestamp }
   if (batch.codec !== 0 && codecs === NO_CODECS) return base
   try {
     const reader = new BatchReader({ codecs, checkCrc: false, unpackedBytesMax: UNPACKED_BYTES_MAX })

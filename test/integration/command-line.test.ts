@@ -61,7 +61,7 @@ test('topics: made, listed, described, altered, trimmed, deleted', async () => {
   await run(['produce', 'orders', '-p', '1'], { input: 'a\nb\nc\nd\n' })
   const trimmed = await json(['topic', 'trim', 'orders', '--before', '3', '-p', '1'])
   assert.deepEqual(trimmed, [{ topic: 'orders', partition: 1, logStartOffset: 3 }])
-  assert.match((await run(['topic', 'describe', 'orders'])).stdout, /^ {8}1 +1 +0 +3 +4 {2}online$/m)
+  assert.match((await run(['topic', 'describe', 'orders'])).stdout, /^ {8}1 +1 +0 +3 +4 +4 {2}online$/m)
   assert.equal((await run(['consume', 'orders', '-o', 'start', '-e'])).stdout, 'd\n')
   await run(['produce', 'orders', '-p', '2'], { input: 'e\nf\n' })
   const kept = await json(['topic', 'trim', 'orders', '--before', '-1', '-p', '1,2'])

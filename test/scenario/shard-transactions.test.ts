@@ -140,6 +140,10 @@ describe('what readers with read_committed may read', () => {
       shard.control(ControlOperation.LIST_OFFSETS, { partitionRef: 0, timestampMs: -1, isolation }).body
     assert.equal((latest(0) as { offset: number }).offset, 2)
     assert.equal((latest(1) as { offset: number }).offset, 1)
+    writeMarkers(shard, marker({ isCommit: true }))
+    const largest = { partitionRef: 0, timestampMs: -3, isolation: 1 }
+    const found = shard.control(ControlOperation.LIST_OFFSETS, largest).body as { offset: number; timestampMs: number }
+    assert.deepEqual([found.offset, found.timestampMs], [2, shard.clock.ms], 'a marker has a time, too')
   })
 
   test('a marker that is not durable yet frees nothing, and is not acknowledged', () => {
