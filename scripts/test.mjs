@@ -38,6 +38,8 @@ const COUNTS = {
   batches: { variable: 'MILLRACE_FUZZ_COUNT', files: 'record-batch' },
   files: { variable: 'MILLRACE_FUZZ_FILES', files: 'log-files' },
   seeds: { variable: 'MILLRACE_SEEDS', files: 'one-broker' },
+  churns: { variable: 'MILLRACE_CHURNS', files: 'group-churn' },
+  crashes: { variable: 'MILLRACE_CRASHES', files: 'semantics' },
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
 }
 const UNBOUNDED_MS = 24 * 3_600_000

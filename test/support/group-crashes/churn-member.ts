@@ -32,15 +32,17 @@ export interface MemberCommand {
   readonly leave?: true
 }
 
+/** The broker may be away, or the machine slow. */
+const CONNECT_MS = 120_000
 const CONCURRENCY = 4
-const AUTO_COMMIT_MS = 50
+const AUTO_COMMIT_MS = 200
 /** Blocks are shorter than the first and may be longer than the second. */
 const REBALANCE_MS = 20_000
 const POLL_INTERVAL_MS_MAX = 4_000
 /** A handler ends in the end, however slow the machine is: nothing is given up half-way. */
 const CLOSE_MS = 120_000
 /** One record of so many takes a while, so that there is a middle to be killed in. */
-const SLOW_ONE_OF = 8
+const SLOW_ONE_OF = 4
 const SLOW_MS_MAX = 5
 
 const plan = JSON.parse(process.argv[2]!) as MemberPlan
@@ -95,7 +97,7 @@ function block(): void {
 
 const endWithParent = (): void => process.exit(1)
 process.once('disconnect', endWithParent)
-const mq = await connect(plan.url, { backoffMsMin: 10, backoffMsMax: 200 })
+const mq = await connect(plan.url, { connectWaitMs: CONNECT_MS, backoffMsMin: 10, backoffMsMax: 200 })
 const group = mq.group(plan.groupId, topic, {
   ...{ from: 'start', semantics: plan.semantics, autoCommitIntervalMs: AUTO_COMMIT_MS },
   ...{ sessionTimeoutMs: plan.sessionTimeoutMs, rebalanceTimeoutMs: REBALANCE_MS },

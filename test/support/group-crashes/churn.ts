@@ -30,8 +30,8 @@ const BLOCK_MS_MAX = 4_500
 const BURSTS_PER_WINDOW = 8
 /** As often as they stand here. */
 const MISFORTUNES: readonly Misfortune[] = [
-  ...(['join', 'join', 'join', 'join', 'leave', 'leave'] as const),
-  ...(['kill', 'kill', 'kill', 'stop', 'stop', 'block'] as const),
+  ...(['join', 'join', 'join', 'leave', 'kill', 'kill'] as const),
+  ...(['stop', 'stop', 'stop', 'block', 'block'] as const),
 ]
 
 export class Churn {

@@ -22,9 +22,8 @@ export class StallProbe {
   readonly #stop = new AbortController()
   readonly #tick: NodeJS.Timeout
   readonly #asking: Promise<void>
-  /** In the order of their ends. */
-  #stalls: Stall[] = []
-  totalMs = 0
+  /** In the order of their beginnings. */
+  readonly #stalls: Stall[] = []
 
   constructor(brokerUrl: string) {
     this.#livez = `${brokerUrl.replace(/^ws/, 'http')}/livez`
@@ -38,7 +37,7 @@ export class StallProbe {
   }
 
   /** How much of [fromMs, toMs) it stood still. */
-  stalledMs(fromMs: number, toMs: number): number {
+  stalledMs(fromMs = Number.NEGATIVE_INFINITY, toMs = Number.POSITIVE_INFINITY): number {
     let stalledMs = 0
     let coveredToMs = fromMs
     for (const stall of this.#stalls) {
@@ -51,11 +50,6 @@ export class StallProbe {
     return stalledMs
   }
 
-  /** What ended before is asked for no more. */
-  forgetBefore(atMs: number): void {
-    this.#stalls = this.#stalls.filter(({ toMs }) => toMs >= atMs)
-  }
-
   async close(): Promise<void> {
     clearInterval(this.#tick)
     this.#stop.abort()
@@ -63,7 +57,6 @@ export class StallProbe {
   }
 
   #note(fromMs: number, toMs: number): void {
-    this.totalMs += toMs - fromMs
     this.#stalls.push({ fromMs, toMs })
     this.#stalls.sort((left, right) => left.fromMs - right.fromMs)
   }
