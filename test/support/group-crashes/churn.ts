@@ -10,7 +10,7 @@ import { sleep } from '../until.ts'
 import { machineMs } from './member-journal.ts'
 import type { MemberProcess } from './member-process.ts'
 import { type MemberEvent, OwnerWatch } from './owner-watch.ts'
-import type { StallProbe } from './stall-probe.ts'
+import type { Delays, StallProbe } from './stall-probe.ts'
 import { TestedGroup, type TestedGroupOptions } from './tested-group.ts'
 
 export interface ChurnOptions extends TestedGroupOptions {
@@ -47,8 +47,8 @@ export class Churn {
     this.#options = options
     this.#prng = options.prng
     this.group = new TestedGroup(options)
-    const stalledMs = (fromMs: number, toMs: number): number => options.probe.stalledMs(fromMs, toMs)
-    this.watch = new OwnerWatch({ ...options, stalledMs })
+    const delaysWithin = (fromMs: number, toMs: number): Delays => options.probe.within(fromMs, toMs)
+    this.watch = new OwnerWatch({ ...options, delaysWithin })
   }
 
   get events(): number {

@@ -6,6 +6,7 @@
  */
 import type { Producer } from '../../../src/client/index.ts'
 import type { HistoryRecord, SendOperation } from '../../../src/tools/history.ts'
+import { machineMs } from './member-journal.ts'
 
 export interface KeyedLoadOptions {
   readonly producer: Producer
@@ -43,8 +44,12 @@ export class KeyedLoad {
   }
 
   start(): void {
+    let beforeMs = machineMs()
     this.#timer = setInterval(() => {
-      this.#due = Math.min(this.#due + (this.#options.recordsPerSecond * TICK_MS) / 1_000, IN_FLIGHT_MAX)
+      const nowMs = machineMs()
+      const added = (this.#options.recordsPerSecond * (nowMs - beforeMs)) / 1_000
+      beforeMs = nowMs
+      this.#due = Math.min(this.#due + added, IN_FLIGHT_MAX)
       for (; this.#due >= 1 && this.#open < IN_FLIGHT_MAX; this.#due--) this.#send()
     }, TICK_MS)
   }

@@ -5,11 +5,12 @@
  * begins at the last change of the membership within it (a member starts, has left, is fenced, killed, stopped, goes on, begins or
  * ends to block), and not before there was a live member at all. Rule: that is at most the session timeout + 2 s.
  *
- * A machine that stands still stops the broker's timers as well as these: what StallProbe saw is taken off. A gap that is too long
- * even so while the machine was stalled now and then (EXCUSED_SHARE of it) is excused and counted, up to EXCUSED_MS_MAX: beyond
- * that no slowness is an excuse.
+ * A machine that stands still stops members and broker, too: those times (StallProbe) are taken off. A gap that is too long even so
+ * while the machine was late for EXCUSED_SHARE of it is excused and counted, up to EXCUSED_MS_MAX beyond the limit: there no slowness is
+ * an excuse.
  */
 import { type JournalEntry, memberOf } from './member-journal.ts'
+import type { Delays } from './stall-probe.ts'
 
 export interface MemberEvent {
   readonly kind: 'event'
@@ -21,7 +22,7 @@ export interface MemberEvent {
 export interface OwnerWatchOptions {
   readonly partitions: number
   readonly sessionTimeoutMs: number
-  readonly stalledMs: (fromMs: number, toMs: number) => number
+  readonly delaysWithin: (fromMs: number, toMs: number) => Delays
 }
 
 const SLACK_MS = 2_000
@@ -98,16 +99,16 @@ export class OwnerWatch {
   #judge(partition: number, fromMs: number, toMs: number): void {
     this.gaps++
     const gapMs = toMs - fromMs
-    const stalledMs = this.#options.stalledMs(fromMs, toMs)
-    const netMs = gapMs - stalledMs
+    const { stoodMs, lateMs } = this.#options.delaysWithin(fromMs, toMs)
+    const netMs = gapMs - stoodMs
     const limitMs = this.#options.sessionTimeoutMs + SLACK_MS
     this.gapMsMax = Math.max(this.gapMsMax, netMs)
     if (netMs <= limitMs) return
-    if (stalledMs >= EXCUSED_SHARE * gapMs && netMs <= limitMs + EXCUSED_MS_MAX) this.excused++
+    if (lateMs >= EXCUSED_SHARE * gapMs && netMs <= limitMs + EXCUSED_MS_MAX) this.excused++
     else
       this.violations.push(
         `partition ${partition} had no live owner for ${gapMs.toFixed(0)} ms; ${limitMs} are allowed, ` +
-          `and the machine stood still for ${stalledMs.toFixed(0)}`,
+          `and the machine stood still for ${stoodMs.toFixed(0)}, was late for ${lateMs.toFixed(0)}`,
       )
   }
 }

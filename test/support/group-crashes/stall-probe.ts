@@ -1,20 +1,29 @@
 /**
- * StallProbe: when the machine stood still: a timer of this process, and a broker's /livez, that were late. What it saw is taken off
- * measurements of time: a process that gets no processor does nothing in time.
+ * StallProbe: when the machine was late: a timer of this process, and a broker's /livez. Somebody who measures time takes off what it
+ * stood still, and knows how late it was altogether: a process that gets no processor does nothing in time.
  */
 import { machineMs } from './member-journal.ts'
 
 const TICK_MS = 20
 const ASK_MS = 100
-/** Later than this is a stall. */
+/** Timers are so late at any time. */
 const LATE_MS = 10
+/** It did not only go slowly. */
+const STANDSTILL_MS = 200
 /** An answer may take so long. */
 const ANSWER_MS = 30
 const ANSWER_MS_MAX = 60_000
 
-interface Stall {
+interface Delay {
   readonly fromMs: number
   readonly toMs: number
+}
+
+export interface Delays {
+  /** Within delays of STANDSTILL_MS or more. */
+  readonly stoodMs: number
+  /** Within any. */
+  readonly lateMs: number
 }
 
 export class StallProbe {
@@ -23,7 +32,7 @@ export class StallProbe {
   readonly #tick: NodeJS.Timeout
   readonly #asking: Promise<void>
   /** In the order of their beginnings. */
-  readonly #stalls: Stall[] = []
+  readonly #delays: Delay[] = []
 
   constructor(brokerUrl: string) {
     this.#livez = `${brokerUrl.replace(/^ws/, 'http')}/livez`
@@ -36,18 +45,10 @@ export class StallProbe {
     this.#asking = this.#ask()
   }
 
-  /** How much of [fromMs, toMs) it stood still. */
-  stalledMs(fromMs = Number.NEGATIVE_INFINITY, toMs = Number.POSITIVE_INFINITY): number {
-    let stalledMs = 0
-    let coveredToMs = fromMs
-    for (const stall of this.#stalls) {
-      const beginMs = Math.max(stall.fromMs, coveredToMs)
-      const endMs = Math.min(stall.toMs, toMs)
-      if (endMs <= beginMs) continue
-      stalledMs += endMs - beginMs
-      coveredToMs = endMs
-    }
-    return stalledMs
+  /** Of [fromMs, toMs). */
+  within(fromMs = Number.NEGATIVE_INFINITY, toMs = Number.POSITIVE_INFINITY): Delays {
+    const standstills = this.#delays.filter((delay) => delay.toMs - delay.fromMs >= STANDSTILL_MS)
+    return { stoodMs: covered(standstills, fromMs, toMs), lateMs: covered(this.#delays, fromMs, toMs) }
   }
 
   async close(): Promise<void> {
@@ -57,8 +58,8 @@ export class StallProbe {
   }
 
   #note(fromMs: number, toMs: number): void {
-    this.#stalls.push({ fromMs, toMs })
-    this.#stalls.sort((left, right) => left.fromMs - right.fromMs)
+    this.#delays.push({ fromMs, toMs })
+    this.#delays.sort((left, right) => left.fromMs - right.fromMs)
   }
 
   async #ask(): Promise<void> {
@@ -73,4 +74,18 @@ export class StallProbe {
       await new Promise((resolve) => setTimeout(resolve, ASK_MS))
     }
   }
+}
+
+/** How much of [fromMs, toMs) they cover together. */
+function covered(delays: readonly Delay[], fromMs: number, toMs: number): number {
+  let coveredMs = 0
+  let coveredToMs = fromMs
+  for (const delay of delays) {
+    const beginMs = Math.max(delay.fromMs, coveredToMs)
+    const endMs = Math.min(delay.toMs, toMs)
+    if (endMs <= beginMs) continue
+    coveredMs += endMs - beginMs
+    coveredToMs = endMs
+  }
+  return coveredMs
 }

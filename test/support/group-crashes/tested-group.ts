@@ -40,9 +40,8 @@ export class TestedGroup {
   readonly #producer: Producer
   readonly #load: KeyedLoad
   readonly #killed = new Set<number>()
-  readonly #stop = new AbortController()
+  #isClosed = false
   #entries: (JournalEntry | Observation)[] = []
-  #observing: Promise<void> = Promise.resolve()
   #lastMember = 0
 
   constructor(options: TestedGroupOptions) {
@@ -61,7 +60,7 @@ export class TestedGroup {
     const { client, name, partitions } = this.#options
     await client.admin.topics.create(name, { partitions })
     this.#load.start()
-    this.#observing = this.#observe()
+    void this.#observe()
   }
 
   /** Members that work, or are about to. */
@@ -147,12 +146,12 @@ export class TestedGroup {
 
   async #committed(): Promise<Map<number, number>> {
     const { client, name } = this.#options
-    const offsets = await client.admin.groups.offsets(name, { signal: this.#stop.signal })
+    const offsets = await client.admin.groups.offsets(name)
     return new Map(offsets.map(({ partition, offset }) => [partition, offset]))
   }
 
   async #observe(): Promise<void> {
-    while (!this.#stop.signal.aborted) {
+    while (!this.#isClosed) {
       const askedAtMs = machineMs()
       try {
         const offsets = await this.#committed()
@@ -166,10 +165,9 @@ export class TestedGroup {
 
   /** Ends the load and kills what lives. */
   async close(): Promise<void> {
-    this.#stop.abort()
+    this.#isClosed = true
     for (const member of this.members) this.kill(member)
     await Promise.all([...this.members].map(({ exited }) => exited))
-    await this.#observing
     this.#producer.abort()
     await this.#load.stop()
   }
