@@ -33,6 +33,8 @@ const MISFORTUNES: readonly Misfortune[] = [
   ...(['join', 'join', 'join', 'leave', 'kill', 'kill'] as const),
   ...(['stop', 'stop', 'stop', 'block', 'block'] as const),
 ]
+/** However short a run is, it has met each. */
+const FIRST_BURST: readonly Misfortune[] = ['kill', 'join', 'stop', 'leave', 'join', 'block']
 
 export class Churn {
   readonly group: TestedGroup
@@ -61,8 +63,8 @@ export class Churn {
     await group.open()
     for (let count = 0; count < FIRST_MEMBERS; count++) group.join()
     await group.whole()
-    for (let bursts = 1; mayGoOn(); bursts++) {
-      await this.#burst()
+    for (let bursts = 1; bursts === 1 || mayGoOn(); bursts++) {
+      await this.#burst(bursts === 1 ? FIRST_BURST : this.#drawBurst())
       await group.whole()
       if (bursts % BURSTS_PER_WINDOW === 0) await this.#endWindow()
       await sleep(this.#prng.below(BETWEEN_MS_MAX))
@@ -70,10 +72,14 @@ export class Churn {
     await this.#endWindow()
   }
 
-  async #burst(): Promise<void> {
+  #drawBurst(): Misfortune[] {
     const size = 1 + this.#prng.below(BURST_MAX)
-    for (let count = 0; count < size; count++) {
-      this.#happen()
+    return Array.from({ length: size }, () => MISFORTUNES[this.#prng.below(MISFORTUNES.length)]!)
+  }
+
+  async #burst(misfortunes: readonly Misfortune[]): Promise<void> {
+    for (const drawn of misfortunes) {
+      this.#happen(drawn)
       await sleep(this.#prng.below(BETWEEN_MS_MAX))
       this.group.collect()
     }
@@ -82,9 +88,8 @@ export class Churn {
     if (this.group.running.length === 0) this.#do('join', undefined)
   }
 
-  #happen(): void {
+  #happen(drawn: Misfortune): void {
     const { running } = this.group
-    const drawn = MISFORTUNES[this.#prng.below(MISFORTUNES.length)]!
     const what = running.length === 0 ? 'join' : drawn
     if (what === 'join' && running.length >= MEMBERS_MAX) this.#do('kill', this.#one(running))
     else this.#do(what, what === 'join' ? undefined : this.#one(running))
