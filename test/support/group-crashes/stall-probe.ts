@@ -1,6 +1,8 @@
 /**
  * StallProbe: when the machine was late: a timer of this process, and a broker's /livez. Somebody who measures time takes off what it
  * stood still, and knows how late it was altogether: a process that gets no processor does nothing in time.
+ *
+ * Limits   keeps two numbers a delay, 50 delays a second at most
  */
 import { machineMs } from './member-journal.ts'
 

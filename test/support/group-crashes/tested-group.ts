@@ -5,6 +5,8 @@
  * Ordering    endWindow(): the load stops -> all is handled and committed -> journals are read -> judged -> the load goes on
  * Failure     until() throws after WAIT_MS: nothing that is waited for may take so long on any machine
  */
+import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { SeededPrng } from '../../../src/base/prng.ts'
 import type { Client, Producer } from '../../../src/client/index.ts'
@@ -134,8 +136,16 @@ export class TestedGroup {
     this.#entries = []
     const sends = this.#load.takeHistory()
     this.checker.endWindow({ sends, entries, ends, wasKilled: (member) => this.#killed.has(member) })
+    if (this.checker.violations.length > 0) this.#keep([...sends, ...entries])
     this.#load.start()
     return entries
+  }
+
+  /** For whoever looks into a failure. */
+  #keep(lines: readonly object[]): void {
+    const path = join(tmpdir(), `millrace-${this.#options.name}-${process.pid}.jsonl`)
+    writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+    console.log(`${this.#options.name}: what its members did in this window: ${path}`)
   }
 
   #hasReached(ends: readonly number[]): boolean {
