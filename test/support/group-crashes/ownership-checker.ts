@@ -21,9 +21,10 @@
  *   + all that HistoryChecker finds between what was sent and what was handled
  *
  * Stale     a member that was stopped may say that it is assigned what others have had since: it was fenced meanwhile and hears of it
- *           next. So 'start' and 'handover' hold of ownerships that are proven: they have committed, or are there at the end.
+ *           next. So 'start' and 'handover' hold of ownerships that are proven: they have committed.
  *           And who ended as lost or died may have repeated what others handled: it did not know.
- * Windows   events come in windows; between two of them all was handled and committed, so that only a few numbers stay
+ * Windows   events come in windows; between two of them all was handled and committed, so that only a few numbers stay. A handler that
+ *           was blocked meanwhile may still end in the next one: a record of a window before is no business of HistoryChecker
  * Limits    memory grows with the records of a window
  */
 import { HistoryChecker } from '../../../src/tools/check-history.ts'
@@ -143,9 +144,10 @@ export class OwnershipChecker {
       .map((observation): Asked => ({ kind: 'asked', atMs: observation.askedAtMs, observation }))
     const steps: Step[] = [...window.entries, ...asked].sort((left, right) => left.atMs - right.atMs)
     this.#noteEnds(steps, window)
+    const begins = this.#facts.map(({ handled }) => handled.next)
     for (const step of steps) this.#take(step)
     this.#checkUnhandled(window.ends)
-    this.#checkHistory(window)
+    this.#checkHistory(window, begins)
     for (const facts of this.#facts) {
       facts.handledBy.clear()
       facts.ownerships = facts.ownerships.slice(-1)
@@ -168,11 +170,9 @@ export class OwnershipChecker {
       this.counts[note]++
     }
     for (const ownership of this.#ownerships.values()) {
-      if (ownership.end !== 'open') continue
-      if (wasKilled(memberOf(ownership.id))) {
-        ownership.end = 'died'
-        this.counts.died++
-      } else ownership.isProven = true
+      if (ownership.end !== 'open' || !wasKilled(memberOf(ownership.id))) continue
+      ownership.end = 'died'
+      this.counts.died++
     }
   }
 
@@ -320,7 +320,7 @@ export class OwnershipChecker {
     }
   }
 
-  #checkHistory({ sends, entries }: CheckerWindow): void {
+  #checkHistory({ sends, entries }: CheckerWindow, begins: readonly number[]): void {
     const checker = new HistoryChecker()
     for (const operation of sends) checker.add(operation)
     let readers = 0
@@ -330,7 +330,8 @@ export class OwnershipChecker {
       if (operation.f === 'poll') {
         // With order 'key' an ownership reads several lanes: each record is a reader of its own, and order is judged above.
         const process = this.#options.order === 'key' ? --readers : operation.process
-        checker.add({ ...operation, process, final: true })
+        const records = operation.records.filter(({ partition, offset }) => offset! >= begins[partition]!)
+        if (records.length > 0) checker.add({ ...operation, records, process, final: true })
       } else if (this.#options.order !== 'key') checker.add(operation)
     }
     for (const { kind, partition, offset, text } of checker.verdict().anomalies) {

@@ -130,7 +130,7 @@ export class TestedGroup {
       return ends.every((end, partition) => end === 0 || committed.get(partition) === end)
     })
     const gone = [...this.members].filter(({ state }) => state === 'killed' || state === 'leaving')
-    await Promise.all(gone.map(({ exited }) => exited))
+    await this.#until('end of those that have left', () => gone.every(({ hasExited }) => hasExited))
     this.collect()
     const entries = this.#entries
     this.#entries = []

@@ -109,6 +109,14 @@ describe('at-least-once', () => {
     assert.deepEqual(story.assigned(B, 0).note('lost', B).assigned(C, 2).handled(C, 2).broken(3), [])
   })
 
+  test('a handler that was blocked while others took over ends after the window', () => {
+    const story = new Story().assigned(A, 0).handled(A, 0).note('committed', A, 1)
+    const checker = story.assigned(B, 1).handled(B, 1).note('committed', B, 2).judge(2)
+    const { entries } = new Story().note('fenced', A).handled(A, 1).note('lost', A)
+    checker.endWindow({ sends: [], entries, ends: [2], wasKilled: () => false })
+    assert.deepEqual([checker.violations, checker.counts.repeated], [[], 1])
+  })
+
   test('a start behind what was handled', () => {
     const story = new Story().assigned(A, 0).handled(A, 0).killedMember(A)
     assert.deepEqual(story.assigned(B, 2).handled(B, 2).broken(3), [
@@ -121,12 +129,12 @@ describe('at-least-once', () => {
 
   test('a start before what was committed', () => {
     const story = new Story().assigned(A, 0).handled(A, 0, 1).note('committed', A, 2).killedMember(A)
-    assert.deepEqual(story.assigned(B, 1).handled(B, 1, 2).broken(3), ['start'])
+    assert.deepEqual(story.assigned(B, 1).handled(B, 1, 2).note('committed', B, 3).broken(3), ['start'])
   })
 
   test('what was given up in order is handled again', () => {
     const story = new Story().assigned(A, 0).handled(A, 0, 1).note('committed', A, 1).note('revoked', A)
-    assert.deepEqual(story.assigned(B, 1).handled(B, 1, 2).broken(3), ['handover', 'repeated'])
+    assert.deepEqual(story.assigned(B, 1).handled(B, 1, 2).note('committed', B, 3).broken(3), ['handover', 'repeated'])
   })
 
   test('handled after it was given up', () => {
