@@ -102,7 +102,7 @@ export class OwnerWatch {
     const { stoodMs, lateMs } = this.#options.delaysWithin(fromMs, toMs)
     const netMs = gapMs - stoodMs
     const limitMs = this.#options.sessionTimeoutMs + SLACK_MS
-    this.gapMsMax = Math.max(this.gapMsMax, netMs)
+    this.gapMsMax = Math.max(this.gapMsMax, gapMs)
     if (netMs <= limitMs) return
     if (lateMs >= EXCUSED_SHARE * gapMs && netMs <= limitMs + EXCUSED_MS_MAX) this.excused++
     else

@@ -1,20 +1,14 @@
 /**
- * StallProbe: when the machine was late: a timer of this process, and a broker's /livez. Somebody who measures time takes off what it
- * stood still, and knows how late it was altogether: a process that gets no processor does nothing in time.
+ * StallProbe: when the machine was late, as a thread saw it that has nothing else to do: a timer, and a broker's /livez. Somebody who
+ * measures time takes off what it stood still, and knows how late it was altogether: a process that gets no processor does nothing
+ * in time.
  *
  * Limits   keeps two numbers a delay, 50 delays a second at most
  */
-import { machineMs } from './member-journal.ts'
+import { Worker } from 'node:worker_threads'
 
-const TICK_MS = 20
-const ASK_MS = 100
-/** Timers are so late at any time. */
-const LATE_MS = 10
 /** It did not only go slowly. */
 const STANDSTILL_MS = 200
-/** An answer may take so long. */
-const ANSWER_MS = 30
-const ANSWER_MS_MAX = 60_000
 
 interface Delay {
   readonly fromMs: number
@@ -29,22 +23,17 @@ export interface Delays {
 }
 
 export class StallProbe {
-  readonly #livez: string
-  readonly #stop = new AbortController()
-  readonly #tick: NodeJS.Timeout
-  readonly #asking: Promise<void>
+  readonly #thread: Worker
   /** In the order of their beginnings. */
   readonly #delays: Delay[] = []
 
   constructor(brokerUrl: string) {
-    this.#livez = `${brokerUrl.replace(/^ws/, 'http')}/livez`
-    let dueMs = machineMs() + TICK_MS
-    this.#tick = setInterval(() => {
-      const nowMs = machineMs()
-      if (nowMs > dueMs + LATE_MS) this.#note(dueMs, nowMs)
-      dueMs = nowMs + TICK_MS
-    }, TICK_MS)
-    this.#asking = this.#ask()
+    const workerData = `${brokerUrl.replace(/^ws/, 'http')}/livez`
+    this.#thread = new Worker(new URL('./stall-thread.js', import.meta.url), { workerData })
+    this.#thread.on('message', (delay: Delay) => {
+      this.#delays.push(delay)
+      this.#delays.sort((left, right) => left.fromMs - right.fromMs)
+    })
   }
 
   /** Of [fromMs, toMs). */
@@ -54,27 +43,7 @@ export class StallProbe {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#tick)
-    this.#stop.abort()
-    await this.#asking
-  }
-
-  #note(fromMs: number, toMs: number): void {
-    this.#delays.push({ fromMs, toMs })
-    this.#delays.sort((left, right) => left.fromMs - right.fromMs)
-  }
-
-  async #ask(): Promise<void> {
-    while (!this.#stop.signal.aborted) {
-      const askedMs = machineMs()
-      const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ANSWER_MS_MAX)])
-      await fetch(this.#livez, { signal })
-        .then((answer) => answer.arrayBuffer())
-        .catch(() => {})
-      const nowMs = machineMs()
-      if (nowMs > askedMs + ANSWER_MS) this.#note(askedMs + ANSWER_MS, nowMs)
-      await new Promise((resolve) => setTimeout(resolve, ASK_MS))
-    }
+    await this.#thread.terminate()
   }
 }
 
