@@ -24,11 +24,11 @@ import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
 import { BatchReader } from '../record/batch-reader.ts'
 import { BatchView } from '../record/batch-view.ts'
+import { BatchWriter, RECORD_OVERHEAD_BYTES_MAX } from '../record/batch-writer.ts'
 import type { Codecs } from '../record/compression.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 import { BatchScan } from './batch-scan.ts'
 import type { ControlReplies } from './control-replies.ts'
-import { encodeDecisions } from './decision-batches.ts'
 import type { NoticeSender } from './notice-sender.ts'
 import type { PageCache } from './page-cache.ts'
 import type { PartitionAgent } from './partition-agent.ts'
@@ -39,6 +39,8 @@ import type { SegmentReader } from './segment-reader.ts'
 const WAITING_MAX = 100_000
 /** Headers of requests that wait for one coordinator to load. */
 const LOADING_BYTES_MAX = 4 * 1024 * 1024
+/** Decisions share a batch up to this many bytes. */
+const BATCH_BYTES = 256 * 1024
 /** What could not be written may be so for longer: reading the log again and again does not help it. */
 const RELOAD_MS = 1_000
 
@@ -273,10 +275,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   }
 
   #flushOne(hosted: Hosted<Coordinator, Body, Effect>): void {
-    const batches = encodeDecisions(hosted.decisions, {
-      batchBytesMax: hosted.partition.state.config.maxMessageBytes,
-      timestampMs: this.#options.clock.nowMs(),
-    })
+    const batches = this.#encode(hosted)
     hosted.decisions = []
     if (batches === undefined) {
       this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', this.#kind.tooLarge)
@@ -309,6 +308,34 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
       },
     }
     this.#options.produces.appendOwn(hosted.partition, bytes, own)
+  }
+
+  /**
+   * The turn's decisions as batches, each in memory of its own; a decision is in one of them, but for mere removals. Undefined when one
+   * does not fit the largest batch.
+   */
+  #encode(hosted: Hosted<Coordinator, Body, Effect>): Uint8Array[] | undefined {
+    const { maxMessageBytes } = hosted.partition.state.config
+    const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
+    const nowMs = this.#options.clock.nowMs()
+    const batches: Uint8Array[] = []
+    const close = (): void => {
+      if (writer.recordsCount > 0) batches.push(writer.finish().slice())
+      writer.reset()
+    }
+    for (const decision of hosted.decisions) {
+      let bytes = 0
+      for (const { key, value } of decision) bytes += key.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES_MAX
+      if (writer.sizeInBytes + bytes > Math.min(BATCH_BYTES, maxMessageBytes)) close()
+      for (const { key, value } of decision) {
+        if (writer.append(key, value, null, nowMs)) continue
+        if (decision.some((record) => record.value !== null)) return undefined
+        close()
+        if (!writer.append(key, value, null, nowMs)) return undefined
+      }
+    }
+    close()
+    return batches
   }
 
   /** What was decided is so. */

@@ -173,7 +173,7 @@ export class TransactionHost
     const { transactionalId, records, markers, isComplete, notices } = progress
     this.host.take(hosted, records, markers)
     for (const text of notices)
-      this.#options.notices.log('warn', `${nameOf(hosted.partition)}: transactional id '${transactionalId}': ${text}`)
+      this.#options.notices.log('info', `${nameOf(hosted.partition)}: transactional id '${transactionalId}': ${text}`)
     if (!isComplete) return
     for (const request of this.#parked.take(hosted, transactionalId)) this.host.again(hosted, request)
   }
