@@ -41,6 +41,8 @@ const COUNTS = {
   files: { variable: 'MILLRACE_FUZZ_FILES', files: 'log-files' },
   seeds: { variable: 'MILLRACE_SEEDS', files: 'one-broker' },
   'blocked-seconds': { variable: 'MILLRACE_BLOCKED_SECONDS', files: 'blocked-handler' },
+  churns: { variable: 'MILLRACE_CHURNS', files: 'group-churn' },
+  crashes: { variable: 'MILLRACE_CRASHES', files: 'semantics' },
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
   'transaction-seeds': { variable: 'MILLRACE_SEEDS', files: 'transactions' },
 }

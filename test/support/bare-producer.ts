@@ -1,9 +1,15 @@
-/** A transactional producer that speaks frames: each request is a call of its own, nothing is asked again. And a reader of what is committed. */
+/**
+ * A transactional producer that speaks frames: each request is a call of its own, asked again only while the transaction before is being
+ * ended. And a reader of what is committed.
+ */
+import { isMillraceError } from '../../src/model/errors.ts'
 import type { TopicId } from '../../src/model/ids.ts'
 import * as protocol from '../../src/protocol/index.ts'
 import { BatchReader } from '../../src/record/batch-reader.ts'
 import { BatchWriter } from '../../src/record/batch-writer.ts'
 import type { BareClient } from './gateway-fixture.ts'
+
+const ATTEMPTS_MAX = 20
 
 export class BareProducer {
   identity: protocol.ProducerIdentity = { producerId: -1, producerEpoch: -1 }
@@ -18,13 +24,13 @@ export class BareProducer {
 
   async init(transactionTimeoutMs = 60_000): Promise<void> {
     const request = { transactionalId: this.transactionalId, transactionTimeoutMs }
-    this.#take(await this.#client.call(protocol.initProducerId, request))
+    this.#take(await this.#ask(protocol.initProducerId, request))
   }
 
   /** Error number of each partition. */
   async add(...partitions: protocol.TransactionPartition[]): Promise<number[]> {
     const request = { transactionalId: this.transactionalId, ...this.identity, partitions }
-    const reply = await this.#client.call(protocol.addPartitionsToTxn, request)
+    const reply = await this.#ask(protocol.addPartitionsToTxn, request)
     return reply.partitions.map(({ errorNumber }) => errorNumber)
   }
 
@@ -45,6 +51,17 @@ export class BareProducer {
   async end(isCommit: boolean): Promise<void> {
     const request = { transactionalId: this.transactionalId, ...this.identity, isCommit }
     this.#take(await this.#client.call(protocol.endTxn, request))
+  }
+
+  /** The broker waits some seconds for the end of a transaction; a machine may be slower. */
+  async #ask<Request, Reply>(codec: protocol.Codec<Request, Reply>, request: Request): Promise<Reply> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#client.call(codec, request)
+      } catch (error) {
+        if (attempt === ATTEMPTS_MAX || !isMillraceError(error) || error.code !== 'CONCURRENT_TRANSACTIONS') throw error
+      }
+    }
   }
 
   #take({ producerId, producerEpoch }: protocol.ProducerIdentity): void {
