@@ -149,7 +149,8 @@ export class Assignment {
     const partitions = this.#withoutUnseen(revoked)
     if (partitions.length === 0) return
     if (options.semantics === 'at-most-once' && !this.#isClosed) await this.handOutCommitted(partitions, hurry)
-    const goOn = await this.#events.settle(hurry)
+    const settling = this.#events.settle(hurry)
+    const goOn = settling === undefined ? undefined : await settling
     for (const partition of partitions) if (partition.state !== 'gone') partition.state = 'stopping'
     this.#reader.remove(partitions)
     goOn?.()

@@ -486,7 +486,7 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
       await this.#assignment.handOutCommitted(active, this.#hurry.signal)
     }
     // The round that is under way is finished: its records are handled, and would be for nothing.
-    if (this.#error === undefined) await this.#rounds?.settle(this.#hurry.signal)
+    if (this.#error === undefined && this.#rounds !== undefined) await this.#rounds.settle(this.#hurry.signal)
     this.#isClosing = true
     this.#rounds?.stop(new MillraceError('CLOSED', 'the group is closed'))
     this.#signal?.removeEventListener('abort', this.#onAbort)

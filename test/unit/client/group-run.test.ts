@@ -282,7 +282,7 @@ test('close() lets handlers end and commits what they did; what has not begun do
 test('at-most-once: close() lets what is committed be handled', () =>
   withClient({ t: 1 }, async (mq, broker) => {
     await fill(mq, 't', 300, 3)
-    const group = mq.group('g', 't', { ...START, semantics: 'at-most-once' })
+    const group = mq.group('g', 't', { ...START, semantics: 'at-most-once', closeTimeoutMs: 60_000 })
     let handled = 0
     const running = group.run(async () => {
       await pause(1)

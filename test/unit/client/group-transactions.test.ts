@@ -25,6 +25,7 @@ const ONCE: ExactlyOnceGroupOptions = {
   sessionTimeoutMs: 10_000,
 }
 const decoder = new TextDecoder()
+const LONG_MS = 30_000
 
 function withClient(
   topics: Readonly<Record<string, number>>,
@@ -74,7 +75,7 @@ for (const order of ['partition', 'key', 'none'] as const)
         },
         { concurrency: 4, order },
       )
-      await until(() => committedSum(broker, 'in', 3) === 300)
+      await until(() => committedSum(broker, 'in', 3) === 300, LONG_MS)
       await group.close()
       await running
       assertOnce(broker, 300)
@@ -93,7 +94,7 @@ test('nothing is committed before it is handled: offsets and records are seen to
     const running = group.run(async ({ value }, { transaction }) => {
       while (!transaction.enqueue('out', { value })) await transaction.ready('out')
     })
-    await until(() => committedSum(broker, 'in', 1) === 50)
+    await until(() => committedSum(broker, 'in', 1) === 50, LONG_MS)
     await group.close()
     await running
     assertOnce(broker, 50)
@@ -115,7 +116,7 @@ test('a handler that fails: its transaction is aborted, positions go back, and i
       },
       { concurrency: 3, order: 'none', retry: { attempts: 3, backoff: 1 } },
     )
-    await until(() => committedSum(broker, 'in', 2) === 60)
+    await until(() => committedSum(broker, 'in', 2) === 60, LONG_MS)
     await group.close()
     await running
     assert.deepEqual(
@@ -144,7 +145,7 @@ test('a record that has failed for good goes to the dead letters, as part of a t
       },
       { retry: { attempts: 2, backoff: 1 }, deadLetter: 'dead' },
     )
-    await until(() => committedSum(broker, 'in', 1) === 20)
+    await until(() => committedSum(broker, 'in', 1) === 20, LONG_MS)
     await group.close()
     await running
     assert.deepEqual(told, [[7, 2]])
@@ -162,7 +163,7 @@ test('a record that cannot be decoded goes there, too; without dead letters run(
     const seen: unknown[] = []
     const group = mq.group('g', numbers, ONCE)
     const running = group.run(({ value }) => void seen.push(value), { deadLetter: 'dead' })
-    await until(() => committedSum(broker, 'in', 1) === 3)
+    await until(() => committedSum(broker, 'in', 1) === 3, LONG_MS)
     await group.close()
     await running
     assert.deepEqual(committedValues(broker, 'dead'), ['not json'])
@@ -205,7 +206,7 @@ test('lost replies and broken connections: still everything once', () =>
       order: 'key',
       retry: { attempts: 3, backoff: 1 },
     })
-    await until(() => committedSum(broker, 'in', 2) === 200, 20_000)
+    await until(() => committedSum(broker, 'in', 2) === 200, LONG_MS)
     await group.close()
     await running
     assertOnce(broker, 200)
@@ -233,7 +234,7 @@ test('a partition is let go only when no transaction holds it', () =>
     const running = [first.run(handler, { concurrency: 4 })]
     await until(() => committedSum(broker, 'in', 4) > 30)
     running.push(second.run(handler, { concurrency: 4 }))
-    await until(() => committedSum(broker, 'in', 4) === 400, 20_000)
+    await until(() => committedSum(broker, 'in', 4) === 400, LONG_MS)
     await Promise.all([first.close(), second.close()])
     await Promise.all(running)
     assert.ok(isRevoked || second.stats().recordsConsumed === 0)
@@ -290,7 +291,7 @@ test('a member that is fenced within a transaction: it is aborted, and who has t
       broker.groups.fence('g', memberId)
       await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
     })
-    await until(() => broker.groups.committed('g', 'in/0') === 10)
+    await until(() => broker.groups.committed('g', 'in/0') === 10, LONG_MS)
     await group.close()
     await running
     assert.equal(lost, 1)
@@ -309,7 +310,7 @@ test('a commit that meets a fenced member does not count', () =>
     }
     const group = mq.group('g', 'in', ONCE)
     const running = group.run(({ value }, { transaction }) => void transaction.send('out', { value }))
-    await until(() => broker.groups.committed('g', 'in/0') === 10)
+    await until(() => broker.groups.committed('g', 'in/0') === 10, LONG_MS)
     await group.close()
     await running
     assertOnce(broker, 10)
@@ -323,7 +324,7 @@ test('a stale epoch at the commit: the newest is heard of, and the transaction i
       api === Api.TXN_OFFSET_COMMIT && stale++ < 2 ? 'STALE_MEMBER_EPOCH' : undefined
     const group = mq.group('g', 'in', ONCE)
     const running = group.run(({ value }, { transaction }) => void transaction.send('out', { value }))
-    await until(() => broker.groups.committed('g', 'in/0') === 10)
+    await until(() => broker.groups.committed('g', 'in/0') === 10, LONG_MS)
     await group.close()
     await running
     assertOnce(broker, 10)
@@ -343,7 +344,7 @@ test('who takes over waits until the offsets that are pending are decided', () =
     await until(() => (broker.counts.get(Api.OFFSET_FETCH) ?? 0) >= 3)
     assert.deepEqual(offsets, [])
     broker.groups.endPending('g', 7, true)
-    await until(() => broker.groups.committed('g', 'in/0') === 10)
+    await until(() => broker.groups.committed('g', 'in/0') === 10, LONG_MS)
     await group.close()
     await running
     assert.deepEqual(offsets, [5, 6, 7, 8, 9])
@@ -379,7 +380,7 @@ test('a transaction that is open for too long is an attempt that failed; under a
       },
       { retry: { attempts: 2, backoff: 1 } },
     )
-    await until(() => broker.groups.committed('g', 'in/0') === 5)
+    await until(() => broker.groups.committed('g', 'in/0') === 5, LONG_MS)
     await group.close()
     await running
     const values = committedValues(broker, 'out')
@@ -397,7 +398,7 @@ test('a transactional id that was given: whoever takes it over ends the group', 
       transaction.send('out', { value })
     })
     running.catch(() => {})
-    await until(() => broker.groups.committed('g', 'in/0') === 1)
+    await until(() => broker.groups.committed('g', 'in/0') === 1, LONG_MS)
     assert.deepEqual([...broker.transactions.ids.keys()], ['mine'])
     await mq.producer('out', { transactionalId: 'mine' }).ready()
     await fill(mq, 'in', 1)

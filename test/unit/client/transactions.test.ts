@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Client, connect, json, string, topic } from '../../../src/client/index.ts'
 import { MillraceError } from '../../../src/model/errors.ts'
+import { Api } from '../../../src/protocol/index.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { type FakeBroker, type FakeBrokerOptions, type Fault, withFakeBroker } from '../../support/fake-broker.ts'
 import { appendedValues, batchesOf, committedValues } from '../../support/transaction-reads.ts'
@@ -373,7 +374,7 @@ test('the transaction before is still being ended: the next one waits for it', (
     broker.transactions.isHoldingMarkers = true
     await producer.transaction((tx) => tx.send({ value: '0' }))
     const next = producer.transaction((tx) => tx.send({ value: '1' }))
-    await until(() => (broker.counts.get(24) ?? 0) >= 3)
+    await until(() => (broker.counts.get(Api.ADD_PARTITIONS_TO_TXN) ?? 0) >= 3)
     assert.deepEqual(appendedValues(broker, 't'), ['0'])
     broker.transactions.releaseMarkers()
     await next
@@ -397,18 +398,43 @@ for (const isCommit of [true, false])
       assert.deepEqual(broker.transactions.inits, ['p1'])
     }))
 
+test('an end without an answer in time says that it may or may not be committed', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    let isBroken = true
+    broker.faults = ({ name }) => (name === 'END_TXN' && isBroken ? { kind: 'break', work: 'not-done' } : NONE)
+    // Long enough for the record, on any machine.
+    const producer = mq.producer('t', { ...TRANSACTIONAL, deliveryTimeoutMs: 2_000 })
+    const events: boolean[] = []
+    producer.on('transactionAborted', ({ isCertain }) => events.push(isCertain))
+    const failing = producer.transaction((tx) => tx.send({ value: '0' }))
+    await assert.rejects(failing, hasCode('REQUEST_TIMED_OUT', /may or may not be committed/))
+    assert.deepEqual(events, [false])
+    isBroken = false
+    await producer.transaction((tx) => tx.send({ value: '1' }))
+    assert.deepEqual(committedValues(broker, 't'), ['1'])
+  }))
+
+/** A transaction with one record whose commit is given up while its end is not answered: `work` says whether it was done. */
+async function unknownEnd(mq: Client, broker: FakeBroker, work: 'done' | 'not-done') {
+  let isBroken = true
+  broker.faults = ({ name }) => (name === 'END_TXN' && isBroken ? { kind: 'break', work } : NONE)
+  const producer = mq.producer('t', TRANSACTIONAL)
+  const tx = await producer.begin()
+  await tx.send({ value: '0' })
+  const controller = new AbortController()
+  const failing = tx.commit({ signal: controller.signal })
+  failing.catch(() => {})
+  await until(() => (broker.counts.get(Api.END_TXN) ?? 0) >= (work === 'done' ? 2 : 1))
+  controller.abort()
+  await assert.rejects(failing, hasCode('ABORTED', /may or may not be committed/))
+  isBroken = false
+  return producer
+}
+
 for (const work of ['done', 'not-done'] as const)
-  test(`an end without an answer says that it may be committed; the next transaction learns what it was (${work})`, () =>
+  test(`after an end whose outcome is not known the next transaction learns what it was (${work})`, () =>
     withClient({ topics: { t: 1 } }, async (mq, broker) => {
-      let isBroken = true
-      broker.faults = ({ name }) => (name === 'END_TXN' && isBroken ? { kind: 'break', work } : NONE)
-      const producer = mq.producer('t', { ...TRANSACTIONAL, deliveryTimeoutMs: 200 })
-      const events: boolean[] = []
-      producer.on('transactionAborted', ({ isCertain }) => events.push(isCertain))
-      const failing = producer.transaction((tx) => tx.send({ value: '0' }))
-      await assert.rejects(failing, hasCode('REQUEST_TIMED_OUT', /may or may not be committed/))
-      assert.deepEqual(events, [false])
-      isBroken = false
+      const producer = await unknownEnd(mq, broker, work)
       await producer.transaction((tx) => tx.send({ value: '1' }))
       assert.deepEqual(committedValues(broker, 't'), work === 'done' ? ['0', '1'] : ['1'])
       assert.deepEqual(broker.transactions.inits, ['p1'], 'init-producer-id would fence whoever took over')
@@ -434,14 +460,7 @@ test('another producer with the id takes over: the older one is fenced for good'
 
 test('a producer whose end has no outcome does not fence the one that took over meanwhile', () =>
   withClient({ topics: { t: 1 } }, async (mq, broker) => {
-    let isBroken = true
-    broker.faults = ({ name }) => (name === 'END_TXN' && isBroken ? { kind: 'break', work: 'not-done' } : NONE)
-    const older = mq.producer('t', { ...TRANSACTIONAL, deliveryTimeoutMs: 100 })
-    await assert.rejects(
-      older.transaction((tx) => tx.send({ value: 'older' })),
-      hasCode('REQUEST_TIMED_OUT'),
-    )
-    isBroken = false
+    const older = await unknownEnd(mq, broker, 'not-done')
     const newer = mq.producer('t', TRANSACTIONAL)
     const tx = await newer.begin()
     await tx.send({ value: 'newer' })
@@ -493,7 +512,7 @@ test('an abort gives up what is in flight and what waits; none of it is committe
     await tx.ready()
     const sends = Array.from({ length: 100 }, (_, index) => tx.send({ value: `${index}-${'x'.repeat(50)}` }))
     const outcomes = Promise.allSettled(sends)
-    await until(() => (broker.counts.get(0) ?? 0) > 0)
+    await until(() => (broker.counts.get(Api.PRODUCE) ?? 0) > 0)
     await tx.abort()
     for (const outcome of await outcomes) assert.equal(outcome.status, 'rejected')
     isSlow = false
@@ -529,7 +548,7 @@ test('offsets of a group are committed with the records: by a group id, the last
       assert.equal(broker.groups.committed('g', 't/0'), -1)
     })
     assert.deepEqual([broker.groups.committed('g', 't/0'), broker.groups.committed('g', 't/1')], [10, 1])
-    assert.equal(broker.counts.get(28), 1)
+    assert.equal(broker.counts.get(Api.TXN_OFFSET_COMMIT), 1)
     const failing = producer.transaction((tx) => {
       tx.commitOffsets('g', { topic: 't', partition: 0, offset: 20 })
       throw new Error('no')
@@ -563,13 +582,15 @@ test('close() waits for the transaction that runs, aborts one that was only begu
     const gate = new Promise<void>((resolve) => {
       go = resolve
     })
+    let isRunning = false
     const running = producer.transaction(async (tx) => {
+      isRunning = true
       await gate
       await tx.send({ value: 'kept' })
     })
     const waiting = producer.transaction(() => {})
     const refused = assert.rejects(waiting, hasCode('CLOSED'))
-    await until(() => broker.transactions.inits.length === 1)
+    await until(() => isRunning)
     const closing = producer.close()
     await refused
     go()
