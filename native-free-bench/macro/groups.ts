@@ -1,13 +1,13 @@
 /**
  * What consumer groups cost a broker, spoken to by the wire: members that only heartbeat, commits one partition at a time, a restart.
  *
- *   heartbeats  so many groups with so many members each, every member at the interval the broker asks for: broker CPU, as a part of
- *               one core; all of them settled before
+ *   heartbeats  so many groups with so many members each, every member over its own connection, with the client's default session and
+ *               at the interval the broker asks for: broker CPU, as a part of one core; all of them settled before
  *   restart     the broker is killed; from its new start until every member was answered and every group is stable
  *   commits     commits of one partition each, pipelined, each acknowledged when it is synced
  *
  *   node dist/native-free-bench/macro/groups.js [--smoke] [--only heartbeats|commits] [--groups 1000] [--members 10] [--seconds 20]
- *     [--commits 200000] [--open 512] [--runs 3] [--json]
+ *     [--members-per-connection 1] [--commits 200000] [--open 512] [--runs 3] [--json]
  */
 import { connect } from '../../src/client/index.ts'
 import { listGroups, offsetCommit, offsetFetch } from '../../src/protocol/index.ts'
@@ -26,8 +26,11 @@ const memberCount = options.number('members', 10, 3)
 const seconds = options.number('seconds', 20, 1)
 const commits = options.number('commits', 200_000, 2_000)
 const openMax = options.number('open', 512, 64)
-/** Members of one connection: a broker works on 16 requests of a connection at a time. */
-const MEMBERS_PER_CONNECTION = 100
+/** Members of one connection: of a process that has many groups. */
+const membersPerConnection = options.number('members-per-connection', 1, 1)
+/** What the client asks for by default (src/client/group/group-options.ts). */
+const SESSION_TIMEOUT_MS = 10_000
+const CONNECTING_AT_ONCE = 64
 const SETTLE_ROUNDS_MAX = 100
 const TOPIC = 'groups'
 
@@ -48,10 +51,14 @@ async function helloOf(url: string): Promise<BareClient> {
 async function makeMembers(url: string): Promise<BareMember[]> {
   const total = groupCount * memberCount
   const clients: BareClient[] = []
-  for (let at = 0; at < total; at += MEMBERS_PER_CONNECTION) clients.push(await helloOf(url))
+  const places = Array.from({ length: Math.ceil(total / membersPerConnection) }, (_, place) => place)
+  await inTurns(places, CONNECTING_AT_ONCE, async (place) => {
+    clients[place] = await helloOf(url)
+  })
   return Array.from({ length: total }, (_, index) => {
-    const client = clients[Math.floor(index / MEMBERS_PER_CONNECTION)]!
-    return new BareMember(client, `group-${Math.floor(index / memberCount)}`, [TOPIC])
+    const client = clients[Math.floor(index / membersPerConnection)]!
+    const groupId = `group-${Math.floor(index / memberCount)}`
+    return new BareMember(client, groupId, [TOPIC], { sessionTimeoutMs: SESSION_TIMEOUT_MS })
   })
 }
 
@@ -98,7 +105,8 @@ async function heartbeats(): Promise<void> {
     await target.client.admin.topics.create(TOPIC, { partitions: memberCount })
     let members = await makeMembers(target.url)
     await settle(members)
-    for (const member of members) await member.commit(TOPIC, Number(member.partitions[0]!.split('/')[1]), 7)
+    // Many at once: one after the other they would outlast the sessions.
+    await inTurns(members, 256, (member) => member.commit(TOPIC, Number(member.partitions[0]!.split('/')[1]), 7))
     for (let run = 0; run < runs; run++) {
       const { value, cpuSeconds } = await withBrokerCpu(broker, () => beat(members))
       cpu.push((cpuSeconds / seconds) * 100)

@@ -19,6 +19,7 @@ import { AUTHENTICATION_MS_MAX } from '../model/limits.ts'
 import { credit, encodeFrame } from '../protocol/index.ts'
 import type { Principal } from './authorise.ts'
 import { ColdRequests } from './cold-requests.ts'
+import { type Caller, callerOf } from './caller.ts'
 import type { EngineSocket } from './listeners/web-socket-engine.ts'
 import type { Timers } from './timers.ts'
 
@@ -87,6 +88,7 @@ export class Connection {
   #completedBytes = 0
   #grantedBytes = 0
   #bufferedBytes = 0
+  #caller: Caller | undefined
   #cancelHelloTimer: () => void = nothing
 
   constructor(pool: ConnectionPool, principal: Principal | undefined) {
@@ -174,8 +176,10 @@ export class Connection {
     return this.#pool.isSendPressed ? 0 : this.#pool.connectionSendBytesMax
   }
 
-  get remoteAddress(): string {
-    return this.socket?.remoteAddress ?? ''
+  /** Who asks coordinators: known once hello was answered. */
+  get caller(): Caller {
+    this.#caller ??= callerOf(this.clientName, this.socket?.remoteAddress ?? '')
+    return this.#caller
   }
 
   get bufferedBytes(): number {

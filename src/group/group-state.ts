@@ -80,6 +80,7 @@ export interface UnchangedAnswer {
     readonly heartbeatIntervalMs: number
     readonly assignment: null
   }
+  readonly kept: { answer: unknown }
 }
 
 export interface Member {

@@ -260,7 +260,8 @@ function unchangedDecision(context: GroupContext, member: Member): HeartbeatDeci
       heartbeatIntervalMs,
       assignment: null,
     } as const
-    decision = member.unchanged = { memberEpoch, records: NO_RECORDS, notices: NO_RECORDS, reply }
+    const kept = { answer: undefined }
+    decision = member.unchanged = { memberEpoch, records: NO_RECORDS, notices: NO_RECORDS, reply, kept }
   }
   return decision
 }

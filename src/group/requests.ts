@@ -20,6 +20,8 @@ export interface Decision<Reply> {
   /** What an operator should know; for the log. */
   readonly notices: readonly string[]
   readonly reply: Reply | GroupRefusal
+  /** With a decision that is given again and again: what the shell made of it, so that it need not make it anew. */
+  readonly kept?: { answer: unknown }
 }
 
 /** What a deadline led to; there is nobody to answer. */

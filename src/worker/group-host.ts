@@ -49,6 +49,7 @@ const BATCH_BYTES = 256 * 1024
 /** What is due of one coordinator in one turn: a group each. */
 const DUE_PER_TURN = 32
 
+const NO_BATCHES: Uint8Array[] = []
 const TOO_LARGE = "the group has become larger than the broker's largest batch: it needs fewer members or partitions"
 
 interface GroupRequest {
@@ -262,6 +263,7 @@ export class GroupHost {
    * does not fit the largest batch.
    */
   #encode(hosted: Hosted): Uint8Array[] | undefined {
+    if (hosted.decisions.length === 0) return NO_BATCHES
     const { maxMessageBytes } = hosted.partition.state.config
     const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
     const nowMs = this.#options.clock.nowMs()
@@ -289,7 +291,7 @@ export class GroupHost {
     this.#waiting -= waiting.length
     for (const { requestId, reply } of waiting) {
       if (reply.kind === 'refused') this.#options.replies.fail(requestId, reply.error, reply.text)
-      else this.#options.replies.answer(requestId, reply.header)
+      else this.#options.replies.relay(requestId, reply.header)
     }
   }
 

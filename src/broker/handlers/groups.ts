@@ -24,7 +24,7 @@ function ofOneGroup<Request extends { readonly groupId: string }, Reply>(
     ...{ api: codec.api, name: codec.name, encodeRequest: ({ header }) => header, encodeReply: (header) => header },
     decodeRequest: (header) => ({
       groupId: protocol.peekGroupId(header) ?? codec.decodeRequest(header).groupId,
-      header: header.slice(),
+      header,
     }),
     decodeReply: () => {
       throw new Error('the gateway does not read what coordinators answer')
@@ -35,7 +35,10 @@ function ofOneGroup<Request extends { readonly groupId: string }, Reply>(
     codec: forwarding,
     isShort,
     resources: ({ groupId }) => [{ kind: 'group', groupId }],
-    answer: (gateway, { groupId, header }, caller) => gateway.groups.forward(groupId, codec.api, header, caller),
+    relay: (gateway, { groupId, header }, { caller }, reply) =>
+      gateway.groups.relay(groupId, codec.api, header, caller, reply),
+    keep: ({ groupId, header }) => ({ groupId, header: header.slice() }),
+    answer: (gateway, { groupId, header }, { caller }) => gateway.groups.forward(groupId, codec.api, header, caller),
   }
 }
 
@@ -50,9 +53,9 @@ function ofGroups<Row extends GroupRow>(
   codec: protocol.Codec<{ readonly groupIds: readonly string[] }, { readonly groups: readonly Row[] }>,
   failed: (row: GroupRow) => Row,
 ): ColdHandler<{ readonly groupIds: readonly string[] }, { readonly groups: readonly Row[] }> {
-  const one = async (gateway: HandlerContext, groupId: string, caller: Connection): Promise<Row> => {
+  const one = async (gateway: HandlerContext, groupId: string, connection: Connection): Promise<Row> => {
     try {
-      const reply = await gateway.groups.ask(groupId, codec, { groupIds: [groupId] }, caller)
+      const reply = await gateway.groups.ask(groupId, codec, { groupIds: [groupId] }, connection.caller)
       return reply.groups[0]!
     } catch (error) {
       if (!isMillraceError(error)) throw error
@@ -63,8 +66,8 @@ function ofGroups<Row extends GroupRow>(
     kind: 'cold',
     codec,
     resources: ({ groupIds }) => groupIds.map((groupId) => ({ kind: 'group', groupId })),
-    async answer(gateway, { groupIds }, caller) {
-      return { groups: await Promise.all(groupIds.map((groupId) => one(gateway, groupId, caller))) }
+    async answer(gateway, { groupIds }, connection) {
+      return { groups: await Promise.all(groupIds.map((groupId) => one(gateway, groupId, connection))) }
     },
   }
 }
@@ -73,7 +76,7 @@ const listGroupsHandler: ColdHandler<protocol.ListGroupsRequest, protocol.ListGr
   kind: 'cold',
   codec: protocol.listGroups,
   resources: () => [CLUSTER],
-  async answer(gateway, request, caller) {
+  async answer(gateway, request, { caller }) {
     const replies = await gateway.groups.askAll(protocol.listGroups, request, caller)
     return { groups: replies.flatMap(({ groups }) => groups) }
   },
