@@ -13,7 +13,7 @@ import { MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { isInternalTopic, OFFSETS_TOPIC, offsetsPartitionOf } from '../model/internal-topics.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
-import { type Api, type Codec, unwrapReply } from '../protocol/index.ts'
+import { type Api, type Codec, confirmsNothing, groupHeartbeat, unwrapReply } from '../protocol/index.ts'
 import { ControlOperation, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Caller } from './caller.ts'
@@ -122,8 +122,8 @@ export class GroupService {
   ): MillraceError | undefined {
     const link = this.#gateway.links[partition.shard]!
     if (!this.#told.has(link)) this.#tellAll(link)
-    const { clientId, clientHost } = caller
-    return link.relay({ partitionRef: partition.ref, api, header, clientId, clientHost }, waiter)
+    const isSteady = api === groupHeartbeat.api && confirmsNothing(header)
+    return link.relay({ partitionRef: partition.ref, api, header, ...caller, isSteady }, waiter)
   }
 
   #createTopic(): Promise<RoutedTopic> {

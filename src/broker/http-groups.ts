@@ -13,7 +13,7 @@ import type { GroupGauges } from '../telemetry/group-metrics.ts'
 import { callerOf } from './caller.ts'
 import { type GroupLagContext, groupLag, type PartitionLag } from './group-lag.ts'
 
-const CALLER = callerOf('http', '')
+const CALLER = callerOf('http', '', 0)
 
 export async function listGroups(gateway: GroupLagContext): Promise<protocol.ListGroupsReply['groups']> {
   const request = { states: [], kinds: [] }

@@ -100,6 +100,8 @@ export interface ShardLinkOptions {
   readonly stagedBytesMax: number
   /** Something was put in the ring: call flush() before the turn ends. */
   readonly onDirty: () => void
+  /** Something was put in the ring that may wait: call flush() within a few milliseconds. */
+  readonly onPatient: (link: ShardLink) => void
   readonly onNotice: (link: ShardLink, notice: Notice) => void
 }
 
@@ -120,6 +122,8 @@ export class ShardLink {
   #stagedControlBytes = 0
   #nextRequestId = 1
   #queuedBytes = 0
+  /** Of what may wait for company: it leaves with the next that may not. */
+  #patientBytes = 0
 
   // Filled and read within one call each.
   readonly #produce = new ProduceFields()
@@ -229,7 +233,8 @@ export class ShardLink {
 
   /**
    * Relays a request of groups, in line with the control messages before it. Its bytes are copied before this returns; the waiter is
-   * told once, or, where the answer is an error, never.
+   * told once, or, where the answer is an error, never. A steady
+   * heartbeat waits a little for others to share its wake-up with.
    */
   relay(fields: GroupFields, waiter: GroupWaiter): MillraceError | undefined {
     const bytes = groupBodyBytes(fields)
@@ -239,7 +244,8 @@ export class ShardLink {
     this.#slots.set(requestId, { kind: 'group', waiter })
     const { requests } = this.side
     if (this.#stagedControls.length === 0 && writeGroupRequest(requests, requestId, fields)) {
-      this.#onQueued(bytes)
+      if (fields.isSteady) this.#onPatient(bytes)
+      else this.#onQueued(bytes)
       return undefined
     }
     const kept = { ...fields, header: fields.header.slice() }
@@ -260,10 +266,16 @@ export class ShardLink {
     return new MillraceError('MESSAGE_TOO_LARGE', text)
   }
 
+  /** Something waits for flush() that may not wait for longer than the turn. */
+  get isDue(): boolean {
+    return this.#queuedBytes > 0
+  }
+
   /** Publishes what was claimed and wakes the shard, once. */
   flush(): void {
-    if (this.#queuedBytes === 0 || this.state === 'failed') return
+    if (this.#queuedBytes + this.#patientBytes === 0 || this.state === 'failed') return
     this.#queuedBytes = 0
+    this.#patientBytes = 0
     this.side.reads.publish()
     this.side.requests.publish()
     this.side.shardSignal.ring()
@@ -323,6 +335,12 @@ export class ShardLink {
     if (this.#queuedBytes === 0) this.#options.onDirty()
     this.#queuedBytes += bytes + 1
     if (this.#queuedBytes >= WAKE_BYTES) this.flush()
+  }
+
+  #onPatient(bytes: number): void {
+    if (this.#patientBytes === 0) this.#options.onPatient(this)
+    this.#patientBytes += bytes + 1
+    if (this.#patientBytes >= WAKE_BYTES) this.flush()
   }
 
   #retryStaged(): void {

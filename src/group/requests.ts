@@ -75,6 +75,8 @@ export interface HeartbeatRequest {
   readonly ownedPartitions: readonly TopicPartitions[] | null
   readonly clientId: string
   readonly clientHost: string
+  /** Where the member can be told that it should send a heartbeat. */
+  readonly connectionId?: number
 }
 
 export interface HeartbeatReply {

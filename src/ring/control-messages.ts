@@ -76,6 +76,7 @@ export interface GroupRequestBody {
   readonly header: Uint8Array
   readonly clientId: string
   readonly clientHost: string
+  readonly connectionId: number
   /** What its reader made of the header: kept here, for a heartbeat that is said again is the same object. */
   decoded: unknown
 }
@@ -169,6 +170,11 @@ export type Notice =
       readonly partitionRef: number
       readonly errorNumber: number
       readonly text: string
+    }
+  /** Members that should send a heartbeat at once, and by which connections they are told. */
+  | {
+      readonly kind: 'group-changed'
+      readonly members: readonly { readonly connectionId: number; readonly memberId: string }[]
     }
   | { readonly kind: 'stats'; readonly stats: ShardStats }
   /** Have the pool run `task` (log/compaction-run: SeededCompactionTask); answer COMPACTED, once. */

@@ -19,16 +19,15 @@ import {
   GROUP_API_AT,
   GROUP_CLIENT_HOST_BYTES_AT,
   GROUP_CLIENT_ID_BYTES_AT,
+  GROUP_CONNECTION_ID_AT,
   GROUP_HEADER_AT,
   GROUP_HEADER_BYTES_AT,
+  GROUP_IS_STEADY_AT,
   GROUP_PARTITION_REF_AT,
   MessageType,
 } from './messages.ts'
 import type { RingReader } from './ring-reader.ts'
 import type { RingWriter } from './ring-writer.ts'
-
-/** Of the native protocol, which this room does not import: Api.GROUP_HEARTBEAT (a test compares them). */
-export const HEARTBEAT_API = 68
 
 /** A request of groups, and who asks: its texts as UTF-8, encoded once a connection. */
 export interface GroupFields {
@@ -37,6 +36,10 @@ export interface GroupFields {
   readonly header: Uint8Array
   readonly clientId: Uint8Array
   readonly clientHost: Uint8Array
+  /** Where hints for its members go; 0 = nowhere. */
+  readonly connectionId: number
+  /** A heartbeat that says nothing new: many of the same will follow. */
+  readonly isSteady: boolean
 }
 
 export function groupBodyBytes({ header, clientId, clientHost }: GroupFields): number {
@@ -59,6 +62,8 @@ export function writeGroupRequest(writer: RingWriter, requestId: number, fields:
   view.setUint32(body + GROUP_HEADER_BYTES_AT, header.length, true)
   view.setUint32(body + GROUP_CLIENT_ID_BYTES_AT, clientId.length, true)
   view.setUint32(body + GROUP_CLIENT_HOST_BYTES_AT, clientHost.length, true)
+  view.setUint32(body + GROUP_CONNECTION_ID_AT, fields.connectionId, true)
+  view.setUint32(body + GROUP_IS_STEADY_AT, fields.isSteady ? 1 : 0, true)
   const headerAt = body + GROUP_HEADER_AT
   writer.write(headerAt, header)
   writer.write(headerAt + header.length, clientId)
@@ -74,8 +79,6 @@ export function controlRequestId(reader: RingReader): number {
 /** Bodies that are kept: those of the heartbeats that a shard's members send again and again. */
 const KEPT_MAX = 16_384
 const KEPT_BYTES_MAX = 512
-/** What a heartbeat ends with that confirms nothing: msgpack's nil, for ownedPartitions. */
-const NIL = 0xc0
 
 /**
  * Reads GROUP_REQUESTs. A member's heartbeats are the same bytes as long as it has nothing new to say: the body that was read from them
@@ -100,12 +103,8 @@ export class GroupRequestReader {
     const { view, at } = this.#reader
     const from = at + CONTROL_BODY_AT
     const bodyBytes = view.getUint32(at + CONTROL_BODY_BYTES_AT, true)
-    const headerEnd = from + GROUP_HEADER_AT + view.getUint32(from + GROUP_HEADER_BYTES_AT, true)
-    const mayCome =
-      view.getUint32(from + GROUP_API_AT, true) === HEARTBEAT_API &&
-      bodyBytes <= KEPT_BYTES_MAX &&
-      this.#buffer[headerEnd - 1] === NIL
-    if (!mayCome) return this.#decode(from)
+    const isSteady = view.getUint32(from + GROUP_IS_STEADY_AT, true) === 1
+    if (!isSteady || bodyBytes > KEPT_BYTES_MAX) return this.#decode(from)
     const key = this.#buffer.toString('latin1', from, from + bodyBytes)
     let body = this.#kept.get(key)
     if (body === undefined) {
@@ -130,6 +129,7 @@ export class GroupRequestReader {
       header: bytes.slice(headerAt, clientIdAt),
       clientId: utf8Decode(bytes.slice(clientIdAt, clientHostAt)),
       clientHost: utf8Decode(bytes.slice(clientHostAt, end)),
+      connectionId: view.getUint32(from + GROUP_CONNECTION_ID_AT, true),
       decoded: undefined,
     }
   }

@@ -151,13 +151,17 @@ export const CONTROL_BODY_AT = 12
 // |  8 |    4 | headerBytes     | u32
 // | 12 |    4 | clientIdBytes   | u32
 // | 16 |    4 | clientHostBytes | u32
-// | 20 |      | header, clientId, clientHost | the texts are UTF-8
+// | 20 |    4 | connectionId    | u32; of whoever asks, for NOTICE 'group-changed'; 0 = none
+// | 24 |    4 | isSteady        | u32; 1 = a heartbeat that says nothing new: its like will come again, byte for byte
+// | 28 |      | header, clientId, clientHost | the texts are UTF-8
 export const GROUP_PARTITION_REF_AT = 0
 export const GROUP_API_AT = 4
 export const GROUP_HEADER_BYTES_AT = 8
 export const GROUP_CLIENT_ID_BYTES_AT = 12
 export const GROUP_CLIENT_HOST_BYTES_AT = 16
-export const GROUP_HEADER_AT = 20
+export const GROUP_CONNECTION_ID_AT = 20
+export const GROUP_IS_STEADY_AT = 24
+export const GROUP_HEADER_AT = 28
 
 // NOTICE: what a shard has to say by itself.
 // |  0 |    4 | bodyBytes | u32

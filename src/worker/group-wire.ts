@@ -28,11 +28,7 @@ export interface GroupAnswer {
 }
 
 /** Has the coordinator decide; what the reply tells is so when the records are durable. Throws MillraceError for a bad header. */
-export function answerGroupRequest(
-  coordinator: GroupCoordinator,
-  body: GroupRequestBody,
-  nowMs: number,
-): GroupAnswer {
+export function answerGroupRequest(coordinator: GroupCoordinator, body: GroupRequestBody, nowMs: number): GroupAnswer {
   const { api, header } = body
   switch (api) {
     case Api.GROUP_HEARTBEAT:
@@ -80,8 +76,8 @@ export function answerGroupRequest(
 
 /** The steady state costs neither decoding nor encoding: a request that is said again has its own, and so has an unchanged answer. */
 function answerHeartbeat(coordinator: GroupCoordinator, body: GroupRequestBody, nowMs: number): GroupAnswer {
-  const { header, clientId, clientHost } = body
-  body.decoded ??= { ...protocol.groupHeartbeat.decodeRequest(header), clientId, clientHost }
+  const { header, clientId, clientHost, connectionId } = body
+  body.decoded ??= { ...protocol.groupHeartbeat.decodeRequest(header), clientId, clientHost, connectionId }
   const decision = coordinator.heartbeat(body.decoded as HeartbeatRequest, nowMs)
   const { kept } = decision
   if (kept === undefined) return answerOf(protocol.groupHeartbeat, decision, (reply) => reply)

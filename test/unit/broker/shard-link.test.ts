@@ -1,6 +1,7 @@
 /** A link to a shard whose ring is full: what waits for room keeps its place. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { EMPTY_BYTES } from '../../../src/base/bytes.ts'
 import { ShardLink } from '../../../src/broker/shard-link.ts'
 import type { ShardIndex } from '../../../src/model/ids.ts'
 import { ControlOperation } from '../../../src/ring/control-messages.ts'
@@ -24,7 +25,7 @@ function open(stagedBytesMax: number) {
   })
   const link = new ShardLink({
     ...{ shard: 0 as ShardIndex, side: openGatewaySide(channel), stagedBytesMax },
-    ...{ onDirty: () => {}, onNotice: () => {} },
+    ...{ onDirty: () => {}, onPatient: () => {}, onNotice: () => {} },
   })
   link.state = 'serving'
   const taken: number[] = []
@@ -132,9 +133,21 @@ test('control messages that wait for room are bounded; all of them end with the 
 test('a request larger than a frame of the ring is refused, and those behind it go on', async () => {
   const { link, reads } = open(BATCH_BYTES)
   assert.ok(reads)
-  await assert.rejects(link.control(ControlOperation.GROUP_REQUEST, { header: new Uint8Array(5_000) }), {
+  await assert.rejects(link.control(ControlOperation.STATS, { of: new Uint8Array(5_000) }), {
     code: 'MESSAGE_TOO_LARGE',
   })
+  const told: string[] = []
+  const waiter = { onGroupReply: () => told.push('a reply'), onGroupFailed: () => told.push('a failure') }
+  const fields = {
+    partitionRef: 0,
+    api: 68,
+    clientId: EMPTY_BYTES,
+    clientHost: EMPTY_BYTES,
+    connectionId: 1,
+    isSteady: false,
+  }
+  assert.equal(link.relay({ ...fields, header: new Uint8Array(5_000) }, waiter)?.code, 'MESSAGE_TOO_LARGE')
+  assert.deepEqual(told, [], 'who was refused is not told again')
   void link.control(ControlOperation.STATS, {})
   assert.equal(link.drain(1_000), 0, 'nothing is stuck before it')
 })
