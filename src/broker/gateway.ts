@@ -48,7 +48,7 @@ import type { Timers } from './timers.ts'
 import { type RecoveredOf, TopicService } from './topic-service.ts'
 
 /** How long heartbeats wait for others: a wake-up of a shard costs more than what is done for one. */
-const PATIENCE_MS = 5
+const PATIENCE_MS = 10
 const DRAIN_BYTES = 256 * 1024
 const DRAIN_MS = 1
 const SWEEP_MS = 1_000

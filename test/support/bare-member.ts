@@ -11,17 +11,10 @@ export class BareMember {
   owned: readonly protocol.TopicPartitions[] = []
   #isConfirmed = false
   readonly #subscription: Pick<protocol.GroupHeartbeatRequest, 'subscribedTopics' | 'subscribedPattern'>
-  readonly #sessionTimeoutMs: number
 
-  constructor(
-    client: BareClient,
-    groupId: string,
-    topics: readonly string[] | { readonly pattern: string },
-    { sessionTimeoutMs = 30_000 } = {},
-  ) {
+  constructor(client: BareClient, groupId: string, topics: readonly string[] | { readonly pattern: string }) {
     this.client = client
     this.groupId = groupId
-    this.#sessionTimeoutMs = sessionTimeoutMs
     this.#subscription =
       'pattern' in topics
         ? { subscribedTopics: [], subscribedPattern: topics.pattern }
@@ -37,7 +30,7 @@ export class BareMember {
     const reply = await this.client.call(protocol.groupHeartbeat, {
       ...{ groupId: this.groupId, memberId: this.memberId, memberEpoch },
       ...{ instanceId: null, rackId: null, serverAssignor: null },
-      ...{ rebalanceTimeoutMs: isJoin ? 60_000 : -1, sessionTimeoutMs: isJoin ? this.#sessionTimeoutMs : -1 },
+      ...{ rebalanceTimeoutMs: isJoin ? 60_000 : -1, sessionTimeoutMs: isJoin ? 30_000 : -1 },
       ...(isJoin ? this.#subscription : { subscribedTopics: null, subscribedPattern: null }),
       ownedPartitions: isJoin ? [] : this.#isConfirmed ? null : this.owned,
     })
