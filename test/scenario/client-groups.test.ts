@@ -110,8 +110,8 @@ test('for await goes on when its partitions hold all they may: what has been han
     const producer = mq.producer('t')
     await producer.ready()
     const value = new Uint8Array(1024)
-    // Of each partition many times the least that it may hold (64 KiB).
-    const total = 2_000
+    // Of each partition several fetches, each more than it may hold (64 KiB).
+    const total = 8_000
     for (let index = 0; index < total; index++)
       while (!producer.enqueue({ value, partition: index % 2 })) await producer.ready()
     await producer.close()
