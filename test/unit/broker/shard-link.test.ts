@@ -12,7 +12,7 @@ import { createShardChannel, openGatewaySide, openShardSide } from '../../../src
 
 const BATCH_BYTES = 1_000
 
-function open(stagedBytesMax: number) {
+function open(stagedBytesMax: number, onPatient = () => {}) {
   const channel = createShardChannel({
     ...{
       requestRingBytes: 8_192,
@@ -25,7 +25,7 @@ function open(stagedBytesMax: number) {
   })
   const link = new ShardLink({
     ...{ shard: 0 as ShardIndex, side: openGatewaySide(channel), stagedBytesMax },
-    ...{ onDirty: () => {}, onPatient: () => {}, onNotice: () => {} },
+    ...{ onDirty: () => {}, onPatient, onNotice: () => {} },
   })
   link.state = 'serving'
   const taken: number[] = []
@@ -150,4 +150,23 @@ test('a request larger than a frame of the ring is refused, and those behind it 
   assert.deepEqual(told, [], 'who was refused is not told again')
   void link.control(ControlOperation.STATS, {})
   assert.equal(link.drain(1_000), 0, 'nothing is stuck before it')
+})
+
+test('a steady heartbeat waits for company, and leaves with the next that is not; the link says once that it waits', () => {
+  let asked = 0
+  const { link, produce } = open(BATCH_BYTES, () => asked++)
+  const waiter = { onGroupReply: () => {}, onGroupFailed: () => {} }
+  const fields = { partitionRef: 0, api: 68, header: EMPTY_BYTES, clientId: EMPTY_BYTES, clientHost: EMPTY_BYTES }
+  const beat = () => assert.equal(link.relay({ ...fields, connectionId: 1, isSteady: true }, waiter), undefined)
+  beat()
+  beat()
+  assert.deepEqual([link.isDue, link.side.requests.hasUnpublished, asked], [false, true, 1])
+  produce(1)
+  assert.equal(link.isDue, true)
+  link.flush()
+  assert.equal(link.side.requests.hasUnpublished, false)
+  beat()
+  assert.equal(asked, 2)
+  link.flush()
+  assert.equal(link.side.requests.hasUnpublished, false, 'what waits leaves when it is told to')
 })
