@@ -16,17 +16,19 @@ import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import {
   type Api,
   type Codec,
+  confirmsNothing,
+  groupHeartbeat,
   type ListedGroup,
   type ListGroupsReply,
   type ListGroupsRequest,
   listGroups,
   unwrapReply,
 } from '../protocol/index.ts'
-import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
+import { ControlOperation, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import type { Connection } from './connection.ts'
+import type { Caller } from './caller.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
-import type { ShardLink } from './shard-link.ts'
+import type { GroupWaiter, ShardLink } from './shard-link.ts'
 import type { TopicService } from './topic-service.ts'
 
 const TOPICS_PER_MESSAGE = 1_000
@@ -40,9 +42,6 @@ export interface GroupServiceContext {
   readonly topicService: TopicService
   readonly logger: Logger
 }
-
-/** Who asks: for describe. */
-export type Caller = Pick<Connection, 'clientName' | 'remoteAddress'>
 
 export class GroupService {
   readonly #gateway: GroupServiceContext
@@ -72,6 +71,18 @@ export class GroupService {
     const topic = known ?? (await this.#createTopic())
     const partition = topic.partitions[coordinatorPartitionOf(groupId, topic.partitions.length)]!
     return this.#ask(partition, api, header, caller)
+  }
+
+  /**
+   * The same at once and without a promise, for what comes thousands of times a second: false = something is in the way, nothing was
+   * done, forward() it. `header` need not outlive the call.
+   */
+  relay(groupId: string, api: Api, header: Uint8Array, caller: Caller, waiter: GroupWaiter): boolean {
+    const topic = this.#creating === undefined ? this.#gateway.router.byName(OFFSETS_TOPIC) : undefined
+    if (topic === undefined) return false
+    const partition = topic.partitions[coordinatorPartitionOf(groupId, topic.partitions.length)]!
+    if (partition.state !== 'serving') return false
+    return this.#relay(partition, api, header, caller, waiter) === undefined
   }
 
   /** Asks every coordinator there is; those that do not answer are left out, unless none does. */
@@ -135,13 +146,24 @@ export class GroupService {
         'COORDINATOR_NOT_AVAILABLE',
         `partition ${partition.partition} of ${OFFSETS_TOPIC} is ${partition.state}: ${partition.reason ?? ''}`,
       )
+    return new Promise((resolve, reject) => {
+      const waiter = { onGroupReply: (reply: Uint8Array) => resolve(reply.slice()), onGroupFailed: reject }
+      const refusal = this.#relay(partition, api, header, caller, waiter)
+      if (refusal !== undefined) reject(refusal)
+    })
+  }
+
+  #relay(
+    partition: PartitionProxy,
+    api: Api,
+    header: Uint8Array,
+    caller: Caller,
+    waiter: GroupWaiter,
+  ): MillraceError | undefined {
     const link = this.#gateway.links[partition.shard]!
     if (!this.#told.has(link)) this.#tellAll(link)
-    const body: GroupRequestBody = {
-      ...{ partitionRef: partition.ref, api, header },
-      ...{ clientId: caller.clientName, clientHost: caller.remoteAddress },
-    }
-    return link.control<Uint8Array>(ControlOperation.GROUP_REQUEST, body)
+    const isSteady = api === groupHeartbeat.api && confirmsNothing(header)
+    return link.relay({ partitionRef: partition.ref, api, header, ...caller, isSteady }, waiter)
   }
 
   #createTopic(): Promise<RoutedTopic> {

@@ -49,6 +49,10 @@ const BATCH_BYTES = 256 * 1024
 /** What is due of one coordinator in one turn: a group each. */
 const DUE_PER_TURN = 32
 
+/** A notice must fit a frame of the reply ring, however small that was set. */
+const HINTS_PER_NOTICE = 16
+
+const NO_BATCHES: Uint8Array[] = []
 const TOO_LARGE = "the group has become larger than the broker's largest batch: it needs fewer members or partitions"
 
 interface GroupRequest {
@@ -108,7 +112,8 @@ export class GroupHost {
   nextDeadlineMs(): number {
     if (this.#loading.size > 0) return this.#options.clock.monotonicMs() + 1
     let next = Number.POSITIVE_INFINITY
-    for (const { coordinator } of this.#hosted.values()) next = Math.min(next, coordinator.nextDeadlineMs)
+    for (const { coordinator } of this.#hosted.values())
+      next = Math.min(next, coordinator.nextDeadlineMs, coordinator.nextHintsMs)
     return next
   }
 
@@ -162,7 +167,7 @@ export class GroupHost {
 
   #doDue(hosted: Hosted, nowMs: number): number {
     const { coordinator } = hosted
-    let work = 0
+    let work = this.#sendHints(coordinator, nowMs)
     for (; work < DUE_PER_TURN && coordinator.nextDeadlineMs <= nowMs; work++) {
       const decision = coordinator.onDeadline(nowMs)
       if (decision === undefined) continue
@@ -173,6 +178,17 @@ export class GroupHost {
         this.#options.notices.log('info', `${name}: ${memberId} was removed, its ${reason} timeout is over`)
     }
     return work
+  }
+
+  /** A hint that is lost is no loss: its member hears of it later. */
+  #sendHints(coordinator: GroupCoordinator, nowMs: number): number {
+    let groups = 0
+    for (; groups < DUE_PER_TURN && coordinator.nextHintsMs <= nowMs; groups++) {
+      const members = coordinator.takeHints(nowMs) ?? []
+      for (let from = 0; from < members.length; from += HINTS_PER_NOTICE)
+        this.#options.notices.send({ kind: 'group-changed', members: members.slice(from, from + HINTS_PER_NOTICE) })
+    }
+    return groups
   }
 
   get hasPending(): boolean {
@@ -262,6 +278,7 @@ export class GroupHost {
    * does not fit the largest batch.
    */
   #encode(hosted: Hosted): Uint8Array[] | undefined {
+    if (hosted.decisions.length === 0) return NO_BATCHES
     const { maxMessageBytes } = hosted.partition.state.config
     const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
     const nowMs = this.#options.clock.nowMs()
@@ -289,7 +306,7 @@ export class GroupHost {
     this.#waiting -= waiting.length
     for (const { requestId, reply } of waiting) {
       if (reply.kind === 'refused') this.#options.replies.fail(requestId, reply.error, reply.text)
-      else this.#options.replies.answer(requestId, reply.header)
+      else this.#options.replies.relay(requestId, reply.header)
     }
   }
 

@@ -27,10 +27,10 @@ import { readControl } from '../ring/control-codec.ts'
 import {
   type CompactedBody,
   ControlOperation,
-  type GroupRequestBody,
   type GroupTopicsBody,
   type ShardStats,
 } from '../ring/control-messages.ts'
+import { controlRequestId, GroupRequestReader } from '../ring/group-codec.ts'
 import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
 import { Checkpointer } from './checkpointer.ts'
@@ -98,6 +98,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
   readonly #groups: GroupHost
+  readonly #groupRequests: GroupRequestReader
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
@@ -181,6 +182,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       checkpointer: this.#checkpointer,
       codecs: from.codecs ?? NO_CODECS,
     })
+    this.#groupRequests = new GroupRequestReader(requests)
     this.#groups = new GroupHost({
       ...{
         partitions,
@@ -341,8 +343,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     switch (requests.view.getInt32(requests.at + CONTROL_OPERATION_AT, true)) {
       case ControlOperation.GROUP_REQUEST: {
         // Many in a turn: their records are written together, with the turn's batches.
-        const { requestId, body } = readControl(requests)
-        this.#groups.onRequest(requestId, body as GroupRequestBody)
+        this.#groups.onRequest(controlRequestId(requests), this.#groupRequests.read())
         return
       }
       case ControlOperation.GROUP_TOPICS: {
