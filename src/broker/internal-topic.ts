@@ -43,6 +43,14 @@ export class InternalTopic {
     return this.#options.router.byName(this.#options.name)?.partitions ?? []
   }
 
+  /** The same at once; undefined where it does not serve, or is to be made. */
+  knownCoordinatorOf(id: string): PartitionProxy | undefined {
+    if (this.#creating !== undefined) return undefined
+    const { partitions } = this
+    const partition = partitions[coordinatorPartitionOf(id, Math.max(1, partitions.length))]
+    return partition?.state === 'serving' ? partition : undefined
+  }
+
   /** The partition that coordinates `id`; it serves, or this rejects. */
   async coordinatorOf(id: string): Promise<PartitionProxy> {
     // While it is made its partitions are known already, but do not serve.

@@ -212,12 +212,6 @@ export const CONFIG_KEYS = {
     3650 * 86_400_000,
     'committed offsets of a group without members are kept for so long',
   ),
-  'listeners.advertised': text(
-    '',
-    'the URL that clients are told to connect to, where it is not the one listened at: behind a proxy, out of a container; empty = that one',
-    /^(wss?:\/\/[^\s/]+)?$/,
-    'a URL such as ws://broker.example:7171, or nothing',
-  ),
   'transactions.statePartitions': integer(
     16,
     1,
@@ -235,6 +229,12 @@ export const CONFIG_KEYS = {
     60_000,
     3650 * 86_400_000,
     'a transactional id without a transaction is forgotten after so long',
+  ),
+  'listeners.advertised': text(
+    '',
+    'the URL that clients are told to connect to, where it is not the one listened at: behind a proxy, out of a container; empty = that one',
+    /^(wss?:\/\/[^\s/]+)?$/,
+    'a URL such as ws://broker.example:7171, or nothing',
   ),
   'listeners.ws.engine': choice(
     'auto',

@@ -10,6 +10,7 @@
  *             G4 assigned is within target                              checked in: checkGroup()
  *             G5 groupEpoch and, but for -2, memberEpoch only grow      checked in: apply-record.ts
  */
+
 import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import type { TopicId } from '../model/ids.ts'
@@ -54,6 +55,14 @@ export interface MemberTimer extends Timed {
   readonly member: Member
 }
 
+/** Runs while the members of a group are to be told of something. */
+export interface HintTimer extends Timed {
+  readonly group: Group
+}
+
+/** Nobody to tell: the member was last heard of before this start, or by something that takes no hints. */
+export const NO_CONNECTION = 0
+
 /** Partitions that were taken away at once, and until when the member must have given them up. */
 export interface Revocation {
   readonly partitions: PartitionSet
@@ -65,6 +74,7 @@ export const NO_REVOCATIONS: readonly Revocation[] = []
 /** The answer to a heartbeat that changes nothing, kept so that it is not made again. */
 export interface UnchangedAnswer {
   readonly memberEpoch: number
+  readonly heartbeatIntervalMs: number
   readonly records: readonly never[]
   readonly notices: readonly never[]
   readonly reply: {
@@ -74,6 +84,7 @@ export interface UnchangedAnswer {
     readonly heartbeatIntervalMs: number
     readonly assignment: null
   }
+  readonly kept: { answer: unknown }
 }
 
 export interface Member {
@@ -93,6 +104,10 @@ export interface Member {
   /** What the rebalance timer runs for: all of `revoking`. */
   revocations: readonly Revocation[]
   unchanged: UnchangedAnswer | undefined
+  /** Of the connection of its last heartbeat; NO_CONNECTION when it takes no hints. */
+  connectionId: number
+  /** It was told to send a heartbeat, and has not yet. */
+  isHinted: boolean
 }
 
 export interface Group {
@@ -119,6 +134,8 @@ export interface Group {
   readonly patterns: Map<string, PatternMatches>
   /** Topics changed since the target was computed: it is looked at in the next turn. */
   isStale: boolean
+  /** Runs while its members are to be told of something. */
+  hintTimer: HintTimer | undefined
 }
 
 export interface GroupState {
@@ -150,6 +167,7 @@ export function newGroup(groupId: string): Group {
     releases: 0,
     patterns: new Map(),
     isStale: false,
+    hintTimer: undefined,
   }
 }
 
@@ -186,6 +204,8 @@ export function newMember(memberId: string): Member {
     rebalanceTimer: undefined,
     revocations: NO_REVOCATIONS,
     unchanged: undefined,
+    connectionId: NO_CONNECTION,
+    isHinted: false,
   }
 }
 

@@ -21,7 +21,6 @@
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
 import { type ErrorCode, isMillraceError } from '../model/errors.ts'
-import type { PartitionRef } from '../model/ids.ts'
 import type { Refusal } from '../model/refusal.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
@@ -64,7 +63,7 @@ export interface Coordinating {
 }
 
 export interface CoordinatorBody {
-  readonly partitionRef: PartitionRef
+  readonly partitionRef: number
   readonly header: Uint8Array
 }
 
@@ -104,6 +103,8 @@ export interface CoordinatorKind<Coordinator extends Coordinating, Body extends 
   ): HostedDecision<Effect>
   /** A few pieces of what is due, by take(); answers how many. */
   doDue(hosted: Hosted<Coordinator, Body, Effect>, nowMs: number): number
+  /** A reply is durable: how it goes to main. */
+  answer(requestId: number, header: Uint8Array): void
   onDurable(hosted: Hosted<Coordinator, Body, Effect>, effect: Effect): void
   /** Nothing of it is so any more; the kind lets go of what it keeps. */
   onDropped(hosted: Hosted<Coordinator, Body, Effect>, error: ErrorCode, text: string): void
@@ -167,7 +168,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   /** Those with something to write or to answer at the end of this turn. */
   readonly #touched = new Set<Hosted<Coordinator, Body, Effect>>()
   /** When a dropped one is loaded again. */
-  readonly #reloads = new Map<PartitionRef, number>()
+  readonly #reloads = new Map<number, number>()
   #waiting = 0
 
   constructor(options: CoordinatorHostOptions, kind: CoordinatorKind<Coordinator, Body, Effect>) {
@@ -216,7 +217,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   }
 
   /** Has a coordinator before anybody asks; undefined = it is there, or on its way. */
-  load(partitionRef: PartitionRef): { readonly error: ErrorCode; readonly text: string } | undefined {
+  load(partitionRef: number): { readonly error: ErrorCode; readonly text: string } | undefined {
     const hosted = this.#find(partitionRef)
     return 'error' in hosted ? hosted : undefined
   }
@@ -270,7 +271,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   // Requests
 
   #find(
-    partitionRef: PartitionRef,
+    partitionRef: number,
   ): Hosted<Coordinator, Body, Effect> | { readonly error: ErrorCode; readonly text: string } {
     const partition = this.#options.partitions.get(partitionRef)
     if (partition === undefined || partition.isClosed) return { error: 'NOT_COORDINATOR', text: '' }
@@ -385,7 +386,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     for (const { requestId, reply, effect } of waiting) {
       if (requestId !== 0) this.#waiting--
       if (reply?.kind === 'refused') this.#options.replies.fail(requestId, reply.error, reply.text)
-      else if (reply !== undefined) this.#options.replies.answer(requestId, reply.header)
+      else if (reply !== undefined) this.#kind.answer(requestId, reply.header)
       if (effect !== undefined) this.#kind.onDurable(hosted, effect)
     }
   }

@@ -78,6 +78,10 @@ export class TransactionHost
     else this.#options.replies.fail(requestId, refusal.error, refusal.text)
   }
 
+  answer(requestId: number, header: Uint8Array): void {
+    this.#options.replies.answer(requestId, header)
+  }
+
   onMarkersDone(requestId: number, { partitionRef, rows }: MarkersDoneBody): void {
     const hosted = this.host.servingAt(partitionRef)
     const nowMs = this.#options.clock.monotonicMs()

@@ -25,7 +25,12 @@ import { keyedBatch, readAll, rewrite, textOf } from '../support/compaction-fixt
 import { hooked } from '../support/hooked-files.ts'
 import { DATA_DIR, ManualClock, stage, sync, TOPIC, topicConfig } from '../support/log-fixture.ts'
 import { probeOf } from '../support/log-workload.ts'
-import { committedTableOf, expectedTableOf, transactionsOf, type WrittenBatch } from '../support/transaction-log-fixture.ts'
+import {
+  committedTableOf,
+  expectedTableOf,
+  transactionsOf,
+  type WrittenBatch,
+} from '../support/transaction-log-fixture.ts'
 
 const BUDGET_MS = Number(process.env.MILLRACE_BUDGET_MS ?? 15_000)
 const SEED = Number(process.env.MILLRACE_SEED ?? systemPrng().uint32())

@@ -1,6 +1,6 @@
 /** A shard whose partition 0 coordinates groups, asked by the requests of the native protocol. */
 import assert from 'node:assert/strict'
-import type { PartitionRef, TopicId } from '../../src/model/ids.ts'
+import type { TopicId } from '../../src/model/ids.ts'
 import type { TopicConfig } from '../../src/model/topic-config.ts'
 import {
   type Codec,
@@ -23,9 +23,7 @@ export class GroupShard extends ShardFixture {
   }
 
   ask<Request>(codec: Codec<Request, unknown>, request: Request): number {
-    const header = codec.encodeRequest(request)
-    const body = { partitionRef: 0 as PartitionRef, api: codec.api, header, clientId: 'c', clientHost: 'h' }
-    return this.sendControl(ControlOperation.GROUP_REQUEST, body)
+    return this.sendGroupRequest(codec.api, codec.encodeRequest(request))
   }
 
   join(groupId: string, subscribedTopics: readonly string[] = ['t']): number {

@@ -322,7 +322,9 @@ export class OwnershipChecker {
 
   #checkHistory({ sends, entries }: CheckerWindow, begins: readonly number[]): void {
     const checker = new HistoryChecker()
-    for (const operation of sends) checker.add(operation)
+    // Of journals of many files: the order is what counts, lines are numbers of this history.
+    let line = 0
+    for (const operation of sends) checker.add({ ...operation, line: ++line })
     let readers = 0
     for (const entry of entries) {
       if (entry.kind !== 'history') continue
@@ -331,8 +333,8 @@ export class OwnershipChecker {
         // With order 'key' an ownership reads several lanes: each record is a reader of its own, and order is judged above.
         const process = this.#options.order === 'key' ? --readers : operation.process
         const records = operation.records.filter(({ partition, offset }) => offset! >= begins[partition]!)
-        if (records.length > 0) checker.add({ ...operation, records, process, final: true })
-      } else if (this.#options.order !== 'key') checker.add(operation)
+        if (records.length > 0) checker.add({ ...operation, records, process, final: true, line: ++line })
+      } else if (this.#options.order !== 'key') checker.add({ ...operation, line: ++line })
     }
     for (const { kind, partition, offset, text } of checker.verdict().anomalies) {
       const isLoss = kind === 'lost-write' || kind === 'unseen' // judged above
