@@ -16,8 +16,9 @@
  */
 import { joinBytes } from '../base/bytes.ts'
 import { AUTHENTICATION_MS_MAX } from '../model/limits.ts'
-import { credit, encodeFrame } from '../protocol/index.ts'
+import { credit, encodeFrame, groupChanged } from '../protocol/index.ts'
 import type { Principal } from './authorise.ts'
+import { type Caller, callerOf } from './caller.ts'
 import { ColdRequests } from './cold-requests.ts'
 import type { EngineSocket } from './listeners/web-socket-engine.ts'
 import type { Timers } from './timers.ts'
@@ -63,6 +64,8 @@ export function creditWindowOf(frameBytesMax: number): number {
 }
 
 export class Connection {
+  /** Shards name it to the gateway; never 0. */
+  id = 0
   principal: Principal | undefined
   /** hello was answered. */
   isReady = false
@@ -87,6 +90,7 @@ export class Connection {
   #completedBytes = 0
   #grantedBytes = 0
   #bufferedBytes = 0
+  #caller: Caller | undefined
   #cancelHelloTimer: () => void = nothing
 
   constructor(pool: ConnectionPool, principal: Principal | undefined) {
@@ -156,6 +160,13 @@ export class Connection {
     this.isDirty = true
   }
 
+  /** Something of its groups is new for `memberId`. A client that does not read gets no more hints. */
+  hintGroupChanged(memberId: string): void {
+    if (this.isBehind) return
+    const prologue = { api: groupChanged.api, isReply: false, correlationId: 0 }
+    this.send(encodeFrame(prologue, groupChanged.encode({ memberId })))
+  }
+
   get hasMuchToSend(): boolean {
     return this.#outboxBytes > MUCH_BYTES
   }
@@ -174,8 +185,10 @@ export class Connection {
     return this.#pool.isSendPressed ? 0 : this.#pool.connectionSendBytesMax
   }
 
-  get remoteAddress(): string {
-    return this.socket?.remoteAddress ?? ''
+  /** Who asks coordinators: known once hello was answered. */
+  get caller(): Caller {
+    this.#caller ??= callerOf(this.clientName, this.socket?.remoteAddress ?? '', this.id)
+    return this.#caller
   }
 
   get bufferedBytes(): number {

@@ -32,6 +32,7 @@ import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
 import { TRANSACTION_HANDLERS } from './handlers/transactions.ts'
+import { RelayedReply } from './relayed-reply.ts'
 
 const HANDLERS = new Map<number, AnyHandler>(
   [
@@ -135,16 +136,27 @@ export class Dispatcher {
       }
       if (frame.body.length > 0)
         throw new MillraceError('INVALID_REQUEST', `${handler.codec.name} has no body, not ${frame.body.length} bytes`)
-      // The frame's memory is gone when it is answered: keep what the reply needs.
-      const { api, correlationId } = frame
-      connection.openRequests++
-      const answer = () => this.#answerCold(connection, { api, correlationId }, request, handler)
-      if (handler.isShort === true && frame.header.length <= SHORT_HEADER_BYTES) void answer()
-      else connection.cold.run(answer)
+      this.#cold(connection, frame, request, handler)
     } catch (error) {
       this.#refuseError(connection, frame, error)
     }
     connection.complete(frameBytes)
+  }
+
+  #cold(connection: Connection, frame: Frame, request: unknown, handler: ColdHandler<unknown, unknown>): void {
+    // The frame's memory is gone when it is answered: keep what the reply needs.
+    const { api, correlationId } = frame
+    const isShort = handler.isShort === true && frame.header.length <= SHORT_HEADER_BYTES
+    if (isShort && handler.relay !== undefined && !connection.isBehind) {
+      const reply = new RelayedReply(this.#gateway, connection, { api, correlationId, name: handler.codec.name })
+      if (handler.relay(this.#gateway, request, connection, reply)) return
+      reply.withdraw()
+    }
+    const kept = handler.keep?.(request) ?? request
+    connection.openRequests++
+    const answer = () => this.#answerCold(connection, { api, correlationId }, kept, handler)
+    if (isShort) void answer()
+    else connection.cold.run(answer)
   }
 
   /** One of the connection's requests that may run now; never rejects. */

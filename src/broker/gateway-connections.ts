@@ -10,13 +10,17 @@ import { type Connection, type ConnectionPool, creditWindowOf } from './connecti
 /** Part of limits.sendBytes from which on the pool is pressed: what is on its way then, and what the engine allocates ahead, is the rest. */
 const SEND_PRESSURE = 1 / 4
 
+/** A number that comes round after so many is another connection's: a hint for the one before is of no harm. */
+const CONNECTION_ID_MAX = 0xffff_ffff
+
 export class GatewayConnections implements ConnectionPool {
   pendingReceiveBytes = 0
   pendingSendBytes = 0
   readonly receiveBytesMax: number
   readonly connectionSendBytesMax: number
   readonly windowBytes: number
-  readonly all = new Set<Connection>()
+  readonly #byId = new Map<number, Connection>()
+  #lastId = 0
   dirty: Connection[] = []
   starved: Connection[] = []
   readonly #sendPressureBytes: number
@@ -28,6 +32,29 @@ export class GatewayConnections implements ConnectionPool {
     this.connectionSendBytesMax = limits.connectionSendBytes
     this.windowBytes = creditWindowOf(limits.frameBytes)
     this.#onDirty = onDirty
+  }
+
+  get all(): Iterable<Connection> {
+    return this.#byId.values()
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  byId(connectionId: number): Connection | undefined {
+    return this.#byId.get(connectionId)
+  }
+
+  add(connection: Connection): void {
+    this.#lastId = this.#lastId >= CONNECTION_ID_MAX ? 1 : this.#lastId + 1
+    connection.id = this.#lastId
+    this.#byId.set(connection.id, connection)
+  }
+
+  /** False when it was gone already. */
+  delete(connection: Connection): boolean {
+    return this.#byId.get(connection.id) === connection && this.#byId.delete(connection.id)
   }
 
   markDirty(connection: Connection): void {

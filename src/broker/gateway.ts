@@ -48,6 +48,8 @@ import type { Timers } from './timers.ts'
 import { type RecoveredOf, TopicService } from './topic-service.ts'
 import { TransactionService } from './transaction-service.ts'
 
+/** How long heartbeats wait for others: a wake-up of a shard costs more than what is done for one. */
+const PATIENCE_MS = 10
 const DRAIN_BYTES = 256 * 1024
 const DRAIN_MS = 1
 const SWEEP_MS = 1_000
@@ -166,7 +168,7 @@ export class Gateway implements EngineHandler<Connection> {
   }
 
   get connectionCount(): number {
-    return this.pool.all.size
+    return this.pool.size
   }
 
   /** What an engine holds every connection to. */
@@ -217,7 +219,7 @@ export class Gateway implements EngineHandler<Connection> {
       return refuse(403, `the origin ${request.origin.slice(0, 200)} is not listed in auth.origins`)
     const protocols = request.protocols.split(',').map((protocol) => protocol.trim())
     if (!protocols.includes(SUBPROTOCOL)) return refuse(400, `the subprotocol ${SUBPROTOCOL} is spoken here`)
-    if (this.pool.all.size >= this.config.limits.connections) return refuse(503, 'too many connections')
+    if (this.pool.size >= this.config.limits.connections) return refuse(503, 'too many connections')
     if (this.#unauthenticated >= UNAUTHENTICATED_CONNECTIONS_MAX)
       return refuse(503, 'too many connections without hello')
     const token = Authenticator.tokenOf(request.authorization)
@@ -229,7 +231,7 @@ export class Gateway implements EngineHandler<Connection> {
   onOpen(socket: EngineSocket<Connection>): void {
     const connection = socket.context
     connection.socket = socket
-    this.pool.all.add(connection)
+    this.pool.add(connection)
     this.#unauthenticated++
     connection.startHelloTimer(this.#timers)
   }
@@ -249,7 +251,7 @@ export class Gateway implements EngineHandler<Connection> {
 
   onClose(socket: EngineSocket<Connection>, end: SocketEnd): void {
     const connection = socket.context
-    if (!this.pool.all.delete(connection)) return
+    if (!this.pool.delete(connection)) return
     if (!connection.isReady) this.#unauthenticated--
     connection.stopHelloTimer()
     connection.onClosed()
@@ -344,7 +346,7 @@ export class Gateway implements EngineHandler<Connection> {
       }),
     )
     this.metrics.setGateway({
-      connections: this.pool.all.size,
+      connections: this.pool.size,
       unauthenticatedConnections: this.#unauthenticated,
       receiveBytes: this.pool.pendingReceiveBytes,
       sendBytes: this.pool.pendingSendBytes,
@@ -361,6 +363,7 @@ export class Gateway implements EngineHandler<Connection> {
       side: openGatewaySide(channel),
       stagedBytesMax: this.config.rings.requestBytes * 2,
       onDirty: () => this.#scheduleTurn(),
+      onPatient: (link) => void this.#timers.after(PATIENCE_MS, () => link.flush()),
       onNotice: (link, notice) => this.#onNotice(link, notice),
     })
   }
@@ -406,6 +409,10 @@ export class Gateway implements EngineHandler<Connection> {
       case 'produce-failed':
         this.onRefusedWithoutReply(String(notice.errorNumber))
         this.logger.debug({ shard: link.shard, partitionRef: notice.partitionRef }, notice.text)
+        return
+      case 'group-changed':
+        for (const { connectionId, memberId } of notice.members)
+          this.pool.byId(connectionId)?.hintGroupChanged(memberId)
         return
       case 'stats':
         this.#onStats(link, notice.stats)
@@ -492,7 +499,7 @@ export class Gateway implements EngineHandler<Connection> {
   #endTurn(): void {
     this.pool.feedStarved()
     // Shards before sockets: they work while this thread sends.
-    for (const link of this.links) link.flush()
+    for (const link of this.links) if (link.isDue) link.flush()
     const dirty = this.pool.dirty
     this.pool.dirty = []
     // Sending a megabyte takes about a millisecond: nobody's acknowledgement waits for that.

@@ -15,7 +15,8 @@ import {
   type ListOffsetsAnswer,
   type OffsetTimeBody,
 } from '../ring/control-messages.ts'
-import type { Caller, GroupService } from './group-service.ts'
+import type { Caller } from './caller.ts'
+import type { GroupService } from './group-service.ts'
 import type { PartitionRouter } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
 

@@ -15,18 +15,20 @@ import { isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
 import {
   type Api,
   type Codec,
+  confirmsNothing,
+  groupHeartbeat,
   type ListedGroup,
   type ListGroupsReply,
   type ListGroupsRequest,
   listGroups,
   unwrapReply,
 } from '../protocol/index.ts'
-import { ControlOperation, type GroupRequestBody, type GroupTopicsBody } from '../ring/control-messages.ts'
+import { ControlOperation, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import type { Connection } from './connection.ts'
+import type { Caller } from './caller.ts'
 import { checkServes, InternalTopic } from './internal-topic.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
-import type { ShardLink } from './shard-link.ts'
+import type { GroupWaiter, ShardLink } from './shard-link.ts'
 import type { TopicService } from './topic-service.ts'
 
 const TOPICS_PER_MESSAGE = 1_000
@@ -40,9 +42,6 @@ export interface GroupServiceContext {
   readonly topicService: TopicService
   readonly logger: Logger
 }
-
-/** Who asks: for describe. */
-export type Caller = Pick<Connection, 'clientName' | 'remoteAddress'>
 
 export class GroupService {
   readonly #gateway: GroupServiceContext
@@ -77,6 +76,16 @@ export class GroupService {
   /** The same, from header to header. */
   async forward(groupId: string, api: Api, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     return this.#ask(await this.#topic.coordinatorOf(groupId), api, header, caller)
+  }
+
+  /**
+   * The same at once and without a promise, for what comes thousands of times a second: false = something is in the way, nothing was
+   * done, forward() it. `header` need not outlive the call.
+   */
+  relay(groupId: string, api: Api, header: Uint8Array, caller: Caller, waiter: GroupWaiter): boolean {
+    const partition = this.#topic.servingCoordinatorOf(groupId)
+    if (partition === undefined) return false
+    return this.#relay(partition, api, header, caller, waiter) === undefined
   }
 
   /** Asks every coordinator there is; those that do not answer are left out, unless none does. */
@@ -136,13 +145,24 @@ export class GroupService {
 
   async #ask(partition: PartitionProxy, api: Api, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     checkServes(partition)
+    return new Promise((resolve, reject) => {
+      const waiter = { onGroupReply: (reply: Uint8Array) => resolve(reply.slice()), onGroupFailed: reject }
+      const refusal = this.#relay(partition, api, header, caller, waiter)
+      if (refusal !== undefined) reject(refusal)
+    })
+  }
+
+  #relay(
+    partition: PartitionProxy,
+    api: Api,
+    header: Uint8Array,
+    caller: Caller,
+    waiter: GroupWaiter,
+  ): MillraceError | undefined {
     const link = this.#gateway.links[partition.shard]!
     if (!this.#told.has(link)) this.#tellAll(link)
-    const body: GroupRequestBody = {
-      ...{ partitionRef: partition.ref, api, header },
-      ...{ clientId: caller.clientName, clientHost: caller.remoteAddress },
-    }
-    return link.control<Uint8Array>(ControlOperation.GROUP_REQUEST, body)
+    const isSteady = api === groupHeartbeat.api && confirmsNothing(header)
+    return link.relay({ partitionRef: partition.ref, api, header, ...caller, isSteady }, waiter)
   }
 
   #tellAll(link: ShardLink): void {

@@ -10,9 +10,10 @@
 import { errorCodeOf, isMillraceError, MillraceError } from '../model/errors.ts'
 import * as protocol from '../protocol/index.ts'
 import type { GroupGauges } from '../telemetry/group-metrics.ts'
+import { callerOf } from './caller.ts'
 import { type GroupLagContext, groupLag, type PartitionLag } from './group-lag.ts'
 
-const CALLER = { clientName: 'http', remoteAddress: '' }
+const CALLER = callerOf('http', '', 0)
 
 export async function listGroups(gateway: GroupLagContext): Promise<protocol.ListGroupsReply['groups']> {
   const filter = { states: [], kinds: [] }

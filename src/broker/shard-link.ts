@@ -22,6 +22,14 @@ import {
 } from '../ring/control-codec.ts'
 import type { ControlOperation, Notice } from '../ring/control-messages.ts'
 import {
+  controlErrorNumber,
+  controlRequestId,
+  type GroupFields,
+  groupBodyBytes,
+  groupReplyHeader,
+  writeGroupRequest,
+} from '../ring/group-codec.ts'
+import {
   claimFetch,
   claimProduce,
   FetchFields,
@@ -55,6 +63,12 @@ export interface FetchWaiter {
   onFetchFailed(link: ShardLink, tag: number, code: ErrorCode, text: string): void
 }
 
+export interface GroupWaiter {
+  /** `header` lies in the ring: copy it before this returns. */
+  onGroupReply(header: Uint8Array): void
+  onGroupFailed(error: MillraceError): void
+}
+
 export interface SubFetchPart {
   readonly partitionRef: number
   readonly leaderEpoch: number
@@ -73,6 +87,7 @@ export interface SubFetch {
 type Slot =
   | { readonly kind: 'produce'; readonly waiter: ProduceWaiter; readonly tag: number }
   | { readonly kind: 'fetch'; readonly waiter: FetchWaiter; readonly tag: number }
+  | { readonly kind: 'group'; readonly waiter: GroupWaiter }
   | {
       readonly kind: 'control'
       readonly resolve: (body: unknown) => void
@@ -85,6 +100,8 @@ export interface ShardLinkOptions {
   readonly stagedBytesMax: number
   /** Something was put in the ring: call flush() before the turn ends. */
   readonly onDirty: () => void
+  /** Something was put in the ring that may wait: call flush() within a few milliseconds. */
+  readonly onPatient: (link: ShardLink) => void
   readonly onNotice: (link: ShardLink, notice: Notice) => void
 }
 
@@ -101,11 +118,12 @@ export class ShardLink {
   readonly #slots = new Map<number, Slot>()
   readonly #requests: RequestLane
   readonly #reads: RequestLane
-  #stagedControls: { readonly requestId: number; readonly operation: ControlOperation; readonly body: Uint8Array }[] =
-    []
+  #stagedControls: { readonly bytes: number; readonly write: () => boolean }[] = []
   #stagedControlBytes = 0
   #nextRequestId = 1
   #queuedBytes = 0
+  /** Of what may wait for company: it leaves with the next that may not. */
+  #patientBytes = 0
 
   // Filled and read within one call each.
   readonly #produce = new ProduceFields()
@@ -199,29 +217,65 @@ export class ShardLink {
 
   /** Sends a control message; resolves with the answer's body, rejects with the shard's error. */
   control<T>(operation: ControlOperation, body: unknown): Promise<T> {
-    if (this.state === 'failed') return Promise.reject(this.#failure())
-    if (this.#stagedControls.length >= STAGED_CONTROLS_MAX || this.#stagedControlBytes >= STAGED_CONTROL_BYTES_MAX)
-      return Promise.reject(new MillraceError('OVERLOADED', `shard ${this.shard} has no room`))
     const encoded = encodeControlBody(body)
-    const bytesMax = controlBodyBytesMax(this.side.requests)
-    if (encoded.length > bytesMax) {
-      const text = `${encoded.length} bytes; a request to a shard has at most ${bytesMax} (rings.requestBytes)`
-      return Promise.reject(new MillraceError('MESSAGE_TOO_LARGE', text))
-    }
+    const refusal = this.#refusalOf(encoded.length)
+    if (refusal !== undefined) return Promise.reject(refusal)
     return new Promise<T>((resolve, reject) => {
       const requestId = this.#newRequestId()
       this.#slots.set(requestId, { kind: 'control', resolve: resolve as (body: unknown) => void, reject })
-      this.#stagedControls.push({ requestId, operation, body: encoded })
+      const write = () => writeControl(this.side.requests, { requestId, operation, body: encoded })
+      this.#stagedControls.push({ bytes: encoded.length, write })
       this.#stagedControlBytes += encoded.length
       this.#writeControls()
       this.#options.onDirty()
     })
   }
 
+  /**
+   * Relays a request of groups, in line with the control messages before it. Its bytes are copied before this returns; the waiter is
+   * told once, or, where the answer is an error, never. A steady
+   * heartbeat waits a little for others to share its wake-up with.
+   */
+  relay(fields: GroupFields, waiter: GroupWaiter): MillraceError | undefined {
+    const bytes = groupBodyBytes(fields)
+    const refusal = this.#refusalOf(bytes)
+    if (refusal !== undefined) return refusal
+    const requestId = this.#newRequestId()
+    this.#slots.set(requestId, { kind: 'group', waiter })
+    const { requests } = this.side
+    if (this.#stagedControls.length === 0 && writeGroupRequest(requests, requestId, fields)) {
+      if (fields.isSteady) this.#onPatient(bytes)
+      else this.#onQueued(bytes)
+      return undefined
+    }
+    const kept = { ...fields, header: fields.header.slice() }
+    this.#stagedControls.push({ bytes, write: () => writeGroupRequest(requests, requestId, kept) })
+    this.#stagedControlBytes += bytes
+    this.#options.onDirty()
+    return undefined
+  }
+
+  /** Why a control message of so many bytes cannot be sent. */
+  #refusalOf(bytes: number): MillraceError | undefined {
+    if (this.state === 'failed') return this.#failure()
+    if (this.#stagedControls.length >= STAGED_CONTROLS_MAX || this.#stagedControlBytes >= STAGED_CONTROL_BYTES_MAX)
+      return new MillraceError('OVERLOADED', `shard ${this.shard} has no room`)
+    const bytesMax = controlBodyBytesMax(this.side.requests)
+    if (bytes <= bytesMax) return undefined
+    const text = `${bytes} bytes; a request to a shard has at most ${bytesMax} (rings.requestBytes)`
+    return new MillraceError('MESSAGE_TOO_LARGE', text)
+  }
+
+  /** Something waits for flush() that may not wait for longer than the turn. */
+  get isDue(): boolean {
+    return this.#queuedBytes > 0
+  }
+
   /** Publishes what was claimed and wakes the shard, once. */
   flush(): void {
-    if (this.#queuedBytes === 0 || this.state === 'failed') return
+    if (this.#queuedBytes + this.#patientBytes === 0 || this.state === 'failed') return
     this.#queuedBytes = 0
+    this.#patientBytes = 0
     this.side.reads.publish()
     this.side.requests.publish()
     this.side.shardSignal.ring()
@@ -257,6 +311,7 @@ export class ShardLink {
     const reply = this.#produceReply
     for (const slot of slots) {
       if (slot.kind === 'control') slot.reject(this.#failure())
+      else if (slot.kind === 'group') slot.waiter.onGroupFailed(this.#failure())
       else if (slot.kind === 'fetch')
         slot.waiter.onFetchFailed(this, slot.tag, 'KAFKA_STORAGE_ERROR', this.#failure().message)
       else {
@@ -282,6 +337,12 @@ export class ShardLink {
     if (this.#queuedBytes >= WAKE_BYTES) this.flush()
   }
 
+  #onPatient(bytes: number): void {
+    if (this.#patientBytes === 0) this.#options.onPatient(this)
+    this.#patientBytes += bytes + 1
+    if (this.#patientBytes >= WAKE_BYTES) this.flush()
+  }
+
   #retryStaged(): void {
     this.#writeControls()
     this.#requests.retry()
@@ -291,10 +352,10 @@ export class ShardLink {
   #writeControls(): void {
     let written = 0
     for (const control of this.#stagedControls) {
-      if (!writeControl(this.side.requests, control)) break
+      if (!control.write()) break
       written++
-      this.#stagedControlBytes -= control.body.length
-      this.#onQueued(control.body.length)
+      this.#stagedControlBytes -= control.bytes
+      this.#onQueued(control.bytes)
     }
     if (written > 0) this.#stagedControls = this.#stagedControls.slice(written)
   }
@@ -376,12 +437,21 @@ export class ShardLink {
         return
       }
       case MessageType.CONTROL_REPLY: {
+        const slot = this.#takeSlot(controlRequestId(reader))
+        if (slot?.kind === 'group' && controlErrorNumber(reader) === 0) {
+          slot.waiter.onGroupReply(groupReplyHeader(reader))
+          return
+        }
         const reply = readControlReply(reader)
-        const slot = this.#takeSlot(reply.requestId)
-        if (slot?.kind !== 'control')
+        if (slot?.kind !== 'control' && slot?.kind !== 'group')
           throw new InvariantError(`shard ${this.shard}: a control reply to request ${reply.requestId}`)
-        if (reply.errorNumber === 0) slot.resolve(reply.body)
-        else slot.reject(new MillraceError(errorCodeOf(reply.errorNumber), String(reply.body ?? '')))
+        if (slot.kind === 'control' && reply.errorNumber === 0) {
+          slot.resolve(reply.body)
+          return
+        }
+        const error = new MillraceError(errorCodeOf(reply.errorNumber), String(reply.body ?? ''))
+        if (slot.kind === 'group') slot.waiter.onGroupFailed(error)
+        else slot.reject(error)
         return
       }
       case MessageType.NOTICE:

@@ -44,7 +44,8 @@ import {
   type WriteMarkersBody,
 } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import type { Caller, GroupService } from './group-service.ts'
+import type { Caller } from './caller.ts'
+import type { GroupService } from './group-service.ts'
 import { InternalTopic } from './internal-topic.ts'
 import type { PartitionProxy, PartitionRouter } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'

@@ -59,6 +59,8 @@ export class BrokerConnections {
   readonly #endpoints = new Map<string, Endpoint>()
   readonly #nodeUrls = new Map<number, string>()
   readonly #events: ConnectionEvents
+  /** One for each member of a group. */
+  readonly #groupListeners = new Map<string, () => void>()
   #made = 0
   #lostCount = 0
   #failedCount = 0
@@ -73,9 +75,15 @@ export class BrokerConnections {
     events: ConnectionEvents,
   ) {
     this.#runtime = runtime
-    this.#options = options
+    this.#options = { ...options, onGroupChanged: (memberId) => this.#groupListeners.get(memberId)?.() }
     this.#events = events
     this.#bootstrap = urls.map((url) => this.#endpoint(url))
+  }
+
+  /** Runs `listener` when a broker has something new for this member; the answer stops that. */
+  onGroupChanged(memberId: string, listener: () => void): () => void {
+    this.#groupListeners.set(memberId, listener)
+    return () => void this.#groupListeners.delete(memberId)
   }
 
   /** Takes note of where brokers are. */

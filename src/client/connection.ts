@@ -18,6 +18,7 @@ import {
   credit,
   decodeFrame,
   type Frame,
+  groupChanged,
   type HelloReply,
   hello,
   PROLOGUE_BYTES,
@@ -33,6 +34,8 @@ export interface ConnectionOptions {
   readonly token?: string | undefined
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+  /** The broker has something new for this member of a group. */
+  readonly onGroupChanged?: (memberId: string) => void
 }
 
 /** A reply with its header decoded; `body` is a view of the received message. */
@@ -265,10 +268,25 @@ export class Connection {
       this.#receiveCredit(frame)
       return
     }
+    if (frame.api === Api.GROUP_CHANGED && !frame.isReply) {
+      this.#receiveGroupChanged(frame)
+      return
+    }
     const pending = this.#pending.get(frame.correlationId)
     if (pending === undefined || !frame.isReply) return // the reply of a request nobody waits for any more
     this.#pending.delete(frame.correlationId)
     pending.resolve(frame)
+  }
+
+  /** A hint: one that cannot be read is none. */
+  #receiveGroupChanged({ header }: Frame): void {
+    let memberId: string
+    try {
+      memberId = groupChanged.decode(header).memberId
+    } catch {
+      return
+    }
+    this.#options.onGroupChanged?.(memberId)
   }
 
   #receiveCredit(frame: Frame): void {

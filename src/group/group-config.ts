@@ -2,7 +2,7 @@
 import { GROUP_MEMBERS_MAX } from '../model/limits.ts'
 
 export interface GroupConfig {
-  /** How often a member is asked to send a heartbeat. */
+  /** How often a member is asked to send a heartbeat, at most: a third of its session if that is less. */
   readonly heartbeatIntervalMs: number
   /** The same while it waits for a partition or is to give one up. */
   readonly waitingHeartbeatIntervalMs: number
@@ -23,7 +23,7 @@ export interface GroupConfig {
 const DAY_MS = 86_400_000
 
 export const DEFAULT_GROUP_CONFIG: GroupConfig = {
-  heartbeatIntervalMs: 1_500,
+  heartbeatIntervalMs: 3_000,
   waitingHeartbeatIntervalMs: 250,
   sessionTimeoutMs: 45_000,
   sessionTimeoutMsMin: 1_000,

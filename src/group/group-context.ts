@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { AssignorTable } from './assignors/assignor.ts'
 import type { GroupConfig } from './group-config.ts'
+import type { GroupHints } from './group-hints.ts'
 import type { GroupState } from './group-state.ts'
 import type { GroupTimers } from './group-timers.ts'
 import type { TopicDirectory } from './topic-directory.ts'
@@ -13,6 +14,7 @@ export interface GroupContext {
   readonly assignors: AssignorTable
   readonly config: GroupConfig
   readonly timers: GroupTimers
+  readonly hints: GroupHints
   readonly compilePattern: CompilePattern
   /** Wall time for what is stored; timers are given the monotonic time. */
   readonly wallClock: Pick<Clock, 'nowMs'>

@@ -23,6 +23,7 @@ import { roundRobinAssignor } from './assignors/round-robin.ts'
 import { GroupChanges } from './group-changes.ts'
 import { DEFAULT_GROUP_CONFIG, type GroupConfig } from './group-config.ts'
 import type { GroupContext } from './group-context.ts'
+import { GroupHints, type Hint } from './group-hints.ts'
 import { decideDeleteGroups, describeGroupPage, describeGroups, listGroups, listGroupsPage } from './group-queries.ts'
 import { decodeRecord } from './group-records.ts'
 import { type Group, type GroupState, type Member, type MemberTimer, newGroupState } from './group-state.ts'
@@ -111,6 +112,7 @@ export class GroupCoordinator {
       assignors: new AssignorTable([...BUILT_IN_ASSIGNORS, ...(options.assignors ?? [])]),
       config: { ...DEFAULT_GROUP_CONFIG, ...options.config },
       timers: new GroupTimers(),
+      hints: new GroupHints(),
       wallClock,
       newMemberId,
       compilePattern,
@@ -226,6 +228,16 @@ export class GroupCoordinator {
     if (this.#stale.size > 0 || this.#deletedTopics.size > 0 || this.#sweep !== undefined)
       return Number.NEGATIVE_INFINITY
     return Math.min(this.#context.timers.nextDeadlineMs, this.#nextSweepMs)
+  }
+
+  /** Monotonic time at which takeHints() has something; Infinity = never. */
+  get nextHintsMs(): number {
+    return this.#context.hints.nextDeadlineMs
+  }
+
+  /** Members of one group that should send a heartbeat; undefined when nothing is due. Nothing is lost when nobody asks. */
+  takeHints(nowMs: number): Hint[] | undefined {
+    return this.#context.hints.take(nowMs)
   }
 
   /**

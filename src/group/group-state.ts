@@ -10,6 +10,7 @@
  *             G4 assigned is within target                              checked in: checkGroup()
  *             G5 groupEpoch and, but for -2, memberEpoch only grow      checked in: apply-record.ts
  */
+
 import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import type { TopicId } from '../model/ids.ts'
@@ -60,6 +61,14 @@ export interface MemberTimer extends Timed {
   readonly member: Member
 }
 
+/** Runs while the members of a group are to be told of something. */
+export interface HintTimer extends Timed {
+  readonly group: Group
+}
+
+/** Nobody to tell: the member was last heard of before this start, or by something that takes no hints. */
+export const NO_CONNECTION = 0
+
 /** Partitions that were taken away at once, and until when the member must have given them up. */
 export interface Revocation {
   readonly partitions: PartitionSet
@@ -71,6 +80,7 @@ export const NO_REVOCATIONS: readonly Revocation[] = []
 /** The answer to a heartbeat that changes nothing, kept so that it is not made again. */
 export interface UnchangedAnswer {
   readonly memberEpoch: number
+  readonly heartbeatIntervalMs: number
   readonly records: readonly never[]
   readonly notices: readonly never[]
   readonly reply: {
@@ -80,6 +90,7 @@ export interface UnchangedAnswer {
     readonly heartbeatIntervalMs: number
     readonly assignment: null
   }
+  readonly kept: { answer: unknown }
 }
 
 export interface Member {
@@ -99,6 +110,10 @@ export interface Member {
   /** What the rebalance timer runs for: all of `revoking`. */
   revocations: readonly Revocation[]
   unchanged: UnchangedAnswer | undefined
+  /** Of the connection of its last heartbeat; NO_CONNECTION when it takes no hints. */
+  connectionId: number
+  /** It was told to send a heartbeat, and has not yet. */
+  isHinted: boolean
 }
 
 export interface Group {
@@ -125,6 +140,8 @@ export interface Group {
   readonly patterns: Map<string, PatternMatches>
   /** Topics changed since the target was computed: it is looked at in the next turn. */
   isStale: boolean
+  /** Runs while its members are to be told of something. */
+  hintTimer: HintTimer | undefined
 }
 
 export interface GroupState {
@@ -155,6 +172,7 @@ export function newGroup(groupId: string): Group {
     releases: 0,
     patterns: new Map(),
     isStale: false,
+    hintTimer: undefined,
   }
 }
 
@@ -191,6 +209,8 @@ export function newMember(memberId: string): Member {
     rebalanceTimer: undefined,
     revocations: NO_REVOCATIONS,
     unchanged: undefined,
+    connectionId: NO_CONNECTION,
+    isHinted: false,
   }
 }
 

@@ -12,7 +12,7 @@ import { COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX, GROUP_MEMBERS_MAX } fr
 import { isSubset, NO_PARTITIONS, type PartitionSet, setsEqual, uniteSets } from '../model/partition-set.ts'
 import { GroupChanges, NO_RECORDS } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
-import { AWAY_EPOCH, type Group, isReconciled, type Member, type MemberMetadata } from './group-state.ts'
+import { AWAY_EPOCH, type Group, isReconciled, type Member, type MemberMetadata, NO_CONNECTION } from './group-state.ts'
 import { mergeMetadata } from './member-metadata.ts'
 import { changesAssignment, removeMember, replaceMember, sameMetadata } from './membership.ts'
 import { emitCurrent, reconcile } from './reconcile.ts'
@@ -31,12 +31,14 @@ import { bumpEpoch, needsNewTarget } from './target-assignment.ts'
 type HeartbeatDecision = Decision<HeartbeatReply>
 
 export const LEAVE_EPOCH = -1
+/** One may be lost, with its connection, and the next come late. */
+const HEARTBEATS_PER_SESSION_MIN = 3
 
 export function decideHeartbeat(context: GroupContext, request: HeartbeatRequest, nowMs: number): HeartbeatDecision {
   const group = context.state.groups.get(request.groupId)
   const member = group?.members.get(request.memberId)
   if (group !== undefined && member !== undefined && isUnchanged(group, member, request)) {
-    context.timers.touchSession(group, member, nowMs)
+    heard(context, group, member, request, nowMs)
     return unchangedDecision(context, member)
   }
   const fault = checkGroupId(request.groupId) ?? checkNames({ memberId: request.memberId })
@@ -93,7 +95,7 @@ function decideJoin(
   const member = group.members.get(memberId)!
   if (needsNewTarget(context, group) || isOther) bumpEpoch(context, changes, group, nowMs)
   reconcile(context, changes, group, member, NO_PARTITIONS, nowMs)
-  return answer(context, changes, group, member, NO_PARTITIONS, nowMs, true)
+  return answer(context, changes, group, member, { request, owned: NO_PARTITIONS, nowMs, mustTell: true })
 }
 
 /** Writes down who joins: a new member, one that starts again, or the next of an instance. Answers its id. */
@@ -173,7 +175,7 @@ function decideBeat(
   if (!sameMetadata(member.metadata, metadata)) emitMetadata(changes, group, member, metadata)
   if (needsNewTarget(context, group) || isOther) bumpEpoch(context, changes, group, nowMs)
   reconcile(context, changes, group, member, owned, nowMs)
-  return answer(context, changes, group, member, owned, nowMs, false)
+  return answer(context, changes, group, member, { request, owned, nowMs, mustTell: false })
 }
 
 function emitMetadata(changes: GroupChanges, group: Group, member: Member, value: MemberMetadata): void {
@@ -221,20 +223,40 @@ function decideLeave(
   }
 }
 
-/** The reply to a member that stays; `mustTell`: with its assignment, whatever it said. */
+function heard(context: GroupContext, group: Group, member: Member, request: HeartbeatRequest, nowMs: number): void {
+  context.timers.touchSession(group, member, nowMs)
+  member.connectionId = request.connectionId ?? NO_CONNECTION
+  member.isHinted = false
+}
+
+/** How often a member is to be heard of that has all it is to have: news are told by hints, so this is for its session alone. */
+function steadyIntervalMs({ config }: GroupContext, member: Member): number {
+  const ofSessionMs = Math.floor(member.metadata.sessionTimeoutMs / HEARTBEATS_PER_SESSION_MIN)
+  return Math.max(1, Math.min(config.heartbeatIntervalMs, ofSessionMs))
+}
+
+interface Heard {
+  readonly request: HeartbeatRequest
+  /** What it reads; null = it did not say. */
+  readonly owned: PartitionSet | null
+  readonly nowMs: number
+  /** With its assignment, whatever it said. */
+  readonly mustTell: boolean
+}
+
+/** The reply to a member that stays. */
 function answer(
   context: GroupContext,
   changes: GroupChanges,
   group: Group,
   member: Member,
-  owned: PartitionSet | null,
-  nowMs: number,
-  mustTell: boolean,
+  { request, owned, nowMs, mustTell }: Heard,
 ): HeartbeatDecision {
-  context.timers.touchSession(group, member, nowMs)
+  heard(context, group, member, request, nowMs)
   const { assigned, memberEpoch } = member.current
   if (owned !== null) member.isInDoubt = !setsEqual(owned, assigned)
-  const { heartbeatIntervalMs, waitingHeartbeatIntervalMs } = context.config
+  const steadyMs = steadyIntervalMs(context, member)
+  const waitingMs = Math.min(steadyMs, context.config.waitingHeartbeatIntervalMs)
   return {
     records: changes.records.length === 0 ? NO_RECORDS : changes.records,
     notices: changes.notices,
@@ -242,7 +264,7 @@ function answer(
       kind: 'heartbeat',
       memberId: member.memberId,
       memberEpoch,
-      heartbeatIntervalMs: isReconciled(group, member) ? heartbeatIntervalMs : waitingHeartbeatIntervalMs,
+      heartbeatIntervalMs: isReconciled(group, member) ? steadyMs : waitingMs,
       assignment: mustTell || member.isInDoubt ? namedPartitions(context.directory, assigned) : null,
     },
   }
@@ -250,9 +272,13 @@ function answer(
 
 function unchangedDecision(context: GroupContext, member: Member): HeartbeatDecision {
   const { memberEpoch } = member.current
+  const heartbeatIntervalMs = steadyIntervalMs(context, member)
   let decision = member.unchanged
-  if (decision === undefined || decision.memberEpoch !== memberEpoch) {
-    const { heartbeatIntervalMs } = context.config
+  if (
+    decision === undefined ||
+    decision.memberEpoch !== memberEpoch ||
+    decision.heartbeatIntervalMs !== heartbeatIntervalMs
+  ) {
     const reply = {
       kind: 'heartbeat',
       memberId: member.memberId,
@@ -260,7 +286,9 @@ function unchangedDecision(context: GroupContext, member: Member): HeartbeatDeci
       heartbeatIntervalMs,
       assignment: null,
     } as const
-    decision = member.unchanged = { memberEpoch, records: NO_RECORDS, notices: NO_RECORDS, reply }
+    const kept = { answer: undefined }
+    decision = { memberEpoch, heartbeatIntervalMs, records: NO_RECORDS, notices: NO_RECORDS, reply, kept }
+    member.unchanged = decision
   }
   return decision
 }

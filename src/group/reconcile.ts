@@ -57,10 +57,12 @@ export function reconcile(
       // Some are free already: their next owners need not wait for the rest.
       emitCurrent(changes, group, member, { ...current, revoking: left })
       context.timers.startRebalance(group, member, nowMs)
+      context.hints.stir(group, nowMs)
       return
     }
     emitCurrent(changes, group, member, { ...current, revoking: NO_PARTITIONS })
     context.timers.stopRebalance(member)
+    context.hints.stir(group, nowMs)
   } else if (isReconciled(group, member) || isWaitingInVain(group, member)) return
   takeFree(changes, group, member)
 }

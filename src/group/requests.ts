@@ -19,6 +19,8 @@ export interface Decision<Reply> {
   /** What an operator should know; for the log. */
   readonly notices: readonly string[]
   readonly reply: Reply | GroupRefusal
+  /** With a decision that is given again and again: what the shell made of it, so that it need not make it anew. */
+  readonly kept?: { answer: unknown }
 }
 
 /** What a deadline led to; there is nobody to answer. */
@@ -72,6 +74,8 @@ export interface HeartbeatRequest {
   readonly ownedPartitions: readonly TopicPartitions[] | null
   readonly clientId: string
   readonly clientHost: string
+  /** Where the member can be told that it should send a heartbeat. */
+  readonly connectionId?: number
 }
 
 export interface HeartbeatReply {

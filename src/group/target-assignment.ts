@@ -72,6 +72,7 @@ export function bumpEpoch(context: GroupContext, changes: GroupChanges, group: G
   })
   for (const member of group.members.values()) markRevocations(context, changes, group, member, nowMs)
   dropUnusedPatterns(group)
+  context.hints.stir(group, nowMs)
 }
 
 /** Topics changed, and the target no longer fits them. */

@@ -48,6 +48,13 @@ export interface GroupHeartbeatReply {
   readonly assignment: readonly TopicPartitions[] | null
 }
 
+const NIL = 0xc0
+
+/** Whether the header of a heartbeat says nothing of what the member owns, as most do: it ends with nil, for ownedPartitions. */
+export function confirmsNothing(header: Uint8Array): boolean {
+  return header[header.length - 1] === NIL
+}
+
 export const groupHeartbeat = makeCodec<GroupHeartbeatRequest, GroupHeartbeatReply>({
   api: Api.GROUP_HEARTBEAT,
   name: 'group-heartbeat',

@@ -33,6 +33,7 @@ export const Api = {
   GROUP_DESCRIBE: 69,
   CREDIT: 1000,
   SESSION_EXTEND: 1001,
+  GROUP_CHANGED: 1002,
 } as const
 export type Api = (typeof Api)[keyof typeof Api]
 

@@ -23,6 +23,7 @@ export * from './68-group-heartbeat.ts'
 export * from './69-group-describe.ts'
 export * from './1000-credit.ts'
 export * from './1001-session-extend.ts'
+export * from './1002-group-changed.ts'
 export * from './api.ts'
 export * from './frame.ts'
 export {

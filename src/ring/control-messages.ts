@@ -73,14 +73,17 @@ export interface TrimAnswer {
 /**
  * A request of groups for the coordinator in an internal partition: `api` and `header` are those of the native protocol, the answer is
  * the header of the reply, so that the gateway neither decodes nor encodes them. The shard appends what the coordinator decides,
- * and answers when that is durable.
+ * and answers when that is durable. Not msgpack: group-codec.ts.
  */
 export interface GroupRequestBody {
-  readonly partitionRef: PartitionRef
+  readonly partitionRef: number
   readonly api: number
   readonly header: Uint8Array
   readonly clientId: string
   readonly clientHost: string
+  readonly connectionId: number
+  /** What its reader made of the header: kept here, for a heartbeat that is said again is the same object. */
+  decoded: unknown
 }
 
 /** Topics that coordinators may assign: those that came or changed, and those that went. In line with what asks for them. */
@@ -257,6 +260,11 @@ export type Notice =
       readonly partitionRef: number
       readonly errorNumber: number
       readonly text: string
+    }
+  /** Members that should send a heartbeat at once, and by which connections they are told. */
+  | {
+      readonly kind: 'group-changed'
+      readonly members: readonly { readonly connectionId: number; readonly memberId: string }[]
     }
   | { readonly kind: 'stats'; readonly stats: ShardStats }
   /** Have the pool run `task` (log/compaction-run: SeededCompactionTask); answer COMPACTED, once. */

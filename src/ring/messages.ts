@@ -143,11 +143,30 @@ export const ABORTED_BYTES = 16
 // |  0 |    4 | requestId | u32; 0 = no reply
 // |  4 |    4 | operation (CONTROL) or errorNumber (CONTROL_REPLY) | i32
 // |  8 |    4 | bodyBytes | u32
-// | 12 |      | body      | msgpack: control-messages.ts names its type by operation; on error a text
+// | 12 |      | body      | msgpack: control-messages.ts names its type by operation; on error a text. Of a GROUP_REQUEST the layout
+//                           below, and of its reply the bytes of the header that goes to the client
 export const CONTROL_REQUEST_ID_AT = 0
 export const CONTROL_OPERATION_AT = 4
 export const CONTROL_BODY_BYTES_AT = 8
 export const CONTROL_BODY_AT = 12
+
+// The body of a GROUP_REQUEST: thousands of heartbeats a second are relayed, and none is worth an object of msgpack's.
+// |  0 |    4 | partitionRef    | u32
+// |  4 |    4 | api             | u32
+// |  8 |    4 | headerBytes     | u32
+// | 12 |    4 | clientIdBytes   | u32
+// | 16 |    4 | clientHostBytes | u32
+// | 20 |    4 | connectionId    | u32; of whoever asks, for NOTICE 'group-changed'; 0 = none
+// | 24 |    4 | isSteady        | u32; 1 = a heartbeat that says nothing new: its like will come again, byte for byte
+// | 28 |      | header, clientId, clientHost | the texts are UTF-8
+export const GROUP_PARTITION_REF_AT = 0
+export const GROUP_API_AT = 4
+export const GROUP_HEADER_BYTES_AT = 8
+export const GROUP_CLIENT_ID_BYTES_AT = 12
+export const GROUP_CLIENT_HOST_BYTES_AT = 16
+export const GROUP_CONNECTION_ID_AT = 20
+export const GROUP_IS_STEADY_AT = 24
+export const GROUP_HEADER_AT = 28
 
 // NOTICE: what a shard has to say by itself.
 // |  0 |    4 | bodyBytes | u32

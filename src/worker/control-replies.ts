@@ -21,6 +21,11 @@ export class ControlReplies {
     this.#send(requestId, 0, encodeControlBody(body))
   }
 
+  /** The reply to a GROUP_REQUEST: `header` is for the client, as it is. */
+  relay(requestId: number, header: Uint8Array): void {
+    this.#send(requestId, 0, header)
+  }
+
   fail(requestId: number, error: ErrorCode, text: string): void {
     this.#send(requestId, errorNumberOf(error), encodeControlBody(text))
   }

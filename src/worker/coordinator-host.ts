@@ -18,7 +18,6 @@
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
 import { type ErrorCode, isMillraceError } from '../model/errors.ts'
-import type { PartitionRef } from '../model/ids.ts'
 import type { Refusal } from '../model/refusal.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
@@ -44,6 +43,8 @@ const BATCH_BYTES = 256 * 1024
 /** What could not be written may be so for longer: reading the log again and again does not help it. */
 const RELOAD_MS = 1_000
 
+const NO_BATCHES: Uint8Array[] = []
+
 /** What the host asks of a coordinator. */
 export interface Coordinating {
   /** One record of the partition, in the log's order. */
@@ -53,7 +54,7 @@ export interface Coordinating {
 }
 
 export interface CoordinatorBody {
-  readonly partitionRef: PartitionRef
+  readonly partitionRef: number
   readonly header: Uint8Array
 }
 
@@ -91,6 +92,8 @@ export interface CoordinatorKind<Coordinator extends Coordinating, Body extends 
   ): HostedDecision<Effect>
   /** A few pieces of what is due, by take(); answers how many. */
   doDue(hosted: Hosted<Coordinator, Body, Effect>, nowMs: number): number
+  /** Sends a reply's header to the gateway, in the way in which it expects it. */
+  answer(requestId: number, header: Uint8Array): void
   onDurable(hosted: Hosted<Coordinator, Body, Effect>, effect: Effect): void
   /** Nothing of it is so any more; the kind lets go of what it keeps. */
   onDropped(hosted: Hosted<Coordinator, Body, Effect>, error: ErrorCode, text: string): void
@@ -140,7 +143,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   /** Those with something to write or to answer at the end of this turn. */
   readonly #touched = new Set<Hosted<Coordinator, Body, Effect>>()
   /** When a dropped one is loaded again. */
-  readonly #reloads = new Map<PartitionRef, number>()
+  readonly #reloads = new Map<number, number>()
   #waiting = 0
 
   constructor(options: CoordinatorHostOptions, kind: CoordinatorKind<Coordinator, Body, Effect>) {
@@ -164,7 +167,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     if (this.#loading.size > 0) return this.#options.clock.monotonicMs() + 1
     let next = Number.POSITIVE_INFINITY
     for (const { coordinator } of this.#hosted.values()) next = Math.min(next, this.#kind.nextDeadlineMs(coordinator))
-    for (const atMs of this.#reloads.values()) next = Math.min(next, atMs)
+    if (this.#reloads.size > 0) for (const atMs of this.#reloads.values()) next = Math.min(next, atMs)
     return next
   }
 
@@ -189,16 +192,16 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   }
 
   /** Has a coordinator before anybody asks; undefined = it is there, or on its way. */
-  load(partitionRef: PartitionRef): { readonly error: ErrorCode; readonly text: string } | undefined {
+  load(partitionRef: number): { readonly error: ErrorCode; readonly text: string } | undefined {
     const hosted = this.#find(partitionRef)
     return 'error' in hosted ? hosted : undefined
   }
 
   /** Loads a piece of each that loads, and does what is due; flush() must follow. Answers how much was done. */
   step(nowMs: number): number {
-    let work = this.#reload(nowMs)
+    let work = this.#reloads.size > 0 ? this.#reload(nowMs) : 0
     for (const hosted of this.#loading) work += this.#load(hosted) ? 1 : 0
-    for (const hosted of this.serving()) work += this.#kind.doDue(hosted, nowMs)
+    for (const hosted of this.#hosted.values()) if (hosted.state === 'serving') work += this.#kind.doDue(hosted, nowMs)
     return work
   }
 
@@ -243,7 +246,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   // Requests
 
   #find(
-    partitionRef: PartitionRef,
+    partitionRef: number,
   ): Hosted<Coordinator, Body, Effect> | { readonly error: ErrorCode; readonly text: string } {
     const partition = this.#options.partitions.get(partitionRef)
     if (partition === undefined || partition.isClosed) return { error: 'NOT_COORDINATOR', text: '' }
@@ -315,6 +318,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
    * does not fit the largest batch.
    */
   #encode(hosted: Hosted<Coordinator, Body, Effect>): Uint8Array[] | undefined {
+    if (hosted.decisions.length === 0) return NO_BATCHES
     const { maxMessageBytes } = hosted.partition.state.config
     const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
     const nowMs = this.#options.clock.nowMs()
@@ -343,7 +347,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     for (const { requestId, reply, effect } of waiting) {
       if (requestId !== 0) this.#waiting--
       if (reply?.kind === 'refused') this.#options.replies.fail(requestId, reply.error, reply.text)
-      else if (reply !== undefined) this.#options.replies.answer(requestId, reply.header)
+      else if (reply !== undefined) this.#kind.answer(requestId, reply.header)
       if (effect !== undefined) this.#kind.onDurable(hosted, effect)
     }
   }

@@ -22,6 +22,8 @@ import type { PartitionAgent } from './partition-agent.ts'
 
 /** What is due of one coordinator in one turn: a group each. */
 const DUE_PER_TURN = 32
+/** A notice must fit a frame of the reply ring, however small that was set. */
+const HINTS_PER_NOTICE = 16
 
 export interface GroupHostOptions extends CoordinatorHostOptions {
   /** What coordinators are made of, but for what the host itself has. */
@@ -61,7 +63,7 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
   }
 
   nextDeadlineMs(coordinator: GroupCoordinator): number {
-    return coordinator.nextDeadlineMs
+    return Math.min(coordinator.nextDeadlineMs, coordinator.nextHintsMs)
   }
 
   decide(
@@ -76,7 +78,7 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
 
   doDue(hosted: HostedGroups, nowMs: number): number {
     const { coordinator } = hosted
-    let work = 0
+    let work = this.#sendHints(coordinator, nowMs)
     for (; work < DUE_PER_TURN && coordinator.nextDeadlineMs <= nowMs; work++) {
       const decision = coordinator.onDeadline(nowMs)
       if (decision === undefined) continue
@@ -89,12 +91,27 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
     return work
   }
 
+  answer(requestId: number, header: Uint8Array): void {
+    this.#options.replies.relay(requestId, header)
+  }
+
   onDurable(): void {
     // Groups have no effects but their replies.
   }
 
   onDropped(): void {
     // They keep no requests.
+  }
+
+  /** A hint that is lost is no loss: its member hears of it later. */
+  #sendHints(coordinator: GroupCoordinator, nowMs: number): number {
+    let groups = 0
+    for (; groups < DUE_PER_TURN && coordinator.nextHintsMs <= nowMs; groups++) {
+      const members = coordinator.takeHints(nowMs) ?? []
+      for (let from = 0; from < members.length; from += HINTS_PER_NOTICE)
+        this.#options.notices.send({ kind: 'group-changed', members: members.slice(from, from + HINTS_PER_NOTICE) })
+    }
+    return groups
   }
 
   #warn(partition: PartitionAgent, notices: readonly string[]): void {

@@ -8,6 +8,7 @@ import {
   type EncodedRecord,
   type GroupCoordinator,
   type GroupRefusal,
+  type HeartbeatRequest,
   isRefusal,
   refuse,
   type TopicOutcomes,
@@ -27,16 +28,11 @@ export interface GroupAnswer {
 }
 
 /** Has the coordinator decide; what the reply tells is so when the records are durable. Throws MillraceError for a bad header. */
-export function answerGroupRequest(
-  coordinator: GroupCoordinator,
-  { api, header, clientId, clientHost }: GroupRequestBody,
-  nowMs: number,
-): GroupAnswer {
+export function answerGroupRequest(coordinator: GroupCoordinator, body: GroupRequestBody, nowMs: number): GroupAnswer {
+  const { api, header } = body
   switch (api) {
-    case Api.GROUP_HEARTBEAT: {
-      const request = { ...protocol.groupHeartbeat.decodeRequest(header), clientId, clientHost }
-      return answerOf(protocol.groupHeartbeat, coordinator.heartbeat(request, nowMs), (reply) => reply)
-    }
+    case Api.GROUP_HEARTBEAT:
+      return answerHeartbeat(coordinator, body, nowMs)
     case Api.SESSION_EXTEND: {
       const { groupId, memberIds } = protocol.sessionExtend.decodeRequest(header)
       return told(protocol.sessionExtend, coordinator.extendSessions(groupId, memberIds, nowMs))
@@ -87,6 +83,17 @@ export function answerGroupRequest(
     default:
       return { records: [], notices: [], reply: refuse('UNKNOWN_API', `api ${api} is none of groups`) }
   }
+}
+
+/** The steady state costs neither decoding nor encoding: a request that is said again has its own, and so has an unchanged answer. */
+function answerHeartbeat(coordinator: GroupCoordinator, body: GroupRequestBody, nowMs: number): GroupAnswer {
+  const { header, clientId, clientHost, connectionId } = body
+  body.decoded ??= { ...protocol.groupHeartbeat.decodeRequest(header), clientId, clientHost, connectionId }
+  const decision = coordinator.heartbeat(body.decoded as HeartbeatRequest, nowMs)
+  const { kept } = decision
+  if (kept === undefined) return answerOf(protocol.groupHeartbeat, decision, (reply) => reply)
+  kept.answer ??= answerOf(protocol.groupHeartbeat, decision, (reply) => reply)
+  return kept.answer as GroupAnswer
 }
 
 function answerOf<Reply extends object, Body>(

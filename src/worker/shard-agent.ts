@@ -27,7 +27,6 @@ import { readControl } from '../ring/control-codec.ts'
 import {
   type CompactedBody,
   ControlOperation,
-  type GroupRequestBody,
   type GroupTopicsBody,
   type LoadTransactionsBody,
   type MarkersDoneBody,
@@ -36,6 +35,7 @@ import {
   type TransactionRequestBody,
   type WriteMarkersBody,
 } from '../ring/control-messages.ts'
+import { controlRequestId, GroupRequestReader } from '../ring/group-codec.ts'
 import { CONTROL_OPERATION_AT, FETCH_REQUEST_ID_AT, MessageType } from '../ring/messages.ts'
 import type { ShardSide } from '../ring/shard-channel.ts'
 import { Checkpointer } from './checkpointer.ts'
@@ -109,6 +109,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #transactionHost: TransactionHost
   readonly #markers: MarkerWriter
   readonly #transactions = new TransactionWatch()
+  readonly #groupRequests: GroupRequestReader
   readonly #space: SpaceProbe
   readonly #housekeeper: Housekeeper
   readonly #removals: RemovalQueue
@@ -196,6 +197,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       ...{ partitions, produces: this.#produces, replies: controlReplies, notices: this.#notices },
       ...{ reader, cache, clock, codecs: from.codecs ?? NO_CODECS },
     }
+    this.#groupRequests = new GroupRequestReader(requests)
     this.#groups = new GroupHost({
       ...hosting,
       coordinator: {
@@ -361,8 +363,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     switch (requests.view.getInt32(requests.at + CONTROL_OPERATION_AT, true)) {
       case ControlOperation.GROUP_REQUEST: {
         // Many in a turn: their records are written together, with the turn's batches.
-        const { requestId, body } = readControl(requests)
-        this.#groups.host.onRequest(requestId, body as GroupRequestBody)
+        this.#groups.host.onRequest(controlRequestId(requests), this.#groupRequests.read())
         return
       }
       case ControlOperation.GROUP_TOPICS: {

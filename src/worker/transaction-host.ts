@@ -159,6 +159,10 @@ export class TransactionHost
     return work
   }
 
+  answer(requestId: number, header: Uint8Array): void {
+    this.#options.replies.answer(requestId, header)
+  }
+
   onDurable({ partition }: HostedTransactions, markers: MarkersToWrite): void {
     this.#markers.add(partition.state.partitionRef, markers)
   }

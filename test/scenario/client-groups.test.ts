@@ -104,6 +104,24 @@ test('a fourth member of twelve partitions stops three at most: the others are h
     await Promise.all(runs)
   }))
 
+test('for await goes on when its partitions hold all they may: what has been handled makes room', () =>
+  withBroker(async (_, mq) => {
+    await mq.admin.topics.create('t', { partitions: 2 })
+    const producer = mq.producer('t')
+    await producer.ready()
+    const value = new Uint8Array(1024)
+    // Of each partition several fetches, each more than it may hold (64 KiB).
+    const total = 8_000
+    for (let index = 0; index < total; index++)
+      while (!producer.enqueue({ value, partition: index % 2 })) await producer.ready()
+    await producer.close()
+    let count = 0
+    const signal = AbortSignal.timeout(WAIT_MS)
+    for await (const _record of mq.group('g', 't', { ...START, prefetchBytesMax: 1, signal }))
+      if (++count === total) break
+    assert.equal(count, total)
+  }))
+
 test('members come and go, some in a hurry: every record is handled, none of a key overtakes, offsets never go back', () =>
   withBroker(async (broker, mq) => {
     const partitions = PARTITIONS

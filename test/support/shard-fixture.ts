@@ -1,6 +1,7 @@
 /** A whole shard and its disk thread in the test's thread: real rings, a disk in memory, a clock that is moved by hand. */
 import assert from 'node:assert/strict'
 import { AgentInvoker } from '../../src/agent/agent-invoker.ts'
+import { utf8Encode } from '../../src/base/bytes.ts'
 import { SeededPrng } from '../../src/base/prng.ts'
 import type { FileSystem } from '../../src/io/file-system.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
@@ -13,6 +14,12 @@ import type { TopicConfig } from '../../src/model/topic-config.ts'
 import { BatchView } from '../../src/record/batch-view.ts'
 import { encodeControlBody, readControlReply, readNotice, writeControl } from '../../src/ring/control-codec.ts'
 import { type ControlOperation, type Notice, ControlOperation as Operation } from '../../src/ring/control-messages.ts'
+import {
+  controlErrorNumber,
+  controlRequestId,
+  groupReplyHeader,
+  writeGroupRequest,
+} from '../../src/ring/group-codec.ts'
 import {
   claimFetch,
   claimProduce,
@@ -94,6 +101,8 @@ export class ShardFixture {
   /** Pages of answers are given back as they are read, unless the test holds them. */
   holdsPages = false
   readonly #answers = new Map<number, Answer>()
+  /** Requests whose answers are headers. */
+  readonly #relayed = new Set<number>()
   #nextRequestId = 1
 
   constructor(options: ShardFixtureOptions = {}) {
@@ -179,6 +188,24 @@ export class ShardFixture {
     return requestId
   }
 
+  /** Its answer's body is the header of the reply. */
+  sendGroupRequest(api: number, header: Uint8Array, partitionRef = 0): number {
+    const requestId = this.#nextRequestId++
+    const fields = {
+      partitionRef,
+      api,
+      header,
+      clientId: utf8Encode('c'),
+      clientHost: utf8Encode('h'),
+      connectionId: 5,
+      isSteady: false,
+    }
+    assert.ok(writeGroupRequest(this.gateway.requests, requestId, fields))
+    this.gateway.requests.publish()
+    this.#relayed.add(requestId)
+    return requestId
+  }
+
   /** Steps shard and disk until both are idle, taking answers meanwhile. */
   settle(): void {
     for (let round = 0; round < 100_000; round++) if (this.agents.turn() + this.drain() === 0) return
@@ -232,7 +259,10 @@ export class ShardFixture {
       else if (replies.type === M.MessageType.FETCH_REPLY) this.#onFetchReply()
       else if (replies.type === M.MessageType.NOTICE) this.notices.push(readNotice(replies))
       else {
-        const { requestId, errorNumber, body } = readControlReply(replies)
+        const isRelayed = this.#relayed.delete(controlRequestId(replies)) && controlErrorNumber(replies) === 0
+        const { requestId, errorNumber, body } = isRelayed
+          ? { requestId: controlRequestId(replies), errorNumber: 0, body: groupReplyHeader(replies).slice() }
+          : readControlReply(replies)
         this.#keep({ kind: 'control', requestId, error: errorCodeOf(errorNumber), body })
       }
     }

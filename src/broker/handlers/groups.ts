@@ -5,7 +5,7 @@
 import { errorNumberOf, isMillraceError, MillraceError } from '../../model/errors.ts'
 import * as protocol from '../../protocol/index.ts'
 import { CLUSTER, type Resource } from '../authorise.ts'
-import type { Connection } from '../connection.ts'
+import type { Caller } from '../caller.ts'
 import type { AnyHandler, ColdHandler } from './handler.ts'
 import type { HandlerContext } from './handler-context.ts'
 
@@ -24,7 +24,7 @@ function ofOneGroup<Request extends { readonly groupId: string }, Reply>(
     ...{ api: codec.api, name: codec.name, encodeRequest: ({ header }) => header, encodeReply: (header) => header },
     decodeRequest: (header) => ({
       groupId: protocol.peekGroupId(header) ?? codec.decodeRequest(header).groupId,
-      header: header.slice(),
+      header,
     }),
     decodeReply: () => {
       throw new Error('the gateway does not read what coordinators answer')
@@ -35,7 +35,10 @@ function ofOneGroup<Request extends { readonly groupId: string }, Reply>(
     codec: forwarding,
     isShort,
     resources: ({ groupId }) => [{ kind: 'group', groupId }],
-    answer: (gateway, { groupId, header }, caller) => gateway.groups.forward(groupId, codec.api, header, caller),
+    relay: (gateway, { groupId, header }, { caller }, reply) =>
+      gateway.groups.relay(groupId, codec.api, header, caller, reply),
+    keep: ({ groupId, header }) => ({ groupId, header: header.slice() }),
+    answer: (gateway, { groupId, header }, { caller }) => gateway.groups.forward(groupId, codec.api, header, caller),
   }
 }
 
@@ -51,7 +54,7 @@ async function rowsOf<Row extends GroupRow>(
   codec: protocol.Codec<{ readonly groupIds: readonly string[] }, { readonly groups: readonly Row[] }>,
   groupIds: readonly string[],
   failed: (row: GroupRow) => Row,
-  caller: Connection,
+  caller: Caller,
 ): Promise<Row[]> {
   const one = async (groupId: string): Promise<Row> => {
     try {
@@ -71,7 +74,7 @@ const deleteGroupsHandler: ColdHandler<protocol.DeleteGroupsRequest, protocol.De
   kind: 'cold',
   codec: protocol.deleteGroups,
   resources: resourcesOf,
-  async answer(gateway, { groupIds }, caller) {
+  async answer(gateway, { groupIds }, { caller }) {
     return { groups: await rowsOf(gateway, protocol.deleteGroups, groupIds, (row) => row, caller) }
   },
 }
@@ -80,7 +83,7 @@ const describeGroupsHandler: ColdHandler<protocol.GroupDescribeRequest, protocol
   kind: 'cold',
   codec: protocol.groupDescribe,
   resources: resourcesOf,
-  async answer(gateway, { groupIds, cursor = null }, caller) {
+  async answer(gateway, { groupIds, cursor = null }, { caller }) {
     const [groupId] = groupIds
     if (cursor === null)
       return {
@@ -98,7 +101,7 @@ const listGroupsHandler: ColdHandler<protocol.ListGroupsRequest, protocol.ListGr
   kind: 'cold',
   codec: protocol.listGroups,
   resources: () => [CLUSTER],
-  async answer(gateway, request, caller) {
+  async answer(gateway, request, { caller }) {
     const { cursor = null } = request
     if (cursor !== null) return gateway.groups.listPage(request, cursor, caller)
     const replies = await gateway.groups.askAll(protocol.listGroups, request, caller)

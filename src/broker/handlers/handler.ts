@@ -2,6 +2,7 @@
 import type { Codec } from '../../protocol/index.ts'
 import type { Resource } from '../authorise.ts'
 import type { Connection } from '../connection.ts'
+import type { GroupWaiter } from '../shard-link.ts'
 import type { HandlerContext } from './handler-context.ts'
 
 export interface Call<Request> {
@@ -22,6 +23,13 @@ export interface ColdHandler<Request, Reply> {
   /** Its reply is about as short as its request: as many as a connection may have open are worked on at once. */
   readonly isShort?: boolean
   resources(request: Request): readonly Resource[]
+  /**
+   * Where asking costs more than answering: hands the request on without a promise and without a copy; a `relay` replies by itself.
+   * False = nothing was done, answer() it.
+   */
+  relay?(gateway: HandlerContext, request: Request, connection: Connection, reply: GroupWaiter): boolean
+  /** With relay(): a request that outlives its frame. */
+  keep?(request: Request): Request
   /** Rejects with MillraceError for an error reply. */
   answer(gateway: HandlerContext, request: Request, connection: Connection): Promise<Reply>
 }

@@ -60,7 +60,7 @@ const txnOffsetCommitHandler: ColdHandler<ForwardedCommit, Uint8Array> = {
   },
   isShort: true,
   resources: ({ request }) => [{ kind: 'group', groupId: request.groupId }, byTransactionalId(request)],
-  answer: (gateway, { request, header }, caller) => gateway.transactions.commitOffsets(request, header, caller),
+  answer: (gateway, { request, header }, { caller }) => gateway.transactions.commitOffsets(request, header, caller),
 }
 
 export const TRANSACTION_HANDLERS = [

@@ -59,6 +59,11 @@ export class GroupCoordinator {
     return (await abortable(connection.call(codec, request, { timeoutMs }), signal)).value
   }
 
+  /** Runs `listener` when the broker has something new for the member; the answer stops that. */
+  onChanged(memberId: string, listener: () => void): () => void {
+    return this.#connections.onGroupChanged(memberId, listener)
+  }
+
   /** Committed offsets of the partitions named, as a member or as nobody (memberId '', epoch -1). Throws a partition's error. */
   async committed(
     member: { readonly memberId: string; readonly memberEpoch: number },

@@ -160,7 +160,11 @@ export class GroupReader {
 
   /** The next record of `partition`'s open batch, without looking at others. */
   next(partition: AssignedPartition): ConsumedRecord | undefined {
-    return partition.isReadable && partition.opened !== undefined ? partition.next() : undefined
+    if (!partition.isReadable || partition.opened === undefined) return undefined
+    const record = partition.next()
+    // Its batch is at its end: it may be asked for more, and nobody else looks at it again before something comes.
+    if (record === undefined) this.gate(partition)
+    return record
   }
 
   /** The next partition, in turn, with a whole batch to hand out: its `opened`. */

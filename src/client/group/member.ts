@@ -79,6 +79,7 @@ export class Member {
   #isInDoubt = false
   #onBeat: (() => void)[] = []
   #running: Promise<void> | undefined
+  #forgetHints = (): void => {}
   #giveUp: { readonly error: MillraceError; readonly leaves: boolean } | undefined
 
   constructor(parts: MemberParts, options: ResolvedGroupOptions, subscription: Subscription, events: MemberEvents) {
@@ -96,7 +97,9 @@ export class Member {
   }
 
   start(): void {
-    this.#running ??= this.#live()
+    if (this.#running !== undefined) return
+    this.#forgetHints = this.#parts.coordinator.onChanged(this.memberId, () => this.beatNow())
+    this.#running = this.#live()
   }
 
   /** What is owned has changed: it is told at once. */
@@ -287,6 +290,7 @@ export class Member {
     this.#wake?.abort()
     this.#doubtTimer?.cancel()
     this.#forgetKeepAlive()
+    this.#forgetHints()
     for (const listener of this.#onBeat.splice(0)) listener()
   }
 

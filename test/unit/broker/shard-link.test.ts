@@ -1,6 +1,7 @@
 /** A link to a shard whose ring is full: what waits for room keeps its place. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { EMPTY_BYTES } from '../../../src/base/bytes.ts'
 import { ShardLink } from '../../../src/broker/shard-link.ts'
 import type { ShardIndex } from '../../../src/model/ids.ts'
 import { ControlOperation } from '../../../src/ring/control-messages.ts'
@@ -11,7 +12,7 @@ import { createShardChannel, openGatewaySide, openShardSide } from '../../../src
 
 const BATCH_BYTES = 1_000
 
-function open(stagedBytesMax: number) {
+function open(stagedBytesMax: number, onPatient = () => {}) {
   const channel = createShardChannel({
     ...{
       requestRingBytes: 8_192,
@@ -24,7 +25,7 @@ function open(stagedBytesMax: number) {
   })
   const link = new ShardLink({
     ...{ shard: 0 as ShardIndex, side: openGatewaySide(channel), stagedBytesMax },
-    ...{ onDirty: () => {}, onNotice: () => {} },
+    ...{ onDirty: () => {}, onPatient, onNotice: () => {} },
   })
   link.state = 'serving'
   const taken: number[] = []
@@ -132,9 +133,40 @@ test('control messages that wait for room are bounded; all of them end with the 
 test('a request larger than a frame of the ring is refused, and those behind it go on', async () => {
   const { link, reads } = open(BATCH_BYTES)
   assert.ok(reads)
-  await assert.rejects(link.control(ControlOperation.GROUP_REQUEST, { header: new Uint8Array(5_000) }), {
+  await assert.rejects(link.control(ControlOperation.STATS, { of: new Uint8Array(5_000) }), {
     code: 'MESSAGE_TOO_LARGE',
   })
+  const told: string[] = []
+  const waiter = { onGroupReply: () => told.push('a reply'), onGroupFailed: () => told.push('a failure') }
+  const fields = {
+    partitionRef: 0,
+    api: 68,
+    clientId: EMPTY_BYTES,
+    clientHost: EMPTY_BYTES,
+    connectionId: 1,
+    isSteady: false,
+  }
+  assert.equal(link.relay({ ...fields, header: new Uint8Array(5_000) }, waiter)?.code, 'MESSAGE_TOO_LARGE')
+  assert.deepEqual(told, [], 'who was refused is not told again')
   void link.control(ControlOperation.STATS, {})
   assert.equal(link.drain(1_000), 0, 'nothing is stuck before it')
+})
+
+test('a steady heartbeat waits for company, and leaves with the next that is not; the link says once that it waits', () => {
+  let asked = 0
+  const { link, produce } = open(BATCH_BYTES, () => asked++)
+  const waiter = { onGroupReply: () => {}, onGroupFailed: () => {} }
+  const fields = { partitionRef: 0, api: 68, header: EMPTY_BYTES, clientId: EMPTY_BYTES, clientHost: EMPTY_BYTES }
+  const beat = () => assert.equal(link.relay({ ...fields, connectionId: 1, isSteady: true }, waiter), undefined)
+  beat()
+  beat()
+  assert.deepEqual([link.isDue, link.side.requests.hasUnpublished, asked], [false, true, 1])
+  produce(1)
+  assert.equal(link.isDue, true)
+  link.flush()
+  assert.equal(link.side.requests.hasUnpublished, false)
+  beat()
+  assert.equal(asked, 2)
+  link.flush()
+  assert.equal(link.side.requests.hasUnpublished, false, 'what waits leaves when it is told to')
 })

@@ -33,7 +33,7 @@ test('the first member gets all, at the epoch of the target; an unchanged heartb
     kind: 'heartbeat',
     memberId: 'a',
     memberEpoch: 1,
-    heartbeatIntervalMs: 1500,
+    heartbeatIntervalMs: 3000,
     assignment: null,
   })
   assert.equal(fixture.beat({ memberId: 'a', memberEpoch: 1 }), first, 'the answer is kept, not made again')

@@ -31,7 +31,8 @@ function overWire<Request extends object, Reply>(
   request: Request,
 ): Reply {
   const header = codec.encodeRequest(request)
-  const body = { partitionRef: 0 as never, api: codec.api, header, clientId: 'c', clientHost: 'h' }
+  const who = { clientId: 'c', clientHost: 'h', connectionId: 0, decoded: undefined }
+  const body = { partitionRef: 0 as never, api: codec.api, header, ...who }
   const { reply } = answerGroupRequest(fixture.coordinator, body, fixture.nowMs)
   assert.ok(!isRefusal(reply), JSON.stringify(reply))
   assert.ok(reply.header.length <= PAGE_BYTES, `${reply.header.length} bytes`)

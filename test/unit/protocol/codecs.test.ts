@@ -280,7 +280,9 @@ test('every request and reply comes back as it was', () => {
     assert.deepEqual(codec.decodeReply(codec.encodeReply(reply as never)), { ok: true, value: reply }, codec.name)
   }
   assert.deepEqual(protocol.credit.decode(protocol.credit.encode({ grantedBytes: MAX })), { grantedBytes: MAX })
-  const covered = new Set<number>([...cases.map(([codec]) => codec.api), protocol.credit.api])
+  assert.deepEqual(protocol.groupChanged.decode(protocol.groupChanged.encode({ memberId: 'm' })), { memberId: 'm' })
+  const oneWay = [protocol.credit.api, protocol.groupChanged.api]
+  const covered = new Set<number>([...cases.map(([codec]) => codec.api), ...oneWay])
   assert.deepEqual([...covered].sort(), Object.values(protocol.Api).sort(), 'every api has a case')
 })
 

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import '../../../src/base/node/native-crc32c.ts'
 import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
-import type { PartitionRef, TopicId } from '../../../src/model/ids.ts'
+import type { TopicId } from '../../../src/model/ids.ts'
 import type { TopicConfig } from '../../../src/model/topic-config.ts'
 import {
   type Codec,
@@ -29,9 +29,7 @@ class Fixture extends ShardFixture {
   }
 
   ask<Request>(codec: Codec<Request, unknown>, request: Request): number {
-    const header = codec.encodeRequest(request)
-    const body = { partitionRef: 0 as PartitionRef, api: codec.api, header, clientId: 'c', clientHost: 'h' }
-    return this.sendControl(ControlOperation.GROUP_REQUEST, body)
+    return this.sendGroupRequest(codec.api, codec.encodeRequest(request))
   }
 
   join(groupId: string, subscribedTopics: readonly string[] = ['t']): number {
