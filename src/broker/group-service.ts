@@ -83,7 +83,7 @@ export class GroupService {
    * done, forward() it. `header` need not outlive the call.
    */
   relay(groupId: string, api: Api, header: Uint8Array, caller: Caller, waiter: GroupWaiter): boolean {
-    const partition = this.#topic.knownCoordinatorOf(groupId)
+    const partition = this.#topic.servingCoordinatorOf(groupId)
     if (partition === undefined) return false
     return this.#relay(partition, api, header, caller, waiter) === undefined
   }

@@ -43,22 +43,23 @@ export class InternalTopic {
     return this.#options.router.byName(this.#options.name)?.partitions ?? []
   }
 
-  /** The same at once; undefined where it does not serve, or is to be made. */
-  knownCoordinatorOf(id: string): PartitionProxy | undefined {
-    if (this.#creating !== undefined) return undefined
-    const { partitions } = this
-    const partition = partitions[coordinatorPartitionOf(id, Math.max(1, partitions.length))]
+  /** The partition that coordinates `id`, if it serves now. */
+  servingCoordinatorOf(id: string): PartitionProxy | undefined {
+    const partition = this.#known(id)
     return partition?.state === 'serving' ? partition : undefined
   }
 
-  /** The partition that coordinates `id`; it serves, or this rejects. */
+  /** The same; makes the topic first when it is not there. It serves, or this rejects. */
   async coordinatorOf(id: string): Promise<PartitionProxy> {
-    // While it is made its partitions are known already, but do not serve.
-    const known = this.#creating === undefined ? this.#options.router.byName(this.#options.name) : undefined
-    const { partitions } = known ?? (await this.#createOnce())
-    const partition = partitions[coordinatorPartitionOf(id, partitions.length)]!
+    const partition = this.#known(id) ?? partitionFor(id, await this.#createOnce())
     checkServes(partition)
     return partition
+  }
+
+  /** While the topic is made its partitions are known already, but do not serve. */
+  #known(id: string): PartitionProxy | undefined {
+    const topic = this.#creating === undefined ? this.#options.router.byName(this.#options.name) : undefined
+    return topic === undefined ? undefined : partitionFor(id, topic)
   }
 
   #createOnce(): Promise<RoutedTopic> {
@@ -77,6 +78,10 @@ export class InternalTopic {
     await topicService().create(wish, false, 'broker')
     return router.byName(name)!
   }
+}
+
+function partitionFor(id: string, { partitions }: RoutedTopic): PartitionProxy {
+  return partitions[coordinatorPartitionOf(id, partitions.length)]!
 }
 
 /** Throws MillraceError for a coordinator's partition that does not serve. */

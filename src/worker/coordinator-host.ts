@@ -48,6 +48,8 @@ const BATCH_BYTES = 256 * 1024
 /** What could not be written may be so for longer: reading the log again and again does not help it. */
 const RELOAD_MS = 1_000
 
+const NO_BATCHES: Uint8Array[] = []
+
 /** What the host asks of a coordinator. */
 export interface Coordinating {
   /** One record of the partition, in the log's order; of a transaction of `producerId`, or -1. */
@@ -103,7 +105,7 @@ export interface CoordinatorKind<Coordinator extends Coordinating, Body extends 
   ): HostedDecision<Effect>
   /** A few pieces of what is due, by take(); answers how many. */
   doDue(hosted: Hosted<Coordinator, Body, Effect>, nowMs: number): number
-  /** A reply is durable: how it goes to main. */
+  /** Sends a reply's header to the gateway, in the way in which it expects it. */
   answer(requestId: number, header: Uint8Array): void
   onDurable(hosted: Hosted<Coordinator, Body, Effect>, effect: Effect): void
   /** Nothing of it is so any more; the kind lets go of what it keeps. */
@@ -192,7 +194,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     if (this.#loading.size > 0) return this.#options.clock.monotonicMs() + 1
     let next = Number.POSITIVE_INFINITY
     for (const { coordinator } of this.#hosted.values()) next = Math.min(next, this.#kind.nextDeadlineMs(coordinator))
-    for (const atMs of this.#reloads.values()) next = Math.min(next, atMs)
+    if (this.#reloads.size > 0) for (const atMs of this.#reloads.values()) next = Math.min(next, atMs)
     return next
   }
 
@@ -224,9 +226,9 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
 
   /** Loads a piece of each that loads, and does what is due; flush() must follow. Answers how much was done. */
   step(nowMs: number): number {
-    let work = this.#reload(nowMs)
+    let work = this.#reloads.size > 0 ? this.#reload(nowMs) : 0
     for (const hosted of this.#loading) work += this.#load(hosted) ? 1 : 0
-    for (const hosted of this.serving()) work += this.#kind.doDue(hosted, nowMs)
+    for (const hosted of this.#hosted.values()) if (hosted.state === 'serving') work += this.#kind.doDue(hosted, nowMs)
     return work
   }
 
@@ -355,6 +357,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
    * does not fit the largest batch.
    */
   #encode(hosted: Hosted<Coordinator, Body, Effect>): Uint8Array[] | undefined {
+    if (hosted.decisions.length === 0) return NO_BATCHES
     const { maxMessageBytes } = hosted.partition.state.config
     const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
     const nowMs = this.#options.clock.nowMs()

@@ -78,10 +78,6 @@ export class TransactionHost
     else this.#options.replies.fail(requestId, refusal.error, refusal.text)
   }
 
-  answer(requestId: number, header: Uint8Array): void {
-    this.#options.replies.answer(requestId, header)
-  }
-
   onMarkersDone(requestId: number, { partitionRef, rows }: MarkersDoneBody): void {
     const hosted = this.host.servingAt(partitionRef)
     const nowMs = this.#options.clock.monotonicMs()
@@ -161,6 +157,10 @@ export class TransactionHost
     for (; work < DUE_PER_TURN && hosted.coordinator.nextDeadlineMs <= nowMs; work++)
       this.#progress(hosted, hosted.coordinator.onDeadline(nowMs))
     return work
+  }
+
+  answer(requestId: number, header: Uint8Array): void {
+    this.#options.replies.answer(requestId, header)
   }
 
   onDurable({ partition }: HostedTransactions, markers: MarkersToWrite): void {

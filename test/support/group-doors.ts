@@ -12,7 +12,7 @@ export interface Doors {
 }
 
 export async function withGroupDoors(body: (doors: Doors) => Promise<void>): Promise<void> {
-  const broker = await createBroker({ storage: 'memory', shards: 2, config: { 'rings.replyBytes': '256KiB' } })
+  const broker = await createBroker({ storage: 'memory', shards: 2, config: { 'rings.replyBytes': '512KiB' } })
   try {
     const url = String(await broker.listen())
     const client = await BareClient.hello(url)

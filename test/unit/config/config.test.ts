@@ -75,7 +75,7 @@ test('what clients are told to connect to is a URL', () => {
   assert.equal(advertised(''), '')
   assert.throws(
     () => advertised('broker.example:7171'),
-    /listeners\.advertised: a URL such as ws:\/\/broker\.example:7171/,
+    /listeners\.advertised: expected a URL such as ws:\/\/broker\.example:7171/,
   )
 })
 
