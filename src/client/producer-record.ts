@@ -1,4 +1,6 @@
 /** What a producer takes. */
+import { kindOf } from '../base/bytes.ts'
+import { MillraceError } from '../model/errors.ts'
 import type { HeaderInput } from '../record/batch-writer.ts'
 import type { Bytes } from './serde.ts'
 
@@ -11,4 +13,9 @@ export interface ProducerRecord<Key = Bytes, Value = Bytes> {
   readonly timestampMs?: number
   /** Goes to this partition, whatever the key. */
   readonly partition?: number
+}
+
+/** INVALID_RECORD that says what was given instead. */
+export function notRecord(given: unknown): MillraceError {
+  return new MillraceError('INVALID_RECORD', `expected a record, { key, value, … }, not ${kindOf(given)}`)
 }

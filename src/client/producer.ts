@@ -12,7 +12,6 @@
  * Hot path    enqueue() makes no promise, closure or object
  */
 import { BurstClock } from '../base/burst-clock.ts'
-import { kindOf } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { HelloReply } from '../protocol/index.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
@@ -34,7 +33,7 @@ import {
   type ResolvedProducerOptions,
   resolveProducerOptions,
 } from './producer-options.ts'
-import type { ProducerRecord } from './producer-record.ts'
+import { notRecord, type ProducerRecord } from './producer-record.ts'
 import { promiseOf } from './promise-of.ts'
 import type { EncodeRecord } from './record-encoder.ts'
 import { RecordRouter } from './record-router.ts'
@@ -642,8 +641,4 @@ export class Producer<Key = Bytes, Value = Bytes> {
 
 function closedError(): MillraceError {
   return new MillraceError('CLOSED', 'the producer is closed')
-}
-
-function notRecord(given: unknown): MillraceError {
-  return new MillraceError('INVALID_RECORD', `expected a record, { key, value, … }, not ${kindOf(given)}`)
 }

@@ -12,7 +12,7 @@ import { MillraceError } from '../../model/errors.ts'
 import { abortError } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
 import type { Producer, Receipt, SendOptions } from '../producer.ts'
-import type { ProducerRecord } from '../producer-record.ts'
+import { notRecord, type ProducerRecord } from '../producer-record.ts'
 import type { EncodeRecord } from '../record-encoder.ts'
 import type { Bytes } from '../serde.ts'
 import type { AnyTypedTopic, TopicLike, TypedTopic } from '../topic.ts'
@@ -114,7 +114,7 @@ export class Transaction<Key = Bytes, Value = Bytes> {
       const isOwn = !isTopic(given[0])
       const sink = this.#owner.sinkOf(isOwn ? undefined : (given[0] as TopicLike))
       const [record, options] = (isOwn ? given : given.slice(1)) as [ProducerRecord, SendOptions | undefined]
-      return sink.producer.send(sink.encode(record), options)
+      return sink.producer.send(encoded(sink, record), options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -131,7 +131,7 @@ export class Transaction<Key = Bytes, Value = Bytes> {
     try {
       const isOwn = second === undefined
       const sink = this.#owner.sinkOf(isOwn ? undefined : (first as TopicLike))
-      return sink.producer.enqueue(sink.encode((isOwn ? first : second) as ProducerRecord<unknown>))
+      return sink.producer.enqueue(encoded(sink, isOwn ? first : second))
     } catch (error) {
       this.fail(asMillraceError(error))
       throw error
@@ -277,6 +277,12 @@ export class Transaction<Key = Bytes, Value = Bytes> {
 
 function doomed(cause: MillraceError): MillraceError {
   return new MillraceError(cause.code, `the transaction can only be aborted: ${cause.message}`, { cause })
+}
+
+/** Throws INVALID_RECORD. */
+function encoded(sink: TopicSink, given: unknown): ProducerRecord {
+  if (typeof given !== 'object' || given === null) throw notRecord(given)
+  return sink.encode(given as ProducerRecord<unknown, unknown>)
 }
 
 function isTopic(given: unknown): given is TopicLike {

@@ -281,6 +281,11 @@ test('a record that never got into a batch dooms the transaction, too', () =>
       assert.throws(() => tx.enqueue({ value: 'x' }), hasCode('INVALID_RECORD', /can only be aborted/))
       await assert.rejects(tx.commit(), hasCode('INVALID_RECORD', /aborted/))
     })
+    for (const given of [null, 'text', 7] as never[])
+      await assert.rejects(
+        producer.transaction((tx) => void tx.send('t', given)),
+        hasCode('INVALID_RECORD', /expected a record/),
+      )
     const unknown = producer.transaction((tx) => void tx.send('absent', { value: 'x' }))
     await assert.rejects(unknown, hasCode('UNKNOWN_TOPIC_OR_PARTITION', /absent/))
     assert.deepEqual(appendedValues(broker, 't'), [])
