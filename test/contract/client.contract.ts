@@ -5,6 +5,7 @@ import type { Client, ClientOptions, ConsumedRecord, ConsumerOptions } from '../
 import { hasCode } from '../support/expect.ts'
 import { until } from '../support/until.ts'
 import { clientFlowContract } from './client-flow.contract.ts'
+import { transactionContract } from './transactions.contract.ts'
 
 export interface ClientMake {
   connect(options?: ClientOptions): Promise<Client>
@@ -68,6 +69,7 @@ export function clientContract(name: string, start: () => Promise<ClientMake | u
     positionContract(each)
     adminContract(each)
     clientFlowContract(each)
+    transactionContract(each)
   })
 }
 
