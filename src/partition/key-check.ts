@@ -6,10 +6,10 @@
  * Failure     a refusal: INVALID_RECORD with the index of the first record without a key; what the codec has to say against the batch
  */
 import { isMillraceError } from '../model/errors.ts'
+import { type Refusal, refuse } from '../model/refusal.ts'
 import { BatchFilter, type FilteredRecord } from '../record/batch-filter.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { type Codecs, NO_CODEC } from '../record/compression.ts'
-import { type Refusal, refuse } from './refusal.ts'
 
 export class KeyCheck {
   readonly #filter: BatchFilter

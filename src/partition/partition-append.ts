@@ -18,6 +18,7 @@
 import { isCompacted } from '../log/compaction.ts'
 import type { ProducerDecision } from '../log/producer-state.ts'
 import type { LeaderEpoch, Offset } from '../model/ids.ts'
+import { type Refusal, refuse } from '../model/refusal.ts'
 import { checkBatch } from '../record/batch-validator.ts'
 import type { BatchView } from '../record/batch-view.ts'
 import { ACKS_ALL, ACKS_LEADER, ACKS_NONE } from './acks.ts'
@@ -25,7 +26,6 @@ import { inSyncCount } from './high-watermark.ts'
 import type { KeyCheck } from './key-check.ts'
 import { checkKnownEpoch, checkLeads } from './partition-fetch.ts'
 import type { PartitionState } from './partition-state.ts'
-import { type Refusal, refuse } from './refusal.ts'
 
 /** The batch was appended before: nothing to do but answer. */
 export interface Duplicate {

@@ -8,9 +8,9 @@
  *   > log end             OFFSET_OUT_OF_RANGE
  */
 import type { LeaderEpoch, Offset } from '../model/ids.ts'
+import { type Refusal, refuse } from '../model/refusal.ts'
 import { lastStableOffset } from './high-watermark.ts'
 import type { PartitionState } from './partition-state.ts'
-import { type Refusal, refuse } from './refusal.ts'
 
 export const ISOLATION_READ_UNCOMMITTED = 0
 export const ISOLATION_READ_COMMITTED = 1

@@ -26,12 +26,12 @@ import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
 import { BatchReader } from '../record/batch-reader.ts'
 import { BatchView } from '../record/batch-view.ts'
-import { BatchWriter, RECORD_OVERHEAD_BYTES_MAX } from '../record/batch-writer.ts'
 import type { Codecs } from '../record/compression.ts'
 import { readMarker } from '../record/control-batch.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 import { BatchScan } from './batch-scan.ts'
 import type { ControlReplies } from './control-replies.ts'
+import { type Decided, encodeDecisions, type TransactionOf } from './decision-batches.ts'
 import type { MarkerListener } from './marker-writer.ts'
 import type { NoticeSender } from './notice-sender.ts'
 import type { PageCache } from './page-cache.ts'
@@ -43,12 +43,8 @@ import type { SegmentReader } from './segment-reader.ts'
 const WAITING_MAX = 100_000
 /** Headers of requests that wait for one coordinator to load. */
 const LOADING_BYTES_MAX = 4 * 1024 * 1024
-/** Decisions share a batch up to this many bytes. */
-const BATCH_BYTES = 256 * 1024
 /** What could not be written may be so for longer: reading the log again and again does not help it. */
 const RELOAD_MS = 1_000
-
-const NO_BATCHES: Uint8Array[] = []
 
 /** What the host asks of a coordinator. */
 export interface Coordinating {
@@ -110,18 +106,6 @@ export interface CoordinatorKind<Coordinator extends Coordinating, Body extends 
   onDurable(hosted: Hosted<Coordinator, Body, Effect>, effect: Effect): void
   /** Nothing of it is so any more; the kind lets go of what it keeps. */
   onDropped(hosted: Hosted<Coordinator, Body, Effect>, error: ErrorCode, text: string): void
-}
-
-/** A producer, in a transaction of which something is written. */
-export interface TransactionOf {
-  readonly producerId: number
-  readonly producerEpoch: number
-}
-
-/** The records of one decision. */
-interface Decided {
-  readonly records: readonly EncodedRecord[]
-  readonly transaction: TransactionOf | undefined
 }
 
 interface Waiting<Effect> {
@@ -305,7 +289,8 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
   }
 
   #flushOne(hosted: Hosted<Coordinator, Body, Effect>): void {
-    const batches = this.#encode(hosted)
+    const batchBytesMax = hosted.partition.state.config.maxMessageBytes
+    const batches = encodeDecisions(hosted.decisions, { batchBytesMax, timestampMs: this.#options.clock.nowMs() })
     hosted.decisions = []
     if (batches === undefined) {
       this.#drop(hosted, 'COORDINATOR_NOT_AVAILABLE', this.#kind.tooLarge)
@@ -350,38 +335,6 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     if (hosted?.coordinator.onMarker === undefined) return undefined
     hosted.coordinator.onMarker(producerId, type === 'COMMIT')
     return this.#awaited(hosted, [])
-  }
-
-  /**
-   * The turn's decisions as batches, each in memory of its own; a decision is in one of them, but for mere removals. Undefined when one
-   * does not fit the largest batch.
-   */
-  #encode(hosted: Hosted<Coordinator, Body, Effect>): Uint8Array[] | undefined {
-    if (hosted.decisions.length === 0) return NO_BATCHES
-    const { maxMessageBytes } = hosted.partition.state.config
-    const writer = new BatchWriter({ batchBytesMax: maxMessageBytes })
-    const nowMs = this.#options.clock.nowMs()
-    const batches: Uint8Array[] = []
-    const close = (transaction?: TransactionOf): void => {
-      const options = transaction === undefined ? undefined : { ...transaction, transactional: true }
-      if (writer.recordsCount > 0) batches.push(writer.finish(options).slice())
-      writer.reset()
-    }
-    for (const { records, transaction } of hosted.decisions) {
-      if (transaction !== undefined) close()
-      let bytes = 0
-      for (const { key, value } of records) bytes += key.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES_MAX
-      if (writer.sizeInBytes + bytes > Math.min(BATCH_BYTES, maxMessageBytes)) close()
-      for (const { key, value } of records) {
-        if (writer.append(key, value, null, nowMs)) continue
-        if (records.some((record) => record.value !== null)) return undefined
-        close()
-        if (!writer.append(key, value, null, nowMs)) return undefined
-      }
-      if (transaction !== undefined) close(transaction)
-    }
-    close()
-    return batches
   }
 
   /** What was decided is so. */
