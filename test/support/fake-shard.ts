@@ -3,6 +3,7 @@
  * gateway's tests talk to: no threads, no files, and it can be told to misbehave.
  */
 
+import { errorNumberOf } from '../../src/model/errors.ts'
 import { encodeControlBody, readControl, writeControlReply, writeNotice } from '../../src/ring/control-codec.ts'
 import {
   ControlOperation,
@@ -11,6 +12,7 @@ import {
   type OpenPartitionsBody,
   type TrimBody,
 } from '../../src/ring/control-messages.ts'
+import { controlRequestId, GroupRequestReader } from '../../src/ring/group-codec.ts'
 import {
   claimFetchReply,
   FetchFields,
@@ -23,6 +25,7 @@ import {
   writeProduceReply,
 } from '../../src/ring/message-codec.ts'
 import {
+  CONTROL_OPERATION_AT,
   FETCH_REPLY_PARTITION_ABORTED_AT,
   FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
   FETCH_REPLY_PARTITION_BYTES,
@@ -70,9 +73,11 @@ export class FakeShard {
   isPaused = false
   isStopped = false
   readonly #nowMs: () => number
+  readonly #groupRequests: GroupRequestReader
 
   constructor(channel: ShardChannel, nowMs: () => number) {
     this.side = openShardSide(channel)
+    this.#groupRequests = new GroupRequestReader(this.side.requests)
     this.#nowMs = nowMs
   }
 
@@ -242,6 +247,14 @@ export class FakeShard {
   }
 
   #control(): void {
+    const { requests, replies } = this.side
+    if (requests.view.getInt32(requests.at + CONTROL_OPERATION_AT, true) === ControlOperation.GROUP_REQUEST) {
+      this.seen.push(`group request ${this.#groupRequests.read().api}`)
+      const errorNumber = errorNumberOf('COORDINATOR_NOT_AVAILABLE')
+      const body = encodeControlBody('a fake shard coordinates no groups')
+      writeControlReply(replies, { requestId: controlRequestId(requests), errorNumber, body })
+      return
+    }
     const { requestId, operation, body } = readControl(this.side.requests)
     this.seen.push(`control ${operation}`)
     const answer = this.#answer(operation, body)

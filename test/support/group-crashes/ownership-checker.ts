@@ -22,7 +22,8 @@
  *
  * Stale     a member that was stopped may say that it is assigned what others have had since: it was fenced meanwhile and hears of it
  *           next. So 'start' and 'handover' hold of ownerships that are proven: they have committed.
- *           And who ended as lost or died may have repeated what others handled: it did not know.
+ *           And who ended as lost or died may have repeated what others handled: it did not know. One that has not ended by the end of
+ *           the window may still hear that it was fenced: 'repeated' waits until it has ended, or both have committed since.
  * Windows   events come in windows; between two of them all was handled and committed, so that only a few numbers stay. A handler that
  *           was blocked meanwhile may still end in the next one: a record of a window before is no business of HistoryChecker
  * Limits    memory grows with the records of a window
@@ -94,6 +95,8 @@ interface Ownership {
   isOver: boolean
   hasFailedCommit: boolean
   isProven: boolean
+  /** How often it has committed. */
+  commits: number
   committed: number
   readonly keys: Map<string, number>
 }
@@ -109,6 +112,13 @@ interface PartitionFacts {
   ownerships: Ownership[]
 }
 
+/** Handled again by somebody who has not ended: it may not have heard yet that it was fenced. */
+interface Suspicion {
+  readonly ownerships: readonly (readonly [ownership: Ownership, commits: number])[]
+  readonly partition: number
+  readonly text: string
+}
+
 type Asked = { readonly kind: 'asked'; readonly atMs: number; readonly observation: Observation }
 type Step = JournalEntry | Observation | Asked
 
@@ -122,6 +132,7 @@ export class OwnershipChecker {
   /** key -> the largest number of it that has been handled */
   readonly #firsts = new Map<string, number>()
   readonly #committedWhenAsked = new Map<Observation, number[]>()
+  #suspicions: Suspicion[] = []
   readonly violations: string[] = []
   readonly counts: CheckerCounts = { handled: 0, repeated: 0, unhandled: 0, revoked: 0, lost: 0, died: 0 }
 
@@ -146,6 +157,7 @@ export class OwnershipChecker {
     this.#noteEnds(steps, window)
     const begins = this.#facts.map(({ handled }) => handled.next)
     for (const step of steps) this.#take(step)
+    this.#decideSuspicions()
     this.#checkUnhandled(window.ends)
     this.#checkHistory(window, begins)
     for (const facts of this.#facts) {
@@ -180,7 +192,7 @@ export class OwnershipChecker {
     for (const { partition, offset: start } of positions)
       this.#ownerships.set(id, {
         ...{ id, partition, start, handled: new Handled(start), end: 'open' as const, isOver: false },
-        ...{ hasFailedCommit: false, isProven: false, committed: start, keys: new Map<string, number>() },
+        ...{ hasFailedCommit: false, isProven: false, commits: 0, committed: start, keys: new Map<string, number>() },
       })
   }
 
@@ -222,6 +234,7 @@ export class OwnershipChecker {
             `${name(ownership)} committed ${offset} after ${ownership.committed}`,
           )
         ownership.committed = offset
+        ownership.commits++
       }
       this.#committed(partition, offset)
     } else if (note === 'revoked' && ownership !== undefined) ownership.isOver = true
@@ -293,8 +306,22 @@ export class OwnershipChecker {
     const mayRepeat =
       hasCrashed(ownership) ||
       (before !== undefined && (hasCrashed(before) || before.hasFailedCommit || offset >= before.handled.next))
-    if (!this.#isAtLeastOnce || !mayRepeat)
-      this.#report('repeated', ownership.partition, `${name(ownership)} handled ${offset}, as had ${by}`)
+    if (this.#isAtLeastOnce && mayRepeat) return
+    const { partition } = ownership
+    const text = `${name(ownership)} handled ${offset}, as had ${by}`
+    const open = [ownership, ...(before === undefined ? [] : [before])].filter(({ end }) => end === 'open')
+    if (!this.#isAtLeastOnce || open.length === 0) this.#report('repeated', partition, text)
+    else this.#suspicions.push({ ownerships: open.map((each) => [each, each.commits]), partition, text })
+  }
+
+  /** Later windows tell how those ended that were open. */
+  #decideSuspicions(): void {
+    this.#suspicions = this.#suspicions.filter(({ ownerships, partition, text }) => {
+      if (ownerships.some(([ownership]) => hasCrashed(ownership))) return false
+      const hasTwoOwners = ownerships.every(([{ end, commits }, before]) => end !== 'open' || commits > before)
+      if (hasTwoOwners) this.#report('repeated', partition, text)
+      return !hasTwoOwners
+    })
   }
 
   #first(partition: number, key: string, serial: number): void {

@@ -88,6 +88,29 @@ class Story {
 const atMostOnce = { semantics: 'at-most-once' } as const
 
 describe('at-least-once', () => {
+  test('what a member that has not ended handles again is judged when it is known how it ends', () => {
+    const repeating = (): Story =>
+      new Story()
+        .assigned(A, 0)
+        .handled(A, 0)
+        .note('committed', A, 1)
+        .assigned(B, 1)
+        .handled(B, 1)
+        .note('committed', B, 2)
+    const story = repeating().handled(A, 1)
+    const checker = story.judge(2)
+    assert.deepEqual(checker.violations, [], 'it may be fenced and not know it')
+    const next = (end: Story) =>
+      checker.endWindow({ sends: [], entries: end.entries, ends: [2], wasKilled: () => false })
+    next(new Story())
+    assert.deepEqual(checker.violations, [], 'nor in the next window')
+    next(new Story().note('lost', A))
+    assert.deepEqual(checker.violations, [])
+
+    assert.deepEqual(repeating().handled(A, 1).note('committed', A, 2).broken(2), ['repeated'], 'two owners commit')
+    assert.deepEqual(repeating().handled(A, 1).note('revoked', A).broken(2), ['repeated'], 'it was never fenced')
+  })
+
   test('a takeover after a crash repeats what was not committed', () => {
     const story = new Story().assigned(A, 0).handled(A, 0, 1, 2).note('committed', A, 1).killedMember(A)
     const checker = story.observed(1).assigned(B, 1).handled(B, 1, 2, 3).note('committed', B, 4).judge(4)
