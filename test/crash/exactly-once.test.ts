@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { SeededPrng } from '../../src/base/prng.ts'
-import { type Client, connect } from '../../src/client/index.ts'
+import { type Client, connect, isMillraceError } from '../../src/client/index.ts'
 import type { TopicId } from '../../src/model/ids.ts'
 import { LATEST, listOffsets } from '../../src/protocol/index.ts'
 import { HistoryChecker } from '../../src/tools/check-history.ts'
@@ -111,6 +111,8 @@ class Pipeline {
   #history: { readonly atNs: bigint; readonly operation: HistoryOperation }[] = []
   readonly #journalBytesRead = new Map<string, number>()
   results = 0
+  /** Records of aborted transactions that lie in the output, as a reader of everything saw them. */
+  poison = 0
   transactions = { committed: 0, aborted: 0, unknown: 0, open: 0 }
 
   constructor(mode: (typeof MODES)[number], client: Client, broker: BrokerProcess, seed: number, folder: string) {
@@ -195,10 +197,22 @@ class Pipeline {
         assert.fail(
           `${this.output}/${partition}@${offset}: ${decoder.decode(value as Uint8Array)}, which nobody waits for`,
         )
+      await this.#countPoison(partition, from.offset)
       const { admin } = this.#client
       await admin.topics.trim(this.output, { before: from.offset, partitions: [partition] })
     }
     if (this.mode === 'manual') await this.#judge()
+  }
+
+  async #countPoison(partition: number, before: number): Promise<void> {
+    const options = {
+      from: 'start',
+      to: { offset: before },
+      isolation: 'read_uncommitted',
+      partitions: [partition],
+    } as const
+    for await (const { value } of this.#client.consume(this.output, options))
+      if (decoder.decode(value as Uint8Array) === POISON) this.poison++
   }
 
   async #judge(): Promise<void> {
@@ -273,6 +287,10 @@ class StableOffsets {
   #lastMs = 0
   stuckMsMax = 0
   looks = 0
+  /** What went wrong besides a broker that is down, which is no time of anybody's. */
+  fault: unknown
+  /** Between looks that count. */
+  lookedMs = 0
 
   constructor(broker: BrokerProcess, client: Client, topics: readonly string[]) {
     this.#broker = broker
@@ -283,7 +301,9 @@ class StableOffsets {
   async run(isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       await sleep(LOOK_MS)
-      await this.#look().catch(() => {}) // the broker is down: no time of anybody's
+      await this.#look().catch((error: unknown) => {
+        if (!isOfConnection(error)) this.fault ??= error
+      })
     }
   }
 
@@ -295,6 +315,7 @@ class StableOffsets {
         const [stable, high] = await Promise.all([this.#ends(bare, topicId, 1), this.#ends(bare, topicId, 0)])
         const nowMs = performance.now()
         const passedMs = nowMs - this.#lastMs
+        if (passedMs < GAP_MS_MAX) this.lookedMs += passedMs
         for (let partition = 0; partition < PARTITIONS; partition++) {
           const key = `${topic}/${partition}`
           const before = this.#standing.get(key)
@@ -319,6 +340,11 @@ class StableOffsets {
     const reply = await bare.call(listOffsets, { isolation, parts })
     return reply.parts.map(({ offset }) => offset)
   }
+}
+
+function isOfConnection(error: unknown): boolean {
+  const { code = '', message = '' } = error as { code?: string; message?: string }
+  return isMillraceError(error) || /^E(CONN|PIPE)/.test(code) || /closed|socket hang up|503/.test(message)
 }
 
 /** Draws what goes wrong, until it is stopped. */
@@ -375,6 +401,7 @@ test('each result exactly once, whoever dies', { timeout: 24 * 3_600_000 }, asyn
   )
   const counts = { brokerKills: 0, memberKills: 0, stalls: 0 }
   const results = (): number => pipelines.reduce((sum, pipeline) => sum + pipeline.results, 0)
+  const poison = (): number => pipelines.reduce((sum, pipeline) => sum + pipeline.poison, 0)
   let isOver = false
   const looking = stableOffsets.run(() => isOver)
   try {
@@ -398,6 +425,9 @@ test('each result exactly once, whoever dies', { timeout: 24 * 3_600_000 }, asyn
       )
     }
     assert.ok(counts.memberKills + counts.brokerKills > 0, 'somebody was killed')
+    assert.ok(poison() > 0, 'transactions were aborted on purpose')
+    assert.equal(stableOffsets.fault, undefined)
+    assert.ok(stableOffsets.looks > 0 && stableOffsets.lookedMs > 0, 'the last stable offsets were looked at')
   } catch (error) {
     console.log(`seed ${seed}, ${results()} results; the broker said:\n${broker.talk.slice(-4_000)}`)
     console.log(`the members said:\n${pipelines.map(({ talk }) => talk).join('')}`)
@@ -413,8 +443,8 @@ test('each result exactly once, whoever dies', { timeout: 24 * 3_600_000 }, asyn
   }
   const { transactions } = pipelines[0]!
   console.log(
-    `exactly-once: ${results()} results, each once and in order, 0 aborted ones seen; ${JSON.stringify(counts)}; ` +
-      `by hand: ${JSON.stringify(transactions)}; LSO stood for ${stableOffsets.stuckMsMax.toFixed(0)} ms at most (${stableOffsets.looks} looks); ` +
+    `exactly-once: ${results()} results, each once and in order, none of ${poison()} poisoned ones seen; ${JSON.stringify(counts)}; ` +
+      `by hand: ${JSON.stringify(transactions)}; LSO stood for ${stableOffsets.stuckMsMax.toFixed(0)} ms at most (${stableOffsets.looks} looks over ${(stableOffsets.lookedMs / 1000).toFixed(0)} s); ` +
       `${((performance.now() - startedMs) / 1000).toFixed(0)} s; seed ${seed}`,
   )
 })

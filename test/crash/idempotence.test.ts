@@ -25,6 +25,9 @@ const WINDOW_MS = 10_000
 /** Of a stall, and from when the client gives a connection up until what it sent there arrives. */
 const HELD_MS = 400
 const REQUEST_TIMEOUT_MS = 400
+/** A client waits 5 s longer for a reply than it gave the broker: it gives the connection up by itself then. */
+const SILENT_MS = REQUEST_TIMEOUT_MS + 5_000 + 600
+const SILENT_ONE_IN = 12
 const KILL_ONE_IN = 25
 const decoder = new TextDecoder()
 
@@ -77,7 +80,7 @@ class Faults {
   readonly #prng: SeededPrng
   readonly #proxy: FaultProxy
   readonly #broker: BrokerProcess
-  readonly counts = { cuts: 0, lostReplies: 0, lateRequests: 0, kills: 0 }
+  readonly counts = { cuts: 0, lostReplies: 0, lateRequests: 0, timeouts: 0, kills: 0 }
   readonly #held = new Set<Promise<void>>()
 
   constructor(prng: SeededPrng, proxy: FaultProxy, broker: BrokerProcess) {
@@ -91,7 +94,7 @@ class Faults {
       await sleep(10 + this.#prng.below(120))
       if (!isOver()) await this.#one()
     }
-    await Promise.all(this.#held)
+    while (this.#held.size > 0) await Promise.all(this.#held)
   }
 
   async #one(): Promise<void> {
@@ -104,6 +107,13 @@ class Faults {
     const { links } = this.#proxy
     const link = links[this.#prng.below(Math.max(1, links.length))]
     if (link === undefined) return
+    if (this.#prng.below(SILENT_ONE_IN) === 0) {
+      this.counts.timeouts++
+      if (this.#prng.below(2) === 0) link.holdForward()
+      else link.holdBack()
+      this.#later(SILENT_MS, () => link.release())
+      return
+    }
     switch (this.#prng.below(3)) {
       case 0:
         this.counts.cuts++

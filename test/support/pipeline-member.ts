@@ -6,7 +6,8 @@
  *            before it is done and after it was answered; what kill -9 leaves of it is what happened
  *   run      group.run() makes the transactions
  *
- * Now and then a transaction writes a record that nobody may ever see, and fails on purpose.
+ * Now and then a transaction writes a record that nobody may ever see, waits until it is stored, and fails on purpose; what it
+ * had read is worked again, by the same producer.
  */
 import { openSync, writeSync } from 'node:fs'
 import { SeededPrng } from '../../src/base/prng.ts'
@@ -38,7 +39,9 @@ export interface PipelineMemberOptions {
 export const POISON = 'poison'
 
 const RECORDS_MAX = 20
-const FAIL_ONE_IN = 40
+/** Of transactions made by hand, and of records. */
+const FAIL_ONE_IN = 15
+const FAIL_ONE_RECORD_IN = 200
 const PAUSE_MS = 100
 const decoder = new TextDecoder()
 
@@ -90,13 +93,30 @@ class ManualLife {
         this.#journal.note('ok', 'assign', { positions })
         const records = [...batch]
         for (let at = 0; at < records.length; at += RECORDS_MAX)
-          await this.#work(producer, group, records.slice(at, at + RECORDS_MAX))
+          await this.#workUntilDone(producer, group, records.slice(at, at + RECORDS_MAX))
       }
       return true
     } finally {
       process.off('SIGTERM', onTerm)
       producer.abort()
       await group.close().catch(() => {})
+    }
+  }
+
+  async #workUntilDone(
+    producer: TransactionalProducer,
+    group: CommittingGroup,
+    records: readonly ConsumedRecord[],
+  ): Promise<void> {
+    for (;;) {
+      try {
+        await this.#work(producer, group, records)
+        return
+      } catch (error) {
+        if (!(error instanceof Unlucky) || error.cause !== undefined) throw error
+        const { topic, partition, offset } = records[0]!
+        this.#journal.note('ok', 'assign', { positions: [{ topic, partition, offset }] })
+      }
     }
   }
 
@@ -129,7 +149,7 @@ class ManualLife {
         journal.note('ok', 'send', { txn, records: stored })
         if (isUnlucky) {
           journal.note('invoke', 'abort', { txn })
-          transaction.enqueue({ partition, value: POISON })
+          await transaction.send({ partition, value: POISON })
           throw new Unlucky('on purpose')
         }
         const positions = [{ topic: input, partition, offset: last.offset + 1 }]
@@ -142,6 +162,7 @@ class ManualLife {
       })
       journal.note('ok', 'commit', { txn })
     } catch (error) {
+      if (error instanceof Unlucky && error.cause === undefined) journal.note('ok', 'abort', { txn })
       if (isEnding) journal.note('info', 'commit', { txn })
       throw error
     }
@@ -152,16 +173,16 @@ async function runLife(mq: Client, options: PipelineMemberOptions, prng: SeededP
   const { groupId, name, input, output, sessionTimeoutMs, transactionTimeoutMs } = options
   const group = mq.group(groupId, input, {
     ...{ from: 'start', semantics: 'exactly-once', sessionTimeoutMs },
-    ...{ transactionalId: name, transactionTimeoutMs },
+    ...{ transactionalId: name, transaction: { timeoutMs: transactionTimeoutMs } },
   })
   const onTerm = (): void => void group.close()
   process.once('SIGTERM', onTerm)
   try {
     await group.run(
-      ({ partition, value }, { transaction }) => {
+      async ({ partition, value }, { transaction }) => {
         transaction.send(output, { partition, value: decoder.decode(value!) }).catch(() => {})
-        if (prng.below(FAIL_ONE_IN * RECORDS_MAX) > 0) return
-        transaction.send(output, { partition, value: POISON }).catch(() => {})
+        if (prng.below(FAIL_ONE_RECORD_IN) > 0) return
+        await transaction.send(output, { partition, value: POISON })
         throw new Unlucky('on purpose')
       },
       { retry: { attempts: 1_000_000, backoff: 5, backoffMsMax: 50 } },

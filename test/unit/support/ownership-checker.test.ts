@@ -107,8 +107,16 @@ describe('at-least-once', () => {
     next(new Story().note('lost', A))
     assert.deepEqual(checker.violations, [])
 
-    assert.deepEqual(repeating().handled(A, 1).note('committed', A, 2).broken(2), ['repeated'], 'two owners commit')
-    assert.deepEqual(repeating().handled(A, 1).note('revoked', A).broken(2), ['repeated'], 'it was never fenced')
+    assert.deepEqual(
+      repeating().handled(A, 1).note('committed', A, 2).note('committed', B, 2).broken(2),
+      ['repeated'],
+      'two owners commit',
+    )
+    assert.deepEqual(
+      repeating().handled(A, 1).note('revoked', A).note('committed', B, 2).broken(2),
+      ['repeated'],
+      'it was never fenced',
+    )
   })
 
   test('a takeover after a crash repeats what was not committed', () => {
