@@ -133,6 +133,8 @@ export class OwnershipChecker {
   readonly #firsts = new Map<string, number>()
   readonly #committedWhenAsked = new Map<Observation, number[]>()
   #suspicions: Suspicion[] = []
+  /** Of the window before: its last step. */
+  #endedAtMs = Number.NEGATIVE_INFINITY
   readonly violations: string[] = []
   readonly counts: CheckerCounts = { handled: 0, repeated: 0, unhandled: 0, revoked: 0, lost: 0, died: 0 }
 
@@ -152,8 +154,11 @@ export class OwnershipChecker {
   endWindow(window: CheckerWindow): void {
     const asked = window.entries
       .filter((entry) => entry.kind === 'observed')
+      // Asked in the window before: what had been told by then is not known any more.
+      .filter(({ askedAtMs }) => askedAtMs > this.#endedAtMs)
       .map((observation): Asked => ({ kind: 'asked', atMs: observation.askedAtMs, observation }))
     const steps: Step[] = [...window.entries, ...asked].sort((left, right) => left.atMs - right.atMs)
+    this.#endedAtMs = steps.at(-1)?.atMs ?? this.#endedAtMs
     this.#noteEnds(steps, window)
     const begins = this.#facts.map(({ handled }) => handled.next)
     for (const step of steps) this.#take(step)
@@ -207,10 +212,10 @@ export class OwnershipChecker {
   }
 
   #observed(observation: Observation): void {
-    const told = this.#committedWhenAsked.get(observation)!
+    const told = this.#committedWhenAsked.get(observation)
     this.#committedWhenAsked.delete(observation)
     for (const [partition, offset] of observation.offsets) {
-      if (offset < told[partition]!)
+      if (told !== undefined && offset < told[partition]!)
         this.#report('committed-fell', partition, `the coordinator says ${offset}, it had said ${told[partition]}`)
       this.#committed(partition, offset)
     }

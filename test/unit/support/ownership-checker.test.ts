@@ -88,6 +88,15 @@ class Story {
 const atMostOnce = { semantics: 'at-most-once' } as const
 
 describe('at-least-once', () => {
+  test('an answer of the coordinator that was asked for before the window is no commit that fell', () => {
+    const checker = new Story().assigned(A, 0).handled(A, 0, 1, 2).note('committed', A, 3).judge(3)
+    const late = new Story().observed(1)
+    checker.endWindow({ sends: [], entries: late.entries, ends: [3], wasKilled: () => false })
+    assert.deepEqual(checker.violations, [])
+    const story = new Story().assigned(A, 0).handled(A, 0, 1, 2).note('committed', A, 3)
+    assert.deepEqual(story.observed(1).broken(3), ['committed-fell'])
+  })
+
   test('what a member that has not ended handles again is judged when it is known how it ends', () => {
     const repeating = (): Story =>
       new Story()
