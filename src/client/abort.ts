@@ -11,6 +11,39 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal)
 }
 
+/** Who waits for a signal: it has one listener of the client's, however many wait. */
+const waiting = new WeakMap<AbortSignal, Set<() => void>>()
+
+/** Runs `listener` once, when the signal fires, in the order in which they came; the answer takes it out again. It must not throw. */
+export function whenAborted(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (signal === undefined || signal.aborted) return nothing
+  const listeners = waiting.get(signal) ?? listenTo(signal)
+  // A function of its own, so that whoever comes twice is told twice.
+  const entry = (): void => listener()
+  listeners.add(entry)
+  return () => {
+    if (!listeners.delete(entry) || listeners.size > 0) return
+    signal.removeEventListener('abort', onFired)
+    waiting.delete(signal)
+  }
+}
+
+function listenTo(signal: AbortSignal): Set<() => void> {
+  const listeners = new Set<() => void>()
+  waiting.set(signal, listeners)
+  signal.addEventListener('abort', onFired, { once: true })
+  return listeners
+}
+
+function onFired(event: Event): void {
+  const signal = event.target as AbortSignal
+  const listeners = waiting.get(signal)
+  waiting.delete(signal)
+  for (const listener of listeners ?? []) listener()
+}
+
+function nothing(): void {}
+
 /** `promise`, or ABORTED when the signal fires first; `promise` itself goes on. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
@@ -19,9 +52,8 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
     return Promise.reject(abortError(signal))
   }
   return new Promise<T>((resolve, reject) => {
-    const onAbort = (): void => reject(abortError(signal))
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    const leave = whenAborted(signal, () => reject(abortError(signal)))
+    promise.then(resolve, reject).finally(leave)
   })
 }
 
@@ -35,17 +67,18 @@ export function sleep(
   if (aborted !== undefined) return Promise.reject(abortError(aborted))
   return new Promise<void>((resolve, reject) => {
     const leave = (): void => {
-      for (const signal of signals) signal?.removeEventListener('abort', onAbort)
-    }
-    const onAbort = (event: Event): void => {
-      timer.cancel()
-      leave()
-      reject(abortError(event.target as AbortSignal))
+      for (const off of offs) off()
     }
     const timer = runtime.startTimer(delayMs, () => {
       leave()
       resolve()
     })
-    for (const signal of signals) signal?.addEventListener('abort', onAbort, { once: true })
+    const offs = signals.map((signal) =>
+      whenAborted(signal, () => {
+        timer.cancel()
+        leave()
+        reject(abortError(signal!))
+      }),
+    )
   })
 }

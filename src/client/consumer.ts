@@ -15,7 +15,7 @@ import { assert } from '../base/assert.ts'
 import { Fifo } from '../base/fifo.ts'
 import { MillraceError } from '../model/errors.ts'
 import { BatchReader } from '../record/batch-reader.ts'
-import { abortable, abortError } from './abort.ts'
+import { abortable, abortError, whenAborted } from './abort.ts'
 import { CONSUMER_EVENTS, type ConsumerEvents } from './client-events.ts'
 import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from './consumer-options.ts'
 import type { DecodeError } from './decode-error.ts'
@@ -81,7 +81,7 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
   #bytesConsumed = 0
   #recordsUndecodable = 0
   #onClosed: (() => void)[] = []
-  readonly #onAbort = (): void => this.#abort()
+  #forgetSignal = (): void => {}
 
   constructor(topics: readonly string[], parts: ConsumerParts<Handed>, options: ConsumerOptions) {
     this.#topics = topics
@@ -96,7 +96,7 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
     this.#reader = this.#newReader()
     this.#records = new RecordIterator(this.#newReader())
     if (this.#signal?.aborted) this.#abort()
-    else this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+    else this.#forgetSignal = whenAborted(this.#signal, () => this.#abort())
   }
 
   #newReader(): BatchReader {
@@ -323,7 +323,7 @@ export class Consumer<Handed = ConsumedRecord> implements AsyncIterable<Handed> 
     this.#fetcher?.stop()
     this.#buffer.clear()
     this.#records.end()
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#forgetSignal()
     this.#notify()
     for (const listener of this.#onClosed.splice(0)) listener()
   }

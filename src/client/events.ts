@@ -8,6 +8,7 @@
  */
 import { nearest } from '../base/nearest.ts'
 import { MillraceError } from '../model/errors.ts'
+import { whenAborted } from './abort.ts'
 import { promiseOf } from './promise-of.ts'
 
 export const LISTENERS_MAX = 100
@@ -53,16 +54,18 @@ export class EventHub<Events extends object> {
     const entry: Listener = { run: listener }
     // Lists are replaced, never changed: one that is being walked stays whole.
     this.#listeners.set(name, [...before, entry])
-    const off = (): void => {
+    const forget = (): void => {
       const now = this.#listeners.get(name)!
       this.#listeners.set(
         name,
         now.filter((each) => each !== entry),
       )
-      options.signal?.removeEventListener('abort', off)
     }
-    options.signal?.addEventListener('abort', off, { once: true })
-    return off
+    const leave = whenAborted(options.signal, forget)
+    return () => {
+      leave()
+      forget()
+    }
   }
 
   /** Whether anybody listens: an event that costs something to make need not be made else. */

@@ -103,6 +103,11 @@ export class PartitionQueue {
     return this.open === undefined && this.#waiting.length === 0 && this.#inFlight.length === 0
   }
 
+  /** Nothing of it is sent any more, nor again. */
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   get inFlightCount(): number {
     return this.#inFlight.length
   }

@@ -312,7 +312,8 @@ export class ProduceSender {
 
   #faultOf(error: MillraceError, queue: PartitionQueue): BatchFault {
     const fault = faultOf(error)
-    if (error.code !== 'INVALID_TXN_STATE' || this.#topicId === undefined) return fault
+    // A late answer to what was given up says nothing of the transaction that is open by now.
+    if (error.code !== 'INVALID_TXN_STATE' || this.#topicId === undefined || queue.isClosed) return fault
     return { ...fault, isMending: this.#transaction?.addAgain(this.#topicId, queue.partition) === true }
   }
 

@@ -404,7 +404,8 @@ export class Producer<Key = Bytes, Value = Bytes> {
   abandon(error: MillraceError): void {
     this.#waitingSends.failAll(error)
     for (const queue of this.#queues.splice(0))
-      for (const batch of [...queue.close(), ...queue.inFlight()]) this.#failed(batch, queue, error)
+      for (const batch of [...queue.close(), ...queue.inFlight()])
+        if (this.#release(batch)) this.#lose(batch, queue, error)
     this.#wake()
   }
 
@@ -563,7 +564,11 @@ export class Producer<Key = Bytes, Value = Bytes> {
 
   #failed(batch: ProducerBatch, queue: PartitionQueue, cause: MillraceError): void {
     if (!this.#release(batch)) return
-    const error = this.#transaction === undefined ? cause : this.#transaction.failed(cause)
+    this.#lose(batch, queue, this.#transaction === undefined ? cause : this.#transaction.failed(cause))
+  }
+
+  /** Tells everybody of it, but for the transaction. */
+  #lose(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void {
     const { recordsCount } = batch
     this.#recordsFailed += recordsCount
     this.#batchesFailed++

@@ -138,7 +138,7 @@ function fencingContract(each: ClientTest): void {
 
   each('a transaction that is open for too long is aborted by the broker; readers go on', async ({ mq }) => {
     await mq.admin.topics.create('tx-late', { partitions: 1 })
-    const late = mq.producer('tx-late', { transactionalId: 'tx-late', transactionTimeoutMs: 200 })
+    const late = mq.producer('tx-late', { transactionalId: 'tx-late', transactionTimeoutMs: 2_000 })
     const tx = await late.begin()
     await tx.send({ value: 'late' })
     await mq.producer('tx-late').send({ value: 'behind it' })

@@ -20,8 +20,8 @@ import { FakeTransactions, noTransactions, type PartitionTransactions } from './
 export type Fault =
   | { readonly kind: 'none' }
   | { readonly kind: 'delay'; readonly delayMs: number }
-  /** Answer this error (produce, fetch, list-offsets: in every part); the work is not done. */
-  | { readonly kind: 'error'; readonly code: ErrorCode }
+  /** Answer this error (produce, fetch, list-offsets: in every part), after that promise; the work is not done. */
+  | { readonly kind: 'error'; readonly code: ErrorCode; readonly after?: Promise<unknown> }
   /** Do the work, say nothing. */
   | { readonly kind: 'drop-reply' }
   /** Do the work or not, then break the connection. */
@@ -211,6 +211,7 @@ export class FakeBroker {
     const seen = this.#see(frame)
     const fault = this.faults(seen)
     if (fault.kind === 'delay') await new Promise((resolve) => setTimeout(resolve, fault.delayMs))
+    if (fault.kind === 'error' && fault.after !== undefined) await fault.after
     if (fault.kind === 'break' && fault.work === 'not-done') {
       session.socket.terminate()
       return

@@ -1,6 +1,6 @@
 /** Options of group() and of run(), their defaults and their checks. */
 import { MillraceError } from '../../model/errors.ts'
-import { GROUP_ID_BYTES_MAX, GROUP_NAME_BYTES_MAX } from '../../model/limits.ts'
+import { GROUP_ID_BYTES_MAX, GROUP_NAME_BYTES_MAX, TRANSACTIONAL_ID_BYTES_MAX } from '../../model/limits.ts'
 import { checkedChoice, checkedDuration, checkedInteger, type Duration } from '../client-options.ts'
 import { type ConsumerOptions, type ResolvedConsumerOptions, resolveConsumerOptions } from '../consumer-options.ts'
 import { checkedTransactionalId } from '../producer-options.ts'
@@ -159,6 +159,29 @@ export function resolveGroupOptions(options: GroupOptions): ResolvedGroupOptions
     assignor: checkedName('assignor', options.assignor),
     rackId: checkedName('rackId', options.rackId),
   }
+}
+
+/**
+ * Whose transactions an exactly-once member's are: what it was given, else a name of its group and instance that no other group and
+ * instance make, else one that nobody else has. Throws INVALID_ARGUMENT where that is too long.
+ */
+export function transactionalIdOf(groupId: string, memberId: string, options: ResolvedGroupOptions): string {
+  const { instanceId, transaction } = options
+  if (transaction.transactionalId !== undefined) return transaction.transactionalId
+  const id = `${escaped(groupId)}/${escaped(instanceId ?? memberId)}`
+  const bytes = utf8Bytes(id)
+  if (bytes <= TRANSACTIONAL_ID_BYTES_MAX) return id
+  if (instanceId === null) return memberId // nobody else has that, either
+  throw new MillraceError(
+    'INVALID_ARGUMENT',
+    `transactionalId: group id and instanceId make one of ${bytes} bytes ('${id.slice(0, 40)}…'), of ${TRANSACTIONAL_ID_BYTES_MAX} at most; ` +
+      'give the member one of its own, a name that it has in each of its lives',
+  )
+}
+
+/** The '/' between the parts is the only one. */
+function escaped(part: string): string {
+  return part.replace(/[%/]/g, (char) => (char === '%' ? '%25' : '%2F'))
 }
 
 /** Options that say nothing, or contradict each other, are told. */

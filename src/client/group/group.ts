@@ -10,7 +10,7 @@
  * Failure     README.md, "Groups"
  */
 import { MillraceError } from '../../model/errors.ts'
-import { abortError } from '../abort.ts'
+import { abortError, whenAborted } from '../abort.ts'
 import type { BackoffOptions } from '../backoff.ts'
 import { GROUP_EVENTS, type GroupEvents } from '../client-events.ts'
 import type { Timer } from '../client-runtime.ts'
@@ -40,6 +40,7 @@ import {
   resolveGroupOptions,
   resolveRunOptions,
   type TopicPartition,
+  transactionalIdOf,
 } from './group-options.ts'
 import { GroupReader } from './group-reader.ts'
 import { GroupRunner, type Handler } from './group-runner.ts'
@@ -83,6 +84,8 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
   readonly #iterators: GroupIterators<Handed>
   readonly #stallWatch: StallWatch
   readonly #signal: AbortSignal | undefined
+  /** Of 'exactly-once'. */
+  readonly #transactionalId: string | undefined
   #runner: GroupRunner<Handed> | GroupRunner<ConsumedRecord> | undefined
   /** run() with 'exactly-once'. */
   #rounds: TransactionRounds<Handed> | undefined
@@ -96,7 +99,7 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
   #wake: (() => void)[] = []
   #onClosed: (() => void)[] = []
   readonly #hurry = new AbortController()
-  readonly #onAbort = (): void => this.#abort()
+  #forgetSignal = (): void => {}
 
   constructor(id: string, subscription: Subscription, parts: GroupParts<Handed>, options: GroupOptions) {
     this.id = id
@@ -114,6 +117,8 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     this.#stallWatch = new StallWatch(runtime.clock, resolved.pollIntervalMsMax, () => this.#progress)
     const memberParts = { ...common, keepAlive: parts.keepAlive }
     this.#member = new Member(memberParts, resolved, subscription, this.#memberEvents())
+    if (resolved.semantics === 'exactly-once')
+      this.#transactionalId = transactionalIdOf(id, this.#member.memberId, resolved)
     const committerParts = { ...common, instanceId: resolved.instanceId }
     this.#committer = new OffsetCommitter(committerParts, this.#member, {
       onCommitted: (offsets) => this.#events.emit('committed', { offsets }),
@@ -129,7 +134,7 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     this.#iterators = new GroupIterators<Handed>(this.#iterated())
     this.#signal = options.signal
     if (this.#signal?.aborted) this.#abort()
-    else this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+    else this.#forgetSignal = whenAborted(this.#signal, () => this.#abort())
   }
 
   #memberEvents() {
@@ -292,13 +297,14 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     resolved: ResolvedRunOptions,
   ): Promise<void> {
     this.#claim('run()')
-    const { transaction, instanceId } = this.#options
+    const { transaction } = this.#options
     const { timeoutMs: transactionTimeoutMs } = transaction
-    const transactionalId = transaction.transactionalId ?? `${this.id}-${instanceId ?? this.#member.memberId}`
+    const transactionalId = this.#transactionalId!
     const topic = options.deadLetter === undefined ? undefined : topicName(options.deadLetter)
     const { runtime } = this.#parts
     const parts = {
-      ...{ runtime, reader: this.#reader, decode: this.#decode, group: this },
+      ...{ runtime, reader: this.#reader, decode: this.#decode },
+      group: { id: this.id, offsetsToCommit: () => this.#memberOffsets() },
       newProducer: () => this.#parts.transactionalProducer({ transactionalId, transactionTimeoutMs }),
       deadLetter:
         topic === undefined
@@ -322,12 +328,20 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     }
   }
 
-  /** For a transaction: the offsets of this member's partitions, each fenced by its membership. See Transaction.commitOffsets(). */
+  /**
+   * For a transaction: the offsets of this member's partitions, each fenced by its membership. See Transaction.commitOffsets(). Throws
+   * INVALID_ARGUMENT where the group commits by itself: what the transaction aborts would be committed all the same.
+   */
   offsetsToCommit(): OffsetsToCommit {
-    const { semantics, instanceId } = this.#options
-    if (semantics === 'exactly-once' && this.#rounds === undefined) throw notCommitted()
+    const { semantics, isAutoCommit } = this.#options
+    if (semantics === 'exactly-once') throw notCommitted('commitOffsets()')
+    if (semantics === 'at-most-once' || isAutoCommit) throw commitsItself(semantics)
+    return this.#memberOffsets()
+  }
+
+  #memberOffsets(): MemberOffsets {
     return new MemberOffsets({
-      ...{ groupId: this.id, instanceId, member: this.#member },
+      ...{ groupId: this.id, instanceId: this.#options.instanceId, member: this.#member },
       find: (topic, partition) => this.#assignment.find(topic, partition),
       onCommitted: (offsets) => this.#events.emit('committed', { offsets }),
     })
@@ -378,7 +392,7 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
    * Resolves when that, or a later offset, is durable. Commits need not be awaited one by one: those of a partition are gathered.
    */
   commit(record?: TopicPartition & { readonly offset: number }): Promise<void> {
-    if (this.#options.semantics === 'exactly-once') return Promise.reject(notCommitted())
+    if (this.#options.semantics === 'exactly-once') return Promise.reject(notCommitted('commit()'))
     if (record === undefined) return Promise.all(this.#assignment.commitFinished(this.#assignment.all())).then(() => {})
     const partition = this.#assignment.find(record.topic, record.partition)
     if (partition === undefined || record.offset >= partition.position) return Promise.reject(goneError(record))
@@ -408,13 +422,17 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     this.#changed()
   }
 
-  /** Goes on at another place. Commits follow it, backwards too: the next one of this partition is what is handled from there. */
+  /**
+   * Goes on at another place. Commits follow it, backwards too: the next one of this partition is what is handled from there. With
+   * 'exactly-once' the transaction that is under way ends first, and takes nothing more; this does not wait for it, so handlers may seek.
+   */
   async seek(target: TopicPartition, position: Position): Promise<void> {
     const { topic } = target
     const checked = checkedPosition('position', position)
     const partition = this.#mine(target)
     const wish = { isolation: this.#options.isolation, signal: partition.lostSignal }
     const [found] = await this.#parts.positions.resolve(topic, [target.partition], checked, wish)
+    if (partition.state === 'active' && this.#rounds?.seek(partition, found!.offset) === true) return
     // A commit that is out must not come after the first one of the new place.
     partition.isHeld = true
     await this.#committer.settle([partition])
@@ -472,9 +490,9 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
   close(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     const { signal } = options
     if (signal?.aborted) this.#hurry.abort()
-    else signal?.addEventListener('abort', () => this.#hurry.abort(), { once: true })
+    const leave = whenAborted(signal, () => this.#hurry.abort())
     this.#closing ??= this.#close()
-    return this.#closing
+    return this.#closing.finally(leave)
   }
 
   async #close(): Promise<void> {
@@ -489,7 +507,7 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     if (this.#error === undefined && this.#rounds !== undefined) await this.#rounds.settle(this.#hurry.signal)
     this.#isClosing = true
     this.#rounds?.stop(new MillraceError('CLOSED', 'the group is closed'))
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#forgetSignal()
     this.#autoCommit?.cancel()
     this.#runner?.stop()
     this.#changed()
@@ -527,10 +545,18 @@ function notIterated(use: string): MillraceError {
   )
 }
 
-function notCommitted(): MillraceError {
+function commitsItself(semantics: string): MillraceError {
   return new MillraceError(
     'INVALID_ARGUMENT',
-    "commit(): with semantics 'exactly-once' the transactions of run() commit the offsets",
+    `commitOffsets(): this group commits by itself (semantics '${semantics}'${semantics === 'at-most-once' ? '' : ", commit 'auto'"}), ` +
+      "whatever becomes of the transaction; make it with commit: 'manual' and semantics 'at-least-once'",
+  )
+}
+
+function notCommitted(what: string): MillraceError {
+  return new MillraceError(
+    'INVALID_ARGUMENT',
+    `${what}: with semantics 'exactly-once' the transactions of run() commit the offsets`,
   )
 }
 

@@ -3,9 +3,12 @@
  *
  * Invariants  F1 nothing is committed of a partition that is not this member's any more: it is looked at when the request is made, and the
  *                epoch that is sent is the one of that moment, which the coordinator compares               checked in: request()
+ *             F2 nothing is committed of records that were read before the partition was assigned, or sought: others may have had it
+ *                meanwhile                                                                                   checked in: add()
+ *             F3 what is committed does not fall: what is below it is left out                               checked in: #due()
  * Failure     a stale epoch: the newest is heard of, and the partitions are looked at again; fenced: the member is told
  */
-import type { MillraceError } from '../../model/errors.ts'
+import { MillraceError } from '../../model/errors.ts'
 import type { OffsetCommitRequest } from '../../protocol/index.ts'
 import { abortable } from '../abort.ts'
 import {
@@ -47,10 +50,22 @@ export class MemberOffsets implements OffsetsToCommit {
     return this.#parts.groupId
   }
 
+  get isEmpty(): boolean {
+    return this.#due().length === 0
+  }
+
+  /** Partitions whose commit says something new. */
+  #due(): [AssignedPartition, Place][] {
+    return [...this.#places].filter(
+      ([{ handled, committedOffset }, { window, nextOffset }]) => handled !== window || nextOffset > committedOffset,
+    )
+  }
+
   add(record: HandledRecord): void {
     const { topic, partition: number, offset } = checkedHandled(record)
     const partition = this.#parts.find(topic, number)
     if (partition === undefined || offset >= partition.position) throw goneError(record)
+    if (offset < partition.startOffset) throw earlierError(partition, offset)
     const place = this.#places.get(partition)
     if (place === undefined) this.#places.set(partition, { window: partition.handled, nextOffset: offset + 1 })
     else place.nextOffset = Math.max(place.nextOffset, offset + 1)
@@ -61,7 +76,7 @@ export class MemberOffsets implements OffsetsToCommit {
     for (const partition of this.#places.keys()) if (partition.state === 'gone') throw goneError(partition)
     const { memberId, epoch: memberEpoch } = member
     this.#sentEpoch = memberEpoch
-    const positions = [...this.#places].map(([{ topic, topicId, partition }, { nextOffset }]) => ({
+    const positions = this.#due().map(([{ topic, topicId, partition }, { nextOffset }]) => ({
       ...{ topic, topicId, partition },
       offset: nextOffset,
     }))
@@ -80,10 +95,18 @@ export class MemberOffsets implements OffsetsToCommit {
 
   committed(): void {
     const offsets: CommittedPosition[] = []
-    for (const [partition, { window, nextOffset }] of this.#places) {
+    for (const [partition, { window, nextOffset }] of this.#due()) {
       offsets.push({ topic: partition.topic, partition: partition.partition, offset: nextOffset })
       if (partition.handled === window) partition.committedOffset = Math.max(partition.committedOffset, nextOffset)
     }
-    this.#parts.onCommitted(offsets)
+    if (offsets.length > 0) this.#parts.onCommitted(offsets)
   }
+}
+
+function earlierError({ key, startOffset }: AssignedPartition, offset: number): MillraceError {
+  return new MillraceError(
+    'STALE_MEMBER_EPOCH',
+    `${key}: the record at offset ${offset} was read before the partition was assigned or sought anew, which now begins at ${startOffset}: ` +
+      'others may have handled it since',
+  )
 }

@@ -7,10 +7,13 @@
  * Invariants  R1 what a round commits is a prefix: every record taken has been handled     checked in: #check()
  *             R2 after an abort a partition goes on where the round found it               checked in: #rewind()
  *             R3 a partition is let go only when no round is under way                     checked in: settle()
+ *             R4 a round has one place of a partition: a seek() comes after it             checked in: seek()
+ *             R5 what may have been committed is not handled again                         checked in: #finish()
  * Limits      recordsMax records and ms a round; the broker's timeout for a transaction: a round that takes longer is aborted
  * Failure     a record that fails: again in the next round, until its attempts are used up; then its dead letter is part of a round, or
- *             run() rejects. What cannot be committed for other reasons: weather for ever, else retry.attempts rounds. Partitions that
- *             were lost: the round is aborted, and nothing of it goes back
+ *             run() rejects. What cannot be committed for other reasons: weather for ever, else retry.attempts rounds. A commit whose
+ *             outcome is not known: no round begins until it is; where it cannot be learned, run() rejects. Partitions that were
+ *             lost: the round is aborted, and nothing of it goes back
  */
 import type { MillraceError } from '../../model/errors.ts'
 import { abortable, sleep } from '../abort.ts'
@@ -30,7 +33,7 @@ import type { ResolvedRunOptions, ResolvedTransactionOptions } from './group-opt
 import type { GroupReader } from './group-reader.ts'
 import { GroupRunner } from './group-runner.ts'
 import type { HandledOffsets } from './handled-offsets.ts'
-import { HandlerTransaction, type TransactionContext } from './handler-transaction.ts'
+import { HandlerTransaction, type RefusalListener, type TransactionContext } from './handler-transaction.ts'
 
 export interface RoundsParts<Handed> {
   readonly runtime: ClientRuntime
@@ -67,6 +70,8 @@ interface Failure {
   readonly record: ConsumedRecord | undefined
   /** Its partitions were lost. */
   readonly isLost: boolean
+  /** It may be committed, and nobody says so. */
+  readonly isUnknown?: boolean
 }
 
 interface FailedRecord {
@@ -77,7 +82,8 @@ interface FailedRecord {
 
 interface Round {
   readonly transaction: Transaction
-  readonly forHandlers: HandlerTransaction
+  /** A record's handler has sent what is refused by itself, whether it waits for it or not. */
+  readonly onRefused: RefusalListener
   readonly found: Map<AssignedPartition, Found>
   readonly buried: FailedRecord[]
   recordsTaken: number
@@ -95,6 +101,8 @@ export class TransactionRounds<Handed> {
   readonly #end = new AbortController()
   /** Records that have failed, by topic, partition and offset, until a round with them is committed. */
   readonly #failures = new Map<string, FailedRecord>()
+  /** Where partitions go on after the round that is under way. */
+  readonly #seeks = new Map<AssignedPartition, number>()
   #producer: TransactionalProducer | undefined
   #round: Round | undefined
   /** From begin to the end of the abort or commit. */
@@ -175,9 +183,13 @@ export class TransactionRounds<Handed> {
     const ended = new Promise<void>((resolve) => {
       end = resolve
     })
-    const forHandlers = new HandlerTransaction(transaction)
+    const onRefused: RefusalListener = (record, error, attempts) => {
+      const fault = asMillraceError(error)
+      if (fault.code !== 'DELIVERY_TIMED_OUT' && classOf(fault) === 'final')
+        this.#failed(round, record, error, attempts, true)
+    }
     const counts = { recordsTaken: 0, isTaking: this.#holds === 0 && !this.#isStopped, failure: undefined }
-    const round: Round = { transaction, forHandlers, found: new Map(), buried: [], ...counts, end }
+    const round: Round = { transaction, onRefused, found: new Map(), buried: [], ...counts, end }
     this.#round = round
     const timer = this.#parts.runtime.startTimer(this.#limits.ms, () => this.#stopTaking())
     this.runner.pump()
@@ -185,6 +197,7 @@ export class TransactionRounds<Handed> {
     timer.cancel()
     await this.#finish(round)
     this.#round = undefined
+    this.#moveSought()
     return round.failure
   }
 
@@ -196,15 +209,56 @@ export class TransactionRounds<Handed> {
           if (handled === window && finishedOffset > offset)
             transaction.commitOffsets(this.#parts.group, { topic, partition, offset: finishedOffset - 1 })
         await transaction.commit()
-        for (const { record, error, attempts } of round.buried) this.#parts.onDeadLetter(record, error, attempts)
-        this.#forgetFailures()
-        return
       } catch (error) {
         round.failure ??= { error, record: undefined, isLost: false }
+        if (transaction.isInDoubt) await this.#learn(round)
       }
+    if (transaction.isCommitted) {
+      round.failure = undefined // what came while it was being committed came too late
+      for (const { record, error, attempts } of round.buried) this.#parts.onDeadLetter(record, error, attempts)
+      this.#forgetFailures()
+      return
+    }
     // What commit() has aborted says so; who fenced the producer is told by the next begin().
     await transaction.abort().catch(() => {})
-    this.#rewind(round)
+    if (round.failure?.isUnknown !== true) this.#rewind(round)
+  }
+
+  /** Asks until the coordinator has told what became of the commit, in any weather. */
+  async #learn(round: Round): Promise<void> {
+    const { runtime } = this.#parts
+    const { transaction } = round
+    for (let failures = 1; transaction.isInDoubt; failures++) {
+      try {
+        await this.#producer!.ready({ signal: this.#end.signal })
+      } catch (cause) {
+        const error = asMillraceError(cause)
+        // Only the coordinator's clock fences a name that nobody else has, and only what it aborts.
+        const isAborted = error.code === 'PRODUCER_FENCED' && this.#limits.isOwnId
+        if (isAborted || this.#isStopped || classOf(error) === 'final') {
+          round.failure = { error, record: undefined, isLost: false, isUnknown: !isAborted }
+          return
+        }
+        await sleep(runtime, backoffMs(runtime.prng, failures, this.#options.backoff), this.#end.signal).catch(() => {})
+      }
+    }
+  }
+
+  /**
+   * Goes on at `offset` when the round that is under way has ended; it takes nothing more. False: none is. Not waited for, since the
+   * handlers that the round waits for may ask for it.
+   */
+  seek(partition: AssignedPartition, offset: number): boolean {
+    if (this.#round === undefined) return false
+    this.#seeks.set(partition, offset)
+    this.#stopTaking()
+    return true
+  }
+
+  #moveSought(): void {
+    for (const [partition, offset] of this.#seeks)
+      if (partition.state === 'active') this.#parts.reader.seek(partition, offset)
+    this.#seeks.clear()
   }
 
   /** Partitions that are still read go on where the round found them. */
@@ -262,7 +316,8 @@ export class TransactionRounds<Handed> {
     if (handed === undefined) return undefined
     const attempts = before?.attempts ?? 0
     if (attempts >= this.#options.attempts) return this.#bury(round, { record, error: before!.error, attempts })
-    const context = { attempt: attempts + 1, signal: round.transaction.signal, transaction: round.forHandlers }
+    const transaction = new HandlerTransaction(round.transaction, round.onRefused, record, attempts + 1)
+    const context = { attempt: attempts + 1, signal: round.transaction.signal, transaction }
     try {
       const pending = promiseOf(this.#handler(handed, context))
       return pending?.catch((error: unknown) => this.#failed(round, record, error, attempts + 1))
@@ -279,11 +334,16 @@ export class TransactionRounds<Handed> {
     return round.transaction.send(topic, letter).catch(() => {}) // told by commit()
   }
 
-  #failed(round: Round, record: ConsumedRecord, error: unknown, attempts: number): void {
+  #failed(
+    round: Round,
+    record: ConsumedRecord,
+    error: unknown,
+    attempts: number,
+    // Else another record's send has failed before: this one's handler only met the consequence.
+    isOwn = round.transaction.isOpen || error === round.transaction.signal.reason,
+  ): void {
     if (round.failure !== undefined) return
     const { transaction } = round
-    // Another record's send has failed before: this one's handler only met the consequence.
-    const isOwn = transaction.isOpen || error === transaction.signal.reason
     if (isOwn) this.#failures.set(keyOf(record), { record, error, attempts })
     const cause = isOwn ? error : transaction.signal.reason
     this.#doom(round, { error: cause, record: isOwn ? record : undefined, isLost: false })
@@ -325,9 +385,10 @@ export class TransactionRounds<Handed> {
   }
 
   /** False: it was the end. */
-  async #recover({ error, record, isLost }: Failure): Promise<boolean> {
+  async #recover({ error, record, isLost, isUnknown }: Failure): Promise<boolean> {
     if (this.#isStopped) return false
     if (isLost) return true
+    if (isUnknown) return this.#giveUp(error)
     const { runtime, onRetry, deadLetter } = this.#parts
     const { attempts: attemptsMax, backoff } = this.#options
     let failures = ++this.#roundsFailed

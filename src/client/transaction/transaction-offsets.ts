@@ -16,6 +16,8 @@ export interface HandledRecord {
 /** The offsets of one group in one transaction. */
 export interface OffsetsToCommit {
   readonly groupId: string
+  /** There is nothing to commit. */
+  readonly isEmpty: boolean
   /** Throws STALE_MEMBER_EPOCH where the partition is not assigned to the group's member any more. */
   add(record: HandledRecord): void
   /** What is sent, as whom: by the member's newest epoch. Throws STALE_MEMBER_EPOCH where a partition has gone meanwhile. */
@@ -56,6 +58,10 @@ export class OffsetsWithoutMember implements OffsetsToCommit {
 
   constructor(groupId: string) {
     this.groupId = groupId
+  }
+
+  get isEmpty(): boolean {
+    return this.#positions.size === 0
   }
 
   add(record: HandledRecord): void {

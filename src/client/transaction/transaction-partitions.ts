@@ -101,6 +101,7 @@ export class TransactionPartitions implements TransactionGate {
     this.#hasAsked = true
   }
 
+  /** By the broker's word, or for its silence: what its program gives up is not told here. */
   failed(error: MillraceError): MillraceError {
     return this.#producer === undefined ? error : this.#events.onFailed(error)
   }

@@ -1,40 +1,46 @@
 /**
  * TransactionTurns: the one place for a transaction of a producer, and who waits for it: first come, first served.
  *
+ * Kinds    a transaction keeps the place until its caller ends it; 'brief' is given back by itself, so that begin() may wait for it
  * Limits   as many wait as callers do, each with a promise and, if it likes, a signal that takes it out
  */
 import type { MillraceError } from '../../model/errors.ts'
-import { abortError, throwIfAborted } from '../abort.ts'
+import { abortError, throwIfAborted, whenAborted } from '../abort.ts'
+
+/** What the place is taken for. */
+export type TurnKind = 'transaction' | 'brief'
 
 interface Waiting {
+  readonly kind: TurnKind
   readonly resolve: () => void
   readonly reject: (error: MillraceError) => void
 }
 
 export class TransactionTurns {
   readonly #waiting: Waiting[] = []
-  readonly #onFree: (() => void)[] = []
-  #isTaken = false
+  readonly #onRelease: (() => void)[] = []
+  #holder: TurnKind | undefined
 
-  get isTaken(): boolean {
-    return this.#isTaken
+  /** undefined = the place is free. */
+  get holder(): TurnKind | undefined {
+    return this.#holder
   }
 
   /** Takes the place when it is free and those before have had it. Rejects with ABORTED. */
-  async take(signal: AbortSignal | undefined): Promise<void> {
+  async take(kind: TurnKind, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal)
-    if (this.#isTaken) await this.#wait(signal)
-    else this.#isTaken = true
+    if (this.#holder !== undefined) await this.#wait(kind, signal)
+    else this.#holder = kind
   }
 
-  #wait(signal: AbortSignal | undefined): Promise<void> {
+  #wait(kind: TurnKind, signal: AbortSignal | undefined): Promise<void> {
     return new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => {
+      const leave = whenAborted(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
         reject(abortError(signal!))
-      }
-      const leave = (): void => signal?.removeEventListener('abort', onAbort)
+      })
       const waiting: Waiting = {
+        kind,
         resolve: () => {
           leave()
           resolve()
@@ -44,7 +50,6 @@ export class TransactionTurns {
           reject(error)
         },
       }
-      signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiting.push(waiting)
     })
   }
@@ -52,12 +57,9 @@ export class TransactionTurns {
   /** Gives the place to whoever has waited longest. */
   release(): void {
     const next = this.#waiting.shift()
-    if (next !== undefined) {
-      next.resolve()
-      return
-    }
-    this.#isTaken = false
-    for (const listener of this.#onFree.splice(0)) listener()
+    this.#holder = next?.kind
+    next?.resolve()
+    for (const listener of this.#onRelease.splice(0)) listener()
   }
 
   /** Whoever waits is refused. */
@@ -65,9 +67,13 @@ export class TransactionTurns {
     for (const waiting of this.#waiting.splice(0)) waiting.reject(error)
   }
 
+  /** When whoever has the place gives it back; somebody else may have it then. */
+  released(): Promise<void> {
+    return new Promise<void>((resolve) => this.#onRelease.push(resolve))
+  }
+
   /** When nobody has the place, nor waits for it. */
-  free(): Promise<void> {
-    if (!this.#isTaken) return Promise.resolve()
-    return new Promise<void>((resolve) => this.#onFree.push(resolve))
+  async free(): Promise<void> {
+    while (this.#holder !== undefined) await this.released()
   }
 }

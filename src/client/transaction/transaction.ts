@@ -1,21 +1,23 @@
 /**
  * Transaction: records for any topics and the offsets of groups, committed as one thing or not at all.
  *
- * States      open -> committing -> committed | aborted | unknown; open -> aborting -> aborted | unknown
- * Invariants  X1 commit() is asked for only when every record of it is stored and every offset is pending   checked in: #commit()
+ * States      open -> committing -> committed | aborted | unknown; open -> aborting -> aborted | unknown;
+ *             unknown -> committed | aborted, when the producer has learned it
+ * Invariants  X1 commit() is asked for only when every record of it is stored and every offset is pending   checked in: #allStored()
  *             X2 one send, enqueue or offset that failed: it is aborted, whatever the program asks for      checked in: fail()
  * Limits      bufferBytesMax for each topic; open for transactionTimeoutMs, then the coordinator aborts it and fences the producer
  * Failure     commit() rejects with what failed, and has aborted; 'it may or may not be committed' where the coordinator's answer did
- *             not come in time
+ *             not come in time: producer.ready() learns it, and isCommitted and isInDoubt tell
  */
 import { MillraceError } from '../../model/errors.ts'
-import { abortError } from '../abort.ts'
+import { abortError, whenAborted } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
 import type { Producer, Receipt, SendOptions } from '../producer.ts'
 import { notRecord, type ProducerRecord } from '../producer-record.ts'
 import type { EncodeRecord } from '../record-encoder.ts'
 import type { Bytes } from '../serde.ts'
 import type { AnyTypedTopic, TopicLike, TypedTopic } from '../topic.ts'
+import type { Doubt } from './transaction-coordinator.ts'
 import {
   type CommittingGroup,
   type HandledRecord,
@@ -48,7 +50,7 @@ export interface TransactionOwner {
   abandon(error: MillraceError): void
   commitOffsets(offsets: OffsetsToCommit, signal: AbortSignal): Promise<void>
   /** Tells the coordinator, if it knows of the transaction, and takes the next identity. */
-  end(isCommit: boolean, signal: AbortSignal | undefined): Promise<void>
+  end(isCommit: boolean, signal: AbortSignal | undefined, doubt: Doubt): Promise<void>
   /** The transaction is over: the next one may begin. */
   over(outcome: 'committed' | 'aborted' | 'unknown', error: MillraceError | undefined): void
 }
@@ -70,7 +72,12 @@ export class Transaction<Key = Bytes, Value = Bytes> {
   readonly #failing = new AbortController()
   #state: State = 'open'
   #failure: MillraceError | undefined
+  #refused: unknown
   #ending: Promise<void> | undefined
+  #isInDoubt = false
+  /** Calls of send() that have no outcome yet, those included that never get into a batch. */
+  #sendsOpen = 0
+  #onSendsEnded: (() => void) | undefined
 
   constructor(owner: TransactionOwner) {
     this.#owner = owner
@@ -90,6 +97,20 @@ export class Transaction<Key = Bytes, Value = Bytes> {
     return this.#state === 'aborting' || this.#state === 'aborted' || this.#state === 'unknown'
   }
 
+  get isCommitted(): boolean {
+    return this.#state === 'committed'
+  }
+
+  /** The commit was asked for, and nobody knows what became of it: producer.ready(), and the next transaction, learn it. */
+  get isInDoubt(): boolean {
+    return this.#state === 'unknown' && this.#isInDoubt
+  }
+
+  /** The error of the one record that doomed it, where one did: it was refused by itself, not with its batch. */
+  get refused(): unknown {
+    return this.#refused
+  }
+
   /** Fires when it can only be aborted: something of it has failed, or it was aborted. */
   get signal(): AbortSignal {
     return this.#failing.signal
@@ -104,8 +125,25 @@ export class Transaction<Key = Bytes, Value = Bytes> {
   send<Topic extends TopicLike>(topic: Topic, record: RecordFor<Topic>, options?: SendOptions): Promise<Receipt>
   send(...given: readonly unknown[]): Promise<Receipt> {
     const receipt = this.#send(given)
-    receipt.catch((error: unknown) => this.fail(asMillraceError(error)))
+    this.#sendsOpen++
+    receipt.then(this.#sendEnded, this.#sendFailed)
     return receipt
+  }
+
+  readonly #sendEnded = (): void => {
+    this.#sendsOpen--
+    if (this.#sendsOpen === 0) this.#onSendsEnded?.()
+  }
+
+  readonly #sendFailed = (error: unknown): void => {
+    this.#recordFailed(error)
+    this.#sendEnded()
+  }
+
+  /** Where a batch has failed, that has doomed the transaction before its records hear of it. */
+  #recordFailed(error: unknown): void {
+    if (this.#failure === undefined) this.#refused = error
+    this.fail(asMillraceError(error))
   }
 
   #send(given: readonly unknown[]): Promise<Receipt> {
@@ -133,7 +171,7 @@ export class Transaction<Key = Bytes, Value = Bytes> {
       const sink = this.#owner.sinkOf(isOwn ? undefined : (first as TopicLike))
       return sink.producer.enqueue(encoded(sink, isOwn ? first : second))
     } catch (error) {
-      this.fail(asMillraceError(error))
+      this.#recordFailed(error)
       throw error
     }
   }
@@ -151,8 +189,9 @@ export class Transaction<Key = Bytes, Value = Bytes> {
   /**
    * Commits, as part of the transaction, that these records, and those before them in their partitions, are handled: offset + 1, as
    * group.commit(record) does. A group that is a member here fences by its membership; of a group id alone nobody may be a
-   * member. Sent by commit(), the last of each partition only. Throws STALE_MEMBER_EPOCH where a partition is assigned to others by
-   * now, which dooms the transaction: they handle it again.
+   * member. Sent by commit(), the last of each partition only; what is committed already stays, as commits of a group do not fall.
+   * Throws STALE_MEMBER_EPOCH where a partition is assigned to others by now, or was since the record was read, which dooms the
+   * transaction: they handle it again. The group must not commit by itself: INVALID_ARGUMENT unless it has commit 'manual'.
    */
   commitOffsets(group: CommittingGroup | string, handled: HandledRecord | readonly HandledRecord[]): void {
     this.#checkOpen('commitOffsets()')
@@ -192,26 +231,34 @@ export class Transaction<Key = Bytes, Value = Bytes> {
   }
 
   async #commit(signal: AbortSignal | undefined): Promise<void> {
-    const onAbort = (): void => this.fail(abortError(signal!))
-    if (signal?.aborted) onAbort()
-    else signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted) this.fail(abortError(signal))
+    const leave = whenAborted(signal, () => this.fail(abortError(signal!)))
     try {
       await this.#allStored()
     } catch (error) {
       await this.#giveUp(asMillraceError(error))
     } finally {
-      signal?.removeEventListener('abort', onAbort)
+      leave()
     }
     await this.#decide(true, signal)
-    for (const offsets of this.#offsets.values()) offsets.committed()
   }
 
   /** Records and offsets go side by side. */
   async #allStored(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
-    const offsets = [...this.#offsets.values()].map((each) => this.#owner.commitOffsets(each, this.signal))
-    await Promise.all([this.#owner.drain(), ...offsets])
+    const offsets = [...this.#offsets.values()]
+      .filter(({ isEmpty }) => !isEmpty)
+      .map((each) => this.#owner.commitOffsets(each, this.signal))
+    await Promise.all([this.#owner.drain(), this.#sendsEnded(), ...offsets])
     if (this.#failure !== undefined) throw this.#failure
+  }
+
+  /** When every send() has its outcome: those that never got into a batch are told by nobody else. */
+  #sendsEnded(): Promise<void> | undefined {
+    if (this.#sendsOpen === 0) return undefined
+    return new Promise<void>((resolve) => {
+      this.#onSendsEnded = resolve
+    })
   }
 
   /** Aborts, and rejects with what made that needful. */
@@ -243,16 +290,28 @@ export class Transaction<Key = Bytes, Value = Bytes> {
   }
 
   async #decide(isCommit: boolean, signal: AbortSignal | undefined): Promise<void> {
+    const doubt: Doubt = { isInDoubt: false }
     try {
-      await this.#owner.end(isCommit, signal)
+      await this.#owner.end(isCommit, signal, doubt)
     } catch (cause) {
       const error = asMillraceError(cause)
       this.#state = 'unknown'
+      this.#isInDoubt = isCommit && doubt.isInDoubt
       this.#owner.over('unknown', error)
       throw error
     }
-    this.#state = isCommit ? 'committed' : 'aborted'
-    this.#owner.over(this.#state, this.#failure)
+    this.#decided(isCommit)
+    this.#owner.over(isCommit ? 'committed' : 'aborted', this.#failure)
+  }
+
+  #decided(isCommitted: boolean): void {
+    this.#state = isCommitted ? 'committed' : 'aborted'
+    if (isCommitted) for (const offsets of this.#offsets.values()) offsets.committed()
+  }
+
+  /** For its producer, which has learned what became of it after all. */
+  settled(isCommitted: boolean): void {
+    if (this.#state === 'unknown') this.#decided(isCommitted)
   }
 
   /** `await using`: a transaction that was not committed is aborted. */

@@ -34,7 +34,7 @@ import { type TopicSink, Transaction, type TransactionOwner } from './transactio
 import { type Doubt, TransactionCoordinator } from './transaction-coordinator.ts'
 import type { OffsetsToCommit } from './transaction-offsets.ts'
 import { TransactionPartitions } from './transaction-partitions.ts'
-import { TransactionTurns } from './transaction-turns.ts'
+import { TransactionTurns, type TurnKind } from './transaction-turns.ts'
 
 export interface TransactionalProducerStats extends ProducerStats {
   readonly transactionsCommitted: number
@@ -43,6 +43,11 @@ export interface TransactionalProducerStats extends ProducerStats {
 
 export interface TransactionalProducerParts<Key, Value>
   extends Omit<ProducerParts<Key, Value>, 'transaction' | 'events'> {}
+
+interface Unsettled<Key, Value> {
+  readonly producer: ProducerIdentity
+  readonly transaction: Transaction<Key, Value>
+}
 
 const TOPICS_MAX = 1_000
 const TOPICS_KEPT = 100
@@ -65,14 +70,15 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   readonly #stopping = new AbortController()
   readonly #owner: TransactionOwner
   #identity: ProducerIdentity | undefined
-  /** Of a transaction whose end has no known outcome. */
-  #unsettled: ProducerIdentity | undefined
+  /** The transaction whose end has no known outcome, and who it was of. */
+  #unsettled: Unsettled<Key, Value> | undefined
   #fenced: MillraceError | undefined
   readonly #turns = new TransactionTurns()
   #current: Transaction<Key, Value> | undefined
   /** transaction() ends it; else whoever called begin(). */
   #isOfCall = false
   #isClosed = false
+  #closing: Promise<void> | undefined
   readonly #onClosed: (() => void)[] = []
   #committed = 0
   #aborted = 0
@@ -125,34 +131,39 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     work: (transaction: Transaction<Key, Value>) => T | PromiseLike<T>,
     options: SendOptions = {},
   ): Promise<T> {
-    await this.#take(options.signal)
-    const transaction = await this.#begin(options.signal, true)
+    const { signal } = options
+    await this.#take('transaction', signal)
+    const transaction = await this.#begin(signal, true)
     let answer: T
     try {
       const given = work(transaction)
       answer = (await (promiseOf(given) ?? given)) as T
     } catch (error) {
-      // Where the work has ended it by itself there is nothing to abort.
-      await transaction[Symbol.asyncDispose]().catch((fault: unknown) => explain(error, fault))
+      // Where the work has ended it by itself there is nothing to abort. Whoever has given up does not wait for it.
+      await abortable(transaction[Symbol.asyncDispose](), signal).catch((fault: unknown) => {
+        if (!signal?.aborted) explain(error, fault)
+      })
       throw error
     }
-    if (transaction.isAborted) await transaction[Symbol.asyncDispose]()
+    if (transaction.isAborted) await abortable(transaction[Symbol.asyncDispose](), signal)
     else await transaction.commit(options)
     return answer
   }
 
   /**
    * Begins a transaction, which is its caller's to end: `await using tx = await producer.begin()` aborts what is not committed.
-   * Rejects with INVALID_TXN_STATE while another one is open (transaction() waits instead), PRODUCER_FENCED, CLOSED.
+   * Rejects with INVALID_TXN_STATE while another one is open (transaction() waits instead; a ready() is waited for here, too),
+   * PRODUCER_FENCED, CLOSED.
    */
   async begin(options: SendOptions = {}): Promise<Transaction<Key, Value>> {
     this.#checkUsable()
-    if (this.#turns.isTaken)
+    while (this.#turns.holder === 'brief') await abortable(this.#turns.released(), options.signal)
+    if (this.#turns.holder !== undefined)
       throw new MillraceError(
         'INVALID_TXN_STATE',
         `begin(): a transaction of '${this.transactionalId}' is open; end it first, or use transaction(), which waits`,
       )
-    await this.#take(options.signal)
+    await this.#take('transaction', options.signal)
     return this.#begin(options.signal, false)
   }
 
@@ -170,9 +181,12 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     return this.#current
   }
 
-  /** Resolves when the transactional id is this producer's, which fences those before it, and its topic is known. */
+  /**
+   * Resolves when the transactional id is this producer's, which fences those before it, the outcome of the transaction before is
+   * known (its isCommitted), and its topic is.
+   */
   async ready(options: SendOptions = {}): Promise<void> {
-    await this.#take(options.signal)
+    await this.#take('brief', options.signal)
     try {
       await this.#prepare(options.signal)
     } finally {
@@ -182,9 +196,9 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   }
 
   /** Takes the one place for a transaction. */
-  async #take(signal: AbortSignal | undefined): Promise<void> {
+  async #take(kind: TurnKind, signal: AbortSignal | undefined): Promise<void> {
     this.#checkUsable()
-    await this.#turns.take(signal)
+    await this.#turns.take(kind, signal)
     try {
       this.#checkUsable() // it may have been fenced meanwhile
     } catch (error) {
@@ -216,14 +230,18 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
    * Learns what became of a transaction whose end was not answered. It is asked to abort: that succeeds, or says that it was committed,
    * or that somebody else has the transactional id. Not by init-producer-id, which would fence that somebody.
    */
-  async #settle(producer: ProducerIdentity, signal: AbortSignal): Promise<void> {
+  async #settle({ producer, transaction }: Unsettled<Key, Value>, signal: AbortSignal): Promise<void> {
     const patience = this.#patience(signal)
+    let isCommitted = false
     const next = await this.#coordinator.end(producer, false, patience).catch((error: unknown) => {
       if (asMillraceError(error).code !== 'INVALID_TXN_STATE') throw error
+      isCommitted = true
       return this.#coordinator.end(producer, true, patience)
     })
     this.#unsettled = undefined
     this.#use(next)
+    transaction.settled(isCommitted)
+    this.#tellOutcome(isCommitted ? 'committed' : 'aborted', undefined)
   }
 
   #use(next: ProducerIdentity): void {
@@ -231,7 +249,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     this.#identity = next.producerEpoch >= PRODUCER_EPOCH_MAX - 1 ? undefined : next
   }
 
-  /** The error as it is told; one that says that the producer is fenced is for good. */
+  /** The broker's error as it is told; one that says that the producer is fenced is for good. */
   #known(error: MillraceError, isInDoubt = false): MillraceError {
     if (!FENCED_CODES.includes(error.code)) return error
     const doubt = isInDoubt ? '; its transaction may or may not be committed' : ''
@@ -256,7 +274,7 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
         for (const producer of this.#producers.values()) producer.abandon(error)
       },
       commitOffsets: (offsets, signal) => this.#commitOffsets(offsets, signal),
-      end: (isCommit, signal) => this.#end(isCommit, signal),
+      end: (isCommit, signal, doubt) => this.#end(isCommit, signal, doubt),
       over: (outcome, error) => this.#over(outcome, error),
     }
   }
@@ -310,17 +328,17 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     }
   }
 
-  async #end(isCommit: boolean, signal: AbortSignal | undefined): Promise<void> {
+  async #end(isCommit: boolean, signal: AbortSignal | undefined, doubt: Doubt): Promise<void> {
     this.#partitions.end()
     if (!this.#partitions.hasAsked) return
     const producer = this.#identity!
-    const doubt: Doubt = { isInDoubt: false }
+    const transaction = this.#current!
     this.#identity = undefined
     try {
       this.#use(await this.#coordinator.end(producer, isCommit, this.#patience(signal), doubt))
     } catch (cause) {
       const error = this.#known(asMillraceError(cause), isCommit && doubt.isInDoubt)
-      if (this.#fenced === undefined) this.#unsettled = producer
+      if (this.#fenced === undefined) this.#unsettled = { producer, transaction }
       if (!isCommit || error === this.#fenced) throw error
       const fate = doubt.isInDoubt ? 'it may or may not be committed' : 'it is not committed'
       throw new MillraceError(error.code, `the transaction of '${this.transactionalId}': ${fate} (${error.message})`, {
@@ -330,17 +348,21 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
   }
 
   #over(outcome: 'committed' | 'aborted' | 'unknown', error: MillraceError | undefined): void {
-    const { transactionalId } = this
     this.#current = undefined
+    this.#tellOutcome(outcome, error)
+    this.#letGo()
+    this.#turns.release()
+  }
+
+  #tellOutcome(outcome: 'committed' | 'aborted' | 'unknown', error: MillraceError | undefined): void {
+    const { transactionalId } = this
     if (outcome === 'committed') {
       this.#committed++
       this.#events.emit('transactionCommitted', { transactionalId })
-    } else {
-      if (outcome === 'aborted') this.#aborted++
-      this.#events.emit('transactionAborted', { transactionalId, isCertain: outcome === 'aborted', error })
+      return
     }
-    this.#letGo()
-    this.#turns.release()
+    if (outcome === 'aborted') this.#aborted++
+    this.#events.emit('transactionAborted', { transactionalId, isCertain: outcome === 'aborted', error })
   }
 
   /** Nothing is on its way in any of them. */
@@ -405,18 +427,27 @@ export class TransactionalProducer<Key = Bytes, Value = Bytes> {
     return { ...(sum ?? NOTHING_YET), transactionsCommitted: this.#committed, transactionsAborted: this.#aborted }
   }
 
-  /** Waits for the transaction() that runs, aborts one that begin() made; those that wait for their turn are refused with CLOSED. */
+  /**
+   * Waits for the transaction() that runs, aborts one that begin() made; those that wait for their turn, or for the coordinator to
+   * begin, are refused with CLOSED. Closing twice is one close.
+   */
   async close(options: SendOptions = {}): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#turns.refuse(closedError())
+    if (this.#isClosed && this.#closing === undefined) return // abort() has ended it
+    this.#closing ??= this.#close()
     try {
-      if (this.#current !== undefined && !this.#isOfCall)
-        await abortable(this.#current[Symbol.asyncDispose](), options.signal)
-      await abortable(this.#turns.free(), options.signal)
+      await abortable(this.#closing, options.signal)
     } finally {
       this.#stop()
     }
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosed = true
+    this.#turns.refuse(closedError())
+    // Whoever has the place only prepares: there is nothing to save.
+    if (this.#current === undefined) this.#stop()
+    else if (!this.#isOfCall) await this.#current[Symbol.asyncDispose]()
+    await this.#turns.free()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

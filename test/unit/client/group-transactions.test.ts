@@ -1,14 +1,17 @@
 /** Exactly-once groups: what handlers send and how far they have come is one thing, whatever fails, moves or is lost on the way. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { resolveGroupOptions, transactionalIdOf } from '../../../src/client/group/group-options.ts'
 import {
   type Client,
+  type ConsumedRecord,
   connect,
   DEAD_LETTER_HEADERS,
   type ExactlyOnceGroupOptions,
   json,
   topic,
 } from '../../../src/client/index.ts'
+import { MillraceError } from '../../../src/model/errors.ts'
 import { Api } from '../../../src/protocol/index.ts'
 import { readRecords } from '../../../src/record/batch-reader.ts'
 import { hasCode, until } from '../../support/expect.ts'
@@ -210,6 +213,117 @@ test('lost replies and broken connections: still everything once', () =>
     await group.close()
     await running
     assertOnce(broker, 200)
+  }))
+
+for (const work of ['done', 'not-done'] as const)
+  test(`a commit without an answer: its outcome is learned before anything is handled again (${work})`, () =>
+    withClient({ in: 1, out: 1 }, async (mq, broker) => {
+      await fill(mq, 'in', 10)
+      broker.faults = ({ name, index }) => {
+        if (name !== 'END_TXN' || index > 1) return NONE
+        return index === 0 ? { kind: 'break', work } : { kind: 'error', code: 'CLUSTER_AUTHORIZATION_FAILED' }
+      }
+      const group = mq.group('g', 'in', ONCE)
+      const running = group.run(({ value }, { transaction }) => void transaction.send('out', { value }), {
+        retry: { attempts: 2, backoff: 1 },
+      })
+      await until(() => broker.groups.committed('g', 'in/0') === 10, LONG_MS)
+      await fill(mq, 'in', 1)
+      await until(() => broker.groups.committed('g', 'in/0') === 11, LONG_MS)
+      await group.close()
+      await running
+      assert.deepEqual(committedValues(broker, 'out').map(Number), [...Array(10).keys(), 0])
+    }))
+
+test('a commit whose outcome cannot be learned ends run(): nothing is handled again on a guess', () =>
+  withClient({ in: 1, out: 1 }, async (mq, broker) => {
+    await fill(mq, 'in', 10)
+    broker.faults = ({ name, index }) => {
+      if (name !== 'END_TXN') return NONE
+      return index === 0 ? { kind: 'break', work: 'done' } : { kind: 'error', code: 'CLUSTER_AUTHORIZATION_FAILED' }
+    }
+    const group = mq.group('g', 'in', ONCE)
+    const running = group.run(({ value }, { transaction }) => void transaction.send('out', { value }), {
+      retry: { attempts: 5, backoff: 1 },
+    })
+    await assert.rejects(running, hasCode('CLUSTER_AUTHORIZATION_FAILED'))
+    assert.deepEqual(appendedValues(broker, 'out'), committedValues(broker, 'out'))
+    assert.ok(committedValues(broker, 'out').length > 0)
+  }))
+
+test('a seek() within a transaction comes after it, and may be asked for by a handler', () =>
+  withClient({ in: 2, out: 1 }, async (mq, broker) => {
+    await mq.producer('in').sendMany(Array.from({ length: 40 }, (_, index) => ({ value: String(index), partition: 0 })))
+    await mq.producer('in').sendMany([{ value: 'other', partition: 1 }])
+    const group = mq.group('g', 'in', { ...ONCE, transaction: { ms: 10_000 } })
+    let hasSought = false
+    let hasFailed = false
+    const running = group.run(
+      async ({ value, offset, partition }, { transaction }) => {
+        await transaction.send('out', { value })
+        if (partition === 1) {
+          // Holds the transaction open for long enough to take what comes after the seek, if it did.
+          await until(() => hasSought, LONG_MS)
+          await new Promise((resolve) => setTimeout(resolve, 100))
+        } else if (offset === 5 && !hasSought) {
+          await group.seek({ topic: 'in', partition: 0 }, { offset: 20 })
+          hasSought = true
+        } else if (offset === 25 && !hasFailed) {
+          hasFailed = true
+          throw new Error('once')
+        }
+      },
+      { concurrency: 2, retry: { attempts: 2, backoff: 1 } },
+    )
+    await until(() => broker.groups.committed('g', 'in/0') === 40, LONG_MS)
+    await group.close()
+    await running
+    assert.ok(hasFailed)
+    const values = committedValues(broker, 'out')
+    assert.equal(new Set(values).size, values.length)
+    for (let offset = 20; offset < 40; offset++) assert.ok(values.includes(`${offset}`), `${offset} is missing`)
+  }))
+
+test("a handler's error is the record's, though it says that some producer is fenced", () =>
+  withClient({ in: 1, out: 1 }, async (mq, broker) => {
+    await fill(mq, 'in', 10)
+    const group = mq.group('g', 'in', { ...ONCE, transactionalId: 'mine' })
+    const running = group.run(
+      ({ value, offset }, { transaction, attempt }) => {
+        transaction.send('out', { value }).catch(() => {})
+        if (offset === 4 && attempt === 1) throw new MillraceError('PRODUCER_FENCED', 'of another producer')
+      },
+      { retry: { attempts: 2, backoff: 1 } },
+    )
+    await until(() => broker.groups.committed('g', 'in/0') === 10, LONG_MS)
+    await group.close()
+    await running
+    assertOnce(broker, 10)
+  }))
+
+test('what is refused for itself counts against the record whose handler sent it, awaited or not', () =>
+  withClient({ in: 1, out: 1, dead: 1 }, async (mq, broker) => {
+    await fill(mq, 'in', 6)
+    const group = mq.group('g', 'in', ONCE)
+    const told: [number, number][] = []
+    group.on('deadLettered', ({ offset, attempts }) => told.push([offset, attempts]))
+    const huge = new Uint8Array(4 * 1024 * 1024)
+    const running = group.run(
+      ({ value, offset }, { transaction }) => {
+        const given = offset === 2 ? huge : offset === 4 ? (7 as never) : value
+        transaction.send('out', { value: given }).catch(() => {})
+      },
+      { retry: { attempts: 2, backoff: 1 }, deadLetter: 'dead' },
+    )
+    await until(() => broker.groups.committed('g', 'in/0') === 6, LONG_MS)
+    await group.close()
+    await running
+    assert.deepEqual(told, [
+      [2, 2],
+      [4, 2],
+    ])
+    assert.deepEqual(committedValues(broker, 'dead'), ['2', '4'])
+    assert.deepEqual(committedValues(broker, 'out').sort(), ['0', '1', '3', '5'])
   }))
 
 test('a partition is let go only when no transaction holds it', () =>
@@ -418,7 +532,27 @@ test("ids: a static member's is its group and instance, else nobody has had it",
       await running
       broker.groups.group('g').offsets.clear()
     }
-    assert.equal(broker.transactions.inits[0], 'g-i1')
+    assert.equal(broker.transactions.inits[0], 'g/i1')
+  }))
+
+test('ids: no two groups and instances make the same; what is too long says so when the group is made', () =>
+  withClient({ in: 1 }, async (mq) => {
+    const idOf = (groupId: string, instanceId?: string): string =>
+      transactionalIdOf(
+        groupId,
+        'member',
+        resolveGroupOptions(instanceId === undefined ? ONCE : { ...ONCE, instanceId }),
+      )
+    const parts = ['a', 'a-b', 'b-c', 'c', 'a/b', 'b/c', 'a%2Fb', '%2F', '/', '%']
+    const ids = parts.flatMap((groupId) => parts.map((instanceId) => idOf(groupId, instanceId)))
+    assert.equal(new Set(ids).size, ids.length)
+    const long = 'g'.repeat(250)
+    assert.equal(idOf(long), 'member')
+    assert.throws(
+      () => mq.group(long, 'in', { ...ONCE, instanceId: 'instance' }),
+      hasCode('INVALID_ARGUMENT', /transactionalId: group id and instanceId make one of 259 bytes/),
+    )
+    await mq.group(long, 'in', { ...ONCE, instanceId: 'instance', transactionalId: 'mine' }).close()
   }))
 
 test('close() commits what is under way; an aborted signal does not', () =>
@@ -489,6 +623,70 @@ test('by hand: `for await`, a transaction a record, and the offsets of any group
     assert.equal(committedSum(broker, 'in', 2), 20)
     assert.equal(committed.length, 20)
     assertOnce(broker, 20)
+  }))
+
+test('by hand: what is committed does not fall', () =>
+  withClient({ in: 1, out: 1 }, async (mq, broker) => {
+    await fill(mq, 'in', 10)
+    const group = mq.group('g', 'in', { from: 'start', commit: 'manual' })
+    const producer = mq.producer('out', { transactionalId: 'by-hand' })
+    const seen: ConsumedRecord[] = []
+    for await (const record of group) {
+      seen.push(record)
+      if (seen.length < 10) continue
+      for (const { offset } of [seen[7]!, seen[3]!, seen[7]!, seen[9]!])
+        await producer.transaction((tx) => {
+          tx.commitOffsets(group, seen[offset]!)
+        })
+      break
+    }
+    assert.deepEqual(
+      broker.groups.commits.map(({ offset }) => offset),
+      [8, 10],
+    )
+    assert.equal(broker.groups.committed('g', 'in/0'), 10)
+  }))
+
+test('by hand: a record of an earlier ownership aborts the transaction, though the partition is back', () =>
+  withClient({ in: 1, out: 1 }, async (mq, broker) => {
+    await fill(mq, 'in', 10)
+    const group = mq.group('g', 'in', { from: 'start', commit: 'manual', heartbeatIntervalMs: 50 })
+    const producer = mq.producer('out', { transactionalId: 'by-hand' })
+    let lost = 0
+    group.on('lost', () => lost++)
+    const seen: ConsumedRecord[] = []
+    for await (const record of group) {
+      seen.push(record)
+      if (seen.length === 2) {
+        // Another member has it meanwhile, and handles and commits up to 7.
+        broker.groups.group('g').offsets.set('in/0', 8)
+        broker.groups.fence('g', group.stats().memberId)
+        await until(() => lost === 1, LONG_MS)
+      }
+      if (record.offset < 8) continue
+      const work = producer.transaction((tx) => {
+        tx.send({ value: seen[1]!.value })
+        tx.commitOffsets(group, seen[1]!)
+      })
+      await assert.rejects(work, hasCode('STALE_MEMBER_EPOCH', /offset 1 was read before .* begins at 8/))
+      break
+    }
+    assert.equal(broker.groups.committed('g', 'in/0'), 8)
+    assert.deepEqual(committedValues(broker, 'out'), [])
+  }))
+
+test('by hand: a group that commits by itself is refused, with what to do', () =>
+  withClient({ in: 1, out: 1 }, async (mq) => {
+    const producer = mq.producer('out', { transactionalId: 'by-hand' })
+    const handled = { topic: 'in', partition: 0, offset: 0 }
+    for (const options of [{}, { semantics: 'at-most-once', commit: 'manual' }, ONCE] as const) {
+      const group = mq.group('g', 'in', options)
+      await assert.rejects(
+        producer.transaction((tx) => tx.commitOffsets(group, handled)),
+        hasCode('INVALID_ARGUMENT', options === ONCE ? /transactions of run\(\)/ : /commit: 'manual'/),
+      )
+      await group.close()
+    }
   }))
 
 test('by hand: offsets of a partition that has gone to others abort the transaction', () =>

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Client, connect, json, string, topic } from '../../../src/client/index.ts'
+import type { Producer } from '../../../src/client/producer.ts'
+import { Transaction, type TransactionOwner } from '../../../src/client/transaction/transaction.ts'
 import { MillraceError } from '../../../src/model/errors.ts'
 import { Api } from '../../../src/protocol/index.ts'
 import { hasCode, until } from '../../support/expect.ts'
@@ -445,6 +447,43 @@ for (const work of ['done', 'not-done'] as const)
       assert.deepEqual(broker.transactions.inits, ['p1'], 'init-producer-id would fence whoever took over')
     }))
 
+for (const work of ['done', 'not-done'] as const)
+  test(`ready() learns what became of a commit without an answer, and its transaction tells (${work})`, () =>
+    withClient({ topics: { t: 1 } }, async (mq, broker) => {
+      broker.faults = ({ name, index }) => {
+        if (name !== 'END_TXN' || index > 1) return NONE
+        return index === 0 ? { kind: 'break', work } : { kind: 'error', code: 'CLUSTER_AUTHORIZATION_FAILED' }
+      }
+      const producer = mq.producer('t', TRANSACTIONAL)
+      const told: string[] = []
+      producer.on('transactionCommitted', () => told.push('committed'))
+      producer.on('transactionAborted', ({ isCertain }) => told.push(isCertain ? 'aborted' : 'in doubt'))
+      const tx = await producer.begin()
+      await tx.send({ value: '0' })
+      await assert.rejects(tx.commit(), /may or may not be committed/)
+      assert.ok(tx.isInDoubt && !tx.isCommitted)
+      await producer.ready()
+      assert.deepEqual([tx.isInDoubt, tx.isCommitted, tx.isAborted], [false, work === 'done', work !== 'done'])
+      assert.deepEqual(told, ['in doubt', work === 'done' ? 'committed' : 'aborted'])
+      const { transactionsCommitted, transactionsAborted } = producer.stats()
+      assert.deepEqual([transactionsCommitted, transactionsAborted], work === 'done' ? [1, 0] : [0, 1])
+    }))
+
+test('an error that the program gives up with does not fence its producer, whatever it is', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    const producer = mq.producer('t', { ...TRANSACTIONAL, lingerMs: 60_000 })
+    const tx = await producer.begin()
+    await tx.ready()
+    const sent = tx.send({ value: 'given up' })
+    tx.fail(new MillraceError('PRODUCER_FENCED', 'of another producer'))
+    await assert.rejects(sent, hasCode('PRODUCER_FENCED', /of another producer/))
+    await tx.abort()
+    await producer.transaction((next) => {
+      next.enqueue({ value: 'next' })
+    })
+    assert.deepEqual(committedValues(broker, 't'), ['next'])
+  }))
+
 test('another producer with the id takes over: the older one is fenced for good', () =>
   withClient({ topics: { t: 1 } }, async (mq, broker) => {
     const older = mq.producer('t', TRANSACTIONAL)
@@ -528,6 +567,53 @@ test('an abort gives up what is in flight and what waits; none of it is committe
     assert.deepEqual(committedValues(broker, 't'), ['next', 'after'])
   }))
 
+test('a late answer to what was given up says nothing to the transaction that is open by then', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    let answer = (): void => {}
+    const after = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    broker.faults = faultAt('PRODUCE', 0, { kind: 'error', code: 'INVALID_TXN_STATE', after })
+    const producer = mq.producer('t', TRANSACTIONAL)
+    const first = await producer.begin()
+    first.send({ value: 'gone' }).catch(() => {})
+    await until(() => broker.counts.get(Api.PRODUCE) === 1)
+    await first.abort()
+    const second = await producer.begin()
+    await second.send({ value: '0' })
+    answer()
+    await second.send({ value: '1' }) // answered on the same connection, after it
+    await second.commit()
+    assert.deepEqual(broker.transactions.adds, [1, 1])
+    assert.deepEqual(committedValues(broker, 't'), ['0', '1'])
+  }))
+
+for (const isRefused of [false, true])
+  test(`a commit waits for the outcome of each send(), by whatever way it comes (${isRefused ? 'refused' : 'stored'})`, async () => {
+    let settle = (): void => {}
+    const receipt = new Promise<never>((resolve, reject) => {
+      settle = () => (isRefused ? reject(new MillraceError('INVALID_RECORD', 'no')) : resolve({} as never))
+    })
+    const ends: boolean[] = []
+    const nothing = async (): Promise<void> => {}
+    const owner: TransactionOwner = {
+      transactionalId: 'p1',
+      sinkOf: () => ({ encode: (given) => given as never, producer: { send: () => receipt } as unknown as Producer }),
+      ...{ drain: nothing, commitOffsets: nothing, flush: () => {}, abandon: () => {}, over: () => {} },
+      end: async (isCommit) => void ends.push(isCommit),
+    }
+    const tx = new Transaction(owner)
+    tx.send({ value: 'x' }).catch(() => {})
+    const committing = tx.commit()
+    committing.catch(() => {})
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual(ends, [])
+    settle()
+    if (isRefused) await assert.rejects(committing, hasCode('INVALID_RECORD', /aborted: no/))
+    else await committing
+    assert.deepEqual(ends, [!isRefused])
+  })
+
 test('a commit that is given up before the end is asked for is an abort', () =>
   withClient({ topics: { t: 1 } }, async (mq, broker) => {
     broker.faults = ({ name }) => (name === 'PRODUCE' ? { kind: 'drop-reply' } : NONE)
@@ -609,6 +695,77 @@ test('close() waits for the transaction that runs, aborts one that was only begu
     assert.ok(tx.isAborted)
     await assert.rejects(other.begin(), hasCode('CLOSED'))
     assert.equal(mq.stats().producers, 0)
+  }))
+
+test('close() does not wait for a transaction that cannot begin', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    broker.faults = ({ name }) =>
+      name === 'INIT_PRODUCER_ID' ? { kind: 'error', code: 'COORDINATOR_NOT_AVAILABLE' } : NONE
+    const producer = mq.producer('t', TRANSACTIONAL)
+    const beginning = assert.rejects(producer.begin(), hasCode('CLOSED'))
+    await until(() => (broker.counts.get(Api.INIT_PRODUCER_ID) ?? 0) > 0)
+    await producer.close()
+    await beginning
+  }))
+
+test('closing twice is one close: both wait for the transaction that runs', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    const producer = mq.producer('t', TRANSACTIONAL)
+    let go = (): void => {}
+    const gate = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    let isRunning = false
+    const running = producer.transaction(async (tx) => {
+      isRunning = true
+      await gate
+      await tx.send({ value: 'kept' })
+    })
+    await until(() => isRunning)
+    let closed = 0
+    const closing = [producer.close(), producer.close()].map((each) => each.then(() => closed++))
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(closed, 0)
+    go()
+    await Promise.all([running, ...closing])
+    assert.deepEqual(committedValues(broker, 't'), ['kept'])
+  }))
+
+test('work that throws once its signal has fired: the error is told while the abort goes on', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    let isAnswering = false
+    broker.faults = ({ name }) =>
+      name === 'END_TXN' && !isAnswering ? { kind: 'error', code: 'COORDINATOR_NOT_AVAILABLE' } : NONE
+    const producer = mq.producer('t', TRANSACTIONAL)
+    const controller = new AbortController()
+    const { signal } = controller
+    const mine = new Error('mine')
+    const failing = producer.transaction(
+      async (tx) => {
+        await tx.send({ value: 'gone' })
+        controller.abort()
+        throw mine
+      },
+      { signal },
+    )
+    await assert.rejects(failing, (error: Error) => error === mine && error.cause === undefined)
+    isAnswering = true
+    await producer.transaction((tx) => tx.send({ value: 'next' }))
+    assert.deepEqual(committedValues(broker, 't'), ['next'])
+  }))
+
+test('begin() waits for ready()', () =>
+  withClient({ topics: { t: 1 } }, async (mq, broker) => {
+    broker.faults = faultAt('INIT_PRODUCER_ID', 0, { kind: 'delay', delayMs: 20 })
+    const producer = mq.producer('t', TRANSACTIONAL)
+    const ready = [producer.ready(), producer.ready()]
+    const tx = await producer.begin()
+    await Promise.all(ready)
+    await assert.rejects(producer.begin(), hasCode('INVALID_TXN_STATE', /is open/))
+    await tx.send({ value: 'x' })
+    await tx.commit()
+    assert.deepEqual(broker.transactions.inits, ['p1'])
+    assert.deepEqual(committedValues(broker, 't'), ['x'])
   }))
 
 test('memory stays bounded within a transaction', () =>
