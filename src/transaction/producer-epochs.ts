@@ -5,8 +5,9 @@
  *       the last, a fresh producer id with epoch 0 is given instead
  */
 import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
-import type { ProducerIdentity, TransactionEntry, TransactionFacts } from './transaction-state.ts'
+import type { TransactionEntry, TransactionFacts } from './transaction-state.ts'
 
 /** No producer. */
 export const NOBODY: ProducerIdentity = { producerId: -1, producerEpoch: -1 }
@@ -16,8 +17,10 @@ export function currentOf({ producerId, producerEpoch, nextProducerId }: Transac
   return nextProducerId === -1 ? { producerId, producerEpoch } : { producerId: nextProducerId, producerEpoch: 0 }
 }
 
+/** Nobody was given PRODUCER_EPOCH_MAX: who has it guessed it. A transaction of it could not be ended by another epoch. */
 export function isCurrent(facts: TransactionFacts, identity: ProducerIdentity): boolean {
   const current = currentOf(facts)
+  if (current.producerEpoch >= PRODUCER_EPOCH_MAX) return false
   return identity.producerId === current.producerId && identity.producerEpoch === current.producerEpoch
 }
 
