@@ -4,7 +4,8 @@
  * Versions  1
  * Order     the gateway has the group's offsets partition added to the transaction, then the group's coordinator appends the offsets
  * Reply     topics and partitions in the request's order, each with an error of its own, as offset-commit has
- * Failure   of the whole: those of add-partitions-to-txn, then those of offset-commit (fencing by member epoch)
+ * Failure   of the whole: those of add-partitions-to-txn, then those of offset-commit (fencing by member epoch), and
+ *           OVERLOADED where open transactions have more pending than the coordinator keeps
  */
 import { OFFSET_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'

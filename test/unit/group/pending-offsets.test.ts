@@ -3,9 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type EncodedRecord, isRefusal } from '../../../src/group/index.ts'
+import { COORDINATOR_GROUPS_MAX, COORDINATOR_PENDING_OFFSETS_MAX } from '../../../src/model/limits.ts'
 import { durableState, GroupFixture } from '../../support/group-fixture.ts'
 
 const EPOCH = 3
+const DAY_MS = 86_400_000
 const NO_MEMBER = { memberId: '', memberEpoch: -1, instanceId: null }
 
 function commitTxn(
@@ -75,6 +77,90 @@ test('a commit in a transaction is fenced as any other', () => {
   assert.equal(commitTxn(fixture, 1, 10, { memberId: 'b', memberEpoch }), 'UNKNOWN_MEMBER_ID')
   assert.equal(commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch, partition: 6 }), 'UNKNOWN_TOPIC_OR_PARTITION')
   assert.equal(commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch }), 'NONE')
+})
+
+test('the topic of what is pending is deleted, and the group has nothing else of it', () => {
+  for (const hasGroup of [false, true]) {
+    const fixture = new GroupFixture({ topics: { orders: 2, other: 1 } })
+    if (hasGroup) fixture.commit({ topic: 'other', offset: 3 })
+    commitTxn(fixture, 1, 10)
+    fixture.deleteTopic('orders')
+    fixture.advance(1)
+    assert.equal(fixture.coordinator.state.pending.count, 0)
+    fixture.coordinator.onMarker(1, true)
+    assert.equal(fixture.coordinator.state.groups.get('g')?.offsetCount ?? 0, hasGroup ? 1 : 0)
+  }
+})
+
+test('an offset does not expire while a transaction has one pending for it: its commit counts', () => {
+  const fixture = new GroupFixture()
+  fixture.commit({ offset: 5 })
+  fixture.commit({ offset: 6, partition: 1 })
+  fixture.advance(8 * DAY_MS - 1_000)
+  assert.equal(fixture.committed(), -1, 'expired: nothing is pending')
+  fixture.commit({ offset: 5 })
+  fixture.commit({ offset: 6, partition: 1 })
+  fixture.advance(7 * DAY_MS - 1_000)
+  commitTxn(fixture, 1, 10)
+  fixture.advance(DAY_MS)
+  assert.deepEqual([fixture.committed(), fixture.committed('orders', 1)], [5, -1])
+  fixture.coordinator.onMarker(1, true)
+  assert.equal(fixture.committed(), 10)
+})
+
+test('a group is not forgotten while something is pending for it', () => {
+  const fixture = new GroupFixture()
+  const { memberEpoch } = fixture.join('a')
+  commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch })
+  fixture.beat({ memberId: 'a', memberEpoch: -1 })
+  fixture.advance(8 * DAY_MS)
+  assert.equal(fixture.coordinator.state.groups.get('g')?.hasRecord, true)
+  fixture.coordinator.onMarker(1, false)
+  fixture.advance(DAY_MS)
+  assert.equal(fixture.coordinator.state.groups.has('g'), false)
+})
+
+test('groups that are only pending count as groups: the coordinator takes no more than it may have', () => {
+  const fixture = new GroupFixture()
+  const { state } = fixture.coordinator
+  const commit = (groupId: string) => commitTxn(fixture, 1, 10, { groupId })
+  for (let number = 0; number < COORDINATOR_GROUPS_MAX - 2; number++) commit(`g${number}`)
+  fixture.commit({ groupId: 'plain', offset: 1 })
+  assert.equal(commit('plain'), 'NONE', 'a group that is there is no new one')
+  assert.deepEqual([state.groups.size, state.pending.newGroupCount], [1, COORDINATOR_GROUPS_MAX - 2])
+  assert.equal(commit('last'), 'NONE')
+  assert.equal(commit('one more'), 'GROUP_MAX_SIZE_REACHED')
+  assert.equal(fixture.commitError({ groupId: 'one more' }), 'GROUP_MAX_SIZE_REACHED')
+  assert.equal(fixture.refusal({ groupId: 'one more', memberId: 'a', memberEpoch: 0 }).error, 'GROUP_MAX_SIZE_REACHED')
+  assert.equal(commit('g0'), 'NONE')
+  assert.equal(fixture.commitError({ groupId: 'g1', offset: 1 }), 'NONE', 'it comes into being')
+  assert.deepEqual([state.groups.size, state.pending.newGroupCount], [2, COORDINATOR_GROUPS_MAX - 2])
+  fixture.coordinator.onMarker(1, false)
+  assert.deepEqual([state.groups.size, state.pending.newGroupCount, state.pending.count], [2, 0, 0])
+  assert.equal(commit('one more'), 'NONE')
+})
+
+test('what is pending is bounded over all groups: more is refused, to be tried again', () => {
+  const fixture = new GroupFixture({ topics: { orders: 10_000 } })
+  const commit = (groupId: string, partitions: number) => {
+    const parts = Array.from({ length: partitions }, (_, partition) => ({ partition, offset: 1 }))
+    const decision = fixture.coordinator.commitTxnOffsets({
+      ...{ groupId, ...NO_MEMBER, producerId: 1, producerEpoch: EPOCH },
+      topics: [
+        {
+          ...{ topicId: '', topic: 'orders' },
+          partitions: parts.map((part) => ({ ...part, leaderEpoch: -1, metadata: '' })),
+        },
+      ],
+    })
+    return isRefusal(decision.reply) ? decision.reply.error : 'NONE'
+  }
+  for (let number = 0; number < COORDINATOR_PENDING_OFFSETS_MAX / 10_000; number++)
+    assert.equal(commit(`g${number}`, 10_000), 'NONE')
+  assert.equal(commit('more', 1), 'OVERLOADED')
+  assert.equal(fixture.coordinator.state.pending.count, COORDINATOR_PENDING_OFFSETS_MAX)
+  fixture.coordinator.onMarker(1, false)
+  assert.equal(commit('more', 1), 'NONE')
 })
 
 test('deleting a group, offsets or their topic takes what is pending along', () => {
@@ -178,7 +264,12 @@ test('whatever the order of commits, deletes and markers: the latest record that
         if (record === undefined) again.onMarker(producer, isCommit)
         else again.replay(record.key, record.value, producer)
       assert.deepEqual(durableState(again.state), durableState(fixture.coordinator.state))
-      assert.equal(again.state.pending.producerCount, fixture.coordinator.state.pending.producerCount)
+      for (const count of ['producerCount', 'count', 'newGroupCount'] as const)
+        assert.equal(again.state.pending[count], fixture.coordinator.state.pending[count])
+      assert.equal(
+        again.state.pending.newGroupCount,
+        again.state.groups.has('g') ? 0 : again.state.pending.countOf('g') && 1,
+      )
     }),
   )
 })
