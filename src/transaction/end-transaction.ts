@@ -13,13 +13,12 @@
  * Why an abort without a transaction bumps the epoch: the producer may have given up an add-partitions that is still on its way. It
  * would begin the next transaction, earlier than its producer does, and have it timed out
  */
-import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
 import { NO_PARTITIONS } from '../model/partition-set.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { isRefusal, type Refusal, refuse } from '../model/refusal.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 import { beginMarking } from './marker-delivery.ts'
-import { concurrent, currentOf, fence, isPrevious, NOBODY, nextIdentity } from './producer-epochs.ts'
+import { concurrent, currentOf, fence, isPrevious, isUsedUp, NOBODY, nextIdentity } from './producer-epochs.ts'
 import {
   type EndTransactionRequest,
   type MarkersToWrite,
@@ -36,7 +35,7 @@ export function decideEnd(
   nowMs: number,
 ): TransactionDecision<ProducerReply> {
   const entry = context.state.entries.get(request.transactionalId)
-  if (entry !== undefined && isPrevious(entry.facts, request)) {
+  if (entry !== undefined && isPrevious(entry.facts, request) && !isUsedUp(entry.facts)) {
     const outcome = outcomeOf(entry.facts)
     if (outcome !== undefined) return again(entry, request, outcome)
   }
@@ -60,7 +59,7 @@ export function abortOngoing(
   const { producerId, producerEpoch } = entry.facts
   // No producer is given the last epoch, so there is one more. A log may have such a transaction all the same, of a broker that took it
   // from who guessed the epoch: its markers have that epoch, and end what is open as those of a classic producer do.
-  const isLast = producerEpoch >= PRODUCER_EPOCH_MAX
+  const isLast = isUsedUp(entry.facts)
   const marker = { producerId, producerEpoch: isLast ? producerEpoch : producerEpoch + 1 }
   const end = { isCommit: false, marker, previous, nextProducerId: -1, isClassic: isLast || entry.facts.isClassic }
   return prepare(context, entry, end, nowMs)

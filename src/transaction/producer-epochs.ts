@@ -17,10 +17,14 @@ export function currentOf({ producerId, producerEpoch, nextProducerId }: Transac
   return nextProducerId === -1 ? { producerId, producerEpoch } : { producerId: nextProducerId, producerEpoch: 0 }
 }
 
-/** Nobody was given PRODUCER_EPOCH_MAX: who has it guessed it. A transaction of it could not be ended by another epoch. */
+/** It has the epoch that nobody is given: who comes with it guessed it, and a transaction of it could not be ended by another. */
+export function isUsedUp(facts: TransactionFacts): boolean {
+  return currentOf(facts).producerEpoch >= PRODUCER_EPOCH_MAX
+}
+
 export function isCurrent(facts: TransactionFacts, identity: ProducerIdentity): boolean {
+  if (isUsedUp(facts)) return false
   const current = currentOf(facts)
-  if (current.producerEpoch >= PRODUCER_EPOCH_MAX) return false
   return identity.producerId === current.producerId && identity.producerEpoch === current.producerEpoch
 }
 

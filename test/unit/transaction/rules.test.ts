@@ -368,6 +368,7 @@ test('X8: a classic producer that asks again, once its last epoch was aborted, g
   fixture.add(`1000/${last}`, 0)
   assert.equal(fixture.init(own), 'CONCURRENT_TRANSACTIONS')
   fixture.written()
+  assert.equal(fixture.abort(`1000/${last}`), 'PRODUCER_FENCED', 'and nobody is told of the epoch after it')
   const next = fixture.init(own)
   assert.match(next, /^(?!1000)\d+\/0$/)
   assert.equal(fixture.init(own), next, 'the reply was lost')
