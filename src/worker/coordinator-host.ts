@@ -13,7 +13,8 @@
  *             and is waited for like any batch
  * Failure     a batch that was refused: what the coordinator has decided since is not so. It is dropped, everyone who waits is told
  *             COORDINATOR_NOT_AVAILABLE, and the next request loads it anew, or RELOAD_MS where it has work of its own. A log that
- *             cannot be read: the same, with the reason, and not again
+ *             cannot be read: the same, with the reason, and not again. To decide may be what finds the partition unreadable: the request
+ *             is answered, and so are those behind it
  * Limits      WAITING_MAX requests over all coordinators; LOADING_BYTES_MAX of those that wait for one that loads; a decision is at
  *             most one batch
  * Not here    decisions (group/, transaction/), what a kind of coordinator has of its own (group-host.ts, transaction-host.ts)
