@@ -16,6 +16,7 @@ import { type ErrorCode, errorCodeOf, errorNumberOf, isMillraceError, MillraceEr
 import type { PartitionRef } from '../model/ids.ts'
 import { isInternalTopic, TRANSACTIONS_TOPIC } from '../model/internal-topics.ts'
 import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import {
   type AddPartitionsToTxnReply,
   type AddPartitionsToTxnRequest,
@@ -27,7 +28,6 @@ import {
   endTxn,
   type InitProducerIdReply,
   initProducerId,
-  type ProducerIdentity,
   type TransactionPartition,
   type TxnOffsetCommitRequest,
   unwrapReply,
@@ -152,7 +152,10 @@ export class TransactionService {
     const request = { transactionalId, producerId, producerEpoch, partitions: [] }
     await this.#ask(transactionalId, addPartitionsToTxn, request, { partitions: names })
     const refs = new Map<ShardLink, PartitionProxy['ref'][]>()
-    for (const { shard, ref } of partitions) {
+    for (const proxy of partitions) {
+      const { topicId, partition, shard, ref } = proxy
+      // Deleted meanwhile: its ref may be another partition's by now.
+      if (this.#gateway.router.partition(topicId, partition) !== proxy) continue
       const link = this.#gateway.links[shard]!
       const known = refs.get(link)
       if (known === undefined) refs.set(link, [ref])

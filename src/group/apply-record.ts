@@ -70,7 +70,7 @@ function applyDecided(state: GroupState, record: GroupRecord): void {
       else dropCurrent(state, group, record.memberId)
       break
   }
-  if (!group.hasRecord && group.members.size === 0 && group.offsetCount === 0) state.groups.delete(group.groupId)
+  removeIfNothing(state, group)
 }
 
 /** The whole log has been applied: leftovers go, owners are known, invariants hold. */
@@ -81,7 +81,7 @@ export function finishReplay(state: GroupState): void {
       if (member.metadata === UNKNOWN_METADATA) removeMember(state, group, member.memberId)
     for (const member of group.members.values()) claim(group, member, member.current)
     checkGroup(group)
-    if (!group.hasRecord && group.members.size === 0 && group.offsetCount === 0) state.groups.delete(group.groupId)
+    removeIfNothing(state, group)
   }
   state.isLive = true
 }
@@ -89,7 +89,14 @@ export function finishReplay(state: GroupState): void {
 function addGroup(state: GroupState, groupId: string): Group {
   const group = newGroup(groupId)
   state.groups.set(groupId, group)
+  state.pending.onGroupAdded(groupId)
   return group
+}
+
+function removeIfNothing(state: GroupState, { groupId, hasRecord, members, offsetCount }: Group): void {
+  if (hasRecord || members.size > 0 || offsetCount > 0) return
+  state.groups.delete(groupId)
+  state.pending.onGroupRemoved(groupId)
 }
 
 function memberOf(state: GroupState, group: Group, memberId: string): Member {

@@ -4,18 +4,13 @@
  *
  * Rule  a decision checks everything before its first record: from then on it cannot refuse
  */
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 import { applyPending, applyRecord } from './apply-record.ts'
 import { encodeRecord, type GroupRecord, type PendingRecord } from './group-records.ts'
 import type { GroupState } from './group-state.ts'
 
 export const NO_RECORDS: readonly never[] = []
-
-/** Whose transaction a decision is part of. */
-export interface TransactionOf {
-  readonly producerId: number
-  readonly producerEpoch: number
-}
 
 export class GroupChanges {
   readonly state: GroupState
@@ -32,7 +27,7 @@ export class GroupChanges {
   }
 
   /** The same as part of a transaction: it counts when that is committed. */
-  emitPending(record: PendingRecord, { producerId }: TransactionOf): void {
+  emitPending(record: PendingRecord, { producerId }: ProducerIdentity): void {
     this.records.push(encodeRecord(record))
     applyPending(this.state, record, producerId)
   }

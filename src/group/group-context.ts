@@ -20,4 +20,6 @@ export interface GroupContext {
   readonly wallClock: Pick<Clock, 'nowMs'>
   /** An id that nobody has and nobody can guess. */
   readonly newMemberId: () => string
+  /** Bytes of the largest batch: a decision is at most one. */
+  readonly batchBytesMax: () => number
 }

@@ -9,12 +9,13 @@
  *             build on the changed state, so replies leave in the order of the decisions
  * Failure     an append that fails: the state is ahead of the log. The shell drops this object, answers all that wait with
  *             NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE, and starts a new one by replay
- * Limits      COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX; one group per onDeadline() call, SWEEP_GROUPS_MAX in a sweep
+ * Limits      COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX, COORDINATOR_PENDING_OFFSETS_MAX; one group per onDeadline() call, SWEEP_GROUPS_MAX in a sweep
  * Not here    authorisation, long waits, appending (the shell); whether a producer may write in a transaction (its partition)
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { TopicId } from '../model/ids.ts'
+import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import { applyMarker, applyPending, applyRecord, finishReplay } from './apply-record.ts'
 import { type Assignor, AssignorTable } from './assignors/assignor.ts'
 import { cooperativeStickyAssignor } from './assignors/cooperative-sticky.ts'
@@ -77,6 +78,8 @@ export interface GroupCoordinatorOptions {
   readonly newMemberId: () => string
   readonly compilePattern: CompilePattern
   readonly config?: Partial<GroupConfig>
+  /** What a decision must fit; BATCH_BYTES_MAX unless it is said. Asked each time: it is the partition's, and may be altered. */
+  readonly batchBytesMax?: () => number
   /** Besides the built-in ones. */
   readonly assignors?: readonly Assignor[]
 }
@@ -117,6 +120,7 @@ export class GroupCoordinator {
       wallClock,
       newMemberId,
       compilePattern,
+      batchBytesMax: options.batchBytesMax ?? (() => BATCH_BYTES_MAX),
     }
   }
 
@@ -226,14 +230,14 @@ export class GroupCoordinator {
 
   /** The directory has changed. What follows from it comes by onDeadline(), a group at a time. */
   onTopicsChanged({ changed, deleted }: TopicChanges): void {
-    for (const group of this.#context.state.groups.values()) {
+    const { groups, pending } = this.#context.state
+    for (const group of groups.values())
       if (group.members.size > 0 && changed.length + deleted.length > 0) this.#markStale(group)
-      for (const topicId of deleted) {
-        if (!group.offsets.has(topicId)) continue
-        const groupIds = this.#deletedTopics.get(topicId)
-        if (groupIds === undefined) this.#deletedTopics.set(topicId, [group.groupId])
-        else groupIds.push(group.groupId)
-      }
+    for (const topicId of deleted) {
+      const groupIds = pending.groupsWith(topicId)
+      for (const { groupId, offsets } of groups.values()) if (offsets.has(topicId)) groupIds.add(groupId)
+      for (const groupId of this.#deletedTopics.get(topicId) ?? []) groupIds.add(groupId)
+      if (groupIds.size > 0) this.#deletedTopics.set(topicId, [...groupIds])
     }
   }
 
@@ -307,11 +311,10 @@ export class GroupCoordinator {
     const [topicId, groupIds] = first.value
     const groupId = groupIds.pop()
     if (groupIds.length === 0) this.#deletedTopics.delete(topicId)
-    const group = groupId === undefined ? undefined : this.#context.state.groups.get(groupId)
-    if (group === undefined) return undefined
+    if (groupId === undefined) return undefined
     const changes = new GroupChanges(this.#context.state)
-    forgetTopic(changes, group, topicId)
-    return changes.records.length === 0 ? undefined : decisionOf(changes, group.groupId, [])
+    forgetTopic(changes, groupId, topicId)
+    return changes.records.length === 0 ? undefined : decisionOf(changes, groupId, [])
   }
 
   /** Up to the first group with something to remove. */

@@ -79,6 +79,9 @@ export const GROUP_RECORDS = {
   },
 } as const satisfies Record<string, RecordLayout>
 
+/** Of an offset's record, key and value, besides its group id and metadata. */
+export const OFFSET_RECORD_BYTES = 2 + 2 + 16 + 4 + (2 + 8 + 4 + 2 + 8)
+
 /** The byte of a group's kind. */
 export const GROUP_KINDS: readonly GroupKind[] = ['simple', 'consumer', 'classic']
 

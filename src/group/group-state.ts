@@ -147,7 +147,8 @@ export interface GroupState {
 }
 
 export function newGroupState(): GroupState {
-  return { groups: new Map(), pending: new PendingOffsets(), memberCount: 0, isLive: false }
+  const groups = new Map<string, Group>()
+  return { groups, pending: new PendingOffsets(groups), memberCount: 0, isLive: false }
 }
 
 export function newGroup(groupId: string): Group {

@@ -8,10 +8,10 @@
  *           | any other                  | FENCED_MEMBER_EPOCH: it gives all up and joins                            |
  * Unchanged one record-less answer per member is kept and given again: nothing is allocated
  */
-import { COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX, GROUP_MEMBERS_MAX } from '../model/limits.ts'
 import { isSubset, NO_PARTITIONS, type PartitionSet, setsEqual, uniteSets } from '../model/partition-set.ts'
 import { GroupChanges, NO_RECORDS } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
+import { checkRoom } from './group-room.ts'
 import { AWAY_EPOCH, type Group, isReconciled, type Member, type MemberMetadata, NO_CONNECTION } from './group-state.ts'
 import { mergeMetadata } from './member-metadata.ts'
 import { changesAssignment, removeMember, replaceMember, sameMetadata } from './membership.ts'
@@ -80,7 +80,7 @@ function decideJoin(
 ): HeartbeatDecision {
   const before = known === undefined ? undefined : predecessor(known, request)
   if (before !== undefined && isRefusal(before)) return refused(before)
-  const room = before === undefined ? checkRoom(context, known) : undefined
+  const room = before === undefined ? checkRoom(context, request.groupId) : undefined
   if (room !== undefined) return refused(room)
   if (request.ownedPartitions !== null && request.ownedPartitions.length > 0)
     return refused(refuse('INVALID_REQUEST', 'a member that joins owns nothing: ownedPartitions must be empty'))
@@ -134,17 +134,6 @@ function predecessor(group: Group, request: HeartbeatRequest): Member | GroupRef
     return refuse('FENCED_INSTANCE_ID', `another member took over the instance id '${instanceId}'`)
   if (holder.current.memberEpoch === AWAY_EPOCH) return holder
   return refuse('UNRELEASED_INSTANCE_ID', `member ${holder.memberId} still uses the instance id '${instanceId}'`)
-}
-
-function checkRoom({ state, config }: GroupContext, group: Group | undefined): GroupRefusal | undefined {
-  const membersMax = Math.min(config.membersMax, GROUP_MEMBERS_MAX)
-  if (group !== undefined && group.members.size >= membersMax)
-    return refuse('GROUP_MAX_SIZE_REACHED', `group '${group.groupId}' has ${membersMax} members, the most allowed`)
-  if (state.memberCount >= COORDINATOR_MEMBERS_MAX)
-    return refuse('GROUP_MAX_SIZE_REACHED', `the coordinator has ${COORDINATOR_MEMBERS_MAX} members, the most allowed`)
-  if (group === undefined && state.groups.size >= COORDINATOR_GROUPS_MAX)
-    return refuse('GROUP_MAX_SIZE_REACHED', `the coordinator has ${COORDINATOR_GROUPS_MAX} groups, the most allowed`)
-  return undefined
 }
 
 /** A known member joins: it owns nothing any more, so what it had to give up is free. */

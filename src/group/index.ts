@@ -7,7 +7,6 @@ export type {
   AssignorInput,
   AssignorMember,
 } from './assignors/assignor.ts'
-export type { TransactionOf } from './group-changes.ts'
 export { DEFAULT_GROUP_CONFIG, type GroupConfig } from './group-config.ts'
 export {
   BUILT_IN_ASSIGNORS,

@@ -5,6 +5,8 @@
  *        that is later. A group without members and offsets goes then too
  * Rule   in a group with members, an offset of a topic that none of them subscribes to expires offsetsRetentionMs after its
  *        commit (Kafka's rule); one of a topic that somebody subscribes to never does, however old
+ * Rule   what an open transaction has pending for a partition keeps its offset: the record that removes it would stand behind the pending
+ *        one in the log, and supersede it. So it keeps its group
  * Rule   a topic that is only missing takes no offset with it; one that was deleted does (onTopicsChanged says so). Should
  *        that word have been lost in a crash, the offset expires by its age, members or not: nobody can subscribe to it
  * Cost   who subscribes to what is looked up for a group only when one of its offsets is old enough to go
@@ -20,6 +22,7 @@ export function expireGroup(context: GroupContext, changes: GroupChanges, group:
   const wallMs = context.wallClock.nowMs()
   const { groupId } = group
   const { offsetsRetentionMs } = context.config
+  const { pending } = context.state
   const isEmpty = group.members.size === 0
   let subscribed: ReadonlySet<TopicId> | undefined
   for (const [topicId, offsets] of [...group.offsets])
@@ -27,17 +30,18 @@ export function expireGroup(context: GroupContext, changes: GroupChanges, group:
       if (wallMs < Math.max(group.emptySinceMs, commitTimestampMs) + offsetsRetentionMs) continue
       subscribed ??= subscribedTopicsOfAll(context, group)
       if (subscribed.has(topicId)) break
+      if (pending.has(groupId, topicId, partition)) continue
       changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
     }
-  if (!isEmpty || group.offsetCount > 0 || !group.hasRecord) return
+  if (!isEmpty || group.offsetCount > 0 || !group.hasRecord || pending.countOf(groupId) > 0) return
   if (wallMs >= group.emptySinceMs + offsetsRetentionMs) changes.emit({ type: 'group', groupId, value: null })
 }
 
-/** The topic was deleted. */
-export function forgetTopic(changes: GroupChanges, group: Group, topicId: TopicId): void {
-  for (const partition of [...(group.offsets.get(topicId)?.keys() ?? [])])
-    changes.emit({ type: 'offset', groupId: group.groupId, topicId, partition, value: null })
-  for (const pending of changes.state.pending.partitionsOf(group.groupId))
-    if (pending.topicId === topicId)
-      changes.emit({ type: 'offset', groupId: group.groupId, topicId, partition: pending.partition, value: null })
+/** The topic was deleted. Of the group there may be no more than what is pending. */
+export function forgetTopic(changes: GroupChanges, groupId: string, topicId: TopicId): void {
+  const { groups, pending } = changes.state
+  for (const partition of [...(groups.get(groupId)?.offsets.get(topicId)?.keys() ?? [])])
+    changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
+  for (const { topicId: other, partition } of pending.partitionsOf(groupId))
+    if (other === topicId) changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
 }

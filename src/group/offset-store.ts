@@ -7,15 +7,17 @@
  * Pending   what a transaction commits counts when its marker comes (pending-offsets.ts); fencing is the same. The shell asks the
  *           partition first whether the producer may write there
  * Offsets   belong to the group, whatever its kind, and to the topic's id: a topic made anew under an old name has none
- * Limits    GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX, COORDINATOR_GROUPS_MAX
+ * Limits    GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX, COORDINATOR_GROUPS_MAX; those of a whole commit are commit-checks.ts's
  */
 import { utf8Bytes } from '../base/utf8-write.ts'
 import type { ErrorCode } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
-import { COORDINATOR_GROUPS_MAX, GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
+import { GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
+import { checkCommit, checkPendingCount } from './commit-checks.ts'
 import { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import type { PendingRecord } from './group-records.ts'
+import { checkGroupCount } from './group-room.ts'
 import type { Group, Member } from './group-state.ts'
 import { OffsetLook } from './offset-look.ts'
 import { offsetPage } from './offset-pages.ts'
@@ -47,6 +49,8 @@ export function decideOffsetCommit(context: GroupContext, request: OffsetCommitR
   const group = context.state.groups.get(request.groupId)
   const committer = checkCommitter(context, group, request)
   if (committer !== undefined && isRefusal(committer)) return refusedDecision(committer)
+  const fault = checkCommit(context, request)
+  if (fault !== undefined) return refusedDecision(fault)
   const changes = new GroupChanges(context.state)
   const emit = (record: PendingRecord): void => changes.emit(record)
   const topics = request.topics.map((topic) => commitTopic(context, request.groupId, committer, topic, emit))
@@ -60,6 +64,8 @@ export function decideTxnOffsetCommit(
   const { groupId, producerId, producerEpoch } = request
   const committer = checkCommitter(context, context.state.groups.get(groupId), request)
   if (committer !== undefined && isRefusal(committer)) return refusedDecision(committer)
+  const fault = checkCommit(context, request) ?? checkPendingCount(context, request)
+  if (fault !== undefined) return refusedDecision(fault)
   const transaction = { producerId, producerEpoch }
   const changes = new GroupChanges(context.state)
   const emit = (record: PendingRecord): void => changes.emitPending(record, transaction)
@@ -79,9 +85,7 @@ function checkCommitter(
   if (memberEpoch >= 0 || memberId !== '') return checkMember(group, request)
   if (group !== undefined && group.members.size > 0)
     return refuse('UNKNOWN_MEMBER_ID', `group '${groupId}' has members: only they may commit while it does`)
-  if (group === undefined && context.state.groups.size >= COORDINATOR_GROUPS_MAX)
-    return refuse('GROUP_MAX_SIZE_REACHED', `the coordinator has ${COORDINATOR_GROUPS_MAX} groups, the most allowed`)
-  return undefined
+  return checkGroupCount(context.state, groupId)
 }
 
 interface OfMember {
@@ -117,7 +121,7 @@ function commitTopic(
   const commitTimestampMs = context.wallClock.nowMs()
   return outcomesOf(topicName(topic), named.partitions, (part) => {
     const group = context.state.groups.get(groupId)
-    const fault = checkCommit(group, topic, committer, part) ?? checkCount(context, groupId, topic, part)
+    const fault = checkPart(group, topic, committer, part) ?? checkCount(context, groupId, topic, part)
     if (fault !== undefined) return fault
     const { partition, offset, leaderEpoch, metadata } = part
     const value = { offset, leaderEpoch, metadata, commitTimestampMs }
@@ -126,7 +130,7 @@ function commitTopic(
   })
 }
 
-function checkCommit(
+function checkPart(
   group: Group | undefined,
   { topicId, name, partitionCount }: TopicEntry,
   committer: Member | undefined,

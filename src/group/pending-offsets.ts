@@ -4,7 +4,9 @@
  * Owns        the offsets of each producer's open transaction; they are no group's until the COMMIT marker comes
  * Invariants  PO1 of two commits of a partition the later one in the log counts, whichever transaction ended last: a record drops
  *                 what is pending before it, and so does a pending one when it is published. That is what compaction keeps, too
- * Limits      counted with the group's own: GROUP_OFFSETS_MAX (offset-store.ts)
+ *             PO2 newGroupCount is how many of the groups here are none of `groups`: applyDecided() tells of those that come and go
+ * Limits      COORDINATOR_PENDING_OFFSETS_MAX; counted with the group's own: GROUP_OFFSETS_MAX; their groups with the others:
+ *             COORDINATOR_GROUPS_MAX (group-room.ts)
  */
 import type { TopicId } from '../model/ids.ts'
 import type { CommittedOffset } from './committed-offset.ts'
@@ -24,7 +26,24 @@ export class PendingOffsets {
   readonly #byProducer = new Map<number, Map<string, PendingOffset>>()
   /** Who has something pending for a partition of a group. */
   readonly #byGroup = new Map<string, Map<PartitionKey, Map<number, PendingOffset>>>()
+  readonly #groups: { has(groupId: string): boolean }
   #sequence = 0
+  #count = 0
+  #newGroupCount = 0
+
+  /** `groups`: those that are there whatever becomes of what is pending. */
+  constructor(groups: { has(groupId: string): boolean }) {
+    this.#groups = groups
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** Groups that are to be, once their offsets are committed. */
+  get newGroupCount(): number {
+    return this.#newGroupCount
+  }
 
   /** Producers with an open transaction here. */
   get producerCount(): number {
@@ -37,9 +56,14 @@ export class PendingOffsets {
     const key = keyOf(topicId, partition)
     let own = this.#byProducer.get(producerId)
     if (own === undefined) this.#byProducer.set(producerId, (own = new Map()))
+    const before = own.size
     own.set(`${key} ${groupId}`, pending)
+    this.#count += own.size - before
     let group = this.#byGroup.get(groupId)
-    if (group === undefined) this.#byGroup.set(groupId, (group = new Map()))
+    if (group === undefined) {
+      this.#byGroup.set(groupId, (group = new Map()))
+      if (!this.#groups.has(groupId)) this.#newGroupCount++
+    }
     let producers = group.get(key)
     if (producers === undefined) group.set(key, (producers = new Map()))
     producers.set(producerId, pending)
@@ -47,6 +71,26 @@ export class PendingOffsets {
 
   has(groupId: string, topicId: TopicId, partition: number): boolean {
     return this.#byGroup.get(groupId)?.has(keyOf(topicId, partition)) === true
+  }
+
+  hasGroup(groupId: string): boolean {
+    return this.#byGroup.has(groupId)
+  }
+
+  onGroupAdded(groupId: string): void {
+    if (this.#byGroup.has(groupId)) this.#newGroupCount--
+  }
+
+  onGroupRemoved(groupId: string): void {
+    if (this.#byGroup.has(groupId)) this.#newGroupCount++
+  }
+
+  /** Groups that have something pending for the topic. Looks at all that is pending. */
+  groupsWith(topicId: TopicId): Set<string> {
+    const groupIds = new Set<string>()
+    for (const own of this.#byProducer.values())
+      for (const pending of own.values()) if (pending.topicId === topicId) groupIds.add(pending.groupId)
+    return groupIds
   }
 
   /** Partitions of the group that have something pending. */
@@ -77,12 +121,15 @@ export class PendingOffsets {
     const key = keyOf(topicId, partition)
     const own = this.#byProducer.get(producerId)!
     own.delete(`${key} ${groupId}`)
+    this.#count--
     if (own.size === 0) this.#byProducer.delete(producerId)
     const group = this.#byGroup.get(groupId)!
     const producers = group.get(key)!
     producers.delete(producerId)
     if (producers.size === 0) group.delete(key)
-    if (group.size === 0) this.#byGroup.delete(groupId)
+    if (group.size > 0) return
+    this.#byGroup.delete(groupId)
+    if (!this.#groups.has(groupId)) this.#newGroupCount--
   }
 }
 

@@ -6,9 +6,9 @@
  */
 import type { ErrorCode } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { Refusal } from '../model/refusal.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
-import type { TransactionOf } from './group-changes.ts'
 import type { GroupKind, GroupStateName } from './group-state.ts'
 
 export { isRefusal, refuse } from '../model/refusal.ts'
@@ -18,7 +18,7 @@ export type GroupRefusal = Refusal
 export interface Decision<Reply> {
   readonly records: readonly EncodedRecord[]
   /** The records are part of this producer's transaction: a batch of their own, appended in its name. */
-  readonly transaction?: TransactionOf
+  readonly transaction?: ProducerIdentity
   /** What an operator should know; for the log. */
   readonly notices: readonly string[]
   readonly reply: Reply | GroupRefusal
@@ -116,7 +116,7 @@ export interface OffsetCommitRequest {
 }
 
 /** Pending until the producer's transaction ends. */
-export interface TxnOffsetCommitRequest extends OffsetCommitRequest, TransactionOf {}
+export interface TxnOffsetCommitRequest extends OffsetCommitRequest, ProducerIdentity {}
 
 export interface OffsetCommitReply {
   readonly kind: 'committed'

@@ -211,7 +211,8 @@ export class ProducerState {
    *
    * | epoch, against the partition's | open | classic            | else                                                           |
    * | ------------------------------ | ---- | ------------------ | -------------------------------------------------------------- |
-   * | below                          | -    | fenced             | fenced                                                         |
+   * | below                          | yes  | fenced             | fenced                                                         |
+   * | below                          | no   | written before     | written before: there is nothing to end, and nothing can begin |
    * | equal                          | yes  | append             | fenced: a late one of an earlier transaction (X1)              |
    * | equal                          | no   | append where it is | written before                                                 |
    * |                                |      | registered, else   |                                                                |
@@ -222,8 +223,11 @@ export class ProducerState {
     const { producerId, producerEpoch, isClassic } = wish
     const entry = this.#producers?.get(producerId)
     if (entry === undefined) return APPEND
-    if (producerEpoch < entry.epoch) return fencedMarker(wish, entry)
+    const isBelow = producerEpoch < entry.epoch
+    if (isBelow && this.#transactions.has(producerId)) return fencedMarker(wish, entry)
     if (wish.coordinatorEpoch < entry.coordinatorEpoch) return fencedCoordinator(wish, entry) // X9
+    // Not only a marker may have raised the epoch: any batch of that producer id does. A coordinator that were refused would ask for ever.
+    if (isBelow) return WRITTEN
     if (producerEpoch > entry.epoch) return APPEND
     if (this.#transactions.has(producerId)) return isClassic ? APPEND : lateMarker(wish)
     return isClassic && this.#transactions.isRegistered(producerId, producerEpoch) ? APPEND : WRITTEN

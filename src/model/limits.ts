@@ -57,6 +57,8 @@ export const TOPIC_PATTERN_BYTES_MAX = 1024
 export const TOPIC_PATTERN_PROGRAM_MAX = 512
 /** Committed offsets of one group. */
 export const GROUP_OFFSETS_MAX = 100_000
+/** Offsets of open transactions that one partition of the offsets topic keeps, of all groups: some hundred bytes of memory each. */
+export const COORDINATOR_PENDING_OFFSETS_MAX = 250_000
 /** Metadata of a committed offset, in UTF-8 (Kafka's offset.metadata.max.bytes). */
 export const OFFSET_METADATA_BYTES_MAX = 4096
 /** The last epoch of a producer id (int16). It marks the end of the transaction before it and is given to nobody. */

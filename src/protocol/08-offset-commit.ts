@@ -6,7 +6,8 @@
  * Reply     topics and partitions in the request's order, each with an error of its own: UNKNOWN_TOPIC_OR_PARTITION,
  *           INCONSISTENT_TOPIC_ID, OFFSET_METADATA_TOO_LARGE, INVALID_COMMIT_OFFSET_SIZE, STALE_MEMBER_EPOCH where another
  *           member owns the partition now
- * Failure   of the whole: INVALID_GROUP_ID, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, STALE_MEMBER_EPOCH, GROUP_ID_NOT_FOUND
+ * Failure   of the whole: INVALID_GROUP_ID, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, STALE_MEMBER_EPOCH, GROUP_ID_NOT_FOUND,
+ *           INVALID_REQUEST (a partition twice), INVALID_COMMIT_OFFSET_SIZE (more than a batch of the group's log holds)
  * Limits    REQUEST_PARTITIONS_MAX, OFFSET_METADATA_BYTES_MAX
  */
 import { REQUEST_PARTITIONS_MAX } from '../model/limits.ts'

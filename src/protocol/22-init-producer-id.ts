@@ -8,11 +8,15 @@
  *           COORDINATOR_NOT_AVAILABLE, COORDINATOR_LOAD_IN_PROGRESS
  */
 import { OFFSET_MAX, PRODUCER_EPOCH_MAX } from '../model/limits.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX } from './fields.ts'
 
 /** Longer than a valid id, so that a bad one is answered by its own error. */
 export const TRANSACTIONAL_ID_LENGTH_MAX = 4096
+
+/** The last epoch that a producer is given: requests come with no later one. */
+export const GIVEN_EPOCH_MAX = PRODUCER_EPOCH_MAX - 1
 
 export interface InitProducerIdRequest {
   readonly transactionalId: string | null
@@ -20,10 +24,7 @@ export interface InitProducerIdRequest {
   readonly transactionTimeoutMs: number
 }
 
-export interface ProducerIdentity {
-  readonly producerId: number
-  readonly producerEpoch: number
-}
+export type { ProducerIdentity }
 
 export type InitProducerIdReply = ProducerIdentity
 

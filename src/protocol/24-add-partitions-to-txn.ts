@@ -9,8 +9,9 @@
  * Limits    REQUEST_PARTITIONS_MAX, TRANSACTION_PARTITIONS_MAX
  */
 import type { TopicId } from '../model/ids.ts'
-import { OFFSET_MAX, PRODUCER_EPOCH_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
-import { type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
+import { OFFSET_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
+import { GIVEN_EPOCH_MAX, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX } from './fields.ts'
 
@@ -40,7 +41,7 @@ export const addPartitionsToTxn = makeCodec<AddPartitionsToTxnRequest, AddPartit
   readRequest: (fields) => ({
     transactionalId: fields.text('transactionalId', TRANSACTIONAL_ID_LENGTH_MAX),
     producerId: fields.integer('producerId', 0, OFFSET_MAX),
-    producerEpoch: fields.integer('producerEpoch', 0, PRODUCER_EPOCH_MAX),
+    producerEpoch: fields.integer('producerEpoch', 0, GIVEN_EPOCH_MAX),
     partitions: fields.list('partitions', REQUEST_PARTITIONS_MAX, (part) => ({
       topicId: part.topicId('topicId'),
       partition: part.integer('partition', 0, INT32_MAX),

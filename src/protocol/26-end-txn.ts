@@ -7,7 +7,8 @@
  * Failure   INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, INVALID_TXN_STATE (the other outcome was decided), CONCURRENT_TRANSACTIONS
  */
 import { OFFSET_MAX, PRODUCER_EPOCH_MAX } from '../model/limits.ts'
-import { type ProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
+import { GIVEN_EPOCH_MAX, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
 import { Api, makeCodec } from './api.ts'
 
 export interface EndTxnRequest extends ProducerIdentity {
@@ -24,7 +25,7 @@ export const endTxn = makeCodec<EndTxnRequest, EndTxnReply>({
   readRequest: (fields) => ({
     transactionalId: fields.text('transactionalId', TRANSACTIONAL_ID_LENGTH_MAX),
     producerId: fields.integer('producerId', 0, OFFSET_MAX),
-    producerEpoch: fields.integer('producerEpoch', 0, PRODUCER_EPOCH_MAX),
+    producerEpoch: fields.integer('producerEpoch', 0, GIVEN_EPOCH_MAX),
     isCommit: fields.boolean('isCommit'),
   }),
   writeReply: (reply) => [reply.producerId, reply.producerEpoch],

@@ -14,10 +14,11 @@
  * would begin the next transaction, earlier than its producer does, and have it timed out
  */
 import { NO_PARTITIONS } from '../model/partition-set.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { isRefusal, type Refusal, refuse } from '../model/refusal.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 import { beginMarking } from './marker-delivery.ts'
-import { concurrent, currentOf, fence, isPrevious, NOBODY, nextIdentity } from './producer-epochs.ts'
+import { concurrent, currentOf, fence, isPrevious, isUsedUp, NOBODY, nextIdentity } from './producer-epochs.ts'
 import {
   type EndTransactionRequest,
   type MarkersToWrite,
@@ -26,14 +27,7 @@ import {
   type TransactionDecision,
 } from './requests.ts'
 import { change, NO_RECORDS, type TransactionContext } from './transaction-context.ts'
-import {
-  isPreparing,
-  outcomeOf,
-  type ProducerIdentity,
-  State,
-  type TransactionEntry,
-  type TransactionFacts,
-} from './transaction-state.ts'
+import { isPreparing, outcomeOf, State, type TransactionEntry, type TransactionFacts } from './transaction-state.ts'
 
 export function decideEnd(
   context: TransactionContext,
@@ -41,7 +35,7 @@ export function decideEnd(
   nowMs: number,
 ): TransactionDecision<ProducerReply> {
   const entry = context.state.entries.get(request.transactionalId)
-  if (entry !== undefined && isPrevious(entry.facts, request)) {
+  if (entry !== undefined && isPrevious(entry.facts, request) && !isUsedUp(entry.facts)) {
     const outcome = outcomeOf(entry.facts)
     if (outcome !== undefined) return again(entry, request, outcome)
   }
@@ -63,9 +57,12 @@ export function abortOngoing(
   nowMs: number,
 ): { readonly records: readonly EncodedRecord[]; readonly markers: MarkersToWrite | undefined } {
   const { producerId, producerEpoch } = entry.facts
-  // At most PRODUCER_EPOCH_MAX: no producer was given that.
-  const marker = { producerId, producerEpoch: producerEpoch + 1 }
-  return prepare(context, entry, { isCommit: false, marker, previous, nextProducerId: -1 }, nowMs)
+  // No producer is given the last epoch, so there is one more. A log may have such a transaction all the same, of a broker that took it
+  // from who guessed the epoch: its markers have that epoch, and end what is open as those of a classic producer do.
+  const isLast = isUsedUp(entry.facts)
+  const marker = { producerId, producerEpoch: isLast ? producerEpoch : producerEpoch + 1 }
+  const end = { isCommit: false, marker, previous, nextProducerId: -1, isClassic: isLast || entry.facts.isClassic }
+  return prepare(context, entry, end, nowMs)
 }
 
 function endNative(
@@ -80,6 +77,7 @@ function endNative(
   const end = {
     ...{ isCommit, marker: { producerId, producerEpoch: producerEpoch + 1 }, previous: { producerId, producerEpoch } },
     nextProducerId: next.producerId === producerId ? -1 : next.producerId,
+    isClassic: false,
   }
   return { ...prepare(context, entry, end, nowMs), reply: { kind: 'producer', ...next } }
 }
@@ -91,7 +89,7 @@ function endClassic(
   { isCommit, producerId, producerEpoch }: EndTransactionRequest,
   nowMs: number,
 ): TransactionDecision<ProducerReply> {
-  const end = { isCommit, marker: { producerId, producerEpoch }, previous: NOBODY, nextProducerId: -1 }
+  const end = { isCommit, marker: { producerId, producerEpoch }, previous: NOBODY, nextProducerId: -1, isClassic: true }
   return { ...prepare(context, entry, end, nowMs), reply: { kind: 'producer', producerId, producerEpoch } }
 }
 
@@ -110,19 +108,20 @@ interface End {
   readonly marker: ProducerIdentity
   readonly previous: ProducerIdentity
   readonly nextProducerId: number
+  readonly isClassic: boolean
 }
 
 function prepare(
   context: TransactionContext,
   entry: TransactionEntry,
-  { isCommit, marker, previous, nextProducerId }: End,
+  { isCommit, marker, previous, nextProducerId, isClassic }: End,
   nowMs: number,
 ): { readonly records: readonly EncodedRecord[]; readonly markers: MarkersToWrite | undefined } {
   const records = change(context, entry.transactionalId, {
     ...entry.facts,
     ...marker,
     state: isCommit ? State.PREPARE_COMMIT : State.PREPARE_ABORT,
-    ...{ previousProducerId: previous.producerId, previousEpoch: previous.producerEpoch, nextProducerId },
+    ...{ previousProducerId: previous.producerId, previousEpoch: previous.producerEpoch, nextProducerId, isClassic },
   })
   context.timers.stop(entry)
   if (isCommit) context.counters.committed++

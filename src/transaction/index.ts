@@ -1,4 +1,5 @@
 /** Transactions in one import. */
+export type { ProducerIdentity } from '../model/producer-identity.ts'
 export { setOf } from './marker-delivery.ts'
 export * from './requests.ts'
 export { DEFAULT_TRANSACTION_CONFIG, type TransactionConfig } from './transaction-config.ts'
@@ -9,4 +10,4 @@ export {
   type TransactionReplay,
 } from './transaction-coordinator.ts'
 export { decodeTransaction, encodeTransaction } from './transaction-records.ts'
-export { isPreparing, outcomeOf, type ProducerIdentity, State, type TransactionFacts } from './transaction-state.ts'
+export { isPreparing, outcomeOf, State, type TransactionFacts } from './transaction-state.ts'

@@ -9,17 +9,18 @@
  * | Prepare         | CONCURRENT_TRANSACTIONS          | CONCURRENT_TRANSACTIONS           | CONCURRENT_TRANSACTIONS   | PRODUCER_FENCED |
  *
  * Rule  the epoch with which init-producer-id aborts is given to nobody: the request comes again and gets the next one. Only the producer
- *       itself, when it asks again, is told that epoch: it asked for it (KIP-360)
+ *       itself, when it asks again, is told that epoch: it asked for it (KIP-360). But for PRODUCER_EPOCH_MAX: then it gets a fresh id
  */
 import { utf8Bytes } from '../base/utf8-write.ts'
 import { COORDINATOR_TRANSACTIONAL_IDS_MAX, TRANSACTIONAL_ID_BYTES_MAX } from '../model/limits.ts'
 import { NO_PARTITIONS } from '../model/partition-set.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { isRefusal, type Refusal, refuse } from '../model/refusal.ts'
 import { abortOngoing } from './end-transaction.ts'
-import { concurrent, currentOf, isCurrent, isPrevious, NOBODY, nextIdentity } from './producer-epochs.ts'
+import { concurrent, currentOf, isCurrent, isPrevious, isUsedUp, NOBODY, nextIdentity } from './producer-epochs.ts'
 import { type InitProducerRequest, type ProducerReply, refusedDecision, type TransactionDecision } from './requests.ts'
 import { change, NO_RECORDS, type TransactionContext } from './transaction-context.ts'
-import { isPreparing, type ProducerIdentity, State, type TransactionEntry } from './transaction-state.ts'
+import { isPreparing, State, type TransactionEntry } from './transaction-state.ts'
 
 export function decideInitProducer(
   context: TransactionContext,
@@ -41,9 +42,10 @@ export function decideInitProducer(
     const { records, markers } = abortOngoing(context, entry, isOwn ? request : NOBODY, nowMs)
     return { records, markers, reply: concurrent(entry) }
   }
-  if (isAgain) return { records: NO_RECORDS, markers: undefined, reply: { kind: 'producer', ...currentOf(facts) } }
+  if (isAgain && !isUsedUp(facts))
+    return { records: NO_RECORDS, markers: undefined, reply: { kind: 'producer', ...currentOf(facts) } }
   const next = nextIdentity(facts, request.freshProducerId)
-  return isRefusal(next) ? refusedDecision(next) : give(context, request, next, isOwn ? request : NOBODY)
+  return isRefusal(next) ? refusedDecision(next) : give(context, request, next, isNew ? NOBODY : request)
 }
 
 function checkRequest({ state, config }: TransactionContext, request: InitProducerRequest): Refusal | undefined {

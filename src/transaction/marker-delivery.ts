@@ -2,11 +2,13 @@
  * Markers of decided transactions (X7): one attempt of a transaction at a time, MARKERS_PER_ATTEMPT partitions of it at most, until
  * every partition has its marker.
  *
- * Failure  what an attempt leaves is tried again markerRetryMs later, then twice as long and so on. Progress is not stored: after a restart
+ * Order    round about: an attempt begins behind the partitions that those before it have left, so that the ones that cannot take a marker
+ *          keep it from nobody. A round ends when each partition without one was attempted
+ * Failure  what a round leaves is tried again markerRetryMs later, then twice as long and so on. Progress is not stored: after a restart
  *          all are written anew, and partitions that have theirs say so
  */
 import type { TopicId } from '../model/ids.ts'
-import { type PartitionSet, partitionSetOf, subtractSets } from '../model/partition-set.ts'
+import { countPartitions, type PartitionSet, partitionSetOf, subtractSets } from '../model/partition-set.ts'
 import type { MarkersDone, MarkersToWrite, TopicPartition } from './requests.ts'
 import type { TransactionContext } from './transaction-context.ts'
 import { State, type TransactionEntry } from './transaction-state.ts'
@@ -22,12 +24,17 @@ export function beginMarking(
   nowMs: number,
 ): MarkersToWrite {
   const { state, producerId, producerEpoch, isClassic } = entry.facts
+  // An attempt of the last of them that was lost.
+  if (entry.attempted >= countPartitions(entry.unmarked)) entry.attempted = 0
+  if (entry.attempted === 0) entry.fault = ''
+  const partitions = someOf(entry.unmarked, entry.attempted, MARKERS_PER_ATTEMPT)
   entry.isMarking = true
+  entry.attempted += partitions.length
   timers.start(entry, nowMs + LOST_ATTEMPT_MS)
   return {
     ...{ transactionalId: entry.transactionalId, producerId, producerEpoch, coordinatorEpoch },
     ...{ isCommit: state === State.PREPARE_COMMIT, isClassic },
-    partitions: firstOf(entry.unmarked, MARKERS_PER_ATTEMPT),
+    partitions,
   }
 }
 
@@ -40,12 +47,14 @@ export function endMarking(
 ): 'all written' | 'go on' | 'wait' {
   entry.isMarking = false
   entry.unmarked = subtractSets(entry.unmarked, setOf(done))
+  // A late answer of an attempt that seemed lost may take some of an earlier round.
+  entry.attempted = Math.max(0, entry.attempted - done.length)
+  if (entry.fault === '') entry.fault = fault
   timers.stop(entry)
-  if (entry.unmarked.size === 0) return 'all written'
-  if (fault === '' && done.length > 0) {
-    entry.failures = 0
-    return 'go on'
-  }
+  const left = countPartitions(entry.unmarked)
+  if (left === 0) return 'all written'
+  if (entry.attempted < left) return 'go on'
+  entry.attempted = 0
   const waitMs = Math.min(config.markerRetryMs * 2 ** Math.min(entry.failures, 30), config.markerRetryMsMax)
   entry.failures++
   timers.start(entry, nowMs + waitMs)
@@ -57,13 +66,15 @@ export function isTelling(failures: number): boolean {
   return failures > 0 && (failures & (failures - 1)) === 0
 }
 
-function firstOf(set: PartitionSet, count: number): TopicPartition[] {
+/** Up to `count` of the set, those from `from` on in its order. */
+function someOf(set: PartitionSet, from: number, count: number): TopicPartition[] {
   const list: TopicPartition[] = []
-  for (const [topicId, partitions] of set)
-    for (const partition of partitions) {
-      if (list.length === count) return list
-      list.push({ topicId, partition })
-    }
+  let skip = from
+  for (const [topicId, partitions] of set) {
+    const end = Math.min(partitions.length, skip + count - list.length)
+    for (let index = skip; index < end; index++) list.push({ topicId, partition: partitions[index]! })
+    skip = Math.max(0, skip - partitions.length)
+  }
   return list
 }
 

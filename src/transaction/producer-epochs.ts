@@ -5,8 +5,9 @@
  *       the last, a fresh producer id with epoch 0 is given instead
  */
 import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
-import type { ProducerIdentity, TransactionEntry, TransactionFacts } from './transaction-state.ts'
+import type { TransactionEntry, TransactionFacts } from './transaction-state.ts'
 
 /** No producer. */
 export const NOBODY: ProducerIdentity = { producerId: -1, producerEpoch: -1 }
@@ -16,7 +17,13 @@ export function currentOf({ producerId, producerEpoch, nextProducerId }: Transac
   return nextProducerId === -1 ? { producerId, producerEpoch } : { producerId: nextProducerId, producerEpoch: 0 }
 }
 
+/** It has the epoch that nobody is given: who comes with it guessed it, and a transaction of it could not be ended by another. */
+export function isUsedUp(facts: TransactionFacts): boolean {
+  return currentOf(facts).producerEpoch >= PRODUCER_EPOCH_MAX
+}
+
 export function isCurrent(facts: TransactionFacts, identity: ProducerIdentity): boolean {
+  if (isUsedUp(facts)) return false
   const current = currentOf(facts)
   return identity.producerId === current.producerId && identity.producerEpoch === current.producerEpoch
 }

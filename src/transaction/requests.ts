@@ -6,9 +6,9 @@
  */
 import type { TopicId } from '../model/ids.ts'
 import type { PartitionSet } from '../model/partition-set.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { Refusal } from '../model/refusal.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
-import type { ProducerIdentity } from './transaction-state.ts'
 
 export interface TopicPartition {
   readonly topicId: TopicId

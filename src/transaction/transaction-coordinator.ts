@@ -135,7 +135,7 @@ export class TransactionCoordinator {
   /** An attempt to write markers is over; undefined when it is none of today's. */
   onMarkersDone(attempt: MarkersDone, nowMs: number): TransactionProgress | undefined {
     this.#checkLoaded()
-    const { transactionalId, producerId, producerEpoch, fault } = attempt
+    const { transactionalId, producerId, producerEpoch } = attempt
     const entry = this.#context.state.entries.get(transactionalId)
     // isMarking: two answers, of an attempt that seemed lost and of the next, would start two attempts.
     if (entry === undefined || !isPreparing(entry.facts) || !entry.isMarking) return undefined
@@ -145,7 +145,7 @@ export class TransactionCoordinator {
       return { ...progressOf(entry), records: complete(this.#context, entry), isComplete: true }
     if (next === 'go on') return { ...progressOf(entry), markers: beginMarking(this.#context, entry, nowMs) }
     if (!isTelling(entry.failures)) return undefined
-    const notice = `markers could not be written (attempt ${entry.failures}), they are tried again: ${fault}`
+    const notice = `markers could not be written (attempt ${entry.failures}), they are tried again: ${entry.fault}`
     return { ...progressOf(entry), notices: [notice] }
   }
 

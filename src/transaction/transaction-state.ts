@@ -13,6 +13,7 @@ import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
 import { NO_PARTITIONS, type PartitionSet, setsEqual } from '../model/partition-set.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 
 /** Kafka's numbers; they are stored. */
 export const State = {
@@ -40,11 +41,6 @@ const REACHED_FROM: Readonly<Record<State, readonly number[]>> = {
   [State.COMPLETE_COMMIT]: [State.PREPARE_COMMIT],
   // From the others: an abort without a transaction.
   [State.COMPLETE_ABORT]: [State.PREPARE_ABORT, State.EMPTY, State.COMPLETE_COMMIT, State.COMPLETE_ABORT],
-}
-
-export interface ProducerIdentity {
-  readonly producerId: number
-  readonly producerEpoch: number
 }
 
 /** What is stored of a transactional id: format.md. */
@@ -80,7 +76,11 @@ export interface TransactionEntry {
   unmarked: PartitionSet
   /** Markers are on their way. */
   isMarking: boolean
-  /** Attempts in a row that left some without. */
+  /** How many of `unmarked` this round has attempted and left: the next attempt begins behind them. */
+  attempted: number
+  /** Why the first that this round left failed. */
+  fault: string
+  /** Rounds in a row that left some without. */
   failures: number
 }
 
@@ -110,12 +110,14 @@ export function applyTransaction(state: TransactionState, { transactionalId, val
   if (entry === undefined)
     entries.set(transactionalId, {
       ...{ transactionalId, facts: value, timer: undefined },
-      ...{ unmarked, isMarking: false, failures: 0 },
+      ...{ unmarked, isMarking: false, attempted: 0, fault: '', failures: 0 },
     })
   else {
     entry.facts = value
     entry.unmarked = unmarked
     entry.isMarking = false
+    entry.attempted = 0
+    entry.fault = ''
     entry.failures = 0
   }
 }

@@ -13,7 +13,8 @@
  *             and is waited for like any batch
  * Failure     a batch that was refused: what the coordinator has decided since is not so. It is dropped, everyone who waits is told
  *             COORDINATOR_NOT_AVAILABLE, and the next request loads it anew, or RELOAD_MS where it has work of its own. A log that
- *             cannot be read: the same, with the reason, and not again
+ *             cannot be read: the same, with the reason, and not again. To decide may be what finds the partition unreadable: the request
+ *             is answered, and so are those behind it
  * Limits      WAITING_MAX requests over all coordinators; LOADING_BYTES_MAX of those that wait for one that loads; a decision is at
  *             most one batch
  * Not here    decisions (group/, transaction/), what a kind of coordinator has of its own (group-host.ts, transaction-host.ts)
@@ -21,6 +22,7 @@
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
 import { type ErrorCode, isMillraceError } from '../model/errors.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { Refusal } from '../model/refusal.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { checkLeads } from '../partition/partition-fetch.ts'
@@ -31,7 +33,7 @@ import { readMarker } from '../record/control-batch.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 import { BatchScan } from './batch-scan.ts'
 import type { ControlReplies } from './control-replies.ts'
-import { type Decided, encodeDecisions, type TransactionOf } from './decision-batches.ts'
+import { type Decided, encodeDecisions } from './decision-batches.ts'
 import type { MarkerListener } from './marker-writer.ts'
 import type { NoticeSender } from './notice-sender.ts'
 import type { PageCache } from './page-cache.ts'
@@ -45,6 +47,8 @@ const WAITING_MAX = 100_000
 const LOADING_BYTES_MAX = 4 * 1024 * 1024
 /** What could not be written may be so for longer: reading the log again and again does not help it. */
 const RELOAD_MS = 1_000
+/** The answer to what was not decided before its coordinator went. */
+const WENT = ['COORDINATOR_NOT_AVAILABLE', 'its partition went offline'] as const
 
 /** What the host asks of a coordinator. */
 export interface Coordinating {
@@ -76,7 +80,7 @@ export type CoordinatorReply = { readonly kind: 'reply'; readonly header: Uint8A
 export interface HostedDecision<Effect> {
   readonly records: readonly EncodedRecord[]
   /** Whose transaction the records are part of. */
-  readonly transaction?: TransactionOf | undefined
+  readonly transaction?: ProducerIdentity | undefined
   /** To whoever asked; undefined = the kind keeps the request, and gives it back by again() or giveUp(). */
   readonly reply: CoordinatorReply | undefined
   /** What is to be done when the records are durable. */
@@ -269,6 +273,11 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
 
   #decide(hosted: Hosted<Coordinator, Body, Effect>, request: CoordinatorRequest<Body>): void {
     const { requestId } = request
+    // A decision before it took the partition offline.
+    if (hosted.state !== 'serving') {
+      this.giveUp(request, ...WENT)
+      return
+    }
     let decision: HostedDecision<Effect>
     try {
       decision = this.#kind.decide(hosted, request, this.#options.clock.monotonicMs())
@@ -279,6 +288,11 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
       return
     }
     const { records, transaction, reply, effect } = decision
+    // This one did: to decide it may have the log read, which may turn out unreadable.
+    if (isDropped(hosted)) {
+      if (reply !== undefined) this.giveUp(request, ...WENT)
+      return
+    }
     if (reply === undefined) {
       this.take(hosted, records, effect)
       return
@@ -454,6 +468,11 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     if (this.#kind.reloads && error !== 'NOT_COORDINATOR')
       this.#reloads.set(partitionRef, this.#options.clock.monotonicMs() + RELOAD_MS)
   }
+}
+
+/** As a call: what was compared before the decision is not so after it. */
+function isDropped({ state }: { readonly state: Hosted<unknown, unknown, unknown>['state'] }): boolean {
+  return state !== 'serving'
 }
 
 export function nameOf({ topicId, partition }: PartitionAgent): string {

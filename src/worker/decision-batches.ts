@@ -5,22 +5,18 @@
  *
  * Limits  BATCH_BYTES: decisions share a batch up to there; a decision is at most one batch of max.message.bytes
  */
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { BatchWriter, RECORD_OVERHEAD_BYTES_MAX } from '../record/batch-writer.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 
 const BATCH_BYTES = 256 * 1024
 const NO_BATCHES: Uint8Array[] = []
 
-/** A producer, in a transaction of which something is written. */
-export interface TransactionOf {
-  readonly producerId: number
-  readonly producerEpoch: number
-}
-
 /** The records of one decision. */
 export interface Decided {
   readonly records: readonly EncodedRecord[]
-  readonly transaction: TransactionOf | undefined
+  /** Whose transaction they are part of. */
+  readonly transaction: ProducerIdentity | undefined
 }
 
 export interface BatchLimits {
@@ -38,7 +34,7 @@ export function encodeDecisions(
   if (decisions.length === 0) return NO_BATCHES
   const writer = new BatchWriter({ batchBytesMax })
   const batches: Uint8Array[] = []
-  const close = (transaction?: TransactionOf): void => {
+  const close = (transaction?: ProducerIdentity): void => {
     const options = transaction === undefined ? undefined : { ...transaction, transactional: true }
     if (writer.recordsCount > 0) batches.push(writer.finish(options).slice())
     writer.reset()

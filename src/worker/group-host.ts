@@ -58,8 +58,9 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
 
   // CoordinatorKind
 
-  make(): GroupCoordinator {
-    return new GroupCoordinator({ ...this.#options.coordinator, directory: this.#directory })
+  make({ state }: PartitionAgent): GroupCoordinator {
+    const batchBytesMax = (): number => state.config.maxMessageBytes
+    return new GroupCoordinator({ ...this.#options.coordinator, directory: this.#directory, batchBytesMax })
   }
 
   nextDeadlineMs(coordinator: GroupCoordinator): number {

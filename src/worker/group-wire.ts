@@ -12,9 +12,9 @@ import {
   isRefusal,
   refuse,
   type TopicOutcomes,
-  type TransactionOf,
 } from '../group/index.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import * as protocol from '../protocol/index.ts'
 
 import type { GroupRequestBody } from '../ring/control-messages.ts'
@@ -24,7 +24,7 @@ const { Api } = protocol
 export interface GroupAnswer {
   readonly records: readonly EncodedRecord[]
   /** Whose transaction the records are part of. */
-  readonly transaction?: TransactionOf
+  readonly transaction?: ProducerIdentity
   /** What an operator should know. */
   readonly notices: readonly string[]
   readonly reply: { readonly kind: 'reply'; readonly header: Uint8Array } | GroupRefusal
@@ -38,7 +38,7 @@ export function answerGroupRequest(
   coordinator: GroupCoordinator,
   body: GroupRequestBody,
   nowMs: number,
-  mayWrite: (transaction: TransactionOf) => GroupRefusal | undefined,
+  mayWrite: (transaction: ProducerIdentity) => GroupRefusal | undefined,
 ): GroupAnswer {
   const { api, header } = body
   switch (api) {

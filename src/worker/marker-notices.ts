@@ -3,7 +3,8 @@
  * turn where the outbox has no room.
  *
  * Thread  the shard
- * Limits  NOTICE_WEIGHT_MAX: a notice fits a frame of the smallest reply ring; at most one attempt of a transaction waits
+ * Limits  NOTICE_WEIGHT_MAX: a notice fits a frame of the smallest reply ring; of a transactional id one attempt waits: a later one takes
+ *         its place, for it is made when the one before counts as lost
  */
 import type { PartitionRef } from '../model/ids.ts'
 import type { MarkersToWrite } from '../transaction/index.ts'
@@ -15,7 +16,8 @@ const ROW_WEIGHT = 8
 
 export class MarkerNotices {
   readonly #notices: NoticeSender
-  #waiting = new Map<PartitionRef, MarkersToWrite[]>()
+  /** Coordinator's partition -> transactional id -> attempt. */
+  readonly #waiting = new Map<PartitionRef, Map<string, MarkersToWrite>>()
 
   constructor(notices: NoticeSender) {
     this.#notices = notices
@@ -27,9 +29,9 @@ export class MarkerNotices {
 
   /** `partitionRef` is the coordinator's. */
   add(partitionRef: PartitionRef, markers: MarkersToWrite): void {
-    const waiting = this.#waiting.get(partitionRef)
-    if (waiting === undefined) this.#waiting.set(partitionRef, [markers])
-    else waiting.push(markers)
+    let waiting = this.#waiting.get(partitionRef)
+    if (waiting === undefined) this.#waiting.set(partitionRef, (waiting = new Map()))
+    waiting.set(markers.transactionalId, markers)
   }
 
   /** The coordinator is no more. */
@@ -41,15 +43,15 @@ export class MarkerNotices {
   send(): number {
     let sent = 0
     for (const [partitionRef, waiting] of this.#waiting) {
-      let from = 0
-      while (from < waiting.length) {
-        const end = endOfNotice(waiting, from)
-        if (!this.#notices.send({ kind: 'write-markers', partitionRef, rows: waiting.slice(from, end) })) break
-        from = end
+      const all = [...waiting.values()]
+      for (let from = 0; from < all.length; ) {
+        const rows = all.slice(from, endOfNotice(all, from))
+        if (!this.#notices.send({ kind: 'write-markers', partitionRef, rows })) break
+        for (const { transactionalId } of rows) waiting.delete(transactionalId)
+        from += rows.length
         sent++
       }
-      if (from === waiting.length) this.#waiting.delete(partitionRef)
-      else this.#waiting.set(partitionRef, waiting.slice(from))
+      if (waiting.size === 0) this.#waiting.delete(partitionRef)
     }
     return sent
   }

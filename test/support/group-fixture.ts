@@ -40,6 +40,8 @@ const UNCHANGED: Omit<HeartbeatRequest, 'groupId' | 'memberId' | 'memberEpoch'> 
 export interface FixtureOptions {
   readonly config?: Partial<GroupConfig>
   readonly assignors?: readonly Assignor[]
+  /** What a decision must fit. */
+  readonly batchBytesMax?: number
   /** Name -> partitions. */
   readonly topics?: Readonly<Record<string, number>>
 }
@@ -172,12 +174,13 @@ export class GroupFixture {
   }
 
   #loaded(log: readonly EncodedRecord[]): GroupCoordinator {
-    const { config, assignors } = this.#options
+    const { config, assignors, batchBytesMax } = this.#options
     const coordinator = new GroupCoordinator({
       directory: this.directory,
       wallClock: { nowMs: () => this.wallStartMs + Math.floor(this.nowMs) },
       newMemberId: () => `made-${++this.#memberCount}`,
       compilePattern: re2Patterns(requireRe2),
+      ...(batchBytesMax === undefined ? {} : { batchBytesMax: () => batchBytesMax }),
       ...(config === undefined ? {} : { config }),
       ...(assignors === undefined ? {} : { assignors }),
     })

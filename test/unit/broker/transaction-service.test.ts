@@ -155,6 +155,24 @@ test('registered when the addition is durable, answered when it is registered', 
   )
 })
 
+test('what was deleted while the addition became durable is registered nowhere: its ref may be another partition by then', async () => {
+  const fixture = new Fixture()
+  const orders = fixture.topic(ORDERS, 'orders', 2)
+  const other = topicIdOf(4)
+  const kept = fixture.topic(other, 'kept', 1).partitions[0]!
+  const wish = wishOf(0, 1)
+  const partitions = [...wish.partitions, { topicId: other, partition: 0 }]
+  const reply = fixture.service.addPartitions({ ...wish, partitions })
+  const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+  fixture.router.remove(orders)
+  request.answer(ADDED)
+  const registration = await fixture.next(ControlOperation.REGISTER_PRODUCERS)
+  assert.deepEqual((registration.body as RegisterProducersBody).partitionRefs, [kept.ref])
+  registration.answer({})
+  await reply
+  assert.equal(fixture.asked.length, 0)
+})
+
 test('what the coordinator refuses is registered nowhere; what a shard does not register is refused', async () => {
   const fixture = new Fixture()
   fixture.topic(ORDERS, 'orders', 1)

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isRefusal, type TopicPartitions } from '../../../src/group/index.ts'
+import { encodeDecisions } from '../../../src/worker/decision-batches.ts'
 import { GroupFixture, show } from '../../support/group-fixture.ts'
 
 function owned(...lists: [string, number[]][]): TopicPartitions[] {
@@ -410,6 +411,29 @@ test('after a restart sessions begin anew, and a revocation goes on', () => {
   fixture.advance(9_999)
   fixture.coordinator.extendSessions('g', ['a', 'b'], fixture.nowMs)
   assert.deepEqual(fixture.advance(2), ['a rebalance'])
+})
+
+test('members with long ids: no more than whose removal at once fits a batch; with short ones there is room for more', () => {
+  const batchBytesMax = 60_000
+  const filled = (groupId: string, idBytes: number) => {
+    const fixture = new GroupFixture({ topics: { orders: 100 }, batchBytesMax })
+    for (let number = 0; ; number++) {
+      const memberId = `${number}`.padEnd(idBytes, 'm')
+      const join = { groupId, memberId, memberEpoch: 0, subscribedTopics: ['orders'], ownedPartitions: [] }
+      const reply = fixture.heartbeat(join)
+      if (!isRefusal(reply)) continue
+      assert.equal(reply.error, 'GROUP_MAX_SIZE_REACHED')
+      assert.match(reply.text, /use shorter member or group ids/)
+      return { fixture, count: number }
+    }
+  }
+  const { fixture, count } = filled('g'.repeat(255), 255)
+  assert.ok(count > 20 && count < filled('g', 10).count / 3)
+  fixture.nowMs += 45_000
+  const decision = fixture.coordinator.onDeadline(fixture.nowMs)!
+  assert.equal(decision.fenced.length, count)
+  const decided = [{ records: decision.records, transaction: undefined }]
+  assert.equal(encodeDecisions(decided, { batchBytesMax, timestampMs: 0 })?.length, 1)
 })
 
 test('groups are listed and described', () => {

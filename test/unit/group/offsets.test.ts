@@ -1,7 +1,10 @@
 /** Committed offsets: fencing, limits, expiry, deletion. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isRefusal, type OffsetCommitRequest } from '../../../src/group/index.ts'
+import { OFFSET_RECORD_BYTES } from '../../../src/group/group-records.ts'
+import { type EncodedRecord, isRefusal, type OffsetCommitRequest } from '../../../src/group/index.ts'
+import { RECORD_OVERHEAD_BYTES_MAX } from '../../../src/record/batch-writer.ts'
+import { encodeDecisions } from '../../../src/worker/decision-batches.ts'
 import { GroupFixture } from '../../support/group-fixture.ts'
 
 const DAY_MS = 86_400_000
@@ -11,6 +14,49 @@ function commitOf(fixture: GroupFixture, topics: OffsetCommitRequest['topics']):
   assert.ok(!isRefusal(reply))
   return reply.topics.flatMap((topic) => topic.partitions.map((part) => part.error))
 }
+
+test('a partition is committed once: what names it twice is refused as a whole, by id or by name', () => {
+  const fixture = new GroupFixture()
+  const part = (partition: number) => ({ partition, offset: 5, leaderEpoch: -1, metadata: '' })
+  const twice = fixture.commit({
+    topics: [
+      { topicId: '', topic: 'orders', partitions: [part(0), part(1)] },
+      { topicId: fixture.id('orders'), topic: '', partitions: [part(2), part(1)] },
+    ],
+  })
+  assert.ok(isRefusal(twice))
+  assert.equal(twice.error, 'INVALID_REQUEST')
+  assert.match(twice.text, /partition 1 of 'orders' is named twice/)
+  assert.equal(fixture.committed(), -1, 'nothing of it')
+  assert.equal(fixture.log.length, 0)
+})
+
+test("a commit of more than a batch of the group's log is refused before its first record, one that just fits is taken", () => {
+  const groupId = 'g'.repeat(255)
+  const partitions = (count: number) =>
+    Array.from({ length: count }, (_, partition) => ({ partition, offset: 1, leaderEpoch: -1, metadata: 'm' }))
+  const batchBytesMax = 100_000
+  const most = Math.floor((batchBytesMax - 61) / (OFFSET_RECORD_BYTES + RECORD_OVERHEAD_BYTES_MAX + 255 + 1))
+  const fixture = new GroupFixture({ topics: { orders: 10_000 }, batchBytesMax })
+  const large = { groupId, topics: [{ topicId: '' as const, topic: 'orders', partitions: partitions(most + 1) }] }
+  assert.equal(fixture.commitError(large), 'INVALID_COMMIT_OFFSET_SIZE')
+  const txn = fixture.coordinator.commitTxnOffsets({
+    ...{ ...large, memberId: '', memberEpoch: -1, instanceId: null, producerId: 1, producerEpoch: 0 },
+  })
+  assert.ok(isRefusal(txn.reply) && txn.reply.error === 'INVALID_COMMIT_OFFSET_SIZE')
+  assert.deepEqual([fixture.log.length, fixture.coordinator.state.pending.count], [0, 0])
+  const fits = { groupId, topics: [{ topicId: '' as const, topic: 'orders', partitions: partitions(most) }] }
+  assert.equal(fixture.commitError(fits), 'NONE')
+  const batches = encodeDecisions([{ records: fixture.log, transaction: undefined }], { batchBytesMax, timestampMs: 0 })
+  assert.equal(batches?.length, 1)
+})
+
+test('the bytes of an offset record are those that are counted', () => {
+  const fixture = new GroupFixture()
+  fixture.commit({ groupId: 'gé', offset: 2 ** 40 })
+  const [{ key, value }] = fixture.log as [EncodedRecord]
+  assert.equal(key.length + value!.length, OFFSET_RECORD_BYTES + 3)
+})
 
 test('anybody may commit to a group without members, and to one that is not there yet', () => {
   const fixture = new GroupFixture()
@@ -61,16 +107,16 @@ test('what another member owns cannot be committed, what is to be given up can',
 })
 
 test('each partition of a commit has an error of its own; topics are named by id, by name or by both', () => {
-  const fixture = new GroupFixture({ topics: { clicks: 1, orders: 2 } })
+  const fixture = new GroupFixture({ topics: { clicks: 1, orders: 3 } })
   const part = { partition: 0, offset: 1, leaderEpoch: 3, metadata: '' }
   const orders = fixture.id('orders')
   const errors = commitOf(fixture, [
     {
       topicId: orders,
       topic: '',
-      partitions: [part, { ...part, partition: 2 }, { ...part, partition: 1, metadata: 'é'.repeat(2049) }],
+      partitions: [part, { ...part, partition: 3 }, { ...part, partition: 1, metadata: 'é'.repeat(2049) }],
     },
-    { topicId: orders, topic: 'orders', partitions: [part] },
+    { topicId: orders, topic: 'orders', partitions: [{ ...part, partition: 2 }] },
     { topicId: orders, topic: 'clicks', partitions: [part] },
     { topicId: '', topic: 'nothing', partitions: [part] },
     { topicId: '', topic: 'clicks', partitions: [{ ...part, metadata: 'é'.repeat(2048) }] },
@@ -93,16 +139,11 @@ test('each partition of a commit has an error of its own; topics are named by id
   })
   assert.ok(!isRefusal(reply))
   const orderRow = reply.topics.find((topic) => topic.topic === 'orders')!
+  const commitTimestampMs = fixture.wallStartMs + fixture.nowMs
+  const row = { error: 'NONE', text: '', offset: 1, leaderEpoch: 3, metadata: '', commitTimestampMs }
   assert.deepEqual(orderRow.partitions, [
-    {
-      partition: 0,
-      error: 'NONE',
-      text: '',
-      offset: 1,
-      leaderEpoch: 3,
-      metadata: '',
-      commitTimestampMs: fixture.wallStartMs + fixture.nowMs,
-    },
+    { partition: 0, ...row },
+    { partition: 2, ...row },
   ])
   assert.equal(reply.topics.length, 2)
 })

@@ -3,9 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type EncodedRecord, isRefusal } from '../../../src/group/index.ts'
+import { COORDINATOR_GROUPS_MAX, COORDINATOR_PENDING_OFFSETS_MAX } from '../../../src/model/limits.ts'
 import { durableState, GroupFixture } from '../../support/group-fixture.ts'
 
 const EPOCH = 3
+const FILLER = 99
+const DAY_MS = 86_400_000
 const NO_MEMBER = { memberId: '', memberEpoch: -1, instanceId: null }
 
 function commitTxn(
@@ -26,6 +29,14 @@ function commitTxn(
     assert.equal(decision.records.length, 1)
   }
   return error
+}
+
+/** So many offsets of another producer, by way of the state alone: quicker than a decision each. */
+function fill(fixture: GroupFixture, count: number, groupIdOf: (number: number) => string): void {
+  const topicId = fixture.id('orders')
+  const value = { offset: 1, leaderEpoch: -1, metadata: '', commitTimestampMs: 0 }
+  for (let partition = 0; partition < count; partition++)
+    fixture.coordinator.state.pending.put(FILLER, { groupId: groupIdOf(partition), topicId, partition, value })
 }
 
 function stable(fixture: GroupFixture, partition = 0): string | number {
@@ -75,6 +86,79 @@ test('a commit in a transaction is fenced as any other', () => {
   assert.equal(commitTxn(fixture, 1, 10, { memberId: 'b', memberEpoch }), 'UNKNOWN_MEMBER_ID')
   assert.equal(commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch, partition: 6 }), 'UNKNOWN_TOPIC_OR_PARTITION')
   assert.equal(commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch }), 'NONE')
+})
+
+test('the topic of what is pending is deleted, and the group has nothing else of it', () => {
+  for (const hasGroup of [false, true]) {
+    const fixture = new GroupFixture({ topics: { orders: 2, other: 1 } })
+    if (hasGroup) fixture.commit({ topic: 'other', offset: 3 })
+    commitTxn(fixture, 1, 10)
+    fixture.deleteTopic('orders')
+    fixture.advance(1)
+    assert.equal(fixture.coordinator.state.pending.count, 0)
+    fixture.coordinator.onMarker(1, true)
+    assert.equal(fixture.coordinator.state.groups.get('g')?.offsetCount ?? 0, hasGroup ? 1 : 0)
+  }
+})
+
+test('an offset does not expire while a transaction has one pending for it: its commit counts', () => {
+  const fixture = new GroupFixture()
+  fixture.commit({ offset: 5 })
+  fixture.commit({ offset: 6, partition: 1 })
+  fixture.advance(8 * DAY_MS - 1_000)
+  assert.equal(fixture.committed(), -1, 'expired: nothing is pending')
+  fixture.commit({ offset: 5 })
+  fixture.commit({ offset: 6, partition: 1 })
+  fixture.advance(7 * DAY_MS - 1_000)
+  commitTxn(fixture, 1, 10)
+  fixture.advance(DAY_MS)
+  assert.deepEqual([fixture.committed(), fixture.committed('orders', 1)], [5, -1])
+  fixture.coordinator.onMarker(1, true)
+  assert.equal(fixture.committed(), 10)
+})
+
+test('a group is not forgotten while something is pending for it', () => {
+  const fixture = new GroupFixture()
+  const { memberEpoch } = fixture.join('a')
+  commitTxn(fixture, 1, 10, { memberId: 'a', memberEpoch })
+  fixture.beat({ memberId: 'a', memberEpoch: -1 })
+  fixture.advance(8 * DAY_MS)
+  assert.equal(fixture.coordinator.state.groups.get('g')?.hasRecord, true)
+  fixture.coordinator.onMarker(1, false)
+  fixture.advance(DAY_MS)
+  assert.equal(fixture.coordinator.state.groups.has('g'), false)
+})
+
+test('groups that are only pending count as groups: the coordinator takes no more than it may have', () => {
+  const fixture = new GroupFixture()
+  const { state } = fixture.coordinator
+  const commit = (groupId: string) => commitTxn(fixture, 1, 10, { groupId })
+  fill(fixture, COORDINATOR_GROUPS_MAX - 2, (number) => `g${number}`)
+  fixture.commit({ groupId: 'plain', offset: 1 })
+  assert.equal(commit('plain'), 'NONE', 'a group that is there is no new one')
+  assert.deepEqual([state.groups.size, state.pending.newGroupCount], [1, COORDINATOR_GROUPS_MAX - 2])
+  assert.equal(commit('last'), 'NONE')
+  assert.equal(commit('one more'), 'GROUP_MAX_SIZE_REACHED')
+  assert.equal(fixture.commitError({ groupId: 'one more' }), 'GROUP_MAX_SIZE_REACHED')
+  assert.equal(fixture.refusal({ groupId: 'one more', memberId: 'a', memberEpoch: 0 }).error, 'GROUP_MAX_SIZE_REACHED')
+  assert.equal(commit('g0'), 'NONE')
+  assert.equal(fixture.commitError({ groupId: 'g1', offset: 1 }), 'NONE', 'it comes into being')
+  assert.deepEqual([state.groups.size, state.pending.newGroupCount], [2, COORDINATOR_GROUPS_MAX - 2])
+  fixture.coordinator.onMarker(1, false)
+  fixture.coordinator.onMarker(FILLER, false)
+  assert.deepEqual([state.groups.size, state.pending.newGroupCount, state.pending.count], [2, 0, 0])
+  assert.equal(commit('one more'), 'NONE')
+})
+
+test('what is pending is bounded over all groups: more is refused, to be tried again', () => {
+  const fixture = new GroupFixture()
+  fill(fixture, COORDINATOR_PENDING_OFFSETS_MAX - 1, (number) => `g${number % 10}`)
+  assert.equal(commitTxn(fixture, 1, 10), 'NONE')
+  const { pending } = fixture.coordinator.state
+  assert.equal(pending.count, COORDINATOR_PENDING_OFFSETS_MAX)
+  assert.equal(commitTxn(fixture, 1, 10, { partition: 1 }), 'OVERLOADED')
+  assert.equal(fixture.commitError({ offset: 1 }), 'NONE', 'a plain commit takes none of that room')
+  assert.equal(commitTxn(fixture, 1, 10, { partition: 1 }), 'NONE', 'it took the place of a pending one')
 })
 
 test('deleting a group, offsets or their topic takes what is pending along', () => {
@@ -178,7 +262,12 @@ test('whatever the order of commits, deletes and markers: the latest record that
         if (record === undefined) again.onMarker(producer, isCommit)
         else again.replay(record.key, record.value, producer)
       assert.deepEqual(durableState(again.state), durableState(fixture.coordinator.state))
-      assert.equal(again.state.pending.producerCount, fixture.coordinator.state.pending.producerCount)
+      for (const count of ['producerCount', 'count', 'newGroupCount'] as const)
+        assert.equal(again.state.pending[count], fixture.coordinator.state.pending[count])
+      assert.equal(
+        again.state.pending.newGroupCount,
+        again.state.groups.has('g') ? 0 : again.state.pending.countOf('g') && 1,
+      )
     }),
   )
 })

@@ -151,9 +151,22 @@ describe('ProducerState: the table of decideMarker', () => {
     assert.equal(kindOf(state.decideMarker(wish({ producerEpoch: 5 }))), 'append')
   })
 
-  it('below the epoch of the partition: fenced, classic or not', () => {
+  it('below the epoch of the partition and open: fenced, classic or not', () => {
     for (const isClassic of [false, true])
       assert.equal(kindOf(open().decideMarker(wish({ producerEpoch: 2, isClassic }))), 'INVALID_PRODUCER_EPOCH')
+  })
+
+  it('below the epoch of the partition and nothing open: written, whoever raised the epoch; but not for an old coordinator', () => {
+    const state = new ProducerState()
+    state.register(7, 3)
+    const stranger = data({ producerId: 7, producerEpoch: 32_767, isTransactional: false })
+    assert.equal(kindOf(state.decide(stranger)), 'append')
+    state.apply(stranger, 0)
+    state.settle()
+    for (const isClassic of [false, true])
+      assert.equal(kindOf(state.decideMarker(wish({ producerId: 7, producerEpoch: 4, isClassic }))), 'written')
+    const late = data({ producerId: 7, producerEpoch: 3, isTransactional: true, baseOffset: 1 })
+    assert.equal(kindOf(state.decide(late)), 'INVALID_PRODUCER_EPOCH', 'nothing of it can begin any more')
   })
 
   it('X8: a classic marker of the same epoch ends the transaction, and sequences go on', () => {

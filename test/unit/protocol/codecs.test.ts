@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { SeededPrng } from '../../../src/base/prng.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
+import { PRODUCER_EPOCH_MAX } from '../../../src/model/limits.ts'
 import * as protocol from '../../../src/protocol/index.ts'
 import { pack, unpackUntrusted } from '../../../src/protocol/msgpack.ts'
 
@@ -350,4 +351,18 @@ test('headers with any byte changed are read as something or refused, by request
 test('fields that come later are ignored', () => {
   const values = unpackUntrusted(protocol.trim.encodeRequest({ topicId, partition: 1, beforeOffset: 2 })) as unknown[]
   assert.deepEqual(protocol.trim.decodeRequest(pack([...values, 'new'])), { topicId, partition: 1, beforeOffset: 2 })
+})
+
+test('requests of transactions come with no epoch that is given to nobody', () => {
+  const identity = { transactionalId: 't', producerId: 7, producerEpoch: protocol.GIVEN_EPOCH_MAX }
+  const offsets = { ...identity, groupId: 'g', memberId: '', memberEpoch: -1, instanceId: null, topics: [] }
+  for (const [codec, request] of [
+    [protocol.addPartitionsToTxn, { ...identity, partitions: [] }],
+    [protocol.endTxn, { ...identity, isCommit: true }],
+    [protocol.txnOffsetCommit, offsets],
+  ] as readonly [protocol.Codec<typeof identity, unknown>, typeof identity][]) {
+    assert.deepEqual(codec.decodeRequest(codec.encodeRequest(request)), request)
+    const guessed = { ...request, producerEpoch: PRODUCER_EPOCH_MAX }
+    assert.throws(() => codec.decodeRequest(codec.encodeRequest(guessed)), /producerEpoch/, codec.name)
+  }
 })

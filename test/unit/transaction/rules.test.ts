@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PRODUCER_EPOCH_MAX, TRANSACTION_PARTITIONS_MAX } from '../../../src/model/limits.ts'
+import { DEFAULT_TRANSACTION_CONFIG, encodeTransaction } from '../../../src/transaction/index.ts'
+import { MARKERS_PER_ATTEMPT } from '../../../src/transaction/marker-delivery.ts'
 import { compacted, topicIdOf } from '../../support/group-fixture.ts'
 import { TransactionFixture } from '../../support/transaction-fixture.ts'
 
@@ -341,6 +343,90 @@ test('X8: the epochs of a classic producer that are used up, across ids', () => 
   fixture.add(next, 0)
   assert.equal(fixture.commit(next), next)
   assert.equal(fixture.marking, `COMMIT ${next}: 0`, 'not of the id before')
+})
+
+test('X4: the last epoch is given to nobody, and who guesses it is fenced', () => {
+  const last = PRODUCER_EPOCH_MAX - 1
+  const fixture = atEpoch(last)
+  const guess = `1000/${PRODUCER_EPOCH_MAX}`
+  fixture.add(`1000/${last}`, 0)
+  assert.equal(fixture.init(), 'CONCURRENT_TRANSACTIONS')
+  assert.equal(fixture.marking, `ABORT ${guess}: 0`)
+  fixture.written()
+  const before = fixture.image()
+  const own = { producerId: 1000, producerEpoch: PRODUCER_EPOCH_MAX }
+  for (const guessed of [fixture.add(guess, 0), fixture.commit(guess), fixture.abort(guess), fixture.init(own)])
+    assert.equal(guessed, 'PRODUCER_FENCED')
+  assert.deepEqual(fixture.image(), before)
+  assert.match(fixture.init(), /^(?!1000)\d+\/0$/)
+})
+
+test('X8: a classic producer that asks again, once its last epoch was aborted, gets a fresh id', () => {
+  const last = PRODUCER_EPOCH_MAX - 1
+  const fixture = atEpoch(last)
+  const own = { isClassic: true, producerId: 1000, producerEpoch: last }
+  fixture.add(`1000/${last}`, 0)
+  assert.equal(fixture.init(own), 'CONCURRENT_TRANSACTIONS')
+  fixture.written()
+  assert.equal(fixture.abort(`1000/${last}`), 'PRODUCER_FENCED', 'and nobody is told of the epoch after it')
+  const next = fixture.init(own)
+  assert.match(next, /^(?!1000)\d+\/0$/)
+  assert.equal(fixture.init(own), next, 'the reply was lost')
+})
+
+test('X4: a transaction of the last epoch that is in the log all the same is aborted, by its timeout and by init-producer-id', () => {
+  for (const end of ['timeout', 'init'] as const) {
+    const fixture = atEpoch(PRODUCER_EPOCH_MAX - 1)
+    fixture.add(`1000/${PRODUCER_EPOCH_MAX - 1}`, 0)
+    const facts = { ...fixture.facts, producerEpoch: PRODUCER_EPOCH_MAX }
+    fixture.log.push(encodeTransaction({ transactionalId: 't', value: facts }))
+    fixture.restart()
+    if (end === 'timeout') fixture.advance(60_000)
+    else assert.equal(fixture.init(), 'CONCURRENT_TRANSACTIONS')
+    assert.equal(fixture.marking, `ABORT 1000/${PRODUCER_EPOCH_MAX}: 0`)
+    assert.equal(fixture.markers[0]?.isClassic, true, 'a marker of the same epoch ends what is open')
+    fixture.written()
+    assert.match(fixture.init(), /^(?!1000)\d+\/0$/)
+  }
+})
+
+test('X7: partitions that cannot take a marker keep it from no other', () => {
+  const fixture = new TransactionFixture()
+  fixture.init()
+  const offline = Array.from({ length: 2 * MARKERS_PER_ATTEMPT }, (_, partition) => partition)
+  const healthy = [2_000, 2_001]
+  fixture.add('1000/0', ...offline, ...healthy)
+  fixture.commit('1000/0')
+  const attempted = () => fixture.markers[0]!.partitions.map(({ partition }) => partition)
+  for (let attempt = 0; attempt < 2; attempt++) {
+    assert.deepEqual(attempted(), offline.slice(attempt * MARKERS_PER_ATTEMPT, (attempt + 1) * MARKERS_PER_ATTEMPT))
+    fixture.written(...offline)
+  }
+  assert.deepEqual(attempted(), healthy, 'before the first are tried again')
+  fixture.written(...offline)
+  assert.equal(fixture.markers.length, 0, 'the round is over: what is left waits')
+  assert.match(fixture.notices.at(-1)!, /attempt 1\).*the disk is gone/)
+  fixture.advance(DEFAULT_TRANSACTION_CONFIG.markerRetryMs)
+  assert.deepEqual(attempted(), offline.slice(0, MARKERS_PER_ATTEMPT))
+  fixture.written(...offline.slice(1))
+  assert.deepEqual(
+    attempted(),
+    offline.slice(MARKERS_PER_ATTEMPT),
+    'what was written meanwhile moves nobody out of turn',
+  )
+  fixture.written()
+  fixture.advance(60_000)
+  assert.deepEqual(attempted(), offline.slice(1, MARKERS_PER_ATTEMPT))
+  assert.equal(fixture.written()?.isComplete, true)
+})
+
+test('X7: a last attempt that is lost begins the round anew', () => {
+  const fixture = ongoing()
+  fixture.commit('1000/0')
+  fixture.markers.length = 0
+  fixture.advance(60_000)
+  assert.equal(fixture.marking, 'COMMIT 1000/1: 0 1')
+  assert.equal(fixture.written()?.isComplete, true)
 })
 
 test('what cannot be: an id, a timeout, too many partitions', () => {
