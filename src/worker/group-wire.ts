@@ -16,7 +16,6 @@ import {
 } from '../group/index.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import * as protocol from '../protocol/index.ts'
-
 import type { GroupRequestBody } from '../ring/control-messages.ts'
 
 const { Api } = protocol
