@@ -197,8 +197,13 @@ describe('aborted transactions of a log', () => {
     fixture.checkAborted(0, 4)
   })
 
-  for (const times of [1, ALL])
-    it(`no descriptor at a roll, ${times === 1 ? 'once' : 'from then on'}: nothing is written, or all is in the log`, () => {
+  for (const [times, type] of [
+    [1, 'ABORT'],
+    [ALL, 'ABORT'],
+    [1, 'COMMIT'],
+    [ALL, 'COMMIT'],
+  ] as const)
+    it(`no descriptor at a roll with ${type}, ${times === 1 ? 'once' : 'from then on'}: nothing is written, or all is in the log`, () => {
       let outcomes = ''
       for (let skip = 0, fired = true; fired; skip++) {
         const fixture = new TransactionFixture({ segmentBytes: 400 })
@@ -209,12 +214,12 @@ describe('aborted transactions of a log', () => {
         fixture.restart()
         const end = fixture.log.logEndOffset
         const batch = fixture.data(3, [{ key: 'k', value: 'v'.repeat(300) }])
-        const abort = fixture.marker(2, 'ABORT')
+        const marker = fixture.marker(2, type)
         const later = fixture.data(4, [{ key: 'k', value: 'v'.repeat(300) }])
         const before = fixture.faulty.faultCount
         fixture.faulty.inject({ on: 'open', skip, times, effect: { kind: 'fail', code: 'EMFILE' } })
         const write = () => {
-          for (const bytes of [batch, abort, later]) stage(fixture.log, bytes)
+          for (const bytes of [batch, marker, later]) stage(fixture.log, bytes)
           fixture.log.writeStaged()
         }
         const isWritten = !failsForNow(write)
@@ -228,7 +233,7 @@ describe('aborted transactions of a log', () => {
         }
         assert.deepEqual([fixture.log.logEndOffset, fixture.log.nextOffset], [end + 3, end + 3], `open ${skip}`)
         fixture.note(batch)
-        fixture.note(abort, { marker: 'ABORT' })
+        fixture.note(marker, { marker: type })
         fixture.note(later)
         fixture.checkAborted(0, end + 3)
         for (const check of [() => fixture.checkpoint(), () => void fixture.restart()]) {
