@@ -27,6 +27,7 @@ import type { CompactionResult, CompactionTask } from './compaction-run.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { appendLeaderEpochs, dropLeaderEpochs } from './leader-epochs-file.ts'
+import { isShortage } from './listed-file.ts'
 import { type CompactionState, LogCompaction } from './log-compaction.ts'
 import type { LogContext } from './log-context.ts'
 import { LogEnds } from './log-ends.ts'
@@ -246,13 +247,25 @@ export class PartitionLog {
     this.#commitStaged(staged, begun)
   }
 
-  /** Closes the active segment: the next batch begins a new one. */
+  /** Closes the active segment: the next batch begins a new one. Throws StorageError isOpenLimit, and nothing has changed. */
   roll(): void {
     assert(!this.#hasStaged, 'no roll while batches are staged')
     const active = this.#active
     if (active === undefined || active.bytes === 0) return
+    this.#prepareSeal()
     this.#seal(active)
     this.#writeSnapshot()
+  }
+
+  /** As roll(), where that may be put off: false when there is no descriptor for it now. */
+  #tryRoll(): boolean {
+    try {
+      this.roll()
+      return true
+    } catch (error) {
+      if (!isShortage(error)) throw error
+      return false
+    }
   }
 
   // Sync and checkpoint
@@ -499,7 +512,7 @@ export class PartitionLog {
       config: this.#config,
     })
     if (decision.segments === 0) return decision
-    if (decision.rollActive) this.roll()
+    if (decision.rollActive && !this.#tryRoll()) return { ...decision, segments: 0 }
     this.advanceLogStart(decision.newStartOffset)
     return decision
   }
@@ -532,7 +545,7 @@ export class PartitionLog {
     readonly memoryBytesMax: number
   }): CompactionTask | undefined {
     if (!this.#folderExists || !isCompacted(this.#config)) return undefined
-    if (!this.#hasStaged && this.#compaction.decide(this.#compactionState(options)).rollActive) this.roll()
+    if (!this.#hasStaged && this.#compaction.decide(this.#compactionState(options)).rollActive) this.#tryRoll()
     return this.#compaction.begin(this.#compactionState(options), options.memoryBytesMax)
   }
 

@@ -262,6 +262,21 @@ describe('aborted transactions of a log', () => {
     assert.equal(retain(), 3)
   })
 
+  it('retention that finds no descriptor to close the active segment with is put off', () => {
+    const fixture = new TransactionFixture({ segmentBytes: 1 << 20, retentionMs: 1000 })
+    fixture.append(1)
+    fixture.end(1, 'ABORT')
+    fixture.checkpoint()
+    fixture.restart()
+    const { log, clock, faulty } = fixture
+    const retain = () => log.applyRetention({ nowMs: clock.ms, highWatermark: log.logEndOffset }).segments
+    clock.ms += 10_000_000
+    faulty.inject({ on: 'open', path: '.txnindex', effect: { kind: 'fail', code: 'EMFILE' } })
+    assert.deepEqual([retain(), log.logStartOffset, log.segmentCount], [0, 0, 1])
+    assert.equal(faulty.faultCount, 1)
+    assert.deepEqual([retain(), log.logStartOffset, log.segmentCount], [1, 2, 0])
+  })
+
   it('a transaction whose marker went with the log start is not open after a restart, though the snapshot is older', () => {
     const fixture = new TransactionFixture({ segmentBytes: 1 << 20 })
     fixture.append(1)
