@@ -6,7 +6,7 @@
  * Ordering    temporary name -> write -> rename -> listed for the sync: file, then folder. A shard may not wait for the fsync that R4 has
  *             before the rename. So a power cut before the sync is complete leaves the old file, or the new one, or (where the file system
  *             has the name reach the device before the bytes) one whose checksum does not fit; never a name that lacks its file because
- *             the write was cut short. Each of these files can be made again from the log: the last case costs time, no record
+ *             the write was cut short. Each of these files can be made again from the log or be done without: the last case costs time, no record
  * Failure     no room, or no descriptor left: false, the old file is as it was; any other StorageError is thrown
  */
 import { StorageError } from '../io/file-system.ts'

@@ -25,6 +25,7 @@ import { type CompactionDecision, decideCompaction } from './compaction.ts'
 import type { CompactedSegment, CompactionResult, CompactionTask } from './compaction-run.ts'
 import { replaceListed } from './listed-file.ts'
 import type { LogContext } from './log-context.ts'
+import { removeIfThere } from './producer-snapshots.ts'
 import { Segment } from './segment.ts'
 import type { SegmentList } from './segment-list.ts'
 import { setSegmentAside } from './segment-removal.ts'
@@ -220,7 +221,8 @@ export class LogCompaction {
     this.#cleanEnd = this.#nextCleanEnd
     this.#nextCleanEnd = -1
     const path = `${folder}/${CLEANER_CHECKPOINT_FILE}`
-    // Left out, the old one stays: it is lower, so the next run looks at more than it has to.
-    replaceListed(this.#context, this.#unsynced, path, encodeCleanerCheckpoint(this.#cleanEnd))
+    // An old one may be ahead of the truth, after a truncation: better none.
+    if (!replaceListed(this.#context, this.#unsynced, path, encodeCleanerCheckpoint(this.#cleanEnd)))
+      removeIfThere(this.#context, path)
   }
 }
