@@ -8,7 +8,7 @@ import type { FileSystem } from '../io/file-system.ts'
 import type { BatchView } from '../record/batch-view.ts'
 import { AbortedIndex, type AbortedIndexMeta, type AbortedMarks } from './aborted-index.ts'
 import { type CheckedAnswer, readChecked } from './checked-file.ts'
-import { type AbortedTransaction, markerOf, OpenTransactions } from './open-transactions.ts'
+import { type AbortedEntry, markerOf, OpenTransactions } from './open-transactions.ts'
 import { segmentFileName } from './segment-names.ts'
 
 export interface AbortedCheckOptions {
@@ -22,7 +22,7 @@ export class AbortedCheck {
   readonly #files: FileSystem
   readonly #options: AbortedCheckOptions
   readonly #transactions = new OpenTransactions()
-  #found = new Map<number, AbortedTransaction>()
+  #found = new Map<number, AbortedEntry>()
   /** Markers of the segment that abort, whatever was open: the transaction's batches may be gone. */
   #markers = new Set<number>()
 
@@ -70,7 +70,7 @@ export class AbortedCheck {
     answer: CheckedAnswer<{ index: AbortedIndex; meta: AbortedIndexMeta }> & { readonly kind: 'present' },
     expected: {
       readonly segment: { readonly baseOffset: number; readonly nextOffset: number; readonly bytes: number }
-      readonly found: ReadonlyMap<number, AbortedTransaction>
+      readonly found: ReadonlyMap<number, AbortedEntry>
       readonly markers: ReadonlySet<number>
       readonly isNeeded: boolean
       readonly isBelow: boolean

@@ -20,7 +20,7 @@ import {
   sealChecked,
   writeWholeFile,
 } from './checked-file.ts'
-import type { AbortedTransaction } from './open-transactions.ts'
+import type { AbortedEntry } from './open-transactions.ts'
 import { segmentFileName } from './segment-names.ts'
 
 /** Entries after which the active segment is rolled: its file is written whole, and read whole. */
@@ -76,13 +76,13 @@ export interface AbortedIndexMeta {
 }
 
 export class AbortedIndex {
-  #entries: AbortedTransaction[] = []
+  #entries: AbortedEntry[] = []
   /** No transaction that ended past the segment began below it; of a segment that takes writes it says nothing. */
   stableOffset = 0
   /** Not in the file yet, or the file has more. */
   isDirty = false
 
-  get entries(): readonly AbortedTransaction[] {
+  get entries(): readonly AbortedEntry[] {
     return this.#entries
   }
 
@@ -99,7 +99,7 @@ export class AbortedIndex {
     return this.#entries[this.#entries.length - 1]?.lastOffset ?? -1
   }
 
-  add(entry: AbortedTransaction): void {
+  add(entry: AbortedEntry): void {
     assert(entry.lastOffset > this.lastMarker, 'AI1: aborted transactions are noted in the order of their markers')
     this.#entries.push(entry)
     this.isDirty = true
@@ -112,7 +112,7 @@ export class AbortedIndex {
   }
 
   /** Adds to `found` what overlaps [from, end). True: nothing behind the last entry looked at does. */
-  collect(from: number, end: number, found: AbortedTransaction[]): boolean {
+  collect(from: number, end: number, found: AbortedEntry[]): boolean {
     for (let at = this.#firstAt(from); at < this.#entries.length; at++) {
       const entry = this.#entries[at]!
       if (entry.firstOffset < end) found.push(entry)

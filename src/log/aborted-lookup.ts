@@ -3,12 +3,12 @@
  * what is open at this place.
  */
 import type { BatchView } from '../record/batch-view.ts'
-import type { AbortedTransaction } from './open-transactions.ts'
+import type { AbortedEntry } from './open-transactions.ts'
 
 const NUMBERS = 4
 
 /** As plain numbers, for the way to the pool. */
-export function numbersOf(entries: readonly AbortedTransaction[]): number[] {
+export function numbersOf(entries: readonly AbortedEntry[]): number[] {
   const numbers: number[] = []
   for (const { producerId, firstOffset, lastOffset, lastStableOffset } of entries)
     numbers.push(producerId, firstOffset, lastOffset, lastStableOffset)
@@ -17,9 +17,9 @@ export function numbersOf(entries: readonly AbortedTransaction[]): number[] {
 
 export class AbortedLookup {
   /** By producer id, and there by first offset. */
-  readonly #byProducer = new Map<number, AbortedTransaction[]>()
-  readonly #byMarker = new Map<number, AbortedTransaction>()
-  readonly #all: AbortedTransaction[] = []
+  readonly #byProducer = new Map<number, AbortedEntry[]>()
+  readonly #byMarker = new Map<number, AbortedEntry>()
+  readonly #all: AbortedEntry[] = []
 
   constructor(numbers: readonly number[]) {
     for (let at = 0; at < numbers.length; at += NUMBERS) {
@@ -54,7 +54,7 @@ export class AbortedLookup {
   }
 
   /** The one that the marker at `offset` ends; undefined: it ends none, or one that was committed. */
-  endedBy(offset: number): AbortedTransaction | undefined {
+  endedBy(offset: number): AbortedEntry | undefined {
     return this.#byMarker.get(offset)
   }
 

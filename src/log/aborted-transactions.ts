@@ -7,32 +7,29 @@
  * Invariants  AT1 what a durable producer snapshot's marks say is in files that are durable too: those are written, and listed for the
  *                 sync, before it; no room for them: no snapshot
  *             AT2 within() answers every aborted transaction that overlaps the range        checked in: test/unit/log/aborted-transactions
- * Ordering    prepare() -> stage(entry) while its marker is staged -> settle() when written | dropStaged() -> seal() with the segment | write() before
- *             a snapshot
+ * Ordering    prepare() -> stage(entry) while its marker is staged -> prepareSeal() before a write that rolls -> settle() when written |
+ *             dropStaged() -> seal() with the segment | write() before a snapshot
  * Limits      ABORTED_PER_SEGMENT_MAX a segment; the context's cache
- * Failure     a file that cannot be used: all are made again from the log, in place; it blocks, and it is rare
+ * Failure     a file that finds no room or no descriptor is written later, and the old one stays; a file that cannot be used: all are made again from the log, in place; it blocks, and it is rare
  */
-import type { FileSystem } from '../io/file-system.ts'
-import { StorageError } from '../io/file-system.ts'
 import {
   ABORTED_PER_SEGMENT_MAX,
   AbortedIndex,
   type AbortedMarks,
   NOTHING_ABORTED,
   readAbortedIndex,
-  writeAbortedIndex,
 } from './aborted-index.ts'
 import { rebuildAborted } from './aborted-rebuild.ts'
+import { replaceListed } from './listed-file.ts'
 import type { LogContext } from './log-context.ts'
-import type { AbortedTransaction, OpenTransactions } from './open-transactions.ts'
-import { removeIfThere } from './producer-snapshots.ts'
+import type { AbortedEntry, OpenTransactions } from './open-transactions.ts'
 import { type Segment, segmentFileName } from './segment.ts'
 import type { SegmentList } from './segment-list.ts'
 import type { UnsyncedFiles } from './unsynced-files.ts'
 
 export interface AbortedAnswer {
   /** By first offset. */
-  readonly entries: readonly AbortedTransaction[]
+  readonly entries: readonly AbortedEntry[]
   /** The list is whole for what lies below it: the `end` that was asked for, or less when there were too many. */
   readonly endOffset: number
 }
@@ -53,8 +50,8 @@ export class AbortedTransactions {
   readonly #unsynced: UnsyncedFiles
   readonly #transactions: OpenTransactions
   #marks: AbortedMarks
-  #staged: AbortedTransaction[] = []
-  /** Closed segments whose file found no room. */
+  #staged: AbortedEntry[] = []
+  /** Closed segments whose file found no room, or no descriptor. */
   #unwritten: Segment[] = []
 
   constructor(context: LogContext, options: AbortedTransactionsOptions) {
@@ -84,7 +81,12 @@ export class AbortedTransactions {
     if (active !== undefined) active.aborted = this.#ofActive(folder, active)
   }
 
-  stage(entry: AbortedTransaction): void {
+  /** Before a write that closes `active`: what seal() needs of its file is read while the write may still fail. Throws StorageError. */
+  prepareSeal(folder: string, active: Segment): void {
+    if (this.#isWanted(active)) active.aborted = this.#ofActive(folder, active)
+  }
+
+  stage(entry: AbortedEntry): void {
     this.#staged.push(entry)
   }
 
@@ -104,7 +106,7 @@ export class AbortedTransactions {
     if (count > 0) this.#staged.splice(0, count)
   }
 
-  /** The segment takes no more writes: its file is written. */
+  /** The segment takes no more writes: its file is written. After prepareSeal() nothing here fails for want of room or of descriptors. */
   seal(folder: string, segment: Segment): void {
     if (!this.#isWanted(segment)) {
       segment.aborted = undefined
@@ -117,7 +119,7 @@ export class AbortedTransactions {
     else this.#unwritten.push(segment)
   }
 
-  /** Before a producer snapshot: false when there is no room for what it relies on. */
+  /** Before a producer snapshot: false when there is no room, or no descriptor, for what it relies on. */
   write(folder: string, active: Segment | undefined): boolean {
     while (this.#unwritten.length > 0) {
       const segment = this.#unwritten[0]!
@@ -146,7 +148,7 @@ export class AbortedTransactions {
   ): AbortedAnswer {
     const { from, end } = span
     const { first } = this.#marks
-    const found: AbortedTransaction[] = []
+    const found: AbortedEntry[] = []
     if (first < 0 || end <= from) return { entries: found, endOffset: end }
     const all = this.#segments.all
     for (let at = this.#segments.indexOf(Math.max(from, first)); at < all.length; at++) {
@@ -228,34 +230,20 @@ export class AbortedTransactions {
     this.#context.aborted.put(segment.key, index)
   }
 
-  /** False when there is no room: then it is better gone than torn. */
+  /** False when there is no room, or no descriptor. */
   #writeFile(folder: string, segment: Segment, index: AbortedIndex): boolean {
-    const { files, openFiles } = this.#context
-    const path = `${folder}/${segmentFileName(segment.baseOffset, '.txnindex')}`
-    this.#unsynced.addEntry()
-    if (!writeOrRemove(files, path, index, segment)) {
-      removeIfThere(this.#context, path)
-      return false
-    }
-    this.#unsynced.addFile(openFiles.acquire(path, 'write'))
+    const { baseOffset, nextOffset: coveredEnd, bytes: coveredBytes } = segment
+    const path = `${folder}/${segmentFileName(baseOffset, '.txnindex')}`
+    const bytes = index.encode({ baseOffset, coveredEnd, coveredBytes })
+    if (!replaceListed(this.#context, this.#unsynced, path, bytes)) return false
     index.isDirty = false
     return true
   }
 }
 
-function writeOrRemove(files: FileSystem, path: string, index: AbortedIndex, segment: Segment): boolean {
-  try {
-    files.close(writeAbortedIndex(files, path, index, segment))
-    return true
-  } catch (error) {
-    if (error instanceof StorageError && error.isSpace) return false
-    throw error
-  }
-}
-
 /** Sorts, and cuts where there are more than `countMax`, though not at or before `from`: the reader must come on. */
 export function cutTo(
-  found: AbortedTransaction[],
+  found: AbortedEntry[],
   { from, end, countMax }: { readonly from: number; readonly end: number; readonly countMax: number },
 ): AbortedAnswer {
   found.sort((left, right) => left.firstOffset - right.firstOffset)

@@ -9,7 +9,7 @@
  *                 end that run left, and its delete horizon has passed
  *             CR3 the last data batch of each producer stays, empty if need be, unless a marker has fenced its epoch; so does its last marker
  *             CR4 records of an aborted transaction go, and stand for nothing; its marker stays until no batch of it was left by an earlier
- *                 run and delete.retention.ms have passed since, and its entry of the aborted index stays as long
+ *                 run and delete.retention.ms have passed since it was written, and its entry of the aborted index stays as long
  *             CR5 offsets have no gap, and a leader epoch begins where it began
  * Limits      memoryBytesMax for the keys: when they do not fit, the run goes as far as they reach, and the next one goes on there
  * Failure     a segment that is not sound, a record that cannot be read, no room: it throws, what it wrote is taken away
@@ -47,7 +47,7 @@ export interface CompactionTask {
   readonly memoryBytesMax: number
   /** Marker of the first transaction that was ever aborted: segments that end past it have an aborted index; -1 = none. */
   readonly firstAborted: number
-  /** All that overlap the range: four numbers each, the fields of AbortedTransaction in their order; by first offset. */
+  /** All that overlap the range: four numbers each, the fields of AbortedEntry in their order; by first offset. */
   readonly aborted: readonly number[]
 }
 

@@ -2,8 +2,8 @@
  * Compaction: whether a partition's log is to be compacted now, and how far. Pure: it decides; CompactionRun (in the pool) rewrites,
  * LogCompaction (on the shard) swaps. compaction.md has the whole.
  *
- * Rules  segments that are closed, below the high watermark and below the recovery point; none with a record younger than
- *        min.compaction.lag.ms. Worth it when the part that was never compacted is min.cleanable.dirty.ratio of all of that, or
+ * Rules  segments that are closed, below the last stable offset, the recovery point and the checkpointed producer snapshot;
+ *        none with a record younger than min.compaction.lag.ms. Worth it when the part that was never compacted is min.cleanable.dirty.ratio of all of that, or
  *        when it has waited for max.compaction.lag.ms; the active segment is rolled for the latter
  */
 import type { TopicConfig } from '../model/topic-config.ts'
@@ -24,7 +24,7 @@ export interface CompactionInput {
   readonly lastIsActive: boolean
   /** Below it no key has two records. */
   readonly cleanEnd: number
-  /** What is below is synced, checkpointed and visible. */
+  /** What is below is synced, checkpointed, decided and visible. */
   readonly endOffset: number
   readonly nowMs: number
   readonly config: Pick<

@@ -13,11 +13,11 @@ import {
   type AbortedMarks,
   NOTHING_ABORTED,
   readAbortedIndex,
-  writeAbortedIndex,
 } from './aborted-index.ts'
 import { rebuildAborted } from './aborted-rebuild.ts'
-import { readWholeFile } from './checked-file.ts'
-import type { AbortedTransaction } from './open-transactions.ts'
+import { readWholeFile, writeWholeFile } from './checked-file.ts'
+import { TEMPORARY_SUFFIX } from './durable-file.ts'
+import type { AbortedEntry } from './open-transactions.ts'
 import { type Segment, segmentFileName } from './segment.ts'
 
 export class FolderAborted {
@@ -28,7 +28,7 @@ export class FolderAborted {
   #snapshotLast = -1
   #replayedFrom = 0
   /** Of segments that end at or past the snapshot, by base offset. */
-  readonly #replayed = new Map<number, AbortedTransaction[]>()
+  readonly #replayed = new Map<number, AbortedEntry[]>()
   readonly #stableOffsets = new Map<number, number>()
 
   constructor(files: FileSystem, path: string) {
@@ -53,7 +53,7 @@ export class FolderAborted {
   }
 
   /** A marker of the segment at `baseOffset` was replayed. */
-  note(baseOffset: number, entry: AbortedTransaction): void {
+  note(baseOffset: number, entry: AbortedEntry): void {
     const first = this.#marks.first < 0 ? entry.lastOffset : this.#marks.first
     this.#marks = { first, last: entry.lastOffset }
     const entries = this.#replayed.get(baseOffset)
@@ -128,7 +128,9 @@ export class FolderAborted {
     const wanted = index.encode({ baseOffset, coveredEnd, coveredBytes })
     const found = readWholeFile(this.#files, path)
     if (found !== undefined && sameBytes(found, wanted)) return
-    this.#files.close(writeAbortedIndex(this.#files, path, index, segment))
+    // Not in place: a crash in the middle would cost the next recovery a walk over the whole log. The sync is the list's (sync-list.ts).
+    this.#files.close(writeWholeFile(this.#files, path + TEMPORARY_SUFFIX, wanted))
+    this.#files.rename(path + TEMPORARY_SUFFIX, path)
   }
 }
 

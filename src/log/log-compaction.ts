@@ -16,15 +16,14 @@
  * Failure     a run that failed is dropped; a storage fault of a rename is fatal, as for any other (R3)
  * Not here    when (compaction.ts), the rewriting (compaction-run.ts), unlinking what was set aside (the shard)
  */
-import { type FileSystem, StorageError } from '../io/file-system.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import { ABORTED_PER_SEGMENT_MAX } from './aborted-index.ts'
 import { numbersOf } from './aborted-lookup.ts'
 import type { AbortedTransactions } from './aborted-transactions.ts'
-import { writeWholeFile } from './checked-file.ts'
 import { CLEANER_CHECKPOINT_FILE, encodeCleanerCheckpoint, readCleanEnd } from './cleaner-checkpoint.ts'
 import { type CompactionDecision, decideCompaction } from './compaction.ts'
 import type { CompactedSegment, CompactionResult, CompactionTask } from './compaction-run.ts'
+import { replaceListed } from './listed-file.ts'
 import type { LogContext } from './log-context.ts'
 import { removeIfThere } from './producer-snapshots.ts'
 import { Segment } from './segment.ts'
@@ -222,20 +221,8 @@ export class LogCompaction {
     this.#cleanEnd = this.#nextCleanEnd
     this.#nextCleanEnd = -1
     const path = `${folder}/${CLEANER_CHECKPOINT_FILE}`
-    this.#unsynced.addEntry()
-    if (writeOrRemove(this.#context.files, path, encodeCleanerCheckpoint(this.#cleanEnd)))
-      this.#unsynced.addFile(this.#context.openFiles.acquire(path, 'write'))
-    else removeIfThere(this.#context, path)
-  }
-}
-
-/** False when there is no room: then it is better gone than torn. */
-function writeOrRemove(files: FileSystem, path: string, bytes: Uint8Array): boolean {
-  try {
-    files.close(writeWholeFile(files, path, bytes))
-    return true
-  } catch (error) {
-    if (error instanceof StorageError && error.isSpace) return false
-    throw error
+    // An old one may be ahead of the truth, after a truncation: better none.
+    if (!replaceListed(this.#context, this.#unsynced, path, encodeCleanerCheckpoint(this.#cleanEnd)))
+      removeIfThere(this.#context, path)
   }
 }

@@ -42,8 +42,11 @@ export function markerOf(batch: BatchView): MarkerContent | undefined {
   return batch.isControl && batch.recordsCount > 0 ? readMarker(batch) : undefined
 }
 
-/** A transaction that was aborted: its batches from firstOffset to its marker at lastOffset are nobody's to read. */
-export interface AbortedTransaction {
+/**
+ * A transaction that was aborted, as a log keeps it (aborted-index.ts): its batches from firstOffset to its marker at lastOffset are
+ * nobody's to read. What a fetch tells of it is model/aborted-transaction.ts.
+ */
+export interface AbortedEntry {
   readonly producerId: number
   readonly firstOffset: number
   readonly lastOffset: number
@@ -128,7 +131,7 @@ export class OpenTransactions {
   }
 
   /** Takes in a batch of a producer: it may begin a transaction, or end one; answers the one that it aborts. */
-  take(batch: TransactionBatch, marker: MarkerContent | undefined): AbortedTransaction | undefined {
+  take(batch: TransactionBatch, marker: MarkerContent | undefined): AbortedEntry | undefined {
     const { producerId, producerEpoch, baseOffset: offset } = batch
     if (!batch.isControl) {
       if (batch.isTransactional) this.begin(producerId, offset)

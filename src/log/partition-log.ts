@@ -6,11 +6,12 @@
  * Invariants  L1 segments sorted by baseOffset, ranges do not overlap                      checked in: SegmentList.add()
  *             L2 [logStartOffset, syncedEndOffset) survives power loss                     checked in: test/crash
  *             L3 recoveryPoint <= syncedEndOffset <= logEndOffset <= nextOffset            checked in: LogEnds
- *             L4 a failed writeStaged() for want of space leaves log, epochs and producers as before the first stage()
+ *             L4 a failed writeStaged() for want of space or of descriptors leaves log, epochs and producers as before the first stage();
+ *                once the batches are in their files nothing fails for want of either: what can be made again is written later
  * Ordering    stage -> write batches -> advance logEndOffset -> fdatasync of files, then of their folder
  *             (disk thread) -> advance syncedEndOffset -> checkpoint -> advance recoveryPoint -> remove what is below the start
  * Limits      segmentBytes and segmentMs (roll first), RELATIVE_OFFSET_MAX a segment
- * Failure     ENOSPC: cut back, log unchanged; any other StorageError is fatal: the shard's partitions go offline (R3)
+ * Failure     ENOSPC, EMFILE: cut back, log unchanged; any other StorageError is fatal: the shard's partitions go offline (R3)
  * Format      format.md, "Segment"
  * Not here    high watermark and in-sync replicas (partition/), validation of batches (record/), who syncs and reads (worker/)
  */
@@ -26,6 +27,7 @@ import type { CompactionResult, CompactionTask } from './compaction-run.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import { appendLeaderEpochs, dropLeaderEpochs } from './leader-epochs-file.ts'
+import { isShortage } from './listed-file.ts'
 import { type CompactionState, LogCompaction } from './log-compaction.ts'
 import type { LogContext } from './log-context.ts'
 import { LogEnds } from './log-ends.ts'
@@ -177,6 +179,16 @@ export class PartitionLog {
     return this.#snapshots.loaded ?? this.#snapshots.load(this.folder)
   }
 
+  /**
+   * The coordinator of the producer's transaction knows of this partition. Reads no file: of an idle partition the epoch is noted as it
+   * is, and one that is fenced there is found out by the first batch.
+   */
+  registerProducer(producerId: number, producerEpoch: number): void {
+    const { loaded } = this.#snapshots
+    if (loaded === undefined) this.transactions.register(producerId, producerEpoch)
+    else loaded.register(producerId, producerEpoch)
+  }
+
   /** Drops producers that were silent since `beforeMs`; those of an idle partition are not even loaded. Returns how many. */
   expireProducers(beforeMs: number): number {
     return this.#hasStaged ? 0 : (this.#snapshots.loaded?.expire(beforeMs) ?? 0)
@@ -235,13 +247,25 @@ export class PartitionLog {
     this.#commitStaged(staged, begun)
   }
 
-  /** Closes the active segment: the next batch begins a new one. */
+  /** Closes the active segment: the next batch begins a new one. Throws StorageError isOpenLimit, and nothing has changed. */
   roll(): void {
     assert(!this.#hasStaged, 'no roll while batches are staged')
     const active = this.#active
     if (active === undefined || active.bytes === 0) return
+    this.#prepareSeal()
     this.#seal(active)
     this.#writeSnapshot()
+  }
+
+  /** As roll(), where that may be put off: false when there is no descriptor for it now. */
+  #tryRoll(): boolean {
+    try {
+      this.roll()
+      return true
+    } catch (error) {
+      if (!isShortage(error)) throw error
+      return false
+    }
   }
 
   // Sync and checkpoint
@@ -488,7 +512,7 @@ export class PartitionLog {
       config: this.#config,
     })
     if (decision.segments === 0) return decision
-    if (decision.rollActive) this.roll()
+    if (decision.rollActive && !this.#tryRoll()) return { ...decision, segments: 0 }
     this.advanceLogStart(decision.newStartOffset)
     return decision
   }
@@ -521,7 +545,7 @@ export class PartitionLog {
     readonly memoryBytesMax: number
   }): CompactionTask | undefined {
     if (!this.#folderExists || !isCompacted(this.#config)) return undefined
-    if (!this.#hasStaged && this.#compaction.decide(this.#compactionState(options)).rollActive) this.roll()
+    if (!this.#hasStaged && this.#compaction.decide(this.#compactionState(options)).rollActive) this.#tryRoll()
     return this.#compaction.begin(this.#compactionState(options), options.memoryBytesMax)
   }
 
@@ -665,6 +689,7 @@ export class PartitionLog {
       const to = staged.runEnd(from)
       let appender: SegmentAppender
       if (staged.beginsSegment(from)) {
+        if (begun.length === 0) this.#prepareSeal()
         appender = this.#beginFile(staged.baseOffset(from))
         begun.push(appender)
       } else {
@@ -673,6 +698,12 @@ export class PartitionLog {
       appender.write(staged.buffers(from, to), staged.runBytes(from, to), staged.filePosition(from))
       from = to
     }
+  }
+
+  /** The active segment is about to be closed: from its batches' write on nothing may fail. */
+  #prepareSeal(): void {
+    const active = this.#active
+    if (active !== undefined) this.#aborted.prepareSeal(this.folder, active)
   }
 
   #beginFile(baseOffset: number): SegmentAppender {
@@ -803,7 +834,10 @@ export class PartitionLog {
     segment.maxTimestampMs = cut.maxTimestampMs
     segment.key = this.#context.segmentKeys.next++
     this.#isSealed = false
-    writeIndexes(this.#context.files, this.folder, segment, indexes)
+    // Older ones would tell of what is cut.
+    if (!writeIndexes(this.#context.files, this.folder, segment, indexes))
+      for (const suffix of ['.index', '.timeindex'] as const)
+        removeIfThere(this.#context, this.#pathOf(segment, suffix))
     this.#openActive().cutBack(cut.filePosition)
     this.#ends.noteCut()
     return cut.nextOffset

@@ -5,11 +5,12 @@
  * Ordering    write at roll and checkpoint -> synced with the next sync -> the checkpoint names it -> older ones go
  * Limits      one snapshot per SNAPSHOT_INTERVAL_BYTES of log, besides rolls
  * Failure     a snapshot that recovery vouched for and that cannot be read: StorageError ECORRUPT, this partition's alone.
- *             No space for a new one: left out, recovery replays from an older one
+ *             No space, or no descriptor, for a new one: left out, recovery replays from an older one
  */
 import { StorageError } from '../io/file-system.ts'
 import type { AbortedMarks } from './aborted-index.ts'
-import { readChecked, writeWholeFile } from './checked-file.ts'
+import { readChecked } from './checked-file.ts'
+import { isShortage, replaceListed } from './listed-file.ts'
 import type { LogContext } from './log-context.ts'
 import type { OpenTransactions } from './open-transactions.ts'
 import { producerSnapshotName } from './producer-snapshot-file.ts'
@@ -72,19 +73,13 @@ export class ProducerSnapshots {
     const { unsynced, aborted } = rest
     const isNeeded = this.newestOffset >= 0 || aborted.first >= 0
     // Not in memory: nobody wrote with a producer id since the newest snapshot, which then still tells all.
-    const state = isNeeded ? this.load(folder) : this.#state
+    const state = isNeeded ? this.#loadNow(folder) : this.#state
     if (state === undefined || (state.count === 0 && !isNeeded)) return
-    const { files, openFiles } = this.#context
     const path = `${folder}/${producerSnapshotName(endOffset)}`
-    try {
-      files.close(writeWholeFile(files, path, state.encode(endOffset, aborted)))
-    } catch (error) {
-      if (!(error instanceof StorageError && error.isSpace)) throw error
+    if (!replaceListed(this.#context, unsynced, path, state.encode(endOffset, aborted))) {
       removeIfThere(this.#context, path)
       return
     }
-    unsynced.addEntry()
-    unsynced.addFile(openFiles.acquire(path, 'write'))
     this.#offsets.push(endOffset)
     this.#bytesSince = 0
   }
@@ -120,6 +115,16 @@ export class ProducerSnapshots {
   /** Forgets the state if a snapshot as of `endOffset` can bring it back. */
   relax(endOffset: number): void {
     if (this.newestOffset === endOffset || (this.newestOffset < 0 && this.#state?.count === 0)) this.#state = undefined
+  }
+
+  /** Undefined when there is no descriptor to read it with. */
+  #loadNow(folder: string): ProducerState | undefined {
+    try {
+      return this.load(folder)
+    } catch (error) {
+      if (!isShortage(error)) throw error
+      return undefined
+    }
   }
 
   #read(folder: string): ProducerState {

@@ -23,14 +23,13 @@ import { sequenceAfter } from '../record/batch-layout.ts'
 import { type AbortedMarks, NOTHING_ABORTED } from './aborted-index.ts'
 import { type CheckedAnswer, checkedVersionOf, decodeChecked, newChecked, sealChecked } from './checked-file.ts'
 import {
-  type AbortedTransaction,
+  type AbortedEntry,
   byFirstOffset,
   type MarkerContent,
   type OpenTransaction,
   OpenTransactions,
   type TransactionBatch,
 } from './open-transactions.ts'
-
 import {
   fenced,
   fencedCoordinator,
@@ -237,7 +236,7 @@ export class ProducerState {
    * Takes in a batch that is being appended; undone by rollback() until settle(). `marker`: markerOf(batch). Answers the transaction that
    * the marker aborts, if it does.
    */
-  apply(batch: ProducerBatch, nowMs: number, marker?: MarkerContent): AbortedTransaction | undefined {
+  apply(batch: ProducerBatch, nowMs: number, marker?: MarkerContent): AbortedEntry | undefined {
     if (batch.producerId < 0) return undefined
     const entry = this.#producers?.get(batch.producerId)
     const extended = entry !== undefined && entry.epoch === batch.producerEpoch
@@ -256,7 +255,7 @@ export class ProducerState {
   }
 
   /** Takes in a batch of the log, as recovery and followers do: no checks, no undo. Answers as apply() does. */
-  replay(batch: ProducerBatch, nowMs: number, marker?: MarkerContent): AbortedTransaction | undefined {
+  replay(batch: ProducerBatch, nowMs: number, marker?: MarkerContent): AbortedEntry | undefined {
     if (batch.producerId < 0) return undefined
     const aborted = this.#take(batch, nowMs, marker)
     this.#transactions.settle()
@@ -370,7 +369,7 @@ export class ProducerState {
     }
   }
 
-  #take(batch: ProducerBatch, nowMs: number, marker: MarkerContent | undefined): AbortedTransaction | undefined {
+  #take(batch: ProducerBatch, nowMs: number, marker: MarkerContent | undefined): AbortedEntry | undefined {
     this.#producers ??= new Map()
     let entry = this.#producers.get(batch.producerId)
     if (entry === undefined || entry.epoch !== batch.producerEpoch) {

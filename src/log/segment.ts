@@ -11,6 +11,7 @@ import { type FileSystem, StorageError } from '../io/file-system.ts'
 import type { AbortedIndex } from './aborted-index.ts'
 import { readChecked, writeWholeFile } from './checked-file.ts'
 import { SegmentIndexes } from './index-cache.ts'
+import { isShortage } from './listed-file.ts'
 import { OffsetIndex } from './offset-index.ts'
 import { segmentFileName } from './segment-names.ts'
 import { TimeIndex } from './time-index.ts'
@@ -103,8 +104,8 @@ function readBoth(files: FileSystem, folder: string, baseOffset: number, logByte
 }
 
 /**
- * Writes both index files, not synced: they can be made again from the log. When the space is gone they are left out.
- * Returns whether they are there.
+ * Writes both index files, not synced: they can be made again from the log. When there is no space, or no descriptor, they are left
+ * out: older ones may be there, which cover less. Returns whether they are as they should be.
  */
 export function writeIndexes(files: FileSystem, folder: string, segment: Segment, indexes: SegmentIndexes): boolean {
   const meta = { baseOffset: segment.baseOffset, coveredBytes: segment.bytes }
@@ -116,7 +117,7 @@ export function writeIndexes(files: FileSystem, folder: string, segment: Segment
     segment.indexedBytes = segment.bytes
     return true
   } catch (error) {
-    if (error instanceof StorageError && error.isSpace) return false
-    throw error
+    if (!isShortage(error)) throw error
+    return false
   }
 }

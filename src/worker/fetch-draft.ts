@@ -13,12 +13,14 @@
  */
 import { assert } from '../base/assert.ts'
 import { StorageError } from '../io/file-system.ts'
+import type { AbortedTransaction } from '../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { FETCH_ABORTED_MAX } from '../model/limits.ts'
 import type { FetchPart } from '../partition/delayed-fetch.ts'
 import { lastStableOffset } from '../partition/high-watermark.ts'
 import { checkFetch, ISOLATION_READ_COMMITTED, readableEnd } from '../partition/partition-fetch.ts'
+import { BATCH_HEADER_BYTES } from '../record/batch-layout.ts'
 import { fetchReplyBytes } from '../ring/message-codec.ts'
 import {
   ABORTED_BYTES,
@@ -234,11 +236,29 @@ export class FetchDraft {
       if (isTooLong && this.bytes > 0) return 'no-room'
       const limitBytes = isTooLong ? 1 : read.limitBytes
       const outcome = this.#readBatches({ ...read, endOffset: endOffset as Offset, limitBytes })
-      if (outcome !== 'done' || this.bytes === this.#bytesBefore) return outcome
+      if (outcome !== 'done') return outcome
+      if (this.bytes === this.#bytesBefore) return this.#readFiller(read, countMax)
     }
+    this.#tellAborted(entries)
+    return 'done'
+  }
+
+  /**
+   * The list ends within the first batch: a filler of compaction, which stands for more of them than there is room for. It goes alone, with
+   * what overlaps its first offset: whatever else began within it has no batch there.
+   */
+  #readFiller(read: PartRead, countMax: number): Outcome {
+    const { part, partition } = read
+    const { entries } = partition.log.abortedIn(part.fetchOffset, part.fetchOffset + 1, countMax)
+    if (entries.length > countMax && this.bytes > 0) return 'no-room'
+    const outcome = this.#readBatches({ ...read, limitBytes: BATCH_HEADER_BYTES })
+    if (outcome === 'done' && this.bytes > this.#bytesBefore) this.#tellAborted(entries)
+    return outcome
+  }
+
+  #tellAborted(entries: readonly AbortedTransaction[]): void {
     for (const { producerId, firstOffset } of entries) this.#aborted.push(producerId, firstOffset)
     assert(this.#roomBytes() >= 0, 'the reply ring is too small for the aborted transactions of one batch')
-    return 'done'
   }
 
   /** Gives back what the line under construction has read. */

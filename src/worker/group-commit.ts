@@ -1,5 +1,6 @@
 /**
- * GroupCommit: fsync: group. What was written since the last sync began becomes durable together, and is acknowledged together.
+ * GroupCommit: fsync: group. What was written since the last sync began becomes durable together, and is acknowledged together. Topics
+ * with fsync: interval take part when somebody waits for their sync all the same: a transaction's markers.
  *
  *   the group touches                                  synced
  *   at most journalThresholdPartitions partitions      their segments
@@ -54,7 +55,7 @@ export class GroupCommit implements SyncJob {
     this.#options = options
   }
 
-  /** A turn's writes of partitions with fsync: group. A StorageError of the journal is the shard's end. */
+  /** A turn's writes of partitions whose sync is waited for. A StorageError of the journal is the shard's end. */
   onWritten(partitions: readonly PartitionAgent[]): void {
     const { journal, journalThresholdPartitions } = this.#options
     const width = this.#direct.size + this.#journaled.size + partitions.length
@@ -63,12 +64,15 @@ export class GroupCommit implements SyncJob {
       if (this.#direct.has(partition)) continue
       if (isWide && this.#addToJournal(partition, journal))
         this.#journaled.set(partition, newMember(partition, partition.state.logEndOffset, true))
-      else {
-        this.#journaled.delete(partition)
-        this.#direct.add(partition)
-      }
+      else this.join(partition)
     }
     if (journal !== undefined && journal.stagedCount > 0) journal.writeStaged()
+  }
+
+  /** Nothing was written now, and what was before is waited for: the next sync has its segment. */
+  join(partition: PartitionAgent): void {
+    this.#journaled.delete(partition)
+    this.#direct.add(partition)
   }
 
   /** `partition` ends: what of it was not synced is not this group's business any more. */

@@ -16,7 +16,6 @@ import {
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
 import * as protocol from '../protocol/index.ts'
-
 import type { GroupRequestBody } from '../ring/control-messages.ts'
 
 const { Api } = protocol

@@ -4,7 +4,6 @@
  * Thread      the shard
  * Limits      PARTITIONS_PER_STEP a sync, so that commit groups of other topics get in between
  */
-
 import { DeadlineHeap } from '../base/deadline-heap.ts'
 import type { Fd } from '../io/file-system.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'

@@ -8,9 +8,7 @@
 import type { Timed } from '../base/deadline-heap.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
 import type { Offset, TopicId } from '../model/ids.ts'
-
 import { DelayedProduce, type OwnAppend } from '../partition/delayed-produce.ts'
-
 import type { PartitionState } from '../partition/partition-state.ts'
 import { type CachedFile, newCachedFile, type PageCache } from './page-cache.ts'
 import { newResidentMarks } from './resident-window.ts'
@@ -54,6 +52,8 @@ export class PartitionAgent {
   stagedBytes = 0
   stagedBaseOffset = -1
   stagedRecords = 0
+  /** Among this turn's is one of the shard's own: its sync is waited for also with fsync: interval. */
+  hasStagedOwn = false
   /** The batches themselves, in the ring until the turn's write is done: the journal takes them too. */
   readonly stagedBatches: Uint8Array[] = []
   isTouched = false

@@ -6,7 +6,7 @@
  *             a partition -> log end advances -> answers, or a place among those that wait. The ring's space is given back after
  *             the write, so staged bytes stay where they are
  * Own         what the shard writes itself, for coordinators: records, a transaction's offsets, markers. They go by the same rules of
- *             epochs and transactions, and are told by OwnAppend
+ *             epochs and transactions, and are told by OwnAppend when they are synced, whatever the topic's fsync says
  * Failure     no space: the partition's log is as before, its produces of this turn are refused DISK_FULL; no descriptor left:
  *             likewise, OVERLOADED; any other write error: the shard fails (R3). A producer snapshot that cannot be read takes
  *             its partition offline, no other one
@@ -67,6 +67,8 @@ export interface WriteListener {
   onWritten(partitions: readonly PartitionAgent[]): void
   /** A write failed for a reason other than space: nothing of this shard may be believed any more. */
   onWriteFailed(reason: string): void
+  /** The shard's own appends wait until what `partition` has is synced, and nothing of it was written in this turn. */
+  onSyncWanted(partition: PartitionAgent): void
   /** A segment could not be opened because the process has no descriptor left; nothing was written. */
   onOpenLimit(): void
 }
@@ -80,6 +82,8 @@ export class ProduceHandler {
   readonly #written: PartitionAgent[] = []
   appendedRecords = 0
   duplicateBatches = 0
+  /** Of the shard's own that this turn has taken; each is answered or waits in ProduceReplies. */
+  ownStaged = 0
   appendedBytes = 0
 
   constructor(options: ProduceHandlerOptions) {
@@ -168,13 +172,6 @@ export class ProduceHandler {
     return decision.kind === 'reject' ? refuse(decision.code, decision.text) : undefined
   }
 
-  /** The coordinator of this producer's transaction knows of `partition`: it may begin there. */
-  register(partition: PartitionAgent, producerId: number, producerEpoch: number): Refusal | undefined {
-    const refusal = this.#loadProducers(partition)
-    if (refusal === undefined) partition.log.producers.register(producerId, producerEpoch)
-    return refusal
-  }
-
   #checkOwn(partition: PartitionAgent, batch: Uint8Array): Refusal | undefined {
     const attempt = this.#attempt
     attempt.state = partition.state
@@ -206,6 +203,8 @@ export class ProduceHandler {
     const { baseOffset, nextOffset } = range
     const timeoutMs = PRODUCE_TIMEOUT_MS_MAX
     partition.staged.push({ requestId: 0, acks: ACKS_ALL, timeoutMs, baseOffset, nextOffset, logAppendTimeMs: -1, own })
+    partition.hasStagedOwn = true
+    this.ownStaged++
     this.#touch(partition)
   }
 
@@ -213,7 +212,10 @@ export class ProduceHandler {
   writeTouched(listener: WriteListener): void {
     for (const partition of this.#touched) {
       partition.isTouched = false
-      if (partition.stagedBytes > 0 && this.#write(partition, listener)) this.#written.push(partition)
+      if (partition.stagedBytes > 0) {
+        if (this.#write(partition, listener)) this.#written.push(partition)
+      } else if (partition.hasStagedOwn && partition.state.syncedEndOffset < partition.state.logEndOffset)
+        listener.onSyncWanted(partition)
     }
     if (this.#written.length > 0) listener.onWritten(this.#written)
     for (const partition of this.#touched) {
@@ -222,6 +224,7 @@ export class ProduceHandler {
     }
     this.#written.length = 0
     this.#touched.length = 0
+    this.ownStaged = 0
   }
 
   #loadProducers(partition: PartitionAgent): Refusal | undefined {
@@ -360,6 +363,7 @@ export class ProduceHandler {
     partition.stagedBatches.length = 0
     partition.stagedBytes = 0
     partition.stagedRecords = 0
+    partition.hasStagedOwn = false
   }
 
   #refuse(partition: PartitionAgent | undefined, refusal: Refusal): void {

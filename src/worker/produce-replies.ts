@@ -4,18 +4,17 @@
  * Owns      the deadlines of all produces that wait on this shard (who waits for which offset: partition/delayed-produce)
  * Thread    the shard
  * Rule      acks=none is never answered; what goes wrong for it becomes a notice
- * Limits    waitingMax: isFull, and the shard takes no more requests until some were answered
+ * Limits    waitingMax produces of clients. The shard takes no more requests while so many wait, its own appends counted; those are never
+ *           refused for it: they are in the log, and coordinators rely on being told that. One request brings up to a thousand (markers),
+ *           so for one turn they may be so many more
  */
-
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { DeadlineHeap } from '../base/deadline-heap.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import { NO_LEADER_EPOCH } from '../model/ids.ts'
 import { ACKS_ALL, ACKS_NONE, type Acks } from '../partition/acks.ts'
-
-import { isAcknowledged, type OwnAppend, type WaitingProduce } from '../partition/delayed-produce.ts'
-
+import { isDue, type OwnAppend, type WaitingProduce } from '../partition/delayed-produce.ts'
 import type { PartitionState } from '../partition/partition-state.ts'
 import {
   Durability,
@@ -63,6 +62,8 @@ export class ProduceReplies {
   readonly #notices: NoticeSender
   readonly #clock: Clock
   readonly #deadlines: DeadlineHeap<WaitingProduce>
+  /** Of the shard's own appends. */
+  readonly #ownDeadlines = new DeadlineHeap<WaitingProduce>(Number.POSITIVE_INFINITY)
 
   constructor(options: {
     readonly outbox: ReplyOutbox
@@ -77,15 +78,11 @@ export class ProduceReplies {
   }
 
   get waiting(): number {
-    return this.#deadlines.size
-  }
-
-  get isFull(): boolean {
-    return this.#deadlines.isFull
+    return this.#deadlines.size + this.#ownDeadlines.size
   }
 
   get nextDeadlineMs(): number {
-    return this.#deadlines.nextDeadlineMs
+    return Math.min(this.#deadlines.nextDeadlineMs, this.#ownDeadlines.nextDeadlineMs)
   }
 
   /** The batches of `staged` are in the log: answers now, or when its acknowledgement is due. */
@@ -98,7 +95,8 @@ export class ProduceReplies {
     }
     if (staged.acks === ACKS_NONE) return
     const acks = staged.acks as Acks
-    if (isAcknowledged(state, acks, staged.nextOffset)) {
+    const { own, nextOffset } = staged
+    if (isDue(state, { own, acks, nextOffset })) {
       this.acknowledge(state, staged)
       return
     }
@@ -107,14 +105,14 @@ export class ProduceReplies {
       state,
       acks,
       baseOffset: staged.baseOffset,
-      nextOffset: staged.nextOffset,
+      nextOffset,
       logAppendTimeMs: staged.logAppendTimeMs,
-      own: staged.own,
+      own,
       isDone: false,
       deadlineMs: this.#clock.monotonicMs() + staged.timeoutMs,
       heapIndex: -1,
     }
-    if (this.#deadlines.offer(waiting)) partition.produces.add(waiting)
+    if (this.#heapOf(waiting).offer(waiting)) partition.produces.add(waiting)
     else this.refuse({ ...staged, partitionRef: state.partitionRef, state, error: 'OVERLOADED', text: '' })
   }
 
@@ -123,7 +121,7 @@ export class ProduceReplies {
     let answered = 0
     const { state, produces } = partition
     for (let due = produces.takeAcknowledged(state); due !== undefined; due = produces.takeAcknowledged(state)) {
-      this.#deadlines.remove(due)
+      this.#heapOf(due).remove(due)
       this.acknowledge(state, due)
       answered++
     }
@@ -132,8 +130,12 @@ export class ProduceReplies {
 
   /** Answers those whose time is over: their batches are appended and may still become durable. */
   expire(nowMs: number): number {
+    return this.#expire(this.#deadlines, nowMs) + this.#expire(this.#ownDeadlines, nowMs)
+  }
+
+  #expire(deadlines: DeadlineHeap<WaitingProduce>, nowMs: number): number {
     let expired = 0
-    for (let late = this.#deadlines.takeExpired(nowMs); late !== undefined; late = this.#deadlines.takeExpired(nowMs)) {
+    for (let late = deadlines.takeExpired(nowMs); late !== undefined; late = deadlines.takeExpired(nowMs)) {
       late.isDone = true
       const { state } = late
       this.#refuse(late, state, state.partitionRef, 'REQUEST_TIMED_OUT', '')
@@ -147,7 +149,7 @@ export class ProduceReplies {
     const { produces, state } = partition
     for (let next = produces.takeAny(); next !== undefined; next = produces.takeAny()) {
       if (next.isDone) continue
-      this.#deadlines.remove(next)
+      this.#heapOf(next).remove(next)
       this.#refuse(next, state, state.partitionRef, error, text)
     }
   }
@@ -177,6 +179,10 @@ export class ProduceReplies {
     view.setFloat64(at + PRODUCE_REPLY_BASE_OFFSET_AT, receipt.baseOffset, true)
     view.setFloat64(at + PRODUCE_REPLY_APPEND_TIME_AT, receipt.logAppendTimeMs, true)
     this.#outbox.end()
+  }
+
+  #heapOf({ own }: WaitingProduce): DeadlineHeap<WaitingProduce> {
+    return own === undefined ? this.#deadlines : this.#ownDeadlines
   }
 
   #refuse(asker: Asker, state: PartitionState | undefined, partitionRef: number, error: ErrorCode, text: string): void {

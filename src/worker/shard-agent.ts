@@ -327,8 +327,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const { drainBytesMax, waitingProducesMax } = this.#options
     let taken = 0
     let takenBytes = 0
-    while (takenBytes < drainBytesMax && this.#outbox.isClear && this.#replies.waiting + taken < waitingProducesMax) {
-      if (!requests.next()) break
+    while (takenBytes < drainBytesMax && this.#outbox.isClear) {
+      const waiting = this.#replies.waiting + taken + this.#produces.ownStaged
+      if (waiting >= waitingProducesMax || !requests.next()) break
       taken++
       takenBytes += requests.length
       this.#onRequest()
@@ -434,11 +435,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const nowMs = this.#clock.monotonicMs()
     for (const partition of partitions) {
       this.#checkpointer.onWritten(partition.stagedBytes)
-      if (partition.state.config.fsync === 'group') this.#groupWritten.push(partition)
-      else {
-        this.#interval.onWritten(partition, nowMs)
-        this.progress(partition)
-      }
+      const isGroup = partition.state.config.fsync === 'group'
+      if (!isGroup) this.#interval.onWritten(partition, nowMs)
+      if (isGroup || partition.hasStagedOwn) this.#groupWritten.push(partition)
+      if (!isGroup) this.progress(partition)
     }
     if (this.#groupWritten.length === 0) return
     try {
@@ -448,6 +448,11 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       if (!(error instanceof StorageError)) throw error
       this.#fail(`the journal could not be written: ${error.code}: ${error.message}`)
     }
+  }
+
+  onSyncWanted(partition: PartitionAgent): void {
+    // With fsync: group what is not synced is in a group already.
+    if (partition.hasUnsyncedInterval) this.#group.join(partition)
   }
 
   onWriteFailed(reason: string): void {

@@ -16,7 +16,7 @@ import { openDataDir } from '../../src/log/data-dir.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
 import { LeaderEpochCache } from '../../src/log/leader-epoch-cache.ts'
 import { createLogContext } from '../../src/log/log-context.ts'
-import { type AbortedTransaction, markerOf } from '../../src/log/open-transactions.ts'
+import { type AbortedEntry, markerOf } from '../../src/log/open-transactions.ts'
 import { PartitionLog } from '../../src/log/partition-log.ts'
 import {
   PRODUCER_SNAPSHOT_FILE,
@@ -108,7 +108,7 @@ function checkState(
   totals: Totals,
 ): void {
   const producers = new ProducerState()
-  const aborted: AbortedTransaction[] = []
+  const aborted: AbortedEntry[] = []
   const epochs = new LeaderEpochCache()
   const view = new BatchView()
   for (const batch of wanted.written) {
@@ -142,7 +142,7 @@ function checkAborted(
   disk: MemoryFileSystem,
   recovered: RecoveredPartition,
   wanted: Expected,
-  aborted: readonly AbortedTransaction[],
+  aborted: readonly AbortedEntry[],
 ): void {
   const clock = { nowMs: () => 0, monotonicMs: () => 0 }
   const context = createLogContext({ files: disk, clock, dataDir: DATA_DIR })
@@ -150,7 +150,7 @@ function checkAborted(
   const log = PartitionLog.open(context, { topicId: TOPIC, partition, config: TOPIC_CONFIG_DEFAULTS, recovered })
   const { logStartOffset, logEndOffset } = log
   const middle = Math.floor((logStartOffset + logEndOffset) / 2)
-  const isOf = (list: readonly AbortedTransaction[], batch: BatchView) =>
+  const isOf = (list: readonly AbortedEntry[], batch: BatchView) =>
     !batch.isControl &&
     batch.isTransactional &&
     list.some(

@@ -14,6 +14,7 @@ import type { DescribePartitionAnswer, MarkerToWrite, ShardStats } from '../../s
 import { ControlOperation } from '../../src/ring/control-messages.ts'
 import { DATA_DIR, makeBatch, TOPIC } from '../support/log-fixture.ts'
 import { batchesOf, type FetchAnswer, type FetchedPartition, ShardFixture } from '../support/shard-fixture.ts'
+import { TransactionFixture } from '../support/transaction-log-fixture.ts'
 
 const READ_COMMITTED = 1
 const PRODUCER = 7
@@ -235,6 +236,38 @@ describe('aborted transactions', () => {
   })
 })
 
+describe('aborted transactions behind a compaction', () => {
+  test('a filler that more of them begin in than a frame has room for is passed', () => {
+    const config = { cleanupPolicy: 'compact', minCleanableDirtyRatio: 0 } as const
+    const log = new TransactionFixture({ ...config, segmentBytes: 1 << 20 })
+    const producers = Array.from({ length: 70 }, (_, index) => 100 + index)
+    for (const producerId of producers) log.append(producerId)
+    for (const producerId of producers) log.end(producerId, 'ABORT')
+    for (let key = 0; key < 60; key++) log.append(9, [{ key: `k${key}`, value: 'v'.repeat(1000) }], false)
+    log.log.roll()
+    assert.ok(log.compact())
+    const { recovered } = log.restart()
+    // Frames of 1,488 bytes: room for the 70 beside one page, and for fewer beside the pages of what follows.
+    const shard = new ShardFixture({ files: log.files, channel: { replyRingBytes: 4096, pageBytes: 1024 } })
+    shard.open(1, config, () => recovered)
+    assert.deepEqual(batchesOf(shard.fetch([{ offset: 0, maxBytes: 61 }]).partitions[0]!.bytes), [[0, 70]])
+    // All of it is in pages from here on: a fetch is as long as its frame allows.
+    for (let offset = 0; offset < 200; )
+      offset = batchesOf(shard.fetch([{ offset }], { waitMs: 0 }).partitions[0]!.bytes).at(-1)![1]
+    const seen: number[] = []
+    for (let offset = 0; offset < 200; ) {
+      const part = fetchCommitted(shard, offset)
+      assert.ok(part !== undefined && part.bytes.length > 0, `a fetch at offset ${offset} brings nothing`)
+      seen.push(...delivered(part, offset))
+      offset = batchesOf(part.bytes).at(-1)![1]
+    }
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 60 }, (_, index) => 140 + index),
+    )
+  })
+})
+
 describe('a transaction at a partition', () => {
   test('begins only where its coordinator has registered the producer, with acks all, and in its epoch', () => {
     const shard = new ShardFixture()
@@ -304,6 +337,50 @@ describe('a transaction at a partition', () => {
     )
     for (const id of ids) assert.deepEqual(errorsOf(shard.answer(id) as never), ['NONE'])
     assert.equal(describePartition(shard).logEndOffset, 2)
+  })
+
+  test('with fsync: interval a marker is answered when it is synced, by the next group sync and not by flush.ms', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(1, { fsync: 'interval', flushMs: 60_000 })
+    begin(shard)
+    shard.pass(60_000)
+    const id = shard.sendControl(ControlOperation.WRITE_MARKERS, { markers: [marker({ isCommit: true })] })
+    for (let turn = 0; turn < 3; turn++) shard.shard.doWork()
+    shard.drain()
+    assert.equal(shard.peek(id), undefined, 'it is in the page cache alone')
+    assert.deepEqual(errorsOf(shard.answer(id) as never), ['NONE'])
+    const after = restart(files.crash(new SeededPrng(1), { kind: 'power', survival: 'none' }))
+    const { logEndOffset, lastStableOffset } = describePartition(after)
+    assert.deepEqual([logEndOffset, lastStableOffset], [2, 2], 'the coordinator never sends it again')
+  })
+
+  test('with fsync: interval a marker that was written before waits for a sync of what the log has, and asks for one', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(1, { fsync: 'interval', flushMs: 60_000 })
+    begin(shard)
+    assert.deepEqual(writeMarkers(shard, marker({ isCommit: false })), ['NONE'])
+    shard.produce(makeBatch())
+    assert.equal(describePartition(shard).syncedEndOffset, 2)
+    assert.deepEqual(writeMarkers(shard, marker({ isCommit: false })), ['NONE'])
+    assert.equal(describePartition(shard).syncedEndOffset, 3)
+    assert.deepEqual(writeMarkers(shard, marker({ isCommit: false })), ['NONE'], 'all is synced')
+  })
+
+  test('more markers than produces may wait: none is refused once it is written, and no further request is taken', () => {
+    const shard = new ShardFixture({ shard: { waitingProducesMax: 5 } })
+    shard.open()
+    const markersFrom = (firstId: number) =>
+      Array.from({ length: 20 }, (_, index) => marker({ producerId: firstId + index, isCommit: true }))
+    const ids = [100, 200, 300].map((firstId) =>
+      shard.sendControl(ControlOperation.WRITE_MARKERS, { markers: markersFrom(firstId) }),
+    )
+    shard.shard.doWork()
+    assert.equal(shard.shard.stats().waitingProduces, 20)
+    for (const id of ids) assert.deepEqual(errorsOf(shard.answer(id) as never), Array(20).fill('NONE'))
+    assert.equal(describePartition(shard).logEndOffset, 60)
+    assert.equal(shard.shard.stats().waitingProduces, 0)
   })
 
   test('a partition that is gone or offline has an error of its own, the others take their markers', () => {
@@ -380,6 +457,29 @@ describe('after a restart', () => {
     assert.equal(describePartition(shard).logEndOffset, 3)
     assert.equal(shard.produce(transactional()).error, 'INVALID_PRODUCER_EPOCH')
   })
+
+  test('idle partitions are registered without a look into their files; an epoch that is fenced there is found out later', () => {
+    const files = new MemoryFileSystem()
+    const before = new ShardFixture({ files })
+    before.open()
+    begin(before)
+    writeMarkers(before, marker({ isCommit: true }))
+    assert.equal(before.control(ControlOperation.SHUTDOWN, {}).error, 'NONE')
+    const crashed = files.crash(new SeededPrng(1))
+    const faulty = new FaultyFileSystem(crashed)
+    const shard = restart(crashed, faulty)
+    faulty.inject({ on: 'open', times: Number.POSITIVE_INFINITY, effect: { kind: 'fail', code: 'EMFILE' } })
+    register(shard, { epoch: 0 })
+    register(shard, { id: 8, epoch: 4 })
+    assert.equal(faulty.faultCount, 0)
+    faulty.heal()
+    assert.equal(shard.produce(transactional()).error, 'INVALID_PRODUCER_EPOCH')
+    assert.equal(shard.produce(transactional({ epoch: 1 })).error, 'INVALID_TXN_STATE')
+    assert.equal(shard.produce(transactional({ producerId: 8, epoch: 4 })).error, 'NONE')
+    register(shard, { epoch: 1 })
+    assert.equal(shard.produce(transactional({ epoch: 1 })).error, 'NONE')
+  })
+
   test('a marker that finds no descriptor to look up the aborted ones is refused, and written when it comes again', () => {
     const files = new MemoryFileSystem()
     const before = new ShardFixture({ files })

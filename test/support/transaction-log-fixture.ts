@@ -6,7 +6,7 @@ import { decodeCatalogue, encodeCatalogue } from '../../src/log/catalogue-file.t
 import { runCompaction } from '../../src/log/compaction-run.ts'
 import type { LogContext } from '../../src/log/log-context.ts'
 import { type PartitionRecovery, recoverPartition } from '../../src/log/log-recovery.ts'
-import { type AbortedTransaction, OpenTransactions } from '../../src/log/open-transactions.ts'
+import { type AbortedEntry, OpenTransactions } from '../../src/log/open-transactions.ts'
 import { PartitionLog } from '../../src/log/partition-log.ts'
 import type { RecoveredPartition } from '../../src/log/recovered-partition.ts'
 import { type PartitionBounds, unknownBounds } from '../../src/log/recovery-plan.ts'
@@ -67,7 +67,7 @@ export function isAbortedBy(batch: WrittenBatch, aborted: readonly ListedAborted
   )
 }
 
-export type ListedAborted = Pick<AbortedTransaction, 'producerId' | 'firstOffset' | 'lastOffset'>
+export type ListedAborted = Pick<AbortedEntry, 'producerId' | 'firstOffset' | 'lastOffset'>
 
 export function abortedOf(batches: readonly WrittenBatch[]): ListedAborted[] {
   return transactionsOf(batches)

@@ -1,6 +1,7 @@
 /** Aborted transactions of a log: files that are lost, torn or find no room, what a lookup reads, and what retention may take. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { StorageError } from '../../../src/io/file-system.ts'
 import type { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { ABORTED_PER_SEGMENT_MAX, AbortedIndex } from '../../../src/log/aborted-index.ts'
 import { cutTo } from '../../../src/log/aborted-transactions.ts'
@@ -42,6 +43,17 @@ function readsOf(files: MemoryFileSystem, run: () => void): string[] {
     files.open = open
   }
   return opened.filter((path) => path.endsWith('.txnindex'))
+}
+
+/** True when there was no descriptor for it; any other error is thrown. */
+function failsForNow(run: () => void): boolean {
+  try {
+    run()
+    return false
+  } catch (error) {
+    if (error instanceof StorageError && error.isOpenLimit) return true
+    throw error
+  }
 }
 
 describe('aborted transactions of a log', () => {
@@ -167,6 +179,72 @@ describe('aborted transactions of a log', () => {
     fixture.checkAborted(0, 6)
   })
 
+  it('a file that is written again and finds no room stays as the snapshot relies on it', () => {
+    const fixture = new TransactionFixture({ segmentBytes: 1 << 20 })
+    for (const isFirst of [true, false]) {
+      fixture.append(1)
+      fixture.end(1, 'ABORT')
+      if (isFirst) fixture.checkpoint()
+    }
+    fixture.faulty.inject({
+      on: 'write',
+      path: '.txnindex',
+      effect: { kind: 'short-write', bytes: 20, thenFail: 'ENOSPC' },
+    })
+    fixture.log.writeDerived()
+    assert.equal(fixture.faulty.faultCount, 1)
+    assert.deepEqual(fixture.restart().notes, [])
+    fixture.checkAborted(0, 4)
+  })
+
+  for (const [times, type] of [
+    [1, 'ABORT'],
+    [ALL, 'ABORT'],
+    [1, 'COMMIT'],
+    [ALL, 'COMMIT'],
+  ] as const)
+    it(`no descriptor at a roll with ${type}, ${times === 1 ? 'once' : 'from then on'}: nothing is written, or all is in the log`, () => {
+      let outcomes = ''
+      for (let skip = 0, fired = true; fired; skip++) {
+        const fixture = new TransactionFixture({ segmentBytes: 400 })
+        fixture.append(1)
+        fixture.end(1, 'ABORT')
+        fixture.append(2)
+        fixture.checkpoint()
+        fixture.restart()
+        const end = fixture.log.logEndOffset
+        const batch = fixture.data(3, [{ key: 'k', value: 'v'.repeat(300) }])
+        const marker = fixture.marker(2, type)
+        const later = fixture.data(4, [{ key: 'k', value: 'v'.repeat(300) }])
+        const before = fixture.faulty.faultCount
+        fixture.faulty.inject({ on: 'open', skip, times, effect: { kind: 'fail', code: 'EMFILE' } })
+        const write = () => {
+          for (const bytes of [batch, marker, later]) stage(fixture.log, bytes)
+          fixture.log.writeStaged()
+        }
+        const isWritten = !failsForNow(write)
+        outcomes += isWritten ? 'w' : '-'
+        fired = fixture.faulty.faultCount > before
+        fixture.faulty.heal()
+        if (!isWritten) {
+          fixture.log.dropStaged()
+          assert.deepEqual([fixture.log.logEndOffset, fixture.log.nextOffset], [end, end], `open ${skip}`)
+          write()
+        }
+        assert.deepEqual([fixture.log.logEndOffset, fixture.log.nextOffset], [end + 3, end + 3], `open ${skip}`)
+        fixture.note(batch)
+        fixture.note(marker, { marker: type })
+        fixture.note(later)
+        fixture.checkAborted(0, end + 3)
+        for (const check of [() => fixture.checkpoint(), () => void fixture.restart()]) {
+          check()
+          fixture.checkAborted(0, end + 3)
+          fixture.checkOpen(end + 3)
+        }
+      }
+      assert.match(outcomes, /^-+w+$/)
+    })
+
   it('retention stops at the first open transaction; when it has ended, its records may go', () => {
     const fixture = new TransactionFixture({ segmentBytes: 1 << 20, retentionMs: 1000 })
     const { log, clock } = fixture
@@ -182,6 +260,21 @@ describe('aborted transactions of a log', () => {
     log.roll()
     clock.ms += 10_000_000
     assert.equal(retain(), 3)
+  })
+
+  it('retention that finds no descriptor to close the active segment with is put off', () => {
+    const fixture = new TransactionFixture({ segmentBytes: 1 << 20, retentionMs: 1000 })
+    fixture.append(1)
+    fixture.end(1, 'ABORT')
+    fixture.checkpoint()
+    fixture.restart()
+    const { log, clock, faulty } = fixture
+    const retain = () => log.applyRetention({ nowMs: clock.ms, highWatermark: log.logEndOffset }).segments
+    clock.ms += 10_000_000
+    faulty.inject({ on: 'open', path: '.txnindex', effect: { kind: 'fail', code: 'EMFILE' } })
+    assert.deepEqual([retain(), log.logStartOffset, log.segmentCount], [0, 0, 1])
+    assert.equal(faulty.faultCount, 1)
+    assert.deepEqual([retain(), log.logStartOffset, log.segmentCount], [1, 2, 0])
   })
 
   it('a transaction whose marker went with the log start is not open after a restart, though the snapshot is older', () => {

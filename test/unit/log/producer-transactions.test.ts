@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { type AbortedTransaction, type MarkerContent, OpenTransactions } from '../../../src/log/open-transactions.ts'
+import { type AbortedEntry, type MarkerContent, OpenTransactions } from '../../../src/log/open-transactions.ts'
 import { type MarkerWish, type ProducerBatch, ProducerState } from '../../../src/log/producer-state.ts'
 import { PARTITION_OPEN_TRANSACTIONS_MAX } from '../../../src/model/limits.ts'
 
@@ -221,9 +221,9 @@ interface Logged {
 }
 
 /** The aborted transactions of a list of batches, by the definition. */
-function abortedOf(log: readonly Logged[]): AbortedTransaction[] {
+function abortedOf(log: readonly Logged[]): AbortedEntry[] {
   const open = new Map<number, number>()
-  const list: AbortedTransaction[] = []
+  const list: AbortedEntry[] = []
   for (const { batch, marker } of log) {
     const { producerId, baseOffset } = batch
     if (!batch.isControl && batch.isTransactional && !open.has(producerId)) open.set(producerId, baseOffset)
@@ -250,8 +250,8 @@ describe('ProducerState with transactions', () => {
         let state = new ProducerState()
         let log: Logged[] = []
         let settled: Logged[] = []
-        let staged: AbortedTransaction[] = []
-        const aborted: AbortedTransaction[] = []
+        let staged: AbortedEntry[] = []
+        const aborted: AbortedEntry[] = []
         let end = 0
         let settledEnd = 0
         for (const [index, { kind, producerId, epochStep, isAbort, outcome }] of steps.entries()) {
@@ -304,7 +304,7 @@ describe('ProducerState with transactions', () => {
         }
         state.rollback()
         const replayed = new ProducerState()
-        const found: AbortedTransaction[] = []
+        const found: AbortedEntry[] = []
         for (const { batch, marker } of settled) {
           const entry = replayed.replay(batch, 0, marker)
           if (entry !== undefined) found.push(entry)

@@ -29,7 +29,9 @@ import { contextOver, DATA_DIR, ManualClock, sync, TOPIC, topicConfig } from '..
 
 const PRODUCER = 7
 const REF = 0 as PartitionRef
-const LISTENER: WriteListener = { onWritten: () => {}, onWriteFailed: () => {}, onOpenLimit: () => {} }
+const LISTENER: WriteListener = {
+  ...{ onWritten: () => {}, onSyncWanted: () => {}, onWriteFailed: () => {}, onOpenLimit: () => {} },
+}
 
 /** One partition with the parts of a shard that append to it; written and synced when the test says so. */
 class Fixture {
