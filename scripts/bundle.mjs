@@ -6,9 +6,11 @@
  *
  *   node scripts/bundle.mjs        after tsc; part of `npm run build` and of packing
  *
+ * The command line's entry is made executable: `bin` of package.json names it.
+ *
  * Failure   exit 1 with what esbuild says
  */
-import { rmSync } from 'node:fs'
+import { chmodSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -32,3 +34,6 @@ await build({
   packages: 'external',
   logLevel: 'warning',
 }).catch(() => process.exit(1))
+
+// `npx millrace` in a checkout runs the file itself: newer npm does not make it executable.
+chmodSync(join(dist, 'src', 'cli', 'main.js'), 0o755)
