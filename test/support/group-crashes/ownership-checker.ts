@@ -22,7 +22,7 @@
  *
  * Stale     a member that was stopped may say that it is assigned what others have had since: it was fenced meanwhile and hears of it
  *           next. So 'start' and 'handover' hold of ownerships that are proven: they have committed.
- *           And who ended as lost or died may have repeated what others handled: it did not know. One that has not ended by the end of
+ *           And who ended as lost or died, or whose last commit was refused, may have repeated what others handled: it did not know. One that has not ended by the end of
  *           the window may still hear that it was fenced: 'repeated' waits until it has ended, or both have committed since.
  * Windows   events come in windows; between two of them all was handled and committed, so that only a few numbers stay. A handler that
  *           was blocked meanwhile may still end in the next one: a record of a window before is no business of HistoryChecker
@@ -309,7 +309,7 @@ export class OwnershipChecker {
     const by = before === undefined ? 'an earlier window' : `${name(before)} (${before.end})`
     // With order 'key' later records may be handled before an earlier one is: what was given up with it is not committed.
     const mayRepeat =
-      hasCrashed(ownership) ||
+      wasFenced(ownership) ||
       (before !== undefined && (hasCrashed(before) || before.hasFailedCommit || offset >= before.handled.next))
     if (this.#isAtLeastOnce && mayRepeat) return
     const { partition } = ownership
@@ -322,7 +322,7 @@ export class OwnershipChecker {
   /** Later windows tell how those ended that were open. */
   #decideSuspicions(): void {
     this.#suspicions = this.#suspicions.filter(({ ownerships, partition, text }) => {
-      if (ownerships.some(([ownership]) => hasCrashed(ownership))) return false
+      if (ownerships.some(([ownership]) => wasFenced(ownership))) return false
       const hasTwoOwners = ownerships.every(([{ end, commits }, before]) => end !== 'open' || commits > before)
       if (hasTwoOwners) this.#report('repeated', partition, text)
       return !hasTwoOwners
@@ -377,6 +377,14 @@ export class OwnershipChecker {
   #report(rule: string, partition: number, text: string): void {
     if (this.violations.length < VIOLATIONS_MAX) this.violations.push(`${rule}: partition ${partition}: ${text}`)
   }
+}
+
+/**
+ * Or gave up in order what it had no more: it was stopped between the word that a partition goes and giving it up, and lost it meanwhile.
+ * Its last commit was refused then.
+ */
+function wasFenced(ownership: Ownership): boolean {
+  return hasCrashed(ownership) || ownership.hasFailedCommit
 }
 
 function hasCrashed({ end }: Ownership): boolean {

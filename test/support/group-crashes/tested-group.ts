@@ -45,6 +45,8 @@ export class TestedGroup {
   #isClosed = false
   #entries: (JournalEntry | Observation)[] = []
   #lastMember = 0
+  /** Windows that were written down for whoever looks into a failure. */
+  #kept = 0
 
   constructor(options: TestedGroupOptions) {
     this.#options = options
@@ -143,7 +145,7 @@ export class TestedGroup {
 
   /** For whoever looks into a failure. */
   #keep(lines: readonly object[]): void {
-    const path = join(tmpdir(), `millrace-${this.#options.name}-${process.pid}.jsonl`)
+    const path = join(tmpdir(), `millrace-${this.#options.name}-${process.pid}-${++this.#kept}.jsonl`)
     writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
     console.log(`${this.#options.name}: what its members did in this window: ${path}`)
   }

@@ -115,6 +115,8 @@ describe('at-least-once', () => {
     assert.deepEqual(checker.violations, [], 'nor in the next window')
     next(new Story().note('lost', A))
     assert.deepEqual(checker.violations, [])
+    const refused = repeating().handled(A, 1).note('commitFailed', A, 2).note('revoked', A).note('committed', B, 2)
+    assert.deepEqual(refused.broken(2), [], 'it gave up in order what it had no more')
 
     assert.deepEqual(
       repeating().handled(A, 1).note('committed', A, 2).note('committed', B, 2).broken(2),
