@@ -42,6 +42,8 @@ const RECORDS_MAX = 20
 /** Of transactions made by hand, and of records. */
 const FAIL_ONE_IN = 15
 const FAIL_ONE_RECORD_IN = 200
+/** Of a transaction that run() makes: more, and hardly one would be without a failure. */
+const RUN_RECORDS_MAX = 50
 const PAUSE_MS = 100
 const decoder = new TextDecoder()
 
@@ -173,7 +175,7 @@ async function runLife(mq: Client, options: PipelineMemberOptions, prng: SeededP
   const { groupId, name, input, output, sessionTimeoutMs, transactionTimeoutMs } = options
   const group = mq.group(groupId, input, {
     ...{ from: 'start', semantics: 'exactly-once', sessionTimeoutMs },
-    ...{ transactionalId: name, transaction: { timeoutMs: transactionTimeoutMs } },
+    ...{ transactionalId: name, transaction: { timeoutMs: transactionTimeoutMs, recordsMax: RUN_RECORDS_MAX } },
   })
   const onTerm = (): void => void group.close()
   process.once('SIGTERM', onTerm)
