@@ -1,68 +1,20 @@
-/**
- * A group coordinator, its members and their misfortunes in virtual time: a seed is a run. MILLRACE_SEED replays one,
- * MILLRACE_FROM_SEED and MILLRACE_SEEDS name a stretch; a tenth of MILLRACE_BUDGET_MS bounds the time.
- */
-import assert from 'node:assert/strict'
+/** A group coordinator, its members and their misfortunes in virtual time; what names seeds and time: seed-loop.ts. */
 import { test } from 'node:test'
-import { systemClock } from '../../src/base/node/system-clock.ts'
-import { budgetMs, environmentNumber } from '../support/budget.ts'
-import { GROUP_EVENTS, type GroupOutcome, runGroupSeed } from '../support/group-simulation/group-run.ts'
+import { GROUP_EVENTS, runGroupSeed } from '../support/group-simulation/group-run.ts'
+import { checkSeed, runSeeds, type Simulation } from '../support/seed-loop.ts'
 
-const BUDGET_MS = 40_000
-/** The rest of the suite's budget is for the whole broker. */
-const BUDGET_SHARE = 0.1
-/** Each so many seeds, and the first, run twice. */
-const TWICE_EVERY = 50
-/** After so many seeds everything must have come about. */
-const SEEDS_FOR_REACH = 300
-const LOG_LINES_SHOWN = 60
-
-const isReplay = process.env.MILLRACE_SEED !== undefined && process.env.MILLRACE_SEED !== ''
-const firstSeed = isReplay
-  ? environmentNumber('MILLRACE_SEED', 0)
-  : environmentNumber('MILLRACE_FROM_SEED', Math.floor(systemClock.nowMs() % 1_000_000_000))
-
-function complaint({ seed, failure, log, virtualMs }: GroupOutcome): string {
-  return [
-    `group seed ${seed} failed at virtual ${virtualMs} ms. Replay it: npm run test:sim -- --only groups --seed ${seed}`,
-    failure,
-    ...log.slice(-LOG_LINES_SHOWN),
-  ].join('\n')
+const GROUPS: Simulation = {
+  ...{ prefix: 'group ', only: ' --only groups', run: runGroupSeed },
+  // The rest of the suite's budget is for the whole broker.
+  ...{ budgetMs: 40_000, share: 0.1 },
+  ...{ seedsForReach: 300, reachNames: GROUP_EVENTS },
 }
 
 /** They found something once: a member had longer to give up partitions than its rebalance timeout. */
 const TELLING_SEEDS = [915025415, 915031767]
 
-test('seeds that found something', () => {
-  for (const seed of TELLING_SEEDS) {
-    const outcome = runGroupSeed(seed)
-    if (outcome.failure !== undefined) assert.fail(complaint(outcome))
-  }
+test('seeds that found something', async () => {
+  for (const seed of TELLING_SEEDS) await checkSeed(GROUPS, seed)
 })
 
-test('groups under every misfortune keep their promises', () => {
-  const seedsMax = isReplay ? 1 : environmentNumber('MILLRACE_SEEDS', Number.POSITIVE_INFINITY)
-  const startMs = systemClock.monotonicMs()
-  const untilMs = startMs + budgetMs(BUDGET_MS) * BUDGET_SHARE
-  const reach = new Map<string, number>()
-  let seeds = 0
-  while (seeds < seedsMax && (seeds === 0 || systemClock.monotonicMs() < untilMs)) {
-    const seed = firstSeed + seeds
-    const outcome = runGroupSeed(seed)
-    if (outcome.failure !== undefined) assert.fail(complaint(outcome))
-    if (seeds % TWICE_EVERY === 0) {
-      const again = runGroupSeed(seed)
-      const text = `group seed ${seed} is not deterministic: npm run test:sim -- --only groups --seed ${seed}`
-      assert.deepEqual([again.traceHash, again.events], [outcome.traceHash, outcome.events], text)
-    }
-    for (const [name, count] of outcome.reach) reach.set(name, (reach.get(name) ?? 0) + count)
-    seeds++
-  }
-  const seconds = (systemClock.monotonicMs() - startMs) / 1000
-  const cut = Number.isFinite(seedsMax) && seeds < seedsMax ? `, cut by the budget: ${seedsMax} were asked for` : ''
-  console.log(`group simulation: ${seeds} seeds from ${firstSeed} in ${seconds.toFixed(1)} s${cut}`)
-  console.log(`reached: ${GROUP_EVENTS.map((name) => `${name} ${reach.get(name) ?? 0}`).join(', ')}`)
-  if (seeds < SEEDS_FOR_REACH) return
-  const missed = GROUP_EVENTS.filter((name) => (reach.get(name) ?? 0) === 0)
-  assert.deepEqual(missed, [], `${seeds} seeds never got there`)
-})
+test('groups under every misfortune keep their promises', () => runSeeds(GROUPS))

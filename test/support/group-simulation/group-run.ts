@@ -1,6 +1,8 @@
 /** One seed of the group simulation: churn and quiet in turn, then an end at which all must be stable. */
-import { SeededPrng } from '../../../src/base/prng.ts'
-import { EventQueue } from './event-queue.ts'
+import type { SeededPrng } from '../../../src/base/prng.ts'
+import type { EventQueue } from '../event-simulation/event-queue.ts'
+import { EventRun } from '../event-simulation/event-run.ts'
+import type { SeedOutcome } from '../seed-loop.ts'
 import { GroupChecker } from './group-checker.ts'
 import { SimulatedCoordinator } from './simulated-coordinator.ts'
 import { GROUP_ID, REBALANCE_TIMEOUT_MS, SESSION_TIMEOUT_MS, SimulatedMember } from './simulated-member.ts'
@@ -12,7 +14,6 @@ const QUIET_MS = SESSION_TIMEOUT_MS + 3_000
 const END_MS = 3 * SESSION_TIMEOUT_MS + REBALANCE_TIMEOUT_MS
 /** Names that begin with p are what the pattern means. */
 const TOPICS = ['plain', 'orders', 'p2', 'clicks'] as const
-const LOG_LINES_MAX = 400
 
 export const GROUP_EVENTS = [
   ...(['join', 'leave', 'static leave', 'die', 'freeze', 'block', 'crash', 'loss', 'message lost'] as const),
@@ -21,44 +22,29 @@ export const GROUP_EVENTS = [
   ...(['commit STALE_MEMBER_EPOCH', 'commit UNKNOWN_MEMBER_ID', 'instance replaced', 'offset committed'] as const),
 ] as const
 
-export interface GroupOutcome {
-  readonly seed: number
-  /** What was wrong; undefined = nothing. */
-  readonly failure: string | undefined
-  readonly virtualMs: number
-  readonly events: number
-  readonly traceHash: number
-  readonly log: readonly string[]
-  /** How often something came about. */
-  readonly reach: ReadonlyMap<string, number>
-}
-
-export function runGroupSeed(seed: number): GroupOutcome {
+export function runGroupSeed(seed: number): SeedOutcome {
   return new GroupRun(seed).run()
 }
 
 class GroupRun {
-  readonly #seed: number
+  readonly #run: EventRun
   readonly #prng: SeededPrng
-  readonly #queue = new EventQueue()
+  readonly #queue: EventQueue
   readonly #broker: SimulatedCoordinator
   readonly #members: SimulatedMember[] = []
   readonly #checker: GroupChecker
-  readonly #reach = new Map<string, number>()
-  readonly #log: string[] = []
   #memberCount = 0
-  #events = 0
-  #traceHash = 0
   #lossPercent = 0
 
   constructor(seed: number) {
-    this.#seed = seed
-    this.#prng = new SeededPrng(seed)
+    this.#run = new EventRun(seed)
+    this.#prng = this.#run.prng
+    this.#queue = this.#run.queue
     this.#broker = new SimulatedCoordinator(this.#queue, this.#prng)
     this.#checker = new GroupChecker(this.#broker, this.#members)
     this.#broker.onDurable = (record) => {
-      this.#trace(record.key.length * 31 + (record.value?.length ?? 0))
-      if (record.key[1] === 1) this.#count('offset committed')
+      this.#run.trace(record.key.length * 31 + (record.value?.length ?? 0))
+      if (record.key[1] === 1) this.#run.count('offset committed')
       this.#checker.durable(record)
     }
     this.#broker.onFenced = (reason) => {
@@ -67,9 +53,8 @@ class GroupRun {
     }
   }
 
-  run(): GroupOutcome {
-    let failure: string | undefined
-    try {
+  run(): SeedOutcome {
+    return this.#run.toEnd(() => {
       this.#broker.createTopic('orders', 1 + this.#prng.below(8))
       for (let phase = 0; phase < PHASES; phase++) {
         this.#churn(this.#queue.nowMs + CHURN_MS)
@@ -78,18 +63,7 @@ class GroupRun {
       }
       this.#passTo(this.#queue.nowMs + END_MS)
       this.#checker.checkEnd()
-    } catch (error) {
-      failure = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    }
-    return {
-      seed: this.#seed,
-      failure,
-      virtualMs: this.#queue.nowMs,
-      events: this.#events,
-      traceHash: this.#traceHash,
-      log: this.#log,
-      reach: this.#reach,
-    }
+    })
   }
 
   #churn(untilMs: number): void {
@@ -102,11 +76,7 @@ class GroupRun {
   }
 
   #passTo(untilMs: number): void {
-    while (this.#queue.step(untilMs)) {
-      this.#events++
-      this.#trace(this.#queue.nowMs)
-      this.#checker.check(this.#queue.nowMs)
-    }
+    this.#run.passTo(untilMs, (nowMs) => this.#checker.check(nowMs))
   }
 
   #strike(): void {
@@ -144,7 +114,7 @@ class GroupRun {
     )
       return
     const held = this.#broker.coordinator?.state.groups.get(GROUP_ID)?.instances.get(plan.instanceId ?? '')
-    if (held !== undefined) this.#count('instance replaced')
+    if (held !== undefined) this.#run.count('instance replaced')
     const member = new SimulatedMember(plan, this.#queue, this.#prng, this.#broker)
     member.lossPercent = this.#lossPercent
     member.onEpoch = (one, epoch) => {
@@ -154,7 +124,7 @@ class GroupRun {
     }
     member.onRefused = (error) => this.#note(error, member)
     member.onLost = () => {
-      this.#count('message lost')
+      this.#run.count('message lost')
       this.#trouble()
     }
     for (let index = this.#members.length - 1; index >= 0; index--)
@@ -211,18 +181,6 @@ class GroupRun {
   }
 
   #note(what: string, member?: SimulatedMember): void {
-    this.#count(what)
-    this.#log.push(
-      `${this.#queue.nowMs} ${what}${member === undefined ? '' : ` ${member.plan.memberId} at ${member.epoch}`}`,
-    )
-    if (this.#log.length > LOG_LINES_MAX) this.#log.shift()
-  }
-
-  #count(what: string): void {
-    this.#reach.set(what, (this.#reach.get(what) ?? 0) + 1)
-  }
-
-  #trace(value: number): void {
-    this.#traceHash = (Math.imul(this.#traceHash ^ value, 0x01000193) ^ (value >>> 7)) | 0
+    this.#run.note(what, member === undefined ? '' : `${member.plan.memberId} at ${member.epoch}`)
   }
 }

@@ -13,8 +13,8 @@ import {
   TopicDirectory,
 } from '../../../src/group/index.ts'
 import { re2Patterns } from '../../../src/group/re2-pattern.ts'
+import type { EventQueue } from '../event-simulation/event-queue.ts'
 import { compacted, topicIdOf } from '../group-fixture.ts'
-import type { EventQueue } from './event-queue.ts'
 
 const WALL_START_MS = 1_700_000_000_000
 const DEADLINES_PER_TURN_MAX = 8

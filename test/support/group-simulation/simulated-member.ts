@@ -11,7 +11,7 @@ import {
   type TopicPartitions,
 } from '../../../src/group/index.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
-import type { EventQueue } from './event-queue.ts'
+import type { EventQueue } from '../event-simulation/event-queue.ts'
 import type { SimulatedCoordinator } from './simulated-coordinator.ts'
 
 export const GROUP_ID = 'g'

@@ -18,6 +18,7 @@ import { NO_CODECS } from '../../../src/record/compression.ts'
 import type { ShardGauges } from '../../../src/telemetry/metrics.ts'
 import { checkHistory } from '../../../src/tools/check-history.ts'
 import type { HistoryOperation } from '../../../src/tools/history.ts'
+import type { SeedOutcome } from '../seed-loop.ts'
 import { BatchLedger, compareRecovered, type LogContent, readLog } from './batch-ledger.ts'
 import { Reach } from './reach.ts'
 import { between, drawPlan, type FaultKind, type PlannedTopic, pick, type SeedPlan } from './seed-plan.ts'
@@ -33,18 +34,6 @@ const STEPS_MAX = 500_000
 const CALM_SEND_MS_MAX = 50
 const NEW_TOPIC_ATTEMPTS_MAX = 20
 const LOG_LINES_MAX = 400
-
-export interface SeedOutcome {
-  readonly seed: number
-  readonly traceHash: number
-  readonly steps: number
-  readonly virtualMs: number
-  readonly reach: Reach
-  /** What was wrong; undefined = nothing. */
-  readonly failure: string | undefined
-  readonly log: readonly string[]
-  readonly plan: SeedPlan
-}
 
 export async function runSeed(seed: number): Promise<SeedOutcome> {
   const run = new OneBrokerRun(seed)
@@ -118,8 +107,8 @@ class OneBrokerRun {
     this.#broker?.vanish()
     const failure = this.#failure === undefined ? undefined : textOf(this.#failure)
     return {
-      ...{ seed: this.#seed, traceHash: time.traceHash, steps: time.steps, virtualMs: time.monotonicMs() },
-      ...{ reach: this.#reach, failure, log: this.#log, plan: this.#plan },
+      ...{ seed: this.#seed, traceHash: time.traceHash, events: time.steps, virtualMs: time.monotonicMs() },
+      ...{ reach: this.#reach.counts, failure, log: this.#log, plan: this.#plan },
     }
   }
 

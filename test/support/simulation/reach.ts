@@ -37,16 +37,4 @@ export class Reach {
   add(name: ReachName, count = 1): void {
     this.counts.set(name, (this.counts.get(name) ?? 0) + count)
   }
-
-  of(name: ReachName): number {
-    return this.counts.get(name) ?? 0
-  }
-
-  include(other: Reach): void {
-    for (const [name, count] of other.counts) this.add(name, count)
-  }
-
-  toString(): string {
-    return REACH_NAMES.map((name) => `${name} ${this.of(name)}`).join(', ')
-  }
 }

@@ -1,6 +1,6 @@
 /** Network: messages between the simulation's parties: mostly quick, sometimes late, twice or never. */
 import type { Prng } from '../../../src/base/prng.ts'
-import type { EventQueue } from '../group-simulation/event-queue.ts'
+import type { EventQueue } from '../event-simulation/event-queue.ts'
 
 const QUICK_MS = 6
 const LATE_MS = 4_000

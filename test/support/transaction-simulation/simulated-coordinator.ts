@@ -26,8 +26,8 @@ import {
   type TransactionFacts,
   type TransactionProgress,
 } from '../../../src/transaction/index.ts'
+import type { EventQueue } from '../event-simulation/event-queue.ts'
 import { compacted, topicIdOf } from '../group-fixture.ts'
-import type { EventQueue } from '../group-simulation/event-queue.ts'
 import type { Network } from './network.ts'
 import type { SimulatedPartition } from './simulated-partition.ts'
 

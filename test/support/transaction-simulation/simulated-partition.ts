@@ -6,7 +6,7 @@ import type { Prng } from '../../../src/base/prng.ts'
 import { type MarkerContent, OpenTransactions } from '../../../src/log/open-transactions.ts'
 import { type ProducerBatch, ProducerState } from '../../../src/log/producer-state.ts'
 import type { ErrorCode } from '../../../src/model/errors.ts'
-import type { EventQueue } from '../group-simulation/event-queue.ts'
+import type { EventQueue } from '../event-simulation/event-queue.ts'
 
 export interface LoggedBatch extends ProducerBatch {
   /** The transaction it was sent in; -1 = a marker. */

@@ -1,8 +1,10 @@
 /** One seed of the transaction simulation: churn and quiet in turn, then an end at which nothing may be open. */
 import assert from 'node:assert/strict'
-import { SeededPrng } from '../../../src/base/prng.ts'
+import type { SeededPrng } from '../../../src/base/prng.ts'
 import { State } from '../../../src/transaction/index.ts'
-import { EventQueue } from '../group-simulation/event-queue.ts'
+import type { EventQueue } from '../event-simulation/event-queue.ts'
+import { EventRun } from '../event-simulation/event-run.ts'
+import type { SeedOutcome } from '../seed-loop.ts'
 import { Network } from './network.ts'
 import { SimulatedCoordinator } from './simulated-coordinator.ts'
 import { SimulatedPartition } from './simulated-partition.ts'
@@ -17,7 +19,6 @@ const TIMEOUT_MS_MAX = 6_000
 const PHASES = 2
 const CHURN_MS = 12_000
 const QUIET_MS = TIMEOUT_MS_MAX + 9_000
-const LOG_LINES_MAX = 400
 
 export const TRANSACTION_EVENTS = [
   ...(['start', 'die', 'hang', 'coordinator crash', 'partition crash', 'late', 'twice', 'lost'] as const),
@@ -32,43 +33,28 @@ export const TRANSACTION_EVENTS = [
   ] as const),
 ] as const
 
-export interface TransactionOutcome {
-  readonly seed: number
-  /** What was wrong; undefined = nothing. */
-  readonly failure: string | undefined
-  readonly virtualMs: number
-  readonly events: number
-  readonly traceHash: number
-  readonly log: readonly string[]
-  /** How often something came about. */
-  readonly reach: ReadonlyMap<string, number>
-}
-
-export function runTransactionSeed(seed: number): TransactionOutcome {
+export function runTransactionSeed(seed: number): SeedOutcome {
   return new TransactionRun(seed).run()
 }
 
 class TransactionRun {
-  readonly #seed: number
+  readonly #run: EventRun
   readonly #prng: SeededPrng
-  readonly #queue = new EventQueue()
+  readonly #queue: EventQueue
   readonly #network: Network
   readonly #partitions: readonly SimulatedPartition[]
   readonly #coordinator: SimulatedCoordinator
   readonly #producers: SimulatedProducer[] = []
   readonly #attempts: Attempt[] = []
   readonly #checker: TransactionChecker
-  readonly #reach = new Map<string, number>()
-  readonly #log: string[] = []
   #producerCount = 0
-  #events = 0
-  #traceHash = 0
 
   constructor(seed: number) {
-    this.#seed = seed
-    this.#prng = new SeededPrng(seed)
+    this.#run = new EventRun(seed)
+    this.#prng = this.#run.prng
+    this.#queue = this.#run.queue
     this.#network = new Network(this.#queue, this.#prng)
-    this.#network.onOdd = (what) => this.#count(what)
+    this.#network.onOdd = (what) => this.#run.count(what)
     this.#partitions = Array.from(
       { length: PARTITIONS },
       (_, partition) => new SimulatedPartition(partition, this.#queue, this.#prng),
@@ -77,7 +63,7 @@ class TransactionRun {
     this.#checker = new TransactionChecker(this.#partitions, this.#attempts, TIMEOUT_MS_MAX)
     this.#coordinator.onEvent = (what) => this.#note(what)
     this.#coordinator.onDurable = (transactionalId, facts) => {
-      this.#trace(transactionalId.length * 31 + (facts?.producerEpoch ?? 0) * 7 + (facts?.state ?? 9))
+      this.#run.trace(transactionalId.length * 31 + (facts?.producerEpoch ?? 0) * 7 + (facts?.state ?? 9))
       if (facts?.state === State.PREPARE_COMMIT) this.#note('decided commit')
       if (facts?.state === State.PREPARE_ABORT) this.#note('decided abort')
       if (facts !== null && facts.nextProducerId !== -1) this.#note('epochs used up')
@@ -85,22 +71,15 @@ class TransactionRun {
     }
   }
 
-  run(): TransactionOutcome {
-    let failure: string | undefined
-    try {
+  run(): SeedOutcome {
+    return this.#run.toEnd(() => {
       for (let phase = 0; phase < PHASES; phase++) {
         this.#churn(this.#queue.nowMs + CHURN_MS)
         this.#heal()
         this.#passTo(this.#queue.nowMs + QUIET_MS)
       }
       this.#end()
-    } catch (error) {
-      failure = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    }
-    return {
-      ...{ seed: this.#seed, failure, virtualMs: this.#queue.nowMs, events: this.#events },
-      ...{ traceHash: this.#traceHash, log: this.#log, reach: this.#reach },
-    }
+    })
   }
 
   #end(): void {
@@ -132,11 +111,7 @@ class TransactionRun {
   }
 
   #passTo(untilMs: number): void {
-    while (this.#queue.step(untilMs)) {
-      this.#events++
-      this.#trace(this.#queue.nowMs)
-      this.#checker.check(this.#queue.nowMs)
-    }
+    this.#run.passTo(untilMs, (nowMs) => this.#checker.check(nowMs))
   }
 
   #strike(): void {
@@ -195,19 +170,9 @@ class TransactionRun {
   }
 
   #note(what: string, producer?: SimulatedProducer): void {
-    this.#count(what)
     const { producerId, producerEpoch } = producer?.identity ?? { producerId: -1, producerEpoch: -1 }
     const who =
-      producer === undefined ? '' : ` ${producer.name} (${producer.transactionalId}) ${producerId}/${producerEpoch}`
-    this.#log.push(`${this.#queue.nowMs} ${what}${who}`)
-    if (this.#log.length > LOG_LINES_MAX) this.#log.shift()
-  }
-
-  #count(what: string): void {
-    this.#reach.set(what, (this.#reach.get(what) ?? 0) + 1)
-  }
-
-  #trace(value: number): void {
-    this.#traceHash = (Math.imul(this.#traceHash ^ value, 0x01000193) ^ (value >>> 7)) | 0
+      producer === undefined ? '' : `${producer.name} (${producer.transactionalId}) ${producerId}/${producerEpoch}`
+    this.#run.note(what, who)
   }
 }
