@@ -5,7 +5,9 @@
  * Invariants  Q1 batches are sent, and sent again, in the order in which their first record was appended
  *             Q2 at most IN_FLIGHT_MAX batches are in flight; one, until the broker has acknowledged a batch of this producer
  *                epoch: a partition without state for a producer accepts any first sequence (Kafka's rule), so a second
- *                batch could overtake a first one that was refused
+ *                batch could overtake a first one that was refused. Counted from the oldest without an answer: a request carries
+ *                batches of many partitions, so answers of one partition come in any order, and what the oldest was followed by
+ *                must not push it out of what the partition remembers, else its retry is refused although it is stored
  *             Q3 sequences of one producer epoch have no gap among batches that can still be stored
  * Sequences   A batch keeps its sequence until it is acknowledged, so a retry is recognised. When a batch is given up, its
  *             sequence leaves a gap, and the partition begins a new producer epoch at sequence 0 as soon as nothing is in
@@ -13,8 +15,9 @@
  *             has the producer id, so it may raise the epoch by itself (as Kafka's Java client does). Not in a transaction: its epoch
  *             is the coordinator's, a batch that is given up closes the queue, and the next transaction begins a new one
  * Failure     OUT_OF_ORDER_SEQUENCE_NUMBER (or a fenced epoch) for the oldest batch means that the broker lost its state, or
- *             a batch before it was given up. Is the batch's own fate known (never in doubt), it goes again under a new
- *             epoch; else it is failed loudly, since it may be stored
+ *             a batch before it was given up. Is the batch's own fate known (never in doubt, or behind one that was given up and
+ *             is known not to be what the broker has lost), it goes again under a new epoch; else it is failed loudly, since it may be
+ *             stored, and what is in doubt behind it is failed so too
  * Not here    when to ask for metadata, which connection, timers: produce-sender.ts
  */
 import { assert } from '../base/assert.ts'
@@ -87,6 +90,8 @@ export class PartitionQueue {
   #established = false
   /** A batch was given up after it got its sequence: a new epoch is due. */
   #gap = false
+  /** The gap is a batch that the broker did not know any more: it explains nothing of those behind it. */
+  #isGapInDoubt = false
   /** A batch came back and waits to be sent again: nothing overtakes it. */
   #recovering = false
   #failures = 0
@@ -176,7 +181,7 @@ export class PartitionQueue {
 
   /** Monotonic time at which take() may have something that it has not now; infinity = only after a reply or an append. */
   dueAtMs(): number {
-    if (this.#inFlight.length >= this.#inFlightMax()) return Number.POSITIVE_INFINITY
+    if (this.#isWindowFull()) return Number.POSITIVE_INFINITY
     if (this.#waiting.length > 0) return this.#notBeforeMs
     if (this.open === undefined) return Number.POSITIVE_INFINITY
     if (this.#options.lingerMs === 0 && this.#inFlight.length > 0) return Number.POSITIVE_INFINITY
@@ -212,12 +217,20 @@ export class PartitionQueue {
   canTake(nowMs: number, drain: boolean): boolean {
     if (this.#isClosed) return false
     if (this.#gap) this.#closeGap()
-    if (nowMs < this.#notBeforeMs || this.#inFlight.length >= this.#inFlightMax()) return false
+    if (nowMs < this.#notBeforeMs || this.#isWindowFull()) return false
     if (this.#waiting.length > 0) return true
     if (this.open === undefined) return false
     if (drain) return true
     if (this.#options.lingerMs === 0) return this.#inFlight.length === 0
     return nowMs >= this.open.createdMs + this.#options.lingerMs
+  }
+
+  #isWindowFull(): boolean {
+    const max = this.#inFlightMax()
+    if (this.#inFlight.length >= max) return true
+    const oldest = this.#inFlight[0]
+    const next = this.#waiting[0] ?? this.open
+    return oldest !== undefined && next !== undefined && next.ordinal - oldest.ordinal >= max
   }
 
   #inFlightMax(): number {
@@ -250,6 +263,7 @@ export class PartitionQueue {
   #beginEpoch(): void {
     assert(this.#inFlight.length === 0, 'a new epoch begins with nothing in flight')
     this.#gap = false
+    this.#isGapInDoubt = false
     this.#established = false
     this.#nextSequence = 0
     if (this.#producerEpoch < PRODUCER_EPOCH_MAX) this.#producerEpoch++
@@ -300,8 +314,9 @@ export class PartitionQueue {
       batch.lastError = fault.error
       return this.#giveUp(batch)
     }
-    const explained = this.#gap || !batch.inDoubt
+    const explained = !batch.inDoubt || (this.#gap && !this.#isGapInDoubt)
     if (!explained || batch.epochRestarts >= EPOCH_RESTARTS_MAX) {
+      this.#isGapInDoubt ||= !explained
       batch.lastError = new MillraceError(
         'OUT_OF_ORDER_SEQUENCE_NUMBER',
         `${this.topic}/${this.partition}: the broker no longer knows what this producer sent last; the batch may or may not be stored`,

@@ -74,6 +74,14 @@ describe('batches that come back', () => {
     assert.equal(queue.inFlightCount, 1)
   })
 
+  test('wait for the newer ones that are in flight still', () => {
+    const { queue, batches } = inFlight(2)
+    queue.returned(batches[0]!, retriable, NOW_MS)
+    assert.deepEqual(takeAll(queue), [])
+    queue.returned(batches[1]!, retriable, NOW_MS)
+    assert.deepEqual(takeAll(queue), [batches[0]])
+  })
+
   test('and fail for good leave a gap: the next go under a new epoch, from sequence 0', () => {
     const { queue, batches } = inFlight(2)
     const [bad, good] = batches as [ProducerBatch, ProducerBatch]
@@ -81,5 +89,36 @@ describe('batches that come back', () => {
     assert.equal(queue.returned(good, faultOf(new MillraceError('OUT_OF_ORDER_SEQUENCE_NUMBER')), NOW_MS), 'again')
     assert.deepEqual(takeAll(queue), [good])
     assert.equal(good.baseSequence, 0)
+  })
+
+  test('that may be stored and are not known any more fail, also behind one that failed so: nothing says that they are not stored', () => {
+    const { queue, batches } = inFlight(3)
+    const [first, second, third] = batches as [ProducerBatch, ProducerBatch, ProducerBatch]
+    const cut = faultOf(new MillraceError('NETWORK_EXCEPTION'))
+    queue.returned(first, cut, NOW_MS)
+    queue.returned(second, cut, NOW_MS)
+    queue.returned(third, retriable, NOW_MS)
+    const forgotten = faultOf(new MillraceError('OUT_OF_ORDER_SEQUENCE_NUMBER'))
+    assert.deepEqual(takeAll(queue), [first])
+    assert.equal(queue.returned(first, forgotten, NOW_MS), 'failed')
+    assert.deepEqual(takeAll(queue), [second])
+    assert.equal(queue.returned(second, forgotten, NOW_MS), 'failed')
+    // The third was refused and never in doubt: it goes on under a new epoch.
+    assert.deepEqual(takeAll(queue), [third])
+    assert.equal(third.baseSequence, 0)
+  })
+})
+
+describe('answers in another order than the batches', () => {
+  test('let none leave that would push the oldest out of what the partition remembers', () => {
+    const { queue, batches } = inFlight(5)
+    for (const batch of batches.slice(1, 4)) queue.succeeded(batch)
+    const newer = Array.from({ length: 6 }, () => add(queue))
+    assert.deepEqual(takeAll(queue), [])
+    assert.equal(queue.dueAtMs(), Number.POSITIVE_INFINITY)
+    queue.succeeded(batches[0]!)
+    assert.deepEqual(takeAll(queue), newer.slice(0, 4), 'as far as five from the oldest without an answer')
+    queue.succeeded(batches[4]!)
+    assert.deepEqual(takeAll(queue), newer.slice(4, 5))
   })
 })
