@@ -131,12 +131,7 @@ export class TransactionService {
         // The topic was deleted: there is nothing to mark any more.
         if (proxy === undefined) attempt.done.push(part)
         else if (proxy.state !== 'serving') attempt.fail(proxy, 'KAFKA_STORAGE_ERROR', proxy.reason ?? proxy.state)
-        else {
-          const to = this.#gateway.links[proxy.shard]!
-          const markers = byLink.get(to)
-          if (markers === undefined) byLink.set(to, [{ attempt, proxy }])
-          else markers.push({ attempt, proxy })
-        }
+        else addTo(byLink, this.#gateway.links[proxy.shard]!, { attempt, proxy })
       }
     await Promise.all([...byLink].map(([to, markers]) => writeOn(to, markers)))
     const body: MarkersDoneBody = { partitionRef, rows: attempts.map((attempt) => attempt.toRow()) }
@@ -156,10 +151,7 @@ export class TransactionService {
       const { topicId, partition, shard, ref } = proxy
       // Deleted meanwhile: its ref may be another partition's by now.
       if (this.#gateway.router.partition(topicId, partition) !== proxy) continue
-      const link = this.#gateway.links[shard]!
-      const known = refs.get(link)
-      if (known === undefined) refs.set(link, [ref])
-      else known.push(ref)
+      addTo(refs, this.#gateway.links[shard]!, ref)
     }
     await Promise.all(
       [...refs].map(([link, partitionRefs]) => {
@@ -195,6 +187,12 @@ export class TransactionService {
       return { kind: 'refused', error: error.code, text: error.message }
     }
   }
+}
+
+function addTo<Value>(byLink: Map<ShardLink, Value[]>, link: ShardLink, value: Value): void {
+  const values = byLink.get(link)
+  if (values === undefined) byLink.set(link, [value])
+  else values.push(value)
 }
 
 type FoundPart =

@@ -35,9 +35,7 @@ export class AbortedCheck {
   see(batch: BatchView): void {
     if (batch.producerId < 0) return
     const marker = markerOf(batch)
-    const aborted = this.#transactions.take(batch, marker)
-    this.#transactions.settle()
-    this.#transactions.decideBelow(batch.nextOffset)
+    const aborted = this.#transactions.replay(batch, marker)
     if (marker?.type === 'ABORT') this.#markers.add(batch.baseOffset)
     if (aborted !== undefined) this.#found.set(aborted.lastOffset, aborted)
   }

@@ -25,9 +25,7 @@ export function rebuildAborted(files: FileSystem, folder: string, segments: read
     try {
       scanBatches(files, fd, { from: 0, to: bytes }, (batch) => {
         if (batch.producerId < 0) return true
-        const aborted = transactions.take(batch, markerOf(batch))
-        transactions.settle()
-        transactions.decideBelow(batch.nextOffset)
+        const aborted = transactions.replay(batch, markerOf(batch))
         if (aborted !== undefined) index.add(aborted)
         return true
       })

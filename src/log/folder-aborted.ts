@@ -6,6 +6,7 @@
  *             them; that of the segment with S in it, or at its end, tells what lies below S; markers from S on are replayed
  * Failure     a file that does not fit: every index is made again from the log's start, and a note says so
  */
+import { bytesEqual } from '../base/bytes.ts'
 import type { FileSystem } from '../io/file-system.ts'
 import {
   AbortedIndex,
@@ -127,13 +128,9 @@ export class FolderAborted {
     const { baseOffset, nextOffset: coveredEnd, bytes: coveredBytes } = segment
     const wanted = index.encode({ baseOffset, coveredEnd, coveredBytes })
     const found = readWholeFile(this.#files, path)
-    if (found !== undefined && sameBytes(found, wanted)) return
+    if (found !== undefined && bytesEqual(found, wanted)) return
     // Not in place: a crash in the middle would cost the next recovery a walk over the whole log. The sync is the list's (sync-list.ts).
     this.#files.close(writeWholeFile(this.#files, path + TEMPORARY_SUFFIX, wanted))
     this.#files.rename(path + TEMPORARY_SUFFIX, path)
   }
-}
-
-export function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && left.every((byte, index) => byte === right[index])
 }

@@ -7,13 +7,14 @@
  *             F2 below the recovery point batches are skimmed, or not read at all; from there on each is hashed
  * Limits      one segment open at a time; memory is one read buffer, the indexes of one segment, one partition's producers
  */
+import { bytesEqual } from '../base/bytes.ts'
 import type { Fd, FileSystem } from '../io/file-system.ts'
 import type { BatchView } from '../record/batch-view.ts'
 import { NOTHING_ABORTED } from './aborted-index.ts'
 import { BatchWalk, type WalkStep } from './batch-walk.ts'
 import { readChecked, readWholeFile as readSmallFile, writeWholeFile } from './checked-file.ts'
 import { readFully, replaceFile, TEMPORARY_SUFFIX, writeFully } from './durable-file.ts'
-import { FolderAborted, sameBytes } from './folder-aborted.ts'
+import { FolderAborted } from './folder-aborted.ts'
 import { SegmentIndexes } from './index-cache.ts'
 import { decodeLeaderEpochs, encodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { INDEX_INTERVAL_BYTES, OffsetIndex } from './offset-index.ts'
@@ -513,7 +514,7 @@ export class FolderReplay {
       this.#files.close(writeWholeFile(this.#files, path, wanted))
       this.#syncFile(LEADER_EPOCHS_FILE)
       this.#hasNewNames = true
-    } else if (found === undefined || !sameBytes(found, wanted)) replaceFile(this.#files, path, [wanted])
+    } else if (found === undefined || !bytesEqual(found, wanted)) replaceFile(this.#files, path, [wanted])
     else if (isPastCheckpoint) this.#syncFile(LEADER_EPOCHS_FILE)
   }
 

@@ -143,6 +143,14 @@ export class OpenTransactions {
     return { producerId, firstOffset, lastOffset: offset, lastStableOffset: Math.min(this.firstOpenOffset, offset + 1) }
   }
 
+  /** As take(), of a log that is read as it stands: the batch is settled, and what it ends is decided. */
+  replay(batch: BatchView, marker: MarkerContent | undefined): AbortedEntry | undefined {
+    const aborted = this.take(batch, marker)
+    this.settle()
+    this.decideBelow(batch.nextOffset)
+    return aborted
+  }
+
   /** A transactional batch is being appended; the first one of a transaction begins it. */
   begin(producerId: number, firstOffset: number): void {
     if (this.has(producerId)) return

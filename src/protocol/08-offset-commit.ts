@@ -51,29 +51,34 @@ export interface OffsetCommitReply {
 export const offsetCommit = makeCodec<OffsetCommitRequest, OffsetCommitReply>({
   api: Api.OFFSET_COMMIT,
   name: 'offset-commit',
-  writeRequest: (request) => [
-    request.groupId,
-    request.memberId,
-    request.memberEpoch,
-    request.instanceId,
-    request.topics.map(writeCommitTopic),
-  ],
+  writeRequest: (request) => [request.groupId, ...writeCommit(request)],
   readRequest: (fields) => ({
     groupId: fields.text('groupId', GROUP_TEXT_LENGTH_MAX),
-    memberId: fields.text('memberId', GROUP_TEXT_LENGTH_MAX),
-    memberEpoch: fields.integer('memberEpoch', -1, INT32_MAX),
-    instanceId: fields.textOrNull('instanceId', GROUP_TEXT_LENGTH_MAX),
-    topics: fields.list('topics', REQUEST_PARTITIONS_MAX, readCommitTopic),
+    ...readCommit(fields),
   }),
   writeReply: (reply) => [writeTopicResults(reply.topics)],
   readReply: (fields) => ({ topics: readTopicResults(fields, 'topics') }),
 })
 
-export function writeCommitTopic({ topicId, topic, partitions }: OffsetCommitTopic): unknown[] {
+/** Who commits, and what: as in txn-offset-commit. */
+export function writeCommit(request: OffsetCommitRequest): unknown[] {
+  return [request.memberId, request.memberEpoch, request.instanceId, request.topics.map(writeCommitTopic)]
+}
+
+export function readCommit(fields: Fields): Omit<OffsetCommitRequest, 'groupId'> {
+  return {
+    memberId: fields.text('memberId', GROUP_TEXT_LENGTH_MAX),
+    memberEpoch: fields.integer('memberEpoch', -1, INT32_MAX),
+    instanceId: fields.textOrNull('instanceId', GROUP_TEXT_LENGTH_MAX),
+    topics: fields.list('topics', REQUEST_PARTITIONS_MAX, readCommitTopic),
+  }
+}
+
+function writeCommitTopic({ topicId, topic, partitions }: OffsetCommitTopic): unknown[] {
   return [topicId, topic, partitions.map((part) => [part.partition, part.offset, part.leaderEpoch, part.metadata])]
 }
 
-export function readCommitTopic(fields: Fields): OffsetCommitTopic {
+function readCommitTopic(fields: Fields): OffsetCommitTopic {
   return {
     ...readNamedTopic(fields),
     partitions: fields.list('partitions', REQUEST_PARTITIONS_MAX, (part) => ({

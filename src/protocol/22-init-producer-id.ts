@@ -7,16 +7,11 @@
  * Failure   with a transactional id: INVALID_TRANSACTION_TIMEOUT, CONCURRENT_TRANSACTIONS (the one before is being ended: ask again),
  *           COORDINATOR_NOT_AVAILABLE, COORDINATOR_LOAD_IN_PROGRESS
  */
-import { OFFSET_MAX, PRODUCER_EPOCH_MAX } from '../model/limits.ts'
+import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX } from './fields.ts'
-
-/** Longer than a valid id, so that a bad one is answered by its own error. */
-export const TRANSACTIONAL_ID_LENGTH_MAX = 4096
-
-/** The last epoch that a producer is given: requests come with no later one. */
-export const GIVEN_EPOCH_MAX = PRODUCER_EPOCH_MAX - 1
+import { readProducerIdentity, TRANSACTIONAL_ID_LENGTH_MAX } from './producer-fields.ts'
 
 export interface InitProducerIdRequest {
   readonly transactionalId: string | null
@@ -37,8 +32,5 @@ export const initProducerId = makeCodec<InitProducerIdRequest, InitProducerIdRep
     transactionTimeoutMs: fields.integer('transactionTimeoutMs', 0, INT32_MAX),
   }),
   writeReply: (reply) => [reply.producerId, reply.producerEpoch],
-  readReply: (fields) => ({
-    producerId: fields.integer('producerId', 0, OFFSET_MAX),
-    producerEpoch: fields.integer('producerEpoch', 0, PRODUCER_EPOCH_MAX),
-  }),
+  readReply: (fields) => readProducerIdentity(fields, PRODUCER_EPOCH_MAX),
 })

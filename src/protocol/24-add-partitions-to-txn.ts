@@ -9,19 +9,17 @@
  * Limits    REQUEST_PARTITIONS_MAX, TRANSACTION_PARTITIONS_MAX
  */
 import type { TopicId } from '../model/ids.ts'
-import { OFFSET_MAX, REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
-import type { ProducerIdentity } from '../model/producer-identity.ts'
-import { GIVEN_EPOCH_MAX, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
+import { REQUEST_PARTITIONS_MAX } from '../model/limits.ts'
 import { Api, makeCodec } from './api.ts'
 import { INT32_MAX } from './fields.ts'
+import { readTransactional, type TransactionalIdentity, writeTransactional } from './producer-fields.ts'
 
 export interface TransactionPartition {
   readonly topicId: TopicId
   readonly partition: number
 }
 
-export interface AddPartitionsToTxnRequest extends ProducerIdentity {
-  readonly transactionalId: string
+export interface AddPartitionsToTxnRequest extends TransactionalIdentity {
   readonly partitions: readonly TransactionPartition[]
 }
 
@@ -33,15 +31,11 @@ export const addPartitionsToTxn = makeCodec<AddPartitionsToTxnRequest, AddPartit
   api: Api.ADD_PARTITIONS_TO_TXN,
   name: 'add-partitions-to-txn',
   writeRequest: (request) => [
-    request.transactionalId,
-    request.producerId,
-    request.producerEpoch,
+    ...writeTransactional(request),
     request.partitions.map((part) => [part.topicId, part.partition]),
   ],
   readRequest: (fields) => ({
-    transactionalId: fields.text('transactionalId', TRANSACTIONAL_ID_LENGTH_MAX),
-    producerId: fields.integer('producerId', 0, OFFSET_MAX),
-    producerEpoch: fields.integer('producerEpoch', 0, GIVEN_EPOCH_MAX),
+    ...readTransactional(fields),
     partitions: fields.list('partitions', REQUEST_PARTITIONS_MAX, (part) => ({
       topicId: part.topicId('topicId'),
       partition: part.integer('partition', 0, INT32_MAX),

@@ -6,13 +6,17 @@
  * Again     of the same epoch and outcome: the same reply, until the next transaction begins
  * Failure   INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, INVALID_TXN_STATE (the other outcome was decided), CONCURRENT_TRANSACTIONS
  */
-import { OFFSET_MAX, PRODUCER_EPOCH_MAX } from '../model/limits.ts'
+import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
-import { GIVEN_EPOCH_MAX, TRANSACTIONAL_ID_LENGTH_MAX } from './22-init-producer-id.ts'
 import { Api, makeCodec } from './api.ts'
+import {
+  readProducerIdentity,
+  readTransactional,
+  type TransactionalIdentity,
+  writeTransactional,
+} from './producer-fields.ts'
 
-export interface EndTxnRequest extends ProducerIdentity {
-  readonly transactionalId: string
+export interface EndTxnRequest extends TransactionalIdentity {
   readonly isCommit: boolean
 }
 
@@ -21,16 +25,11 @@ export type EndTxnReply = ProducerIdentity
 export const endTxn = makeCodec<EndTxnRequest, EndTxnReply>({
   api: Api.END_TXN,
   name: 'end-txn',
-  writeRequest: (request) => [request.transactionalId, request.producerId, request.producerEpoch, request.isCommit],
+  writeRequest: (request) => [...writeTransactional(request), request.isCommit],
   readRequest: (fields) => ({
-    transactionalId: fields.text('transactionalId', TRANSACTIONAL_ID_LENGTH_MAX),
-    producerId: fields.integer('producerId', 0, OFFSET_MAX),
-    producerEpoch: fields.integer('producerEpoch', 0, GIVEN_EPOCH_MAX),
+    ...readTransactional(fields),
     isCommit: fields.boolean('isCommit'),
   }),
   writeReply: (reply) => [reply.producerId, reply.producerEpoch],
-  readReply: (fields) => ({
-    producerId: fields.integer('producerId', 0, OFFSET_MAX),
-    producerEpoch: fields.integer('producerEpoch', 0, PRODUCER_EPOCH_MAX),
-  }),
+  readReply: (fields) => readProducerIdentity(fields, PRODUCER_EPOCH_MAX),
 })

@@ -34,3 +34,4 @@ export {
   type TopicResults,
 } from './group-fields.ts'
 export { allPages, type PageReply, type PageRequest } from './pages.ts'
+export { GIVEN_EPOCH_MAX } from './producer-fields.ts'

@@ -21,6 +21,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { StorageError } from '../io/file-system.ts'
+import { markerOf } from '../log/open-transactions.ts'
 import { type ErrorCode, isMillraceError } from '../model/errors.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { Refusal } from '../model/refusal.ts'
@@ -29,7 +30,6 @@ import { checkLeads } from '../partition/partition-fetch.ts'
 import { BatchReader } from '../record/batch-reader.ts'
 import { BatchView } from '../record/batch-view.ts'
 import type { Codecs } from '../record/compression.ts'
-import { readMarker } from '../record/control-batch.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
 import { BatchScan } from './batch-scan.ts'
 import type { ControlReplies } from './control-replies.ts'
@@ -440,7 +440,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     const reader = new BatchReader({ codecs: this.#options.codecs })
     for (let at = 0; at < bytes.length; at = batch.end) {
       batch.reset(bytes, at)
-      const marker = batch.isControl && batch.recordsCount > 0 ? readMarker(batch) : undefined
+      const marker = markerOf(batch)
       if (marker !== undefined) coordinator.onMarker?.(batch.producerId, marker.type === 'COMMIT')
       const producerId = batch.isTransactional ? batch.producerId : -1
       reader.reset(bytes.subarray(at, batch.end), partition.state.logStartOffset)

@@ -11,12 +11,8 @@
 import { MillraceError } from '../../model/errors.ts'
 import type { OffsetCommitRequest } from '../../protocol/index.ts'
 import { abortable } from '../abort.ts'
-import {
-  checkedHandled,
-  commitTopics,
-  type HandledRecord,
-  type OffsetsToCommit,
-} from '../transaction/transaction-offsets.ts'
+import { commitTopics } from '../commit-topics.ts'
+import { checkedHandled, type HandledRecord, type OffsetsToCommit } from '../transaction/transaction-offsets.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import { classOf } from './group-coordinator.ts'
 import type { HandledOffsets } from './handled-offsets.ts'

@@ -10,11 +10,12 @@
  *             newest; fenced: the partition's commits fail, and the member is told; what else the broker says fails the commit
  */
 import { errorCodeOf, errorNumberOf, MillraceError } from '../../model/errors.ts'
-import { errorOf, type OffsetCommitTopic, offsetCommit } from '../../protocol/index.ts'
+import { errorOf, offsetCommit } from '../../protocol/index.ts'
 import { sleep } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from '../backoff.ts'
 import type { ClientRuntime } from '../client-runtime.ts'
+import { type CommitPosition, commitTopics } from '../commit-topics.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import { classOf, type GroupCoordinator } from './group-coordinator.ts'
 import type { TopicPartition } from './group-options.ts'
@@ -161,7 +162,7 @@ export class OffsetCommitter {
     const { memberId, epoch } = this.#member
     this.#requestsOut++
     try {
-      const topics = topicsOf(slots)
+      const topics = commitTopics(slots.map(positionOf))
       const request = { groupId: coordinator.groupId, memberId, memberEpoch: epoch, instanceId, topics }
       const options = { timeoutMs: requestTimeoutMs, signal: this.#end.signal }
       const reply = await coordinator.call(offsetCommit, request, options)
@@ -247,6 +248,10 @@ export class OffsetCommitter {
   }
 }
 
+function positionOf({ partition: { topic, topicId, partition }, sentOffset: offset }: Slot): CommitPosition {
+  return { topic, topicId, partition, offset }
+}
+
 /** What was sent and not taken goes in front of what waits: one commit, with the larger offset. */
 function requeue(slot: Slot): void {
   if (slot.sent.length === 0) return
@@ -264,23 +269,6 @@ function newWaiting(): Waiting {
   })
   promise.catch(() => {}) // A commit that nobody waits for fails as an event.
   return { promise, resolve, reject }
-}
-
-function topicsOf(slots: readonly Slot[]): OffsetCommitTopic[] {
-  const topics = new Map<
-    string,
-    OffsetCommitTopic & { readonly partitions: OffsetCommitTopic['partitions'][number][] }
-  >()
-  for (const { partition, sentOffset } of slots) {
-    const { topic, topicId } = partition
-    let entry = topics.get(topic)
-    if (entry === undefined) {
-      entry = { topic, topicId, partitions: [] }
-      topics.set(topic, entry)
-    }
-    entry.partitions.push({ partition: partition.partition, offset: sentOffset, leaderEpoch: -1, metadata: '' })
-  }
-  return [...topics.values()]
 }
 
 function topicResults(

@@ -4,7 +4,8 @@
  * Rule  what is named was handled: record.offset + 1 is committed, as group.commit(record) does
  */
 import { MillraceError } from '../../model/errors.ts'
-import type { OffsetCommitRequest, OffsetCommitTopic } from '../../protocol/index.ts'
+import type { OffsetCommitRequest } from '../../protocol/index.ts'
+import { commitTopics } from '../commit-topics.ts'
 
 /** A record that was handled, or the last one of its partition. */
 export interface HandledRecord {
@@ -33,22 +34,6 @@ export interface CommittingGroup {
   readonly id: string
   /** A collection of its own for each transaction. */
   offsetsToCommit(): OffsetsToCommit
-}
-
-/** Partitions with their next offsets, as requests name them. */
-export function commitTopics(
-  positions: Iterable<HandledRecord & { readonly topicId?: OffsetCommitTopic['topicId'] }>,
-): OffsetCommitTopic[] {
-  const topics = new Map<string, OffsetCommitTopic & { partitions: OffsetCommitTopic['partitions'][number][] }>()
-  for (const { topic, topicId = '', partition, offset } of positions) {
-    let entry = topics.get(topic)
-    if (entry === undefined) {
-      entry = { topic, topicId, partitions: [] }
-      topics.set(topic, entry)
-    }
-    entry.partitions.push({ partition, offset, leaderEpoch: -1, metadata: '' })
-  }
-  return [...topics.values()]
 }
 
 /** Of a group by its id, for programs that keep track of partitions themselves: nobody else may be a member of it. */
