@@ -18,7 +18,7 @@ const TOPICS = ['plain', 'orders', 'p2', 'clicks'] as const
 export const GROUP_EVENTS = [
   ...(['join', 'leave', 'static leave', 'die', 'freeze', 'block', 'crash', 'loss', 'message lost'] as const),
   ...(['topic created', 'topic grown', 'topic deleted', 'fenced session', 'fenced rebalance'] as const),
-  ...(['FENCED_MEMBER_EPOCH', 'UNKNOWN_MEMBER_ID', 'UNRELEASED_INSTANCE_ID'] as const),
+  ...(['FENCED_MEMBER_EPOCH', 'UNKNOWN_MEMBER_ID', 'UNRELEASED_INSTANCE_ID', 'hint'] as const),
   ...(['commit STALE_MEMBER_EPOCH', 'commit UNKNOWN_MEMBER_ID', 'instance replaced', 'offset committed'] as const),
 ] as const
 
@@ -127,6 +127,7 @@ class GroupRun {
       this.#run.count('message lost')
       this.#trouble()
     }
+    member.onHint = () => this.#run.count('hint')
     for (let index = this.#members.length - 1; index >= 0; index--)
       if (this.#members[index]!.isDead) this.#members.splice(index, 1)
     this.#members.push(member)

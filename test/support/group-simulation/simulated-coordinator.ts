@@ -37,6 +37,8 @@ export class SimulatedCoordinator {
   #syncUnderWay = false
   #topicCount = 0
   #turn = 0
+  /** Connection id less one -> who hears hints. */
+  readonly #hinted: (() => void)[] = []
   readonly #queue: EventQueue
   readonly #prng: Prng
 
@@ -44,6 +46,11 @@ export class SimulatedCoordinator {
     this.#queue = queue
     this.#prng = prng
     this.start()
+  }
+
+  /** A member's connection, for as long as it lives: answers its id. `onHint`: the group has something for it. */
+  connect(onHint: () => void): number {
+    return this.#hinted.push(onHint)
   }
 
   /** Undefined while it is down. */
@@ -132,14 +139,17 @@ export class SimulatedCoordinator {
     })
   }
 
-  /** Calls onDeadline() when it is due. */
+  /** Calls takeHints() and onDeadline() when they are due. */
   #scheduleTurn(): void {
     const coordinator = this.#coordinator
-    if (coordinator === undefined || coordinator.nextDeadlineMs === Number.POSITIVE_INFINITY) return
+    if (coordinator === undefined) return
+    const dueMs = Math.min(coordinator.nextDeadlineMs, coordinator.nextHintsMs)
+    if (dueMs === Number.POSITIVE_INFINITY) return
     const turn = ++this.#turn
-    const waitMs = Math.max(0, Math.ceil(coordinator.nextDeadlineMs - this.#queue.nowMs))
+    const waitMs = Math.max(0, Math.ceil(dueMs - this.#queue.nowMs))
     this.#queue.after(waitMs, () => {
       if (this.#coordinator !== coordinator || turn !== this.#turn) return
+      for (const { connectionId } of coordinator.takeHints(this.#queue.nowMs) ?? []) this.#hinted[connectionId - 1]!()
       for (let done = 0; done < DEADLINES_PER_TURN_MAX && coordinator.nextDeadlineMs <= this.#queue.nowMs; done++)
         this.#take(coordinator.onDeadline(this.#queue.nowMs))
       this.#scheduleTurn()

@@ -53,10 +53,16 @@ export class SimulatedMember {
   onEpoch: (member: SimulatedMember, epoch: number) => void = () => {}
   onRefused: (error: string) => void = () => {}
   onLost: () => void = () => {}
+  onHint: () => void = () => {}
   readonly #queue: EventQueue
   readonly #prng: Prng
   readonly #broker: SimulatedCoordinator
+  readonly #connectionId: number
   #request = 0
+  /** Of the heartbeat under way; -1 = none. */
+  #awaited = -1
+  /** A hint came while a heartbeat was under way. */
+  #isDue = false
   #mustTell = true
   #lastArrivalMs = 0
   #isStopping = false
@@ -66,6 +72,7 @@ export class SimulatedMember {
     this.#queue = queue
     this.#prng = prng
     this.#broker = broker
+    this.#connectionId = broker.connect(() => this.#hint())
     this.#heartbeat()
     this.#extend()
     this.#consume()
@@ -121,14 +128,28 @@ export class SimulatedMember {
     })
   }
 
+  /** The coordinator says that there is news; which may get lost, as everything. */
+  #hint(): void {
+    if (this.#isLost()) return
+    this.#queue.after(1 + this.#prng.below(5), () => {
+      if (!this.isResponsive) return
+      this.onHint()
+      if (this.#awaited === this.#request) this.#isDue = true
+      else if (!this.#isStopping) this.#again(0)
+    })
+  }
+
   #heartbeat(): void {
     const isJoin = this.epoch <= 0
     const owned = isJoin ? [] : this.#mustTell ? this.#owned() : null
     const request = ++this.#request
+    this.#awaited = request
+    this.#isDue = false
     this.#send(isJoin ? 0 : this.epoch, owned, (reply) => {
       if (request !== this.#request || this.isDead) return
       // A reply that comes while it stands still is read when it goes on; as late as a lost one.
       if (!this.isResponsive) return
+      this.#awaited = -1
       this.#mustTell = false
       if (isRefusal(reply)) this.#refused(reply.error)
       else this.#answered(reply)
@@ -155,7 +176,7 @@ export class SimulatedMember {
     this.onEpoch(this, reply.memberEpoch)
     this.epoch = reply.memberEpoch
     if (reply.assignment === null) {
-      this.#again(reply.heartbeatIntervalMs)
+      this.#again(this.#isDue ? 0 : reply.heartbeatIntervalMs)
       return
     }
     const assigned = new Set<string>()
@@ -279,6 +300,7 @@ export class SimulatedMember {
       ownedPartitions: owned,
       clientId: 'simulated',
       clientHost: '127.0.0.1',
+      connectionId: this.#connectionId,
     }
     this.#transmit(() => {
       this.#broker.ask(
