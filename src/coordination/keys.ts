@@ -4,9 +4,13 @@
  * | key                                     | value            | written |
  * | --------------------------------------- | ---------------- | ------- |
  * | /millrace/v1/cluster                    | ClusterState     | once |
- * | /millrace/v1/nodes/<node id>            | NodeState        | at each start: the incarnation |
+ * | /millrace/v1/secret                     | SecretState      | once, where none is configured: what brokers know each other by |
+ * | /millrace/v1/nodes/<node id>            | NodeState        | at each start: the incarnation; when it is decommissioned |
+ * | /millrace/v1/brokers/<node id>          | BrokerState      | under the broker's lease: there as long as it lives; again when it begins to stop |
+ * | /millrace/v1/controller                 | ControllerState  | under the lease of the broker that controls; every write of the controller asks for its revision |
+ * | /millrace/v1/controller-epoch           | ControllerEpochState | with each controller, one more |
  * | /millrace/v1/topic-ids/<topic id>       | TopicState       | first of a topic at create, last at delete |
- * | /millrace/v1/partitions/<topic id>/<n>  | PartitionState   | at create; at each change of leader or ISR |
+ * | /millrace/v1/partitions/<topic id>/<n>  | PartitionState   | at create; at each change of leader, replicas or ISR |
  * | /millrace/v1/topics/<name>              | TopicNameState   | last of a topic at create: now it is visible; first at delete |
  * | /millrace/v1/producer-ids               | ProducerIdState  | per block of PRODUCER_ID_BLOCK |
  *
@@ -25,6 +29,10 @@ const PARTITION_DIGITS = 5
 assert(TOPIC_PARTITIONS_MAX <= 10 ** PARTITION_DIGITS, 'partition numbers outgrow their key: bump KEY_LAYOUT_VERSION')
 
 export const CLUSTER_KEY = `${ROOT}cluster`
+export const SECRET_KEY = `${ROOT}secret`
+export const CONTROLLER_KEY = `${ROOT}controller`
+export const CONTROLLER_EPOCH_KEY = `${ROOT}controller-epoch`
+export const BROKERS_PREFIX = `${ROOT}brokers/`
 export const PRODUCER_IDS_KEY = `${ROOT}producer-ids`
 export const NODES_PREFIX = `${ROOT}nodes/`
 export const TOPICS_PREFIX = `${ROOT}topics/`
@@ -32,6 +40,7 @@ export const TOPIC_IDS_PREFIX = `${ROOT}topic-ids/`
 export const PARTITIONS_PREFIX = `${ROOT}partitions/`
 
 export const nodeKey = (nodeId: number): string => `${NODES_PREFIX}${nodeId}`
+export const brokerKey = (nodeId: number): string => `${BROKERS_PREFIX}${nodeId}`
 export const topicNameKey = (name: string): string => `${TOPICS_PREFIX}${name}`
 export const topicIdKey = (topicId: TopicId): string => `${TOPIC_IDS_PREFIX}${topicId}`
 export const topicPartitionsPrefix = (topicId: TopicId): string => `${PARTITIONS_PREFIX}${topicId}/`
@@ -44,6 +53,41 @@ export interface ClusterState {
 
 export interface NodeState {
   readonly incarnation: Incarnation
+  /** Of the data dir that the node's replicas lie in: another one has none of them. Left out by one node alone. */
+  readonly directoryId?: string
+  /** Its replicas are to go to others, and nothing new comes to it. */
+  readonly isDecommissioned?: boolean
+}
+
+/** What brokers of a cluster show each other instead of a client's token. */
+export interface SecretState {
+  readonly secret: string
+}
+
+/** A broker that lives: it serves, or is about to stop. */
+export interface BrokerState {
+  readonly incarnation: Incarnation
+  /** Where clients and brokers reach it. */
+  readonly url: string
+  readonly rack: string | null
+  readonly version: string
+  readonly directoryId: string
+  /** Its last run ended in order: its logs hold all that it has acknowledged, whatever fsync their topics ask for. */
+  readonly isClean: boolean
+  /** Replicas that it found damaged or gone: they are not in sync, whatever the partition's state says of an earlier incarnation. */
+  readonly damaged: readonly { readonly topicId: TopicId; readonly partition: number }[]
+  /** It wants to stop: its leaderships are to go to others first. */
+  readonly isStopping: boolean
+  /** Of its lease: whoever has proof that it is gone may revoke it. */
+  readonly leaseId: string
+}
+
+export interface ControllerState extends Replica {
+  readonly controllerEpoch: number
+}
+
+export interface ControllerEpochState {
+  readonly controllerEpoch: number
 }
 
 export interface TopicNameState {
@@ -55,6 +99,8 @@ export interface TopicState {
   /** Partitions from this number on do not exist, whatever keys there are. */
   readonly partitions: number
   readonly replicas: number
+  /** From this partition on they take no new records and go when retention has emptied them; left out: none. */
+  readonly drainFrom?: number
   /** What the topic sets itself, dotted keys. */
   readonly config: Readonly<Record<string, string>>
   readonly createdMs: number
@@ -66,15 +112,28 @@ export interface Replica {
 }
 
 /**
- * Who leads, as of the last change. The epoch in force is not stored at each start: it is
- * leaderEpoch + (incarnation of the leader now − leaderIncarnation), see leaderEpochOf.
+ * Who leads, as of the last change. Alone (embedded store) the epoch in force is not stored at each start: it is
+ * leaderEpoch + (incarnation of the leader now − leaderIncarnation), see leaderEpochOf. In a cluster it is leaderEpoch, and only that
+ * incarnation leads.
  */
 export interface PartitionState {
+  /** NO_LEADER: none now. */
   readonly leader: number
   readonly leaderEpoch: LeaderEpoch
   readonly leaderIncarnation: Incarnation
+  /** Node ids, the preferred leader first. */
+  readonly replicas: readonly number[]
+  /** Never empty: with no leader, who may become one. */
   readonly inSyncReplicas: readonly Replica[]
+  /** Left the in-sync set while it was smaller than min.insync.replicas: they hold all below the high watermark (KIP-966). */
+  readonly eligibleLeaders: readonly Replica[]
+  /** Of `replicas`: those that a move brings; it is done when they are in sync. */
+  readonly adding: readonly number[]
+  /** Of `replicas`: those that go when all of `adding` are in sync. */
+  readonly removing: readonly number[]
 }
+
+export const NO_LEADER = -1
 
 export interface ProducerIdState {
   /** The first id that no block has taken. */
@@ -109,4 +168,11 @@ export function decodeState<T extends object>(key: string, value: Uint8Array): T
     // The text below says it.
   }
   throw new MillraceError('UNKNOWN_SERVER_ERROR', `metadata: the value of ${key} is not readable`)
+}
+
+/** A partition's state; what earlier releases left out has the meaning it had then: its leader is the only replica. */
+export function decodePartitionState(key: string, value: Uint8Array): PartitionState {
+  const state = decodeState<Partial<PartitionState> & Pick<PartitionState, 'leader' | 'inSyncReplicas'>>(key, value)
+  const none = { replicas: [state.leader], eligibleLeaders: [], adding: [], removing: [] }
+  return { ...none, ...state } as PartitionState
 }

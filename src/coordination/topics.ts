@@ -12,6 +12,7 @@ import { isTopicName, type LeaderEpoch, type TopicId } from '../model/ids.ts'
 import { BROKER_PARTITIONS_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
 import { parseTopicConfig, type TopicConfig } from '../model/topic-config.ts'
 import {
+  decodePartitionState,
   decodeState,
   encodeState,
   PARTITIONS_PREFIX,
@@ -243,7 +244,9 @@ async function writePartitions(
     leader: nodeId,
     leaderEpoch: 0 as LeaderEpoch,
     leaderIncarnation: incarnation,
+    replicas: [nodeId],
     inSyncReplicas: [context.replica],
+    ...{ eligibleLeaders: [], adding: [], removing: [] },
   }
   const value = encodeState(state)
   const puts: StoreOperation[] = []
@@ -286,7 +289,7 @@ export async function loadTopics(store: MetadataStore): Promise<TopicRecord[]> {
     const [topicId = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
     let states = partitionsOf.get(topicId)
     if (states === undefined) partitionsOf.set(topicId, (states = []))
-    states[Number(number)] = decodeState<PartitionState>(key, value)
+    states[Number(number)] = decodePartitionState(key, value)
   }
   const topics: TopicRecord[] = []
   for (const { key, value, modRevision } of ids.values) {

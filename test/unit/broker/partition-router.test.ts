@@ -9,7 +9,12 @@ import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 const incarnation = 1 as Incarnation
 
 function record(name: string, partitions: number): TopicRecord {
-  const leader = { leader: 1, leaderEpoch: 0 as LeaderEpoch, leaderIncarnation: incarnation, inSyncReplicas: [] }
+  const leader = {
+    leader: 1,
+    leaderEpoch: 0 as LeaderEpoch,
+    leaderIncarnation: incarnation,
+    ...{ inSyncReplicas: [], replicas: [1], eligibleLeaders: [], adding: [], removing: [] },
+  }
   return {
     topicId: name.padEnd(32, '0') as TopicId,
     state: { name, partitions, replicas: 1, config: {}, createdMs: 0 },

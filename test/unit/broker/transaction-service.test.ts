@@ -71,7 +71,12 @@ class Fixture {
   }
 
   topic(topicId: TopicRecord['topicId'], name: string, partitions: number): RoutedTopic {
-    const leader = { leader: 1, leaderEpoch: 0 as LeaderEpoch, leaderIncarnation: incarnation, inSyncReplicas: [] }
+    const leader = {
+      leader: 1,
+      leaderEpoch: 0 as LeaderEpoch,
+      leaderIncarnation: incarnation,
+      ...{ inSyncReplicas: [], replicas: [1], eligibleLeaders: [], adding: [], removing: [] },
+    }
     const topic = this.router.add({
       ...{ topicId, state: { name, partitions, replicas: 1, config: {}, createdMs: 0 }, modRevision: 1 },
       partitions: Array.from({ length: partitions }, () => leader),
