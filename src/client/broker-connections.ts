@@ -9,11 +9,11 @@
  */
 import { MillraceError } from '../model/errors.ts'
 import type { MetadataBroker } from '../protocol/index.ts'
+import { Connection, type ConnectionOptions } from '../transport/connection.ts'
 import { sleep, throwIfAborted } from './abort.ts'
 import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { ClientRuntime } from './client-runtime.ts'
-import { Connection, type ConnectionOptions } from './connection.ts'
 
 /** What no further attempt can mend. */
 const FINAL_CODES = ['SASL_AUTHENTICATION_FAILED', 'UNSUPPORTED_VERSION', 'INVALID_ARGUMENT', 'CLOSED']

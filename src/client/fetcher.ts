@@ -19,12 +19,12 @@ import {
 } from '../protocol/index.ts'
 import { BATCH_HEADER_BYTES, batchBytesAt } from '../record/batch-layout.ts'
 import { BatchView } from '../record/batch-view.ts'
+import type { Connection, Reply } from '../transport/connection.ts'
 import { sleep } from './abort.ts'
 import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ClientRuntime } from './client-runtime.ts'
-import type { Connection, Reply } from './connection.ts'
 import type { ResolvedConsumerOptions } from './consumer-options.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 

@@ -15,11 +15,11 @@ import {
   type ProducerIdentity,
   produce,
 } from '../protocol/index.ts'
+import type { Connection } from '../transport/connection.ts'
 import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ClientRuntime, Timer } from './client-runtime.ts'
-import type { Connection } from './connection.ts'
 import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import { type BatchFault, faultOf, type PartitionQueue } from './partition-queue.ts'
 import type { ProducerBatch } from './producer-batch.ts'

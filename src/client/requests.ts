@@ -7,12 +7,12 @@
  */
 import { ERRORS, isMillraceError, MillraceError } from '../model/errors.ts'
 import type { Codec } from '../protocol/index.ts'
+import type { Reply } from '../transport/connection.ts'
 import { abortable, sleep, throwIfAborted } from './abort.ts'
 import { backoffMs } from './backoff.ts'
 import type { BrokerConnections } from './broker-connections.ts'
 import type { ResolvedClientOptions } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
-import type { Reply } from './connection.ts'
 
 export interface AskOptions {
   /** The broker to ask; any, when left out. */

@@ -10,6 +10,7 @@
  *             CONNECTION_FAILED (never sent)
  */
 import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
 import { Fifo } from '../base/fifo.ts'
 import { MillraceError } from '../model/errors.ts'
 import {
@@ -25,8 +26,19 @@ import {
   unwrapReply,
   writePrologue,
 } from '../protocol/index.ts'
-import type { TransportClose, TransportConnection } from '../transport/transport.ts'
-import type { ClientRuntime, Timer } from './client-runtime.ts'
+import type { Transport, TransportClose, TransportConnection } from './transport.ts'
+
+export interface Timer {
+  cancel(): void
+}
+
+/** What a connection takes from its surroundings. */
+export interface ConnectionRuntime {
+  readonly clock: Clock
+  readonly transport: Transport
+  /** Runs `task` once, `delayMs` from now. */
+  startTimer(delayMs: number, task: () => void): Timer
+}
 
 export interface ConnectionOptions {
   readonly clientName: string
@@ -76,7 +88,7 @@ const HTTP_UNAUTHORISED = [401, 403]
 
 export class Connection {
   readonly url: string
-  readonly #runtime: ClientRuntime
+  readonly #runtime: ConnectionRuntime
   readonly #options: ConnectionOptions
   readonly #pending = new Map<number, PendingRequest>()
   #transport: TransportConnection
@@ -94,7 +106,7 @@ export class Connection {
   #onEnd: (() => void)[] = []
   readonly #onCredit = new Set<() => void>()
 
-  private constructor(runtime: ClientRuntime, url: string, options: ConnectionOptions, onOpen: () => void) {
+  private constructor(runtime: ConnectionRuntime, url: string, options: ConnectionOptions, onOpen: () => void) {
     this.url = url
     this.#runtime = runtime
     this.#options = options
@@ -110,7 +122,7 @@ export class Connection {
    * or UNSUPPORTED_VERSION.
    */
   static async open(
-    runtime: ClientRuntime,
+    runtime: ConnectionRuntime,
     url: string,
     options: ConnectionOptions,
     closing?: AbortSignal,
