@@ -1,13 +1,23 @@
 /** Who a token belongs to, and which browsers may connect. Compares in constant time. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { ANONYMOUS, type Principal, TOKEN_HOLDER } from './authorise.ts'
+import { ANONYMOUS, BROKER, type Principal, TOKEN_HOLDER } from './authorise.ts'
+
+export interface AuthenticatorOptions {
+  readonly tokens: readonly string[]
+  readonly origins: readonly string[]
+  /** What brokers of a cluster show each other; left out by a broker alone: then nobody is one. */
+  readonly clusterSecret?: string | undefined
+}
 
 export class Authenticator {
   readonly #tokenHashes: readonly Buffer[]
   readonly #origins: ReadonlySet<string>
 
-  constructor(options: { readonly tokens: readonly string[]; readonly origins: readonly string[] }) {
+  readonly #secretHash: Buffer | undefined
+
+  constructor(options: AuthenticatorOptions) {
     this.#tokenHashes = options.tokens.map(hashOf)
+    this.#secretHash = options.clusterSecret === undefined ? undefined : hashOf(options.clusterSecret)
     this.#origins = new Set(options.origins)
   }
 
@@ -17,9 +27,10 @@ export class Authenticator {
 
   /** The principal of a token; undefined when it is not a valid one, or none was given and one is needed. */
   principalOf(token: string | null): Principal | undefined {
-    if (!this.needsToken) return ANONYMOUS
-    if (token === null || token === '') return undefined
+    if (token === null || token === '') return this.needsToken ? undefined : ANONYMOUS
     const hash = hashOf(token)
+    if (this.#secretHash !== undefined && timingSafeEqual(this.#secretHash, hash)) return BROKER
+    if (!this.needsToken) return ANONYMOUS
     let isKnown = false
     // All of them, whatever is found: the time tells nothing.
     for (const known of this.#tokenHashes) if (timingSafeEqual(known, hash)) isKnown = true

@@ -10,12 +10,15 @@ import { Api } from '../protocol/index.ts'
 
 export interface Principal {
   readonly name: string
+  /** It showed the cluster's secret. */
+  readonly isBroker?: boolean
 }
 
 export const ANONYMOUS: Principal = { name: 'anonymous' }
 export const TOKEN_HOLDER: Principal = { name: 'token' }
+export const BROKER: Principal = { name: 'broker', isBroker: true }
 
-export type Operation = 'read' | 'write' | 'describe' | 'create' | 'delete' | 'alter'
+export type Operation = 'read' | 'write' | 'describe' | 'create' | 'delete' | 'alter' | 'replicate'
 
 export type Resource =
   | { readonly kind: 'cluster' }
@@ -52,11 +55,18 @@ export const OPERATIONS: Readonly<
   [Api.GROUP_DESCRIBE]: { operation: 'describe', resource: 'group' },
   [Api.SESSION_EXTEND]: { operation: 'read', resource: 'group' },
   [Api.DESCRIBE_CLUSTER]: { operation: 'describe', resource: 'cluster' },
+  [Api.WRITE_TXN_MARKERS]: { operation: 'replicate', resource: 'cluster' },
+  [Api.REPLICA_PROGRESS]: { operation: 'replicate', resource: 'cluster' },
+  [Api.REPLICA_FETCH]: { operation: 'replicate', resource: 'cluster' },
+  [Api.REGISTER_PRODUCERS]: { operation: 'replicate', resource: 'cluster' },
+  [Api.SUSPECT_BROKER]: { operation: 'replicate', resource: 'cluster' },
+  [Api.PROBE_BROKER]: { operation: 'replicate', resource: 'cluster' },
 }
 
-/** Whether `principal` may do `operation` on `resource`. Nobody may without being somebody. */
-export function authorise(principal: Principal | undefined, _operation: Operation, _resource: Resource): boolean {
-  return principal !== undefined
+/** Whether `principal` may do `operation` on `resource`. Nobody may without being somebody; what brokers do among themselves only they may. */
+export function authorise(principal: Principal | undefined, operation: Operation, _resource: Resource): boolean {
+  if (principal === undefined) return false
+  return operation !== 'replicate' || principal.isBroker === true
 }
 
 /** What a caller is told who may not use `resource`. */

@@ -126,6 +126,56 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
     { producerId: 7, producerEpoch: 4 },
   ],
   [
+    protocol.writeTxnMarkers,
+    {
+      markers: [
+        {
+          producerId: MAX,
+          producerEpoch: PRODUCER_EPOCH_MAX,
+          topicId,
+          partition: 3,
+          coordinatorEpoch: 2_147_483_647,
+          isCommit: true,
+          isClassic: false,
+        },
+      ],
+    },
+    { errorNumbers: [0, 6] },
+  ],
+  [
+    protocol.replicaFetch,
+    {
+      nodeId: 2,
+      incarnation: 5,
+      waitMs: 500,
+      minBytes: 1,
+      maxBytes: 10_485_760,
+      parts: [{ topicId, partition: 0, leaderEpoch: 7, fetchOffset: MAX, lastEpoch: -1, maxBytes: 1_048_576 }],
+    },
+    {
+      parts: [
+        {
+          index: 0,
+          errorNumber: 0,
+          errorText: '',
+          leaderEpoch: 7,
+          highWatermark: 5,
+          logStartOffset: 0,
+          divergingEpoch: 6,
+          divergingEndOffset: MAX,
+          batchBytes: 4_294_967_295,
+        },
+      ],
+    },
+  ],
+  [
+    protocol.registerProducers,
+    { producerId: 7, producerEpoch: 3, partitions: [{ topicId, partition: 1 }] },
+    { errorNumbers: [0] },
+  ],
+  [protocol.suspectBroker, { nodeId: 3, incarnation: 9 }, {}],
+  [protocol.probeBroker, { nodeId: 3 }, { finding: 'refused' }],
+  [
     protocol.txnOffsetCommit,
     {
       ...{ groupId: 'g', transactionalId: 't', producerId: 7, producerEpoch: 3 },
@@ -346,6 +396,15 @@ test('headers with any byte changed are read as something or refused, by request
       }
     }
   }
+})
+
+test('progress of replicas: one-way, round trip, bounds', () => {
+  const message = { nodeId: 2, incarnation: 5, rows: [{ topicId, partition: 3, leaderEpoch: 7, syncedEndOffset: MAX }] }
+  assert.deepEqual(protocol.replicaProgress.decode(protocol.replicaProgress.encode(message)), message)
+  const low = { ...message, rows: [{ ...message.rows[0]!, syncedEndOffset: -1 }] }
+  assert.throws(() => protocol.replicaProgress.decode(protocol.replicaProgress.encode(low)), {
+    message: /replica-progress\.rows\[0\]\.syncedEndOffset: expected/,
+  })
 })
 
 test('fields that come later are ignored', () => {
