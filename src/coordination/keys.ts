@@ -24,20 +24,21 @@ import type { Incarnation, LeaderEpoch, TopicId } from '../model/ids.ts'
 import { TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
 
 export const KEY_LAYOUT_VERSION = 1
-const ROOT = `/millrace/v${KEY_LAYOUT_VERSION}/`
+/** Everything lies below it: what a broker watches. */
+export const ROOT_PREFIX = `/millrace/v${KEY_LAYOUT_VERSION}/`
 const PARTITION_DIGITS = 5
 assert(TOPIC_PARTITIONS_MAX <= 10 ** PARTITION_DIGITS, 'partition numbers outgrow their key: bump KEY_LAYOUT_VERSION')
 
-export const CLUSTER_KEY = `${ROOT}cluster`
-export const SECRET_KEY = `${ROOT}secret`
-export const CONTROLLER_KEY = `${ROOT}controller`
-export const CONTROLLER_EPOCH_KEY = `${ROOT}controller-epoch`
-export const BROKERS_PREFIX = `${ROOT}brokers/`
-export const PRODUCER_IDS_KEY = `${ROOT}producer-ids`
-export const NODES_PREFIX = `${ROOT}nodes/`
-export const TOPICS_PREFIX = `${ROOT}topics/`
-export const TOPIC_IDS_PREFIX = `${ROOT}topic-ids/`
-export const PARTITIONS_PREFIX = `${ROOT}partitions/`
+export const CLUSTER_KEY = `${ROOT_PREFIX}cluster`
+export const SECRET_KEY = `${ROOT_PREFIX}secret`
+export const CONTROLLER_KEY = `${ROOT_PREFIX}controller`
+export const CONTROLLER_EPOCH_KEY = `${ROOT_PREFIX}controller-epoch`
+export const BROKERS_PREFIX = `${ROOT_PREFIX}brokers/`
+export const PRODUCER_IDS_KEY = `${ROOT_PREFIX}producer-ids`
+export const NODES_PREFIX = `${ROOT_PREFIX}nodes/`
+export const TOPICS_PREFIX = `${ROOT_PREFIX}topics/`
+export const TOPIC_IDS_PREFIX = `${ROOT_PREFIX}topic-ids/`
+export const PARTITIONS_PREFIX = `${ROOT_PREFIX}partitions/`
 
 export const nodeKey = (nodeId: number): string => `${NODES_PREFIX}${nodeId}`
 export const brokerKey = (nodeId: number): string => `${BROKERS_PREFIX}${nodeId}`

@@ -27,13 +27,21 @@ import {
   topicNameKey,
   topicPartitionsPrefix,
 } from './keys.ts'
-import { type MetadataStore, STORE_OPERATIONS_MAX, type StoreOperation } from './metadata-store.ts'
+import {
+  type MetadataStore,
+  STORE_OPERATIONS_MAX,
+  type StoreCondition,
+  type StoredValue,
+  type StoreOperation,
+} from './metadata-store.ts'
 
 /** A topic as the store has it. */
 export interface TopicRecord {
   readonly topicId: TopicId
   readonly state: TopicState
   readonly partitions: readonly PartitionState[]
+  /** Of each partition's key: the condition of its next change. */
+  readonly partitionVersions: readonly number[]
   /** Of the topic-ids key: conditions of the next change. */
   readonly modRevision: number
 }
@@ -153,10 +161,17 @@ function parseTopicConfigKey(key: string): void {
   }
 }
 
+/** Where a new partition lies and who leads it. */
+export type Assignment = (partition: number) => PartitionState
+
 export interface ApplyContext {
   readonly store: MetadataStore
-  /** Who leads the new partitions. One broker: itself. */
+  /** Who asks. Alone, it leads the new partitions. */
   readonly replica: Replica
+  /** In a cluster: where the new partitions lie. */
+  readonly assignment?: Assignment
+  /** Hold with every write: that whoever writes is the controller still. None alone. */
+  readonly fence?: readonly StoreCondition[]
 }
 
 export interface CreateTopicContextApply extends ApplyContext {
@@ -166,40 +181,57 @@ export interface CreateTopicContextApply extends ApplyContext {
 
 /** Makes a decided topic. Resolves once it is visible. */
 export async function applyCreateTopic(plan: CreateTopicPlan, context: CreateTopicContextApply): Promise<TopicRecord> {
-  const { store, replica, newId, nowMs } = context
+  const { store, fence = [], newId, nowMs } = context
   const topicId = newId() as TopicId
   const { name, partitions: count, replicas, config } = plan
   const state: TopicState = { name, partitions: count, replicas, config, createdMs: nowMs }
   const idKey = topicIdKey(topicId)
   const first = await store.transact(
-    [
-      { kind: 'absent', key: idKey },
-      { kind: 'absent', key: topicNameKey(name) },
-    ],
+    [...fence, { kind: 'absent', key: idKey }, { kind: 'absent', key: topicNameKey(name) }],
     [{ kind: 'put', key: idKey, value: encodeState(state) }],
   )
-  if (!first.applied) throw new MillraceError('TOPIC_ALREADY_EXISTS', `the topic ${name} exists`)
-  const partitions = await writePartitions(context, topicId, 0, count)
+  if (!first.applied) throw await refusalOf(context, nameTaken(name))
+  const made = { topicId, state: { ...state, partitions: 0 }, modRevision: first.revision }
+  const written = await writePartitions(context, made, count)
   const nameState: TopicNameState = { topicId }
   const last = await store.transact(
-    [{ kind: 'absent', key: topicNameKey(name) }],
+    [...fence, { kind: 'absent', key: topicNameKey(name) }],
     [{ kind: 'put', key: topicNameKey(name), value: encodeState(nameState) }],
   )
-  const topic: TopicRecord = { topicId, state, partitions, modRevision: first.revision }
-  if (last.applied) return topic
+  if (last.applied) return { topicId, state, ...written, modRevision: first.revision }
+  const refusal = await refusalOf(context, nameTaken(name))
   await removeTopicKeys(store, topicId)
-  throw new MillraceError('TOPIC_ALREADY_EXISTS', `the topic ${name} exists; replica ${replica.nodeId} was second`)
+  throw refusal
 }
+
+function nameTaken(name: string): MillraceError {
+  return new MillraceError('TOPIC_ALREADY_EXISTS', `the topic ${name} exists`)
+}
+
+/** Why a transaction was not applied: the fence does not hold any more, or what `otherwise` says. */
+async function refusalOf(context: Fenced, otherwise: MillraceError): Promise<MillraceError> {
+  const { store, fence = [] } = context
+  if (fence.length === 0 || (await store.transact(fence, [])).applied) return otherwise
+  return new MillraceError('NOT_CONTROLLER', 'another broker has become the controller')
+}
+
+type Fenced = Pick<ApplyContext, 'store' | 'fence'>
 
 /**
  * Resolves once the topic is invisible. Keys that could not be removed then (no room, say) are loadTopics' to remove: to fail
  * here would leave a topic that is served until the next start and gone after it, with what was acknowledged meanwhile.
  */
-export async function applyDeleteTopic(topic: TopicRecord, store: MetadataStore): Promise<void> {
+export async function applyDeleteTopic(
+  topic: TopicRecord,
+  store: MetadataStore,
+  fence: readonly StoreCondition[] = [],
+): Promise<void> {
   const key = topicNameKey(topic.state.name)
-  const { applied } = await store.transact([{ kind: 'present', key }], [{ kind: 'delete', key }])
-  if (!applied)
-    throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `the topic ${topic.state.name} was deleted already`)
+  const { applied } = await store.transact([...fence, { kind: 'present', key }], [{ kind: 'delete', key }])
+  if (!applied) {
+    const text = `the topic ${topic.state.name} was deleted already`
+    throw await refusalOf({ store, fence }, new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', text))
+  }
   await removeTopicKeys(store, topic.topicId).catch(() => {})
 }
 
@@ -208,56 +240,75 @@ export async function applyAddPartitions(
   total: number,
   context: ApplyContext,
 ): Promise<TopicRecord> {
-  const added = await writePartitions(context, topic.topicId, topic.state.partitions, total)
-  const state: TopicState = { ...topic.state, partitions: total }
-  const changed = await putTopicState(topic, state, context.store)
-  return { ...changed, partitions: [...topic.partitions, ...added] }
+  const added = await writePartitions(context, topic, total)
+  const changed = await putTopicState(topic, { ...topic.state, partitions: total }, context)
+  return {
+    ...changed,
+    partitions: [...topic.partitions, ...added.partitions],
+    partitionVersions: [...topic.partitionVersions, ...added.partitionVersions],
+  }
 }
 
 export async function applyAlterConfig(
   topic: TopicRecord,
   config: Readonly<Record<string, string>>,
   store: MetadataStore,
+  fence: readonly StoreCondition[] = [],
 ): Promise<TopicRecord> {
-  return putTopicState(topic, { ...topic.state, config }, store)
+  return putTopicState(topic, { ...topic.state, config }, { store, fence })
 }
 
-async function putTopicState(topic: TopicRecord, state: TopicState, store: MetadataStore): Promise<TopicRecord> {
+/** Writes a topic's state if it is still the one that `topic` says. */
+export async function putTopicState(topic: TopicRecord, state: TopicState, context: Fenced): Promise<TopicRecord> {
   const key = topicIdKey(topic.topicId)
-  const { applied, revision } = await store.transact(
-    [{ kind: 'revision', key, modRevision: topic.modRevision }],
+  const { applied, revision } = await context.store.transact(
+    [...(context.fence ?? []), { kind: 'revision', key, modRevision: topic.modRevision }],
     [{ kind: 'put', key, value: encodeState(state) }],
   )
-  if (!applied)
-    throw new MillraceError('INVALID_UPDATE_VERSION', `the topic ${topic.state.name} was changed meanwhile: look again`)
-  return { ...topic, state, modRevision: revision }
+  if (applied) return { ...topic, state, modRevision: revision }
+  throw await refusalOf(context, changedMeanwhile(topic.state.name))
 }
 
-async function writePartitions(
-  context: ApplyContext,
-  topicId: TopicId,
-  from: number,
-  to: number,
-): Promise<PartitionState[]> {
-  const { nodeId, incarnation } = context.replica
+function changedMeanwhile(name: string): MillraceError {
+  return new MillraceError('INVALID_UPDATE_VERSION', `the topic ${name} was changed meanwhile: look again`)
+}
+
+/** Alone: one replica, which leads. */
+function aloneOn(replica: Replica): Assignment {
+  const { nodeId, incarnation } = replica
   const state: PartitionState = {
     leader: nodeId,
     leaderEpoch: 0 as LeaderEpoch,
     leaderIncarnation: incarnation,
     replicas: [nodeId],
-    inSyncReplicas: [context.replica],
+    inSyncReplicas: [replica],
     ...{ eligibleLeaders: [], adding: [], removing: [] },
   }
-  const value = encodeState(state)
-  const puts: StoreOperation[] = []
-  for (let partition = from; partition < to; partition++)
-    puts.push({ kind: 'put', key: partitionKey(topicId, partition), value })
-  await transactAll(context.store, puts)
-  return puts.map(() => state)
+  return () => state
+}
+
+/** Keys of partitions that do not exist yet, written only while the topic is what `topic` says: else they may exist by now. */
+async function writePartitions(
+  context: ApplyContext,
+  topic: Pick<TopicRecord, 'topicId' | 'state' | 'modRevision'>,
+  to: number,
+): Promise<Pick<TopicRecord, 'partitions' | 'partitionVersions'>> {
+  const { assignment = aloneOn(context.replica), store, fence = [] } = context
+  const { topicId, state, modRevision } = topic
+  const from = state.partitions
+  const partitions: PartitionState[] = []
+  for (let partition = from; partition < to; partition++) partitions.push(assignment(partition))
+  const puts = partitions.map((added, index): StoreOperation => {
+    return { kind: 'put', key: partitionKey(topicId, from + index), value: encodeState(added) }
+  })
+  const conditions: StoreCondition[] = [...fence, { kind: 'revision', key: topicIdKey(topicId), modRevision }]
+  const partitionVersions = await transactAll(store, puts, conditions)
+  if (partitionVersions === undefined) throw await refusalOf(context, changedMeanwhile(state.name))
+  return { partitions, partitionVersions }
 }
 
 /** Removes every key of a topic but its name; the topic-ids key goes last, so that a crash leaves a trace to clean. */
-async function removeTopicKeys(store: MetadataStore, topicId: TopicId): Promise<void> {
+export async function removeTopicKeys(store: MetadataStore, topicId: TopicId): Promise<void> {
   const { values } = await store.list(topicPartitionsPrefix(topicId))
   await transactAll(
     store,
@@ -266,12 +317,23 @@ async function removeTopicKeys(store: MetadataStore, topicId: TopicId): Promise<
   await store.transact([], [{ kind: 'delete', key: topicIdKey(topicId) }])
 }
 
-/** In batches that every make of the store takes, at the same time: a store that syncs gathers them. */
-async function transactAll(store: MetadataStore, operations: readonly StoreOperation[]): Promise<void> {
-  const batches: Promise<unknown>[] = []
-  for (let from = 0; from < operations.length; from += STORE_OPERATIONS_MAX)
-    batches.push(store.transact([], operations.slice(from, from + STORE_OPERATIONS_MAX)))
-  await Promise.all(batches)
+/**
+ * In batches that every make of the store takes, at the same time: a store that syncs gathers them. Answers the revision of each
+ * operation; undefined when a batch found that the conditions do not hold.
+ */
+async function transactAll(
+  store: MetadataStore,
+  operations: readonly StoreOperation[],
+  conditions: readonly StoreCondition[] = [],
+): Promise<number[] | undefined> {
+  const batches: Promise<number[] | undefined>[] = []
+  for (let from = 0; from < operations.length; from += STORE_OPERATIONS_MAX) {
+    const batch = operations.slice(from, from + STORE_OPERATIONS_MAX)
+    const written = store.transact(conditions, batch)
+    batches.push(written.then(({ applied, revision }) => (applied ? batch.map(() => revision) : undefined)))
+  }
+  const revisions = await Promise.all(batches)
+  return revisions.every((batch) => batch !== undefined) ? revisions.flat() : undefined
 }
 
 /** All visible topics; what crashes left of others is removed. */
@@ -284,12 +346,12 @@ export async function loadTopics(store: MetadataStore): Promise<TopicRecord[]> {
   const visible = new Set(
     names.values.map(({ key, value }) => decodeState<TopicNameState>(key, value).topicId as string),
   )
-  const partitionsOf = new Map<string, PartitionState[]>()
-  for (const { key, value } of partitions.values) {
-    const [topicId = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
+  const partitionsOf = new Map<string, StoredValue[]>()
+  for (const stored of partitions.values) {
+    const [topicId = '', number = ''] = stored.key.slice(PARTITIONS_PREFIX.length).split('/')
     let states = partitionsOf.get(topicId)
     if (states === undefined) partitionsOf.set(topicId, (states = []))
-    states[Number(number)] = decodePartitionState(key, value)
+    states[Number(number)] = stored
   }
   const topics: TopicRecord[] = []
   for (const { key, value, modRevision } of ids.values) {
@@ -299,19 +361,29 @@ export async function loadTopics(store: MetadataStore): Promise<TopicRecord[]> {
       continue
     }
     const state = decodeState<TopicState>(key, value)
-    topics.push({ topicId, state, modRevision, partitions: checkedPartitions(key, state, partitionsOf.get(topicId)) })
+    topics.push({ topicId, state, modRevision, ...partitionsFrom(topicId, state, partitionsOf.get(topicId) ?? []) })
   }
   return topics
 }
 
-function checkedPartitions(
-  key: string,
+function partitionsFrom(
+  topicId: TopicId,
   state: TopicState,
-  states: readonly PartitionState[] | undefined,
-): PartitionState[] {
-  const partitions = (states ?? []).slice(0, state.partitions)
-  for (let partition = 0; partition < state.partitions; partition++)
-    if (partitions[partition] === undefined)
-      throw new MillraceError('KAFKA_STORAGE_ERROR', `metadata: partition ${partition} of ${key} is missing`)
-  return partitions
+  stored: readonly (StoredValue | undefined)[],
+): Pick<TopicRecord, 'partitions' | 'partitionVersions'> {
+  const partitions: PartitionState[] = []
+  const partitionVersions: number[] = []
+  for (let partition = 0; partition < state.partitions; partition++) {
+    const one = stored[partition]
+    if (one === undefined) throw missingPartition(topicId, partition)
+    partitions.push(decodePartitionState(one.key, one.value))
+    partitionVersions.push(one.modRevision)
+  }
+  return { partitions, partitionVersions }
+}
+
+/** A visible topic lacks a partition's key: no crash leaves that. */
+export function missingPartition(topicId: TopicId, partition: number): MillraceError {
+  const text = `metadata: partition ${partition} of ${topicIdKey(topicId)} is missing`
+  return new MillraceError('KAFKA_STORAGE_ERROR', text)
 }

@@ -19,6 +19,7 @@ function record(name: string, partitions: number): TopicRecord {
     topicId: name.padEnd(32, '0') as TopicId,
     state: { name, partitions, replicas: 1, config: {}, createdMs: 0 },
     partitions: Array.from({ length: partitions }, () => leader),
+    partitionVersions: Array.from({ length: partitions }, () => 1),
     modRevision: 1,
   }
 }

@@ -80,6 +80,7 @@ class Fixture {
     const topic = this.router.add({
       ...{ topicId, state: { name, partitions, replicas: 1, config: {}, createdMs: 0 }, modRevision: 1 },
       partitions: Array.from({ length: partitions }, () => leader),
+      partitionVersions: Array.from({ length: partitions }, () => 1),
     })
     for (const partition of topic.partitions) partition.state = 'serving'
     return topic

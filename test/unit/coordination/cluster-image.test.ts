@@ -1,0 +1,302 @@
+/** The image of a cluster: events lead where a list leads, and what is told of them is enough to follow. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SeededPrng } from '../../../src/base/prng.ts'
+import { ClusterImage, type ImageChange } from '../../../src/coordination/cluster-image.ts'
+import { ClusterWatch } from '../../../src/coordination/cluster-watch.ts'
+import {
+  BROKERS_PREFIX,
+  brokerKey,
+  CONTROLLER_KEY,
+  encodeState,
+  nodeKey,
+  type PartitionState,
+  partitionKey,
+  ROOT_PREFIX,
+  topicNameKey,
+} from '../../../src/coordination/keys.ts'
+import { MemoryMetadataStore } from '../../../src/coordination/memory-metadata-store.ts'
+import type { StoreEvent } from '../../../src/coordination/metadata-store.ts'
+import {
+  applyAddPartitions,
+  applyCreateTopic,
+  applyDeleteTopic,
+  loadTopics,
+  putTopicState,
+  type TopicRecord,
+} from '../../../src/coordination/topics.ts'
+import type { Incarnation } from '../../../src/model/ids.ts'
+import { settled, VirtualTime } from '../../support/virtual-timers.ts'
+
+const replica = { nodeId: 1, incarnation: 1 as Incarnation }
+const NAMES = ['a', 'b', 'c'] as const
+
+/** Random changes as the cluster makes them; sometimes several keys in one revision. */
+class Churn {
+  readonly #store: MemoryMetadataStore
+  readonly #prng: SeededPrng
+  #ids = 0
+
+  constructor(store: MemoryMetadataStore, seed: number) {
+    this.#store = store
+    this.#prng = new SeededPrng(seed)
+  }
+
+  async step(): Promise<void> {
+    const draw = this.#prng.below(10)
+    const nodeId = 1 + this.#prng.below(4)
+    if (draw < 2) await this.#put(brokerKey(nodeId), { incarnation: this.#prng.below(100) })
+    else if (draw < 3) await this.#store.transact([], [{ kind: 'delete', key: brokerKey(nodeId) }])
+    else if (draw < 4) await this.#put(nodeKey(nodeId), { incarnation: this.#prng.below(100) })
+    else if (draw < 5) await this.#put(CONTROLLER_KEY, { nodeId, incarnation: 1, controllerEpoch: this.#prng.below(9) })
+    else await this.#changeTopic(NAMES[this.#prng.below(NAMES.length)]!)
+  }
+
+  async #changeTopic(name: string): Promise<void> {
+    const topics = await loadTopics(this.#store)
+    const topic = topics.find(({ state }) => state.name === name)
+    const draw = this.#prng.below(6)
+    if (topic === undefined) await this.#create(name)
+    else if (draw === 0) await applyDeleteTopic(topic, this.#store)
+    else if (draw === 1)
+      await applyAddPartitions(topic, topic.state.partitions + 1 + this.#prng.below(3), { store: this.#store, replica })
+    else if (draw === 2 && topic.state.partitions > 1) await this.#shrink(topic)
+    else await this.#changePartitions(topic)
+  }
+
+  async #create(name: string): Promise<void> {
+    const newId = () => String(++this.#ids).padStart(32, '0')
+    const plan = { name, partitions: 1 + this.#prng.below(4), replicas: 1, config: {} }
+    await applyCreateTopic(plan, { store: this.#store, replica, newId, nowMs: 1 })
+  }
+
+  async #shrink(topic: TopicRecord): Promise<void> {
+    const partitions = topic.state.partitions - 1
+    await putTopicState(topic, { ...topic.state, partitions }, { store: this.#store })
+    await this.#store.transact([], [{ kind: 'delete', key: partitionKey(topic.topicId, partitions) }])
+  }
+
+  async #changePartitions(topic: TopicRecord): Promise<void> {
+    const value = encodeState({ ...topic.partitions[0]!, leader: this.#prng.below(5) })
+    const keys = topic.partitions.flatMap((_, partition) =>
+      this.#prng.below(2) === 0 ? [partitionKey(topic.topicId, partition)] : [],
+    )
+    await this.#store.transact(
+      [],
+      keys.map((key) => ({ kind: 'put', key, value }) as const),
+    )
+  }
+
+  #put(key: string, state: object): Promise<unknown> {
+    return this.#store.transact([], [{ kind: 'put', key, value: encodeState(state) }])
+  }
+}
+
+/** Follows by changes alone, as a broker does. */
+class Follower {
+  readonly brokers = new Map<number, unknown>()
+  readonly nodes = new Map<number, unknown>()
+  readonly topics = new Map<string, { name: string; partitions: PartitionState[] }>()
+  controller: unknown
+
+  take(changes: readonly ImageChange[]): void {
+    for (const change of changes) this.#takeOne(change)
+  }
+
+  #takeOne(change: ImageChange): void {
+    if (change.kind === 'node') set(this.nodes, change.nodeId, change.node?.state)
+    else if (change.kind === 'broker') {
+      assert.deepEqual(change.before?.state, this.brokers.get(change.nodeId))
+      set(this.brokers, change.nodeId, change.broker?.state)
+    } else if (change.kind === 'controller') this.controller = change.controller?.state
+    else this.#takeTopic(change)
+  }
+
+  #takeTopic(change: Extract<ImageChange, { topic: TopicRecord }>): void {
+    const { topicId, state, partitions } = change.topic
+    const known = this.topics.get(topicId)
+    if (change.kind === 'topic-added') {
+      assert.equal(known, undefined)
+      assert.ok([...this.topics.values()].every(({ name }) => name !== state.name))
+      this.topics.set(topicId, { name: state.name, partitions: [...partitions] })
+    } else if (change.kind === 'topic-removed') assert.ok(this.topics.delete(topicId))
+    else if (change.kind === 'topic-changed')
+      known!.partitions.length = Math.min(known!.partitions.length, state.partitions)
+    else {
+      assert.deepEqual(known!.partitions[change.partition], change.before)
+      known!.partitions[change.partition] = change.state
+    }
+  }
+
+  check(image: ClusterImage): void {
+    const states = <T>(map: ReadonlyMap<number, { state: T }>) =>
+      new Map([...map].map(([id, { state }]) => [id, state]))
+    assert.deepEqual(this.brokers, states(image.brokers))
+    assert.deepEqual(this.nodes, states(image.nodes))
+    assert.deepEqual(this.controller, image.controller?.state)
+    const topics = [...image.topics].map(
+      ([id, { state, partitions }]) => [id, { name: state.name, partitions }] as const,
+    )
+    assert.deepEqual(this.topics, new Map(topics))
+  }
+}
+
+function set<Key>(map: Map<Key, unknown>, key: Key, value: unknown): void {
+  if (value === undefined) map.delete(key)
+  else map.set(key, value)
+}
+
+function contentOf(image: ClusterImage): unknown {
+  const { brokers, nodes, controller, topics, partitionCount } = image
+  return { brokers, nodes, controller, topics, partitionCount }
+}
+
+async function imageOf(store: MemoryMetadataStore): Promise<ClusterImage> {
+  const { revision, values } = await store.list(ROOT_PREFIX)
+  return ClusterImage.of(revision, values)
+}
+
+for (const batch of [1, 7])
+  test(`events lead where a list leads, and changes are enough to follow: ${batch} revisions at a time`, async () => {
+    for (let seed = 1; seed <= 15; seed++) {
+      const store = new MemoryMetadataStore(new VirtualTime())
+      const image = new ClusterImage()
+      const follower = new Follower()
+      const events: StoreEvent[][] = []
+      await store.watch(ROOT_PREFIX, 0, (some) => void events.push([...some]), assert.fail)
+      const churn = new Churn(store, seed)
+      for (let round = 0; round < 60; round++) {
+        await churn.step()
+        if (round % batch !== 0) continue
+        if (batch === 1) for (const some of events.splice(0)) follower.take(image.advance(some))
+        else follower.take(image.advance(events.splice(0).flat()))
+        follower.check(image)
+        assert.deepEqual(contentOf(image), contentOf(await imageOf(store)), `seed ${seed}, round ${round}`)
+        assert.deepEqual([...image.topics.values()].sort(byId), (await loadTopics(store)).sort(byId))
+      }
+    }
+  })
+
+function byId(left: TopicRecord, right: TopicRecord): number {
+  return left.topicId < right.topicId ? -1 : 1
+}
+
+test('a resync tells the difference as changes, and nothing where there is none', async () => {
+  for (let seed = 1; seed <= 15; seed++) {
+    const store = new MemoryMetadataStore(new VirtualTime())
+    const image = new ClusterImage()
+    const follower = new Follower()
+    const churn = new Churn(store, seed)
+    for (let round = 0; round < 20; round++) {
+      for (let step = 0; step < 5; step++) await churn.step()
+      const { revision, values } = await store.list(ROOT_PREFIX)
+      follower.take(image.resync(revision, values))
+      follower.check(image)
+      assert.deepEqual(contentOf(image), contentOf(await imageOf(store)))
+      assert.deepEqual([image.resync(revision, values), image.revision], [[], revision])
+    }
+  }
+})
+
+test('half a topic is not seen and not removed; a visible one that lacks a partition is refused', async () => {
+  const store = new MemoryMetadataStore(new VirtualTime())
+  const context = { store, replica, newId: () => '1'.repeat(32), nowMs: 1 }
+  const topic = await applyCreateTopic({ name: 'a', partitions: 2, replicas: 1, config: {} }, context)
+  await store.transact([], [{ kind: 'delete', key: topicNameKey('a') }])
+  const image = await imageOf(store)
+  assert.equal(image.topics.size, 0)
+  assert.equal((await store.list(ROOT_PREFIX)).values.length, 3)
+  await store.transact([], [{ kind: 'delete', key: partitionKey(topic.topicId, 1) }])
+  await store.transact([], [{ kind: 'put', key: topicNameKey('a'), value: encodeState({ topicId: topic.topicId }) }])
+  await assert.rejects(imageOf(store), { code: 'KAFKA_STORAGE_ERROR', message: /partition 1/ })
+})
+
+test('watch: told of everything once, by events and after lost ones; waits for a revision', async () => {
+  const time = new VirtualTime()
+  const store = new MemoryMetadataStore(time)
+  let lose = () => {}
+  const watching: MemoryMetadataStore = Object.create(store)
+  watching.list = (prefix) => store.list(prefix)
+  watching.watch = (prefix, from, onEvents, onResync) => {
+    let isLosing = false
+    lose = () => {
+      isLosing = true
+      void store.transact([], [{ kind: 'put', key: brokerKey(8), value: encodeState({}) }]).then(onResync)
+    }
+    return store.watch(prefix, from, (events) => void (isLosing || onEvents(events)), onResync)
+  }
+  const follower = new Follower()
+  const watch = await ClusterWatch.open(watching, (changes) => follower.take(changes), { timers: time })
+  const churn = new Churn(store, 5)
+  for (let round = 0; round < 40; round++) {
+    await churn.step()
+    if (round % 10 === 9) lose()
+    await settled()
+    follower.check(watch.image)
+    assert.deepEqual(contentOf(watch.image), contentOf(await imageOf(store)))
+  }
+  assert.ok(watch.image.brokers.has(8))
+  const { revision } = await store.list(BROKERS_PREFIX)
+  await watch.waitFor(revision)
+  const waiting = watch.waitFor(revision + 1, 100)
+  await store.transact([], [{ kind: 'put', key: brokerKey(9), value: encodeState({}) }])
+  await waiting
+  const late = assert.rejects(watch.waitFor(revision + 9, 100), { code: 'REQUEST_TIMED_OUT' })
+  await time.pass(101)
+  await late
+  const closed = assert.rejects(watch.waitFor(revision + 9), { code: 'CLOSED' })
+  await watch.close()
+  await closed
+})
+
+test('watch: a list that fails is tried again', async () => {
+  const time = new VirtualTime()
+  const store = new MemoryMetadataStore(time)
+  const watching: MemoryMetadataStore = Object.create(store)
+  let failures = 0
+  let resync = () => {}
+  watching.list = (prefix) => (failures-- > 0 ? Promise.reject(new Error('unreachable')) : store.list(prefix))
+  watching.watch = (prefix, from, onEvents, onResync) => {
+    resync = onResync
+    return store.watch(prefix, from, onEvents, onResync)
+  }
+  const told: string[] = []
+  const watch = await ClusterWatch.open(watching, () => {}, {
+    timers: time,
+    onResync: (reason) => void told.push(reason),
+  })
+  failures = 2
+  resync()
+  await store.transact([], [{ kind: 'put', key: brokerKey(9), value: encodeState({}) }])
+  await settled()
+  assert.equal(watch.image.brokers.has(9), false)
+  await time.pass(2_000)
+  assert.ok(watch.image.brokers.has(9))
+  assert.equal(told.length, 3)
+  await watch.close()
+})
+
+test('an event costs what it says, not what the cluster holds', () => {
+  const image = new ClusterImage()
+  const topicId = '1'.repeat(32) as TopicRecord['topicId']
+  const state: PartitionState = {
+    ...{ leader: 1, leaderEpoch: 0, leaderIncarnation: 1, replicas: [1], inSyncReplicas: [replica] },
+    ...{ eligibleLeaders: [], adding: [], removing: [] },
+  } as unknown as PartitionState
+  const put = (key: string, value: object, revision: number): StoreEvent => ({
+    ...{ kind: 'put', key, value: encodeState(value), revision },
+  })
+  const topic = { name: 'a', partitions: 10_000, replicas: 1, config: {}, createdMs: 0 }
+  const events = Array.from({ length: 10_000 }, (_, partition) => put(partitionKey(topicId, partition), state, 1))
+  image.advance([
+    ...events,
+    put(`${ROOT_PREFIX}topic-ids/${topicId}`, topic, 1),
+    put(topicNameKey('a'), { topicId }, 1),
+  ])
+  assert.equal(image.partitionCount, 10_000)
+  const startMs = performance.now()
+  for (let revision = 2; revision < 2_002; revision++)
+    assert.equal(image.advance([put(partitionKey(topicId, revision % 10_000), state, revision)]).length, 1)
+  // 2,000 events of one partition each: some 10 ms; 2,000 walks over 10,000 partitions: some seconds.
+  assert.ok(performance.now() - startMs < 1_500)
+})
