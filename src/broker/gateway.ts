@@ -42,10 +42,12 @@ import type {
   UpgradeRequest,
   WebSocketEngine,
 } from './listeners/web-socket-engine.ts'
-import { type PartitionProxy, PartitionRouter, type RoutedTopic, setOffline } from './partition-router.ts'
+import { PartitionOpener, type RecoveredOf } from './partition-opener.ts'
+import { leadRefusal, type PartitionProxy, PartitionRouter, type RoutedTopic, setOffline } from './partition-router.ts'
 import { ShardLink } from './shard-link.ts'
 import type { Timers } from './timers.ts'
-import { type RecoveredOf, TopicService } from './topic-service.ts'
+import type { TopicAdmin } from './topic-admin.ts'
+import { TopicService } from './topic-service.ts'
 import { TransactionService } from './transaction-service.ts'
 
 /** How long heartbeats wait for others: a wake-up of a shard costs more than what is done for one. */
@@ -96,7 +98,8 @@ export class Gateway implements EngineHandler<Connection> {
   readonly links: readonly ShardLink[]
   readonly pool: GatewayConnections
   readonly authenticator: Authenticator
-  readonly topicService: TopicService
+  readonly opener: PartitionOpener
+  readonly topicService: TopicAdmin
   readonly groups: GroupService
   readonly transactions: TransactionService
   readonly clock: Clock
@@ -136,13 +139,13 @@ export class Gateway implements EngineHandler<Connection> {
     this.#engine = options.engine
     this.#timers = options.timers
     this.router = new PartitionRouter({
-      shards: options.channels.length,
-      incarnation: identity.incarnation,
+      ...{ shards: options.channels.length, nodeId: identity.nodeId, incarnation: identity.incarnation, isAlone: true },
       defaults: config.topics.config,
     })
     this.links = options.channels.map((channel, shard) => this.#makeLink(channel, shard as ShardIndex))
     this.pool = new GatewayConnections(config.limits, () => this.#scheduleTurn())
     this.authenticator = new Authenticator(config.auth)
+    this.opener = new PartitionOpener(this.links, this.logger)
     this.topicService = new TopicService(this)
     this.groups = new GroupService(this)
     this.transactions = new TransactionService(this)
@@ -206,7 +209,7 @@ export class Gateway implements EngineHandler<Connection> {
     await Promise.all(
       records.map((record) => {
         const topic = this.router.add(record)
-        return this.topicService.open(topic.partitions, topic, recovered)
+        return this.opener.open(topic.partitions, topic, recovered)
       }),
     )
     this.transactions.start()
@@ -285,7 +288,8 @@ export class Gateway implements EngineHandler<Connection> {
         'UNKNOWN_TOPIC_OR_PARTITION',
         `${topic.record.state.name} has partitions 0 to ${topic.partitions.length - 1}, not ${number}`,
       )
-    if (partition.state === 'offline') throw new MillraceError('KAFKA_STORAGE_ERROR', partition.reason ?? '')
+    const refusal = leadRefusal(partition)
+    if (refusal !== undefined) throw new MillraceError(refusal.code, refusal.text)
     return { partition, link: this.links[partition.shard]! }
   }
 

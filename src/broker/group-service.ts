@@ -29,7 +29,7 @@ import type { Caller } from './caller.ts'
 import { checkServes, InternalTopic } from './internal-topic.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
 import type { GroupWaiter, ShardLink } from './shard-link.ts'
-import type { TopicService } from './topic-service.ts'
+import type { TopicAdmin } from './topic-admin.ts'
 
 const TOPICS_PER_MESSAGE = 1_000
 /** A page that has so many groups asks no further coordinator. */
@@ -39,7 +39,7 @@ export interface GroupServiceContext {
   readonly config: BrokerConfig
   readonly router: PartitionRouter
   readonly links: readonly ShardLink[]
-  readonly topicService: TopicService
+  readonly topicService: TopicAdmin
   readonly logger: Logger
 }
 

@@ -10,14 +10,14 @@ import { MillraceError } from '../model/errors.ts'
 import { coordinatorPartitionOf } from '../model/internal-topics.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
-import type { TopicService } from './topic-service.ts'
+import type { TopicAdmin } from './topic-admin.ts'
 
 export interface InternalTopicOptions {
   readonly name: string
   readonly partitions: number
   readonly router: PartitionRouter
   /** Asked when it is needed: the service may be made later. */
-  readonly topicService: () => Pick<TopicService, 'create'>
+  readonly topicService: () => Pick<TopicAdmin, 'create'>
 }
 
 /** Small segments: what compaction has not yet seen is read at each start. */

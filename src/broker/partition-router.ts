@@ -1,28 +1,39 @@
 /**
- * PartitionRouter: topics and partitions as the gateway knows them: by name, by id, by ref; which shard has which.
+ * PartitionRouter: topics and partitions as the gateway knows them: by name, by id, by ref; which shard has which; who leads.
  *
- * Owns        the table of topics, the partition refs (dense, reused after a delete)
+ * Owns        the table of topics, the refs of partitions that have a replica here (dense, reused when it has gone)
  * Thread      main
- * Invariants  PR1 a topic is in both maps or in none; its partitions have refs as long as it is
+ * Invariants  PR1 a topic is in both maps or in none; its partitions' replicas have refs as long as they are here
  *             PR2 a ref belongs to shard ref mod shards: even over shards, and the same wherever it is computed
- * Not here    the store (coordination/topics.ts), telling the shards (topic-service.ts)
+ *             PR3 a partition with a replica here has a ref and is 'opening', 'serving', 'following' or 'offline'; any other is 'elsewhere'
+ * Not here    the store (coordination/topics.ts), telling the shards (partition-opener.ts)
  */
-import { leaderEpochOf } from '../coordination/keys.ts'
+import { assert } from '../base/assert.ts'
+import { leaderEpochOf, NO_LEADER, type PartitionState } from '../coordination/keys.ts'
 import type { TopicRecord } from '../coordination/topics.ts'
+import type { ErrorCode } from '../model/errors.ts'
 import type { Incarnation, LeaderEpoch, PartitionRef, ShardIndex, TopicId } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import { parseTopicConfig } from '../model/topic-config.ts'
 
+/** Of a partition that has no replica here. */
+const NO_REF = -1 as PartitionRef
+const NO_SHARD = -1 as ShardIndex
+
 /** A partition as seen from outside its shard. */
 export interface PartitionProxy {
-  readonly ref: PartitionRef
-  readonly shard: ShardIndex
+  ref: PartitionRef
+  shard: ShardIndex
   readonly topicId: TopicId
   readonly topicName: string
   readonly partition: number
-  readonly leaderEpoch: LeaderEpoch
-  /** 'opening' until the shard has answered; 'offline' for good, with the reason. */
-  state: 'opening' | 'serving' | 'offline'
+  /** As of what the store says: NO_LEADER = nobody now. */
+  leaderNodeId: number
+  leaderEpoch: LeaderEpoch
+  replicas: readonly number[]
+  inSync: readonly number[]
+  /** 'opening' until the shard has answered; 'serving' = it leads; 'offline' for good, with the reason. */
+  state: 'opening' | 'serving' | 'following' | 'offline' | 'elsewhere'
   reason: string | null
 }
 
@@ -35,20 +46,25 @@ export interface RoutedTopic {
   isDeleted: boolean
 }
 
+export interface PartitionRouterOptions {
+  readonly shards: number
+  readonly nodeId: number
+  readonly incarnation: Incarnation
+  /** Alone, a start of the broker is a new epoch of all it leads, without a write: leaderEpochOf. */
+  readonly isAlone: boolean
+  readonly defaults: TopicConfig
+}
+
 export class PartitionRouter {
-  readonly #shards: number
-  readonly #incarnation: Incarnation
-  readonly #defaults: TopicConfig
+  readonly #options: PartitionRouterOptions
   readonly #byName = new Map<string, RoutedTopic>()
   readonly #byId = new Map<string, RoutedTopic>()
   readonly #byRef: (PartitionProxy | undefined)[] = []
   readonly #freeRefs: PartitionRef[] = []
   #partitionCount = 0
 
-  constructor(options: { readonly shards: number; readonly incarnation: Incarnation; readonly defaults: TopicConfig }) {
-    this.#shards = options.shards
-    this.#incarnation = options.incarnation
-    this.#defaults = options.defaults
+  constructor(options: PartitionRouterOptions) {
+    this.#options = options
   }
 
   get partitionCount(): number {
@@ -83,7 +99,7 @@ export class PartitionRouter {
   add(record: TopicRecord): RoutedTopic {
     const topic: RoutedTopic = {
       record,
-      config: parseTopicConfig(record.state.config, this.#defaults),
+      config: parseTopicConfig(record.state.config, this.#options.defaults),
       partitions: [],
       isDeleted: false,
     }
@@ -98,18 +114,12 @@ export class PartitionRouter {
     topic.record = record
     const added: PartitionProxy[] = []
     for (let partition = topic.partitions.length; partition < record.partitions.length; partition++) {
-      const ref = this.#freeRefs.pop() ?? (this.#byRef.length as PartitionRef)
       const proxy: PartitionProxy = {
-        ref,
-        shard: (ref % this.#shards) as ShardIndex,
-        topicId: record.topicId,
-        topicName: record.state.name,
-        partition,
-        leaderEpoch: leaderEpochOf(record.partitions[partition]!, this.#incarnation),
-        state: 'opening',
-        reason: null,
+        ...{ ref: NO_REF, shard: NO_SHARD, topicId: record.topicId, topicName: record.state.name, partition },
+        ...this.#leadershipOf(record.partitions[partition]!),
+        ...{ state: 'elsewhere', reason: null },
       }
-      this.#byRef[ref] = proxy
+      if (proxy.replicas.includes(this.#options.nodeId)) this.host(proxy)
       topic.partitions.push(proxy)
       added.push(proxy)
     }
@@ -117,9 +127,44 @@ export class PartitionRouter {
     return added
   }
 
+  /** What the store says of its leader and replicas has changed. */
+  updatePartition(proxy: PartitionProxy, state: PartitionState): void {
+    Object.assign(proxy, this.#leadershipOf(state))
+  }
+
+  /** A replica comes here: it is 'opening' under a ref. */
+  host(proxy: PartitionProxy): void {
+    assert(proxy.state === 'elsewhere', 'a partition has one replica on a broker')
+    const ref = this.#freeRefs.pop() ?? (this.#byRef.length as PartitionRef)
+    this.#byRef[ref] = proxy
+    proxy.ref = ref
+    proxy.shard = (ref % this.#options.shards) as ShardIndex
+    proxy.state = 'opening'
+    proxy.reason = null
+  }
+
+  /** Its replica here has gone, and its shard has forgotten it: see releaseRefs(). */
+  unhost(proxy: PartitionProxy): void {
+    this.releaseRefs([proxy])
+    proxy.ref = NO_REF
+    proxy.shard = NO_SHARD
+    proxy.state = 'elsewhere'
+    proxy.reason = null
+  }
+
+  #leadershipOf(state: PartitionState): Pick<PartitionProxy, 'leaderNodeId' | 'leaderEpoch' | 'replicas' | 'inSync'> {
+    const { isAlone, incarnation } = this.#options
+    return {
+      leaderNodeId: state.leader,
+      leaderEpoch: isAlone ? leaderEpochOf(state, incarnation) : state.leaderEpoch,
+      replicas: state.replicas,
+      inSync: state.inSyncReplicas.map(({ nodeId }) => nodeId),
+    }
+  }
+
   updateConfig(topic: RoutedTopic, record: TopicRecord): void {
     topic.record = record
-    topic.config = parseTopicConfig(record.state.config, this.#defaults)
+    topic.config = parseTopicConfig(record.state.config, this.#options.defaults)
   }
 
   /** Takes a topic out of sight; its refs stay taken until releaseRefs(). */
@@ -165,4 +210,14 @@ export class PartitionRouter {
 export function setOffline(proxy: PartitionProxy, reason: string): void {
   proxy.state = 'offline'
   proxy.reason ??= reason
+}
+
+/** Why this broker does not serve what only a leader may; undefined = it does, or is about to. */
+export function leadRefusal(proxy: PartitionProxy): { readonly code: ErrorCode; readonly text: string } | undefined {
+  const { state, reason, leaderNodeId } = proxy
+  if (state === 'serving' || state === 'opening') return undefined
+  if (state === 'offline') return { code: 'KAFKA_STORAGE_ERROR', text: reason ?? '' }
+  if (leaderNodeId === NO_LEADER)
+    return { code: 'LEADER_NOT_AVAILABLE', text: 'none of its in-sync replicas lives: it waits for one' }
+  return { code: 'NOT_LEADER_OR_FOLLOWER', text: `broker ${leaderNodeId} leads` }
 }

@@ -1,10 +1,9 @@
 /**
- * TopicService: changes of topics, one after the other: decided, written to the store, then told to the shards.
+ * TopicService: changes of topics where this broker is alone, one after the other: decided, written to the store, then told to the shards.
  *
  * Thread     main
  * Ordering   create: store, then shards, then the reply. Delete: store (now nobody finds it), then shards
  * Failure    a shard that cannot open a partition leaves it offline with the reason; the topic is made all the same
- * Limits     OPEN_BATCH partitions in one control message
  */
 import type { Clock } from '../base/clock.ts'
 import type { BrokerConfig } from '../config/index.ts'
@@ -21,24 +20,12 @@ import {
   decideCreateTopic,
   type TopicRecord,
 } from '../coordination/topics.ts'
-import { isMillraceError, MillraceError } from '../model/errors.ts'
+import { MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { isInternalTopic } from '../model/internal-topics.ts'
-import {
-  ControlOperation,
-  type OpenPartition,
-  type OpenPartitionsAnswer,
-  type OpenPartitionsBody,
-  type UpdateConfigBody,
-} from '../ring/control-messages.ts'
-import type { Logger } from '../telemetry/logger.ts'
-import { type PartitionProxy, type PartitionRouter, type RoutedTopic, setOffline } from './partition-router.ts'
-import type { ShardLink } from './shard-link.ts'
-
-const OPEN_BATCH = 200
-
-/** What recovery found for a partition; undefined = its folder does not exist. */
-export type RecoveredOf = (topicId: TopicId, partition: number) => unknown
+import { NOTHING_RECOVERED, type PartitionOpener } from './partition-opener.ts'
+import type { PartitionRouter, RoutedTopic } from './partition-router.ts'
+import type { TopicAdmin, TopicMade } from './topic-admin.ts'
 
 /** What changes of topics need of the broker. */
 export interface TopicServiceContext {
@@ -46,16 +33,15 @@ export interface TopicServiceContext {
   readonly replica: Replica
   readonly store: MetadataStore
   readonly router: PartitionRouter
-  readonly links: readonly ShardLink[]
+  readonly opener: PartitionOpener
   readonly clock: Clock
-  readonly logger: Logger
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
   /** It is there, has more partitions, or is deleted. */
   onTopicChanged(topic: RoutedTopic): void
 }
 
-export class TopicService {
+export class TopicService implements TopicAdmin {
   readonly #gateway: TopicServiceContext
   /** Changes run one after the other; a failed one does not stop the next. */
   #last: Promise<unknown> = Promise.resolve()
@@ -64,11 +50,7 @@ export class TopicService {
     this.#gateway = gateway
   }
 
-  create(
-    wish: CreateTopicWish,
-    validateOnly: boolean,
-    by: 'client' | 'broker' = 'client',
-  ): Promise<{ topicId: TopicId; partitions: number; created: boolean }> {
+  create(wish: CreateTopicWish, validateOnly: boolean, by: 'client' | 'broker' = 'client'): Promise<TopicMade> {
     return this.#inTurn(async () => {
       if (by === 'client') refuseInternal(wish.name)
       const { router, config, store, clock, newId } = this.#gateway
@@ -84,7 +66,7 @@ export class TopicService {
       const context = { store, replica: this.#gateway.replica, newId, nowMs: clock.nowMs() }
       const record = await applyCreateTopic(decision.plan, context)
       const topic = router.add(record)
-      await this.open(topic.partitions, topic, () => null)
+      await this.#gateway.opener.open(topic.partitions, topic, NOTHING_RECOVERED)
       this.#gateway.onTopicChanged(topic)
       return { ...resultOf(record), created: true }
     })
@@ -96,7 +78,7 @@ export class TopicService {
       await applyDeleteTopic(topic.record, this.#gateway.store)
       this.#gateway.router.remove(topic)
       this.#gateway.onTopicChanged(topic)
-      await Promise.all(topic.partitions.map((partition) => this.#deletePartition(partition)))
+      await Promise.all(topic.partitions.map((partition) => this.#gateway.opener.delete(partition)))
       this.#gateway.router.releaseRefs(topic.partitions)
     })
   }
@@ -107,7 +89,8 @@ export class TopicService {
       decideAddPartitions(topic.record, total, this.#gateway.router.partitionCount)
       const { store, replica } = this.#gateway
       const record = await applyAddPartitions(topic.record, total, { store, replica })
-      await this.open(this.#gateway.router.extend(topic, record), topic, () => null)
+      const { opener, router } = this.#gateway
+      await opener.open(router.extend(topic, record), topic, NOTHING_RECOVERED)
       this.#gateway.onTopicChanged(topic)
     })
   }
@@ -121,69 +104,9 @@ export class TopicService {
       const config = decideAlterConfig(topic.record, change, this.#gateway.config.topics.config)
       const record = await applyAlterConfig(topic.record, config, this.#gateway.store)
       this.#gateway.router.updateConfig(topic, record)
-      await Promise.all(topic.partitions.map((partition) => this.#updateConfig(partition, topic)))
+      await Promise.all(topic.partitions.map((partition) => this.#gateway.opener.updateConfig(partition, topic)))
       return config
     })
-  }
-
-  /** Opens partitions on their shards, many per message. Those that fail are offline with the reason. */
-  async open(partitions: readonly PartitionProxy[], topic: RoutedTopic, recovered: RecoveredOf): Promise<void> {
-    const byShard = new Map<number, PartitionProxy[]>()
-    for (const partition of partitions) {
-      const list = byShard.get(partition.shard)
-      if (list === undefined) byShard.set(partition.shard, [partition])
-      else list.push(partition)
-    }
-    const batches: Promise<void>[] = []
-    for (const list of byShard.values())
-      for (let from = 0; from < list.length; from += OPEN_BATCH)
-        batches.push(this.#openBatch(list.slice(from, from + OPEN_BATCH), topic, recovered))
-    await Promise.all(batches)
-  }
-
-  async #openBatch(partitions: readonly PartitionProxy[], topic: RoutedTopic, recovered: RecoveredOf): Promise<void> {
-    const link = this.#gateway.links[partitions[0]!.shard]!
-    const body: OpenPartitionsBody = {
-      partitions: partitions.map(
-        (partition): OpenPartition => ({
-          partitionRef: partition.ref,
-          topicId: partition.topicId,
-          partition: partition.partition,
-          leaderEpoch: partition.leaderEpoch,
-          config: topic.config,
-          recovered: recovered(partition.topicId, partition.partition) ?? null,
-        }),
-      ),
-    }
-    try {
-      const answer = await link.control<OpenPartitionsAnswer>(ControlOperation.OPEN_PARTITIONS, body)
-      const failed = new Map(answer.failed.map((entry) => [entry.partitionRef as number, entry.reason]))
-      for (const partition of partitions) {
-        const reason = failed.get(partition.ref)
-        if (reason !== undefined) setOffline(partition, reason)
-        else if (partition.state === 'opening') partition.state = 'serving'
-      }
-    } catch (error) {
-      if (!isMillraceError(error)) throw error
-      for (const partition of partitions) setOffline(partition, error.message)
-    }
-  }
-
-  async #deletePartition(partition: PartitionProxy): Promise<void> {
-    const link = this.#gateway.links[partition.shard]!
-    try {
-      await link.control(ControlOperation.DELETE_PARTITION, { partitionRef: partition.ref })
-    } catch (error) {
-      // Its files are unknown to the next start, which sets them aside.
-      setOffline(partition, String(error))
-      this.#gateway.logger.warn({ topic: partition.topicName, partition: partition.partition }, String(error))
-    }
-  }
-
-  async #updateConfig(partition: PartitionProxy, topic: RoutedTopic): Promise<void> {
-    if (partition.state === 'offline') return
-    const body: UpdateConfigBody = { partitionRef: partition.ref, config: topic.config }
-    await this.#gateway.links[partition.shard]!.control(ControlOperation.UPDATE_CONFIG, body)
   }
 
   #find(name: string): RoutedTopic {

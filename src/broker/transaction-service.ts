@@ -49,7 +49,7 @@ import type { GroupService } from './group-service.ts'
 import { InternalTopic } from './internal-topic.ts'
 import type { PartitionProxy, PartitionRouter } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
-import type { TopicService } from './topic-service.ts'
+import type { TopicAdmin } from './topic-admin.ts'
 
 const MARKERS_PER_MESSAGE = 1_000
 
@@ -57,7 +57,7 @@ export interface TransactionServiceContext {
   readonly config: BrokerConfig
   readonly router: PartitionRouter
   readonly links: readonly ShardLink[]
-  readonly topicService: TopicService
+  readonly topicService: TopicAdmin
   readonly groups: GroupService
   readonly logger: Logger
   /** A producer id that nobody has had. */

@@ -46,11 +46,30 @@ export interface BrokerConfig {
   readonly topics: {
     readonly autoCreate: boolean
     readonly partitions: number
+    /** As far as there are brokers. */
     readonly replicas: number
     /** What a topic has that sets nothing itself. */
     readonly config: TopicConfig
   }
   readonly groups: { readonly offsetsPartitions: number; readonly offsetsRetentionMs: number }
+  readonly cluster: {
+    /** Of etcd; empty = alone. */
+    readonly etcdUrls: readonly string[]
+    readonly etcdUser: string
+    readonly etcdPassword: string
+    /** Files, '' = none. */
+    readonly etcdCa: string
+    readonly etcdCert: string
+    readonly etcdKey: string
+    readonly rack: string | null
+    /** '' = the one in the metadata store. */
+    readonly secret: string
+    readonly leaseTtlMs: number
+    readonly replicaLagMs: number
+    readonly fetchWaitMs: number
+    /** A second; 0 = no limit. */
+    readonly catchUpBytes: number
+  }
   /** What clients are told to connect to; '' = where it listens. */
   readonly advertisedUrl: string
   readonly transactions: {
@@ -92,6 +111,8 @@ export class ConfigError extends MillraceError {
     this.faults = faults
   }
 }
+
+const REPLICAS_DEFAULT = 3
 
 interface RawValue {
   readonly value: unknown
@@ -299,12 +320,26 @@ function toBrokerConfig(
     topics: {
       autoCreate: value('topics.autoCreate'),
       partitions: value('topics.partitions'),
-      replicas: value('topics.replicas'),
+      replicas: value<number>('topics.replicas') || REPLICAS_DEFAULT,
       config: parseTopicConfig(value('topics.config'), {
         ...TOPIC_CONFIG_DEFAULTS,
         fsync,
         flushMs: value('flush.ms'),
       }),
+    },
+    cluster: {
+      etcdUrls: value('etcd'),
+      etcdUser: value('cluster.etcdUser'),
+      etcdPassword: value('cluster.etcdPassword'),
+      etcdCa: value('cluster.etcdCa'),
+      etcdCert: value('cluster.etcdCert'),
+      etcdKey: value('cluster.etcdKey'),
+      rack: value<string>('cluster.rack') || null,
+      secret: value('cluster.secret'),
+      leaseTtlMs: value('cluster.leaseTtl'),
+      replicaLagMs: value('cluster.replicaLag'),
+      fetchWaitMs: value('cluster.fetchWait'),
+      catchUpBytes: value('cluster.catchUpRate'),
     },
     advertisedUrl: value('listeners.advertised'),
     engine: value('listeners.ws.engine'),
@@ -339,9 +374,21 @@ function findUnsafe(config: BrokerConfig): string[] {
   if (maxMessageBytes > config.rings.requestBytes * (3 / 8) - 64)
     add('rings.requestBytes', `too small for batches of max.message.bytes ${maxMessageBytes}`)
   if (entryOf('kafka').value !== 'off') add('kafka', 'this version has no Kafka listener; leave it off')
-  if ((entryOf('etcd').value as readonly string[]).length > 0)
-    add('etcd', 'this version has no cluster mode; leave it empty')
+  if (config.cluster.etcdUrls.length > 0) add('etcd', 'this version has no cluster mode; leave it empty')
+  findUnsafeCluster(config.cluster, add)
   return faults
+}
+
+/** What must be said together, or otherwise. */
+function findUnsafeCluster(
+  { etcdUrls, etcdUser, etcdPassword, etcdCert, etcdKey }: BrokerConfig['cluster'],
+  add: (path: ConfigPath, text: string) => void,
+): void {
+  for (const url of etcdUrls)
+    if (!/^https?:\/\/(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$/.test(url))
+      add('etcd', `expected URLs such as http://127.0.0.1:2379, not '${url}'`)
+  if ((etcdUser === '') !== (etcdPassword === '')) add('cluster.etcdUser', 'user and password go together')
+  if ((etcdCert === '') !== (etcdKey === '')) add('cluster.etcdCert', 'certificate and key go together')
 }
 
 export function isLoopback(host: string): boolean {

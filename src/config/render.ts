@@ -7,7 +7,7 @@ import { formatDuration, formatSize } from './units.ts'
 /** A value as it is written in YAML. */
 export function formatValue(path: ConfigPath, value: unknown): string {
   const key: ConfigKey = CONFIG_KEYS[path]
-  if (key.isSecret === true && Array.isArray(value) && value.length > 0) return `[${value.map(() => '***').join(', ')}]`
+  if (isHidden(key, value)) return Array.isArray(value) ? `[${value.map(() => '***').join(', ')}]` : '"***"'
   if (key.kind === 'duration') return formatDuration(value as number)
   if (key.kind === 'size') return formatSize(value as number)
   if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(', ')}]`
@@ -17,6 +17,11 @@ export function formatValue(path: ConfigPath, value: unknown): string {
       .join(', ')}}`
   if (typeof value === 'string') return yamlText(value)
   return String(value)
+}
+
+/** A secret that is set. */
+function isHidden(key: ConfigKey, value: unknown): value is string | unknown[] {
+  return key.isSecret === true && (Array.isArray(value) || typeof value === 'string') && value.length > 0
 }
 
 /** A text as YAML takes it for one: quoted where it would be something else. */
@@ -66,9 +71,8 @@ export function renderProfile(name: ProfileName): string {
 export function renderConfig(config: BrokerConfig): string {
   const keys = config.entries.map(({ path, value }) => {
     const key: ConfigKey = CONFIG_KEYS[path]
-    const isHidden = key.isSecret === true && Array.isArray(value) && value.length > 0
-    return isHidden
-      ? { path, comment: 'not shown: it is secret', text: '[]' }
+    return isHidden(key, value)
+      ? { path, comment: 'not shown: it is secret', text: Array.isArray(value) ? '[]' : '""' }
       : { path, comment: undefined, text: formatValue(path, value) }
   })
   return `${[`profile: ${config.profile}`, ...nested(keys)].join('\n')}\n`

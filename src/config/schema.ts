@@ -103,6 +103,11 @@ function text(byDefault: string, help: string, shape = /^[\s\S]{1,4096}$/, expec
   return { kind: 'text', schema, json, default: byDefault, help }
 }
 
+/** A text, or nothing. */
+function mayBeEmpty(help: string): ConfigKey {
+  return text('', help, /^[\s\S]{0,4096}$/)
+}
+
 /** A list of texts; in the environment and in flags separated by commas. */
 function texts(help: string, options: { readonly isSecret?: boolean; readonly lengthMin?: number } = {}): ConfigKey {
   const { isSecret = false, lengthMin = 1 } = options
@@ -136,7 +141,45 @@ export const CONFIG_KEYS = {
   ),
   nodeId: integer(1, 0, 2 ** 31 - 1, "this broker's number in its cluster"),
   dataDir: text('./data', 'everything durable lies here'),
-  etcd: texts('URLs of an etcd cluster; empty = the embedded metadata store; this version has only that'),
+  etcd: texts(
+    'URLs of an etcd cluster, which makes this broker one of a cluster; empty = alone, with the embedded metadata store',
+  ),
+  'cluster.rack': mayBeEmpty('rack or zone of this broker: replicas of a partition go to different ones; empty = none'),
+  'cluster.secret': {
+    ...text(
+      '',
+      'what brokers know each other by, the same on all; empty = the first broker makes one and keeps it in etcd',
+      /^(\S{16,256})?$/,
+      '16 to 256 characters without spaces, or nothing',
+    ),
+    isSecret: true,
+  },
+  'cluster.leaseTtl': duration(
+    8_000,
+    2_000,
+    60_000,
+    'a broker that etcd has not heard of for so long is gone; sooner when its port refuses connections',
+  ),
+  'cluster.replicaLag': duration(
+    10_000,
+    1_000,
+    300_000,
+    'a follower that has not been at the log end of its leader for so long leaves the in-sync set',
+  ),
+  'cluster.fetchWait': duration(500, 10, 10_000, 'how long a fetch of a follower waits for records'),
+  'cluster.catchUpRate': size(
+    0,
+    0,
+    1024 * 1024 * MIB,
+    'bytes a second that replicas which are not in sync fetch at most, per broker; 0 = no limit',
+  ),
+  'cluster.etcdUser': mayBeEmpty('user of etcd; empty = no authentication'),
+  'cluster.etcdPassword': { ...mayBeEmpty('password of that user'), isSecret: true },
+  'cluster.etcdCa': mayBeEmpty(
+    'file (PEM) of the authority that signed the certificates of etcd; empty = that of the system',
+  ),
+  'cluster.etcdCert': mayBeEmpty('file (PEM) of the certificate that this broker shows etcd; empty = none'),
+  'cluster.etcdKey': mayBeEmpty('file (PEM) of the key of that certificate'),
   insecure: boolean(false, 'allow an address that is not loopback without auth.tokens'),
   shards: text(
     'auto',
@@ -188,7 +231,7 @@ export const CONFIG_KEYS = {
   'flush.ms': integer(1_000, 1, 3_600_000, 'period of `storage.fsync: interval`, milliseconds'),
   'topics.autoCreate': boolean(false, 'create a topic when metadata of it is asked for by name'),
   'topics.partitions': integer(6, 1, TOPIC_PARTITIONS_MAX, 'partitions of a topic that names no number'),
-  'topics.replicas': integer(1, 1, 32, 'replicas of a topic that names no number'),
+  'topics.replicas': integer(0, 0, 32, 'replicas of a topic that names no number, as far as there are brokers; 0 = 3'),
   'topics.config': {
     kind: 'map',
     schema: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)),

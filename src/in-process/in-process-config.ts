@@ -53,8 +53,12 @@ export const IN_PROCESS_DEFAULTS: BrokerConfig = {
     compactionMemoryBytes: 64 * MIB,
     openFilesMax: 256,
   },
-  topics: { autoCreate: false, partitions: 6, replicas: 1, config: TOPIC_CONFIG_DEFAULTS },
+  topics: { autoCreate: false, partitions: 6, replicas: 3, config: TOPIC_CONFIG_DEFAULTS },
   groups: { offsetsPartitions: 16, offsetsRetentionMs: 7 * DAY_MS },
+  cluster: {
+    ...{ etcdUrls: [], etcdUser: '', etcdPassword: '', etcdCa: '', etcdCert: '', etcdKey: '' },
+    ...{ rack: null, secret: '', leaseTtlMs: 8_000, replicaLagMs: 10_000, fetchWaitMs: 500, catchUpBytes: 0 },
+  },
   advertisedUrl: '',
   transactions: { statePartitions: 16, timeoutMsMax: 900_000, idExpirationMs: 7 * DAY_MS },
   engine: 'auto',

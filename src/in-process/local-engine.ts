@@ -154,7 +154,7 @@ class LocalConnection implements TransportConnection {
     if (!this.isOpen) return
     const { options, handlers, soon } = this.#client
     if (server === undefined) {
-      this.#finish(undefined, { code: CLOSE_ABNORMAL, text: 'no broker serves in this process' })
+      this.#finish(undefined, { code: CLOSE_ABNORMAL, text: 'no broker serves in this process', isRefused: true })
       return
     }
     const answer = server.handler.onUpgrade({

@@ -71,6 +71,7 @@ class NodeConnection implements TransportConnection {
   #closed = false
   #failure: string | undefined
   #httpStatus: number | undefined
+  #isRefused = false
 
   constructor(url: string, options: TransportOptions, handlers: TransportHandlers) {
     this.#handlers = handlers
@@ -109,8 +110,9 @@ class NodeConnection implements TransportConnection {
       response.destroy()
       this.#end({ code: 1006, text: '' })
     })
-    ws.on('error', (error: Error) => {
+    ws.on('error', (error: NodeJS.ErrnoException) => {
       this.#failure ??= describeError(error)
+      this.#isRefused ||= error.code === 'ECONNREFUSED'
     })
     ws.on('close', (code, reason) => this.#end({ code, text: reason.toString('utf8') }))
   }
@@ -153,6 +155,7 @@ class NodeConnection implements TransportConnection {
       code: close.code,
       text: close.text || this.#failure || (close.code === 1006 ? 'the connection broke' : ''),
       ...(this.#httpStatus === undefined ? {} : { httpStatus: this.#httpStatus }),
+      ...(this.#isRefused ? { isRefused: true } : {}),
     })
   }
 

@@ -14,6 +14,8 @@ export interface TransportClose {
   readonly code: number
   readonly text: string
   readonly httpStatus?: number
+  /** Nothing listens at the address: the machine is there, and said so. */
+  readonly isRefused?: boolean
 }
 
 export interface TransportHandlers {

@@ -18,6 +18,7 @@ import {
 } from '../../protocol/index.ts'
 import type { ProduceReplyFields } from '../../ring/message-codec.ts'
 import type { Resource } from '../authorise.ts'
+import { leadRefusal } from '../partition-router.ts'
 import type { ProduceWaiter } from '../shard-link.ts'
 import type { Call, HotHandler } from './handler.ts'
 
@@ -88,8 +89,9 @@ class ProduceCall implements ProduceWaiter {
       this.#refuse(index, 'INVALID_TOPIC_EXCEPTION', `${partition.topicName} belongs to the broker`)
       return
     }
-    if (partition.state === 'offline') {
-      this.#refuse(index, 'KAFKA_STORAGE_ERROR', partition.reason ?? '')
+    const refusal = leadRefusal(partition)
+    if (refusal !== undefined) {
+      this.#refuse(index, refusal.code, refusal.text)
       return
     }
     const link = gateway.links[partition.shard]!

@@ -38,6 +38,7 @@ import {
 } from '../../ring/messages.ts'
 import type { RingReader } from '../../ring/ring-reader.ts'
 import type { Resource } from '../authorise.ts'
+import { leadRefusal } from '../partition-router.ts'
 import type { FetchWaiter, ShardLink, SubFetchPart } from '../shard-link.ts'
 import type { Call, HotHandler } from './handler.ts'
 
@@ -134,8 +135,9 @@ class FetchCall implements FetchWaiter {
         this.#fail(index, topic === undefined ? 'UNKNOWN_TOPIC_ID' : 'UNKNOWN_TOPIC_OR_PARTITION', '')
         continue
       }
-      if (partition.state === 'offline') {
-        this.#fail(index, 'KAFKA_STORAGE_ERROR', partition.reason ?? '')
+      const refusal = leadRefusal(partition)
+      if (refusal !== undefined) {
+        this.#fail(index, refusal.code, refusal.text)
         continue
       }
       let share = byShard.get(partition.shard)

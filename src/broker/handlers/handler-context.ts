@@ -9,7 +9,7 @@ import type { Deadlines } from '../deadlines.ts'
 import type { GroupService } from '../group-service.ts'
 import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
 import type { ShardLink } from '../shard-link.ts'
-import type { TopicService } from '../topic-service.ts'
+import type { TopicAdmin } from '../topic-admin.ts'
 import type { TransactionService } from '../transaction-service.ts'
 
 export interface HandlerContext {
@@ -18,7 +18,7 @@ export interface HandlerContext {
   readonly router: PartitionRouter
   readonly links: readonly ShardLink[]
   readonly pool: ConnectionPool
-  readonly topicService: TopicService
+  readonly topicService: TopicAdmin
   readonly groups: GroupService
   readonly transactions: TransactionService
   readonly clock: Clock

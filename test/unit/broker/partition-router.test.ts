@@ -25,7 +25,13 @@ function record(name: string, partitions: number): TopicRecord {
 }
 
 test('a deleted topic counts nowhere; its refs are used again, but for those a shard may still know', () => {
-  const router = new PartitionRouter({ shards: 2, incarnation, defaults: TOPIC_CONFIG_DEFAULTS })
+  const router = new PartitionRouter({
+    shards: 2,
+    nodeId: 1,
+    incarnation,
+    isAlone: true,
+    defaults: TOPIC_CONFIG_DEFAULTS,
+  })
   const gone = router.add(record('a', 4))
   for (const partition of gone.partitions) partition.state = 'serving'
   setOffline(gone.partitions[2]!, 'damaged')

@@ -35,7 +35,13 @@ interface Asked {
 }
 
 class Fixture {
-  readonly router = new PartitionRouter({ shards: 2, incarnation, defaults: TOPIC_CONFIG_DEFAULTS })
+  readonly router = new PartitionRouter({
+    shards: 2,
+    nodeId: 1,
+    incarnation,
+    isAlone: true,
+    defaults: TOPIC_CONFIG_DEFAULTS,
+  })
   readonly asked: Asked[] = []
   readonly created: string[] = []
   readonly forwarded: number[] = []

@@ -144,7 +144,7 @@ test('a cut loses what is under way; a death is not heard by the broker; then no
   const third = connect()
   run()
   assert.deepEqual(second.client.closes, [{ code: 1006, text: 'the broker died' }])
-  assert.deepEqual(third.client.closes, [{ code: 1006, text: 'no broker serves in this process' }])
+  assert.deepEqual(third.client.closes, [{ code: 1006, text: 'no broker serves in this process', isRefused: true }])
   assert.equal(server.ends.length, 1)
   engine.serve(server, LIMITS)
   const fourth = connect()

@@ -332,7 +332,7 @@ test('every request and reply comes back as it was', () => {
   }
   assert.deepEqual(protocol.credit.decode(protocol.credit.encode({ grantedBytes: MAX })), { grantedBytes: MAX })
   assert.deepEqual(protocol.groupChanged.decode(protocol.groupChanged.encode({ memberId: 'm' })), { memberId: 'm' })
-  const oneWay = [protocol.credit.api, protocol.groupChanged.api]
+  const oneWay = [protocol.credit.api, protocol.groupChanged.api, protocol.replicaProgress.api]
   const covered = new Set<number>([...cases.map(([codec]) => codec.api), ...oneWay])
   assert.deepEqual([...covered].sort(), Object.values(protocol.Api).sort(), 'every api has a case')
 })
