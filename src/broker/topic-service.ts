@@ -152,6 +152,7 @@ export class TopicService {
           leaderEpoch: partition.leaderEpoch,
           config: topic.config,
           recovered: recovered(partition.topicId, partition.partition) ?? null,
+          replicas: null,
         }),
       ),
     }

@@ -111,6 +111,7 @@ class FetchCall implements FetchWaiter {
           maxBytes: Math.max(1, Math.floor(maxBytes / shareCount)),
           isolation: request.isolation,
           parts: share.parts,
+          replica: undefined,
         },
         this,
         tag,
@@ -150,6 +151,7 @@ class FetchCall implements FetchWaiter {
         leaderEpoch: part.leaderEpoch,
         fetchOffset: part.fetchOffset,
         maxBytes: part.maxBytes,
+        lastEpoch: -1,
       })
     }
     this.#shares = [...byShard.values()]
