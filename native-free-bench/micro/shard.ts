@@ -170,7 +170,13 @@ function fetch(offset: number, maxBytes: number): Promise<{ nextOffset: number; 
     const requestId = nextRequestId++
     Object.assign(fields, { requestId, waitMs: 1000, minBytes: 1, maxBytes, partitionCount: 1 })
     const at = claimFetch(gateway.reads, fields)
-    setFetchPartition(gateway.reads.view, at, 0, { partitionRef: 0, leaderEpoch: -1, fetchOffset: offset, maxBytes })
+    setFetchPartition(gateway.reads.view, at, 0, {
+      partitionRef: 0,
+      leaderEpoch: -1,
+      fetchOffset: offset,
+      maxBytes,
+      lastEpoch: -1,
+    })
     waiting.set(requestId, (_type, view, replyAt) => resolve(readReply(view, replyAt, offset)))
     gateway.reads.publish()
     gateway.shardSignal.ring()
@@ -195,7 +201,7 @@ recordsPerBatch.count = new DataView(batch.buffer, batch.byteOffset).getInt32(57
 const config = { ...TOPIC_CONFIG_DEFAULTS, fsync, maxMessageBytes: 4 * MIB }
 const opening = Array.from({ length: partitions }, (_, partition) => ({
   ...{ partitionRef: partition as PartitionRef, topicId: 'ab'.repeat(16) as TopicId, partition },
-  ...{ leaderEpoch: 1 as LeaderEpoch, config, recovered: null },
+  ...{ leaderEpoch: 1 as LeaderEpoch, config, recovered: null, replicas: null },
 }))
 await control(ControlOperation.OPEN_PARTITIONS, { partitions: opening })
 await produce(batch, 64 * MIB)

@@ -21,6 +21,7 @@ import type { ShardIndex } from '../model/ids.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
 import { type ClusterDescription, SUBPROTOCOL } from '../protocol/index.ts'
 import { type CompactedBody, ControlOperation, type Notice, type ShardStats } from '../ring/control-messages.ts'
+import type { ReplicaSyncedRow } from '../ring/replica-codec.ts'
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -88,6 +89,12 @@ export interface GatewayOptions {
 /** The listening end of the doorbell: one onRing for each arm(), after a ring since the last onRing began. */
 export type Bell = Pick<Doorbell, 'arm' | 'close'>
 
+/** Who is told what shards have to say about replication. */
+export interface ReplicationListener {
+  onReplicaSynced(link: ShardLink, rows: readonly ReplicaSyncedRow[]): void
+  onInSyncWish(link: ShardLink, wish: Extract<Notice, { kind: 'in-sync-wish' }>): void
+}
+
 export class Gateway implements EngineHandler<Connection> {
   readonly version: string
   readonly config: BrokerConfig
@@ -110,6 +117,8 @@ export class Gateway implements EngineHandler<Connection> {
   /** What /readyz waits for; empty = ready. */
   readonly notReady = new Set<string>(['recovering'])
   url = ''
+  /** In a cluster. */
+  replication: ReplicationListener | undefined
 
   readonly #engine: WebSocketEngine
   readonly #timers: Timers
@@ -373,6 +382,7 @@ export class Gateway implements EngineHandler<Connection> {
       onDirty: () => this.#scheduleTurn(),
       onPatient: (link) => void this.#timers.after(PATIENCE_MS, () => link.flush()),
       onNotice: (link, notice) => this.#onNotice(link, notice),
+      onReplicaSynced: (link, rows) => this.replication?.onReplicaSynced(link, rows),
     })
   }
 
@@ -430,6 +440,9 @@ export class Gateway implements EngineHandler<Connection> {
         return
       case 'write-markers':
         void this.transactions.writeMarkers(link, notice.partitionRef, notice.rows)
+        return
+      case 'in-sync-wish':
+        this.replication?.onInSyncWish(link, notice)
         return
       case 'disk-low':
         // Each shard looks by itself: ready again when the last one has seen room.

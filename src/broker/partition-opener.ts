@@ -78,6 +78,7 @@ export class PartitionOpener {
           leaderEpoch: partition.leaderEpoch,
           config: topic.config,
           recovered: recovered(partition.topicId, partition.partition) ?? null,
+          replicas: null,
         }),
       ),
     }

@@ -1,7 +1,8 @@
 /**
  * ShardLink: the gateway's end of one shard: puts requests into its rings, gives its replies to whoever waits for them.
  *
- * Owns        the request slots (requestId -> who waits), two lanes: requests, and reads that do not queue behind them
+ * Owns        the request slots (requestId -> who waits), three lanes: requests, what replication has to say (the same ring, but its reserved
+ *             quarter is open to it), and reads that do not queue behind them
  * Thread      main
  * Invariants  SL1 a slot is open from its request until its one final reply, or until the shard has failed
  *             SL2 after fail() no ring of the shard is read again
@@ -20,7 +21,7 @@ import {
   readNotice,
   writeControl,
 } from '../ring/control-codec.ts'
-import type { ControlOperation, Notice } from '../ring/control-messages.ts'
+import type { ControlOperation, Notice, ReplicaIdentity } from '../ring/control-messages.ts'
 import {
   controlErrorNumber,
   controlRequestId,
@@ -41,6 +42,19 @@ import {
   setFetchPartition,
 } from '../ring/message-codec.ts'
 import { FETCH_END_BYTES, FETCH_REPLY_REQUEST_ID_AT, MessageType, PRODUCE_BATCHES_AT } from '../ring/messages.ts'
+import {
+  claimReplicaAppend,
+  ReplicaAppendedFields,
+  ReplicaAppendFields,
+  type ReplicaProgressRow,
+  type ReplicaSyncedRow,
+  readReplicaAppended,
+  readReplicaSynced,
+  replicaAppendBytesMax,
+  replicaProgressBytes,
+  replicaProgressRowsMax,
+  writeReplicaProgress,
+} from '../ring/replica-codec.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
 import type { GatewaySide } from '../ring/shard-channel.ts'
 import { RequestLane } from './request-lane.ts'
@@ -63,6 +77,22 @@ export interface FetchWaiter {
   onFetchFailed(link: ShardLink, tag: number, code: ErrorCode, text: string): void
 }
 
+export interface ReplicaAppendWaiter {
+  /** `fields` is reused: read it, do not keep it. */
+  onReplicaAppended(tag: number, fields: Readonly<ReplicaAppendedFields>): void
+}
+
+/** What a leader answered for one partition that this broker follows. */
+export interface ReplicaAppend {
+  readonly partitionRef: number
+  readonly leaderEpoch: number
+  /** -1 = none. */
+  readonly divergingEpoch: number
+  readonly divergingEndOffset: number
+  readonly highWatermark: number
+  readonly logStartOffset: number
+}
+
 export interface GroupWaiter {
   /** `header` lies in the ring: copy it before this returns. */
   onGroupReply(header: Uint8Array): void
@@ -74,6 +104,8 @@ export interface SubFetchPart {
   readonly leaderEpoch: number
   readonly fetchOffset: number
   readonly maxBytes: number
+  /** Of the last batch that the replica has; -1 = it has none, or a consumer asks. */
+  readonly lastEpoch: number
 }
 
 export interface SubFetch {
@@ -82,11 +114,14 @@ export interface SubFetch {
   readonly maxBytes: number
   readonly isolation: number
   readonly parts: readonly SubFetchPart[]
+  /** Who follows; undefined = a consumer. */
+  readonly replica: ReplicaIdentity | undefined
 }
 
 type Slot =
   | { readonly kind: 'produce'; readonly waiter: ProduceWaiter; readonly tag: number }
   | { readonly kind: 'fetch'; readonly waiter: FetchWaiter; readonly tag: number }
+  | { readonly kind: 'replica'; readonly waiter: ReplicaAppendWaiter; readonly tag: number }
   | { readonly kind: 'group'; readonly waiter: GroupWaiter }
   | {
       readonly kind: 'control'
@@ -103,6 +138,8 @@ export interface ShardLinkOptions {
   /** Something was put in the ring that may wait: call flush() within a few milliseconds. */
   readonly onPatient: (link: ShardLink) => void
   readonly onNotice: (link: ShardLink, notice: Notice) => void
+  /** So far the device has logs that follow. */
+  readonly onReplicaSynced?: (link: ShardLink, rows: readonly ReplicaSyncedRow[]) => void
 }
 
 /** 'sent': in the ring. 'staged': waits for room, onTaken follows. 'full': refused. 'failed': the shard has ended. */
@@ -117,6 +154,7 @@ export class ShardLink {
   readonly #options: ShardLinkOptions
   readonly #slots = new Map<number, Slot>()
   readonly #requests: RequestLane
+  readonly #replication: RequestLane
   readonly #reads: RequestLane
   #stagedControls: { readonly bytes: number; readonly write: () => boolean }[] = []
   #stagedControlBytes = 0
@@ -130,6 +168,8 @@ export class ShardLink {
   readonly #produceReply = new ProduceReplyFields()
   readonly #fetch = new FetchFields()
   readonly #fetchPart = new FetchPartitionFields()
+  readonly #replicaAppend = new ReplicaAppendFields()
+  readonly #replicaAppended = new ReplicaAppendedFields()
 
   constructor(options: ShardLinkOptions) {
     this.#options = options
@@ -140,15 +180,16 @@ export class ShardLink {
     const onFull = () => this.flush()
     const { stagedBytesMax } = options
     this.#requests = new RequestLane({ ring: requests, stagedBytesMax, onQueued, onFull })
+    this.#replication = new RequestLane({ ring: requests, stagedBytesMax, onQueued, onFull })
     this.#reads = new RequestLane({ ring: reads, stagedBytesMax: reads.capacityBytes * 2, onQueued, onFull })
   }
 
   get stagedBytes(): number {
-    return this.#requests.stagedBytes + this.#reads.stagedBytes
+    return this.#requests.stagedBytes + this.#replication.stagedBytes + this.#reads.stagedBytes
   }
 
   get stagedTotal(): number {
-    return this.#requests.stagedTotal + this.#reads.stagedTotal
+    return this.#requests.stagedTotal + this.#replication.stagedTotal + this.#reads.stagedTotal
   }
 
   get openSlots(): number {
@@ -191,6 +232,53 @@ export class ShardLink {
     if (waiter !== undefined && (answer === 'sent' || answer === 'staged'))
       this.#slots.set(requestId, { kind: 'produce', waiter, tag })
     return answer
+  }
+
+  /** Bytes of batches that one replicaAppend() carries. */
+  get replicaAppendBytesMax(): number {
+    return replicaAppendBytesMax(this.side.requests)
+  }
+
+  /**
+   * What a leader answered to a fetch of this broker's, for one partition; `batches` are pieces of whole batches, copied before this
+   * returns. `waiter` is told when they are written. In the reserved quarter of the ring: producers do not hold it up.
+   */
+  replicaAppend(
+    append: ReplicaAppend,
+    batches: readonly Uint8Array[],
+    waiter: ReplicaAppendWaiter,
+    tag: number,
+  ): 'sent' | 'staged' | 'full' | 'failed' {
+    if (this.state === 'failed') return 'failed'
+    const requestId = this.#newRequestId()
+    let bytes = 0
+    for (const piece of batches) bytes += piece.length
+    const answer = this.#replication.submit({
+      requestId,
+      bytes,
+      write: () => this.#writeReplicaAppend(requestId, append, batches),
+      keep: () => {
+        const kept = batches.map((piece) => piece.slice())
+        return () => this.#writeReplicaAppend(requestId, append, kept)
+      },
+      onTaken: () => {},
+    })
+    if (answer !== 'full') this.#slots.set(requestId, { kind: 'replica', waiter, tag })
+    return answer
+  }
+
+  /** What followers have told of their synced ends. False = some rows were dropped, the ring and what waits for it are full: a later one tells more. */
+  replicaProgress(rows: readonly ReplicaProgressRow[]): boolean {
+    if (this.state === 'failed') return false
+    const rowsMax = replicaProgressRowsMax(this.side.requests)
+    for (let from = 0; from < rows.length; from += rowsMax) {
+      const part = rows.slice(from, from + rowsMax)
+      const write = () => writeReplicaProgress(this.side.requests, part)
+      const bytes = replicaProgressBytes(part.length)
+      if (this.#replication.submit({ requestId: 0, bytes, write, keep: () => write, onTaken: () => {} }) === 'full')
+        return false
+    }
+    return true
   }
 
   /** Answers the request id, for finish() and cancel(); or why there is none. */
@@ -305,6 +393,7 @@ export class ShardLink {
     this.#stagedControls = []
     this.#stagedControlBytes = 0
     this.#requests.drop()
+    this.#replication.drop()
     this.#reads.drop()
     const slots = [...this.#slots.values()]
     this.#slots.clear()
@@ -312,6 +401,7 @@ export class ShardLink {
     for (const slot of slots) {
       if (slot.kind === 'control') slot.reject(this.#failure())
       else if (slot.kind === 'group') slot.waiter.onGroupFailed(this.#failure())
+      else if (slot.kind === 'replica') slot.waiter.onReplicaAppended(slot.tag, this.#failedReplicaAppend())
       else if (slot.kind === 'fetch')
         slot.waiter.onFetchFailed(this, slot.tag, 'KAFKA_STORAGE_ERROR', this.#failure().message)
       else {
@@ -323,6 +413,14 @@ export class ShardLink {
 
   #failure(): MillraceError {
     return new MillraceError('KAFKA_STORAGE_ERROR', `shard ${this.shard} is offline: ${this.reason ?? 'it ended'}`)
+  }
+
+  #failedReplicaAppend(): ReplicaAppendedFields {
+    const fields = this.#replicaAppended
+    fields.errorNumber = errorNumberOf('KAFKA_STORAGE_ERROR')
+    fields.lastEpoch = fields.logEndOffset = fields.highWatermark = -1
+    fields.text = this.#failure().message
+    return fields
   }
 
   #newRequestId(): number {
@@ -345,6 +443,7 @@ export class ShardLink {
 
   #retryStaged(): void {
     this.#writeControls()
+    this.#replication.retry()
     this.#requests.retry()
     this.#reads.retry()
   }
@@ -381,6 +480,26 @@ export class ShardLink {
     return true
   }
 
+  #writeReplicaAppend(requestId: number, append: ReplicaAppend, batches: readonly Uint8Array[]): boolean {
+    const fields = this.#replicaAppend
+    fields.requestId = requestId
+    fields.partitionRef = append.partitionRef
+    fields.leaderEpoch = append.leaderEpoch
+    fields.divergingEpoch = append.divergingEpoch
+    fields.divergingEndOffset = append.divergingEndOffset
+    fields.highWatermark = append.highWatermark
+    fields.logStartOffset = append.logStartOffset
+    fields.batchBytes = 0
+    for (const piece of batches) fields.batchBytes += piece.length
+    let at = claimReplicaAppend(this.side.requests, fields)
+    if (at < 0) return false
+    for (const piece of batches) {
+      this.side.requests.write(at, piece)
+      at += piece.length
+    }
+    return true
+  }
+
   #writeFetch(requestId: number, request: SubFetch): boolean {
     const fields = this.#fetch
     fields.requestId = requestId
@@ -389,6 +508,8 @@ export class ShardLink {
     fields.maxBytes = request.maxBytes
     fields.isolation = request.isolation
     fields.partitionCount = request.parts.length
+    fields.replicaNodeId = request.replica?.nodeId ?? -1
+    fields.replicaIncarnation = request.replica?.incarnation ?? -1
     const at = claimFetch(this.side.reads, fields)
     if (at < 0) return false
     const part = this.#fetchPart
@@ -398,6 +519,7 @@ export class ShardLink {
       part.leaderEpoch = from.leaderEpoch
       part.fetchOffset = from.fetchOffset
       part.maxBytes = from.maxBytes
+      part.lastEpoch = from.lastEpoch
       setFetchPartition(this.side.reads.view, at, index, part)
     }
     return true
@@ -454,6 +576,18 @@ export class ShardLink {
         else slot.reject(error)
         return
       }
+      case MessageType.REPLICA_APPENDED: {
+        const fields = this.#replicaAppended
+        readReplicaAppended(reader, fields)
+        const slot = this.#takeSlot(fields.requestId)
+        if (slot?.kind === 'replica') slot.waiter.onReplicaAppended(slot.tag, fields)
+        else
+          throw new InvariantError(`shard ${this.shard}: a replica's append ended that was request ${fields.requestId}`)
+        return
+      }
+      case MessageType.REPLICA_SYNCED:
+        this.#options.onReplicaSynced?.(this, readReplicaSynced(reader))
+        return
       case MessageType.NOTICE:
         this.#options.onNotice(this, readNotice(reader))
         return

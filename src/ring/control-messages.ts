@@ -25,6 +25,8 @@ export const ControlOperation = {
   MARKERS_DONE: 17,
   LOAD_TRANSACTIONS: 18,
   COMPACTED: 20,
+  SET_REPLICAS: 21,
+  SUSPEND_LEADER_ACKS: 22,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
 
@@ -40,6 +42,48 @@ export interface OpenPartition {
   readonly leaderEpoch: LeaderEpoch
   readonly config: TopicConfig
   readonly recovered: unknown
+  /** Its part in the cluster; null = this broker is alone: it leads, under `leaderEpoch`. */
+  readonly replicas: ReplicaRole | null
+}
+
+/** One start of one broker: whoever comes again under another incarnation may have lost what it had. */
+export interface ReplicaIdentity {
+  readonly nodeId: number
+  readonly incarnation: number
+}
+
+/** What a replica is in its partition, by the state in the metadata store. */
+export interface ReplicaRole {
+  readonly role: 'leader' | 'follower'
+  readonly leaderEpoch: number
+  /** Of this broker. */
+  readonly nodeId: number
+  readonly incarnation: number
+  /** Node ids of all replicas, this one included. */
+  readonly replicas: readonly number[]
+  /** As the store has it. */
+  readonly inSync: readonly ReplicaIdentity[]
+  /** A set whose compare-and-set is under way: it counts for the high watermark beside the stored one. */
+  readonly pending: readonly ReplicaIdentity[] | null
+  /** The revision of the state in the store; it only grows. */
+  readonly version: number
+}
+
+export interface SetReplicasBody extends ReplicaRole {
+  readonly partitionRef: PartitionRef
+}
+
+export interface SetReplicasAnswer {
+  readonly logEndOffset: number
+  /** Of the last batch; -1 = there is none. */
+  readonly lastEpoch: number
+  readonly highWatermark: number
+  readonly syncedEndOffset: number
+}
+
+/** The broker's lease may be over: partitions with other replicas take no produce with acks 0 or 1 while it is set. Answer {}. */
+export interface SuspendLeaderAcksBody {
+  readonly isSuspended: boolean
 }
 
 export interface OpenPartitionsBody {
@@ -205,6 +249,20 @@ export interface DescribePartitionAnswer {
   readonly offline: string | null
   /** Share of the closed bytes that were never compacted; -1 for a topic that is not compacted. */
   readonly dirtyRatio: number
+  readonly role: 'leader' | 'follower' | 'offline'
+  /** Node ids, this one included; of a leader, or as a follower was last told. Empty where the broker is alone. */
+  readonly inSync: readonly number[]
+  /** What a leader knows of the other replicas; -1 = nothing yet. */
+  readonly remotes: readonly RemoteReplicaEnds[]
+}
+
+export interface RemoteReplicaEnds {
+  readonly nodeId: number
+  readonly incarnation: number
+  readonly logEndOffset: number
+  readonly syncedEndOffset: number
+  /** Time since it was last at the leader's log end, ms. */
+  readonly lagMs: number
 }
 
 export interface ShardStats {
@@ -271,4 +329,12 @@ export type Notice =
   | { readonly kind: 'compact'; readonly partitionRef: number; readonly task: unknown }
   /** Have these markers written; answer MARKERS_DONE, once, with a row for each. `partitionRef` is the coordinator's. */
   | { readonly kind: 'write-markers'; readonly partitionRef: PartitionRef; readonly rows: readonly MarkersRow[] }
+  /** The in-sync set that a leader wants: write it to the store, under `version`, and tell the outcome by SET_REPLICAS. */
+  | {
+      readonly kind: 'in-sync-wish'
+      readonly partitionRef: PartitionRef
+      readonly leaderEpoch: number
+      readonly version: number
+      readonly inSync: readonly ReplicaIdentity[]
+    }
   | { readonly kind: 'disk-low'; readonly freeBytes: number; readonly low: boolean }

@@ -19,11 +19,14 @@ import {
   FETCH_MIN_BYTES_AT,
   FETCH_PARTITION_BYTES,
   FETCH_PARTITION_COUNT_AT,
+  FETCH_PARTITION_LAST_EPOCH_AT,
   FETCH_PARTITION_LEADER_EPOCH_AT,
   FETCH_PARTITION_MAX_BYTES_AT,
   FETCH_PARTITION_OFFSET_AT,
   FETCH_PARTITION_REF_AT,
   FETCH_PARTITIONS_AT,
+  FETCH_REPLICA_INCARNATION_AT,
+  FETCH_REPLICA_NODE_ID_AT,
   FETCH_REPLY_PARTITION_BYTES,
   FETCH_REPLY_PARTITION_COUNT_AT,
   FETCH_REPLY_PARTITION_FRAGMENTS_AT,
@@ -152,6 +155,9 @@ export class FetchFields {
   maxBytes = 0
   isolation = 0
   partitionCount = 0
+  /** -1 = a consumer. */
+  replicaNodeId = -1
+  replicaIncarnation = -1
   /** Set by readFetch: where the first partition lies in reader.view. */
   partitionsAt = 0
 }
@@ -172,6 +178,9 @@ export function claimFetch(writer: RingWriter, fields: FetchFields): number {
   view.setUint32(at + FETCH_MAX_BYTES_AT, fields.maxBytes, true)
   view.setInt32(at + FETCH_ISOLATION_AT, fields.isolation, true)
   view.setUint32(at + FETCH_PARTITION_COUNT_AT, fields.partitionCount, true)
+  view.setInt32(at + FETCH_REPLICA_NODE_ID_AT, fields.replicaNodeId, true)
+  view.setUint32(at + FETCH_REPLICA_NODE_ID_AT + 4, 0, true)
+  view.setFloat64(at + FETCH_REPLICA_INCARNATION_AT, fields.replicaIncarnation, true)
   return at + FETCH_PARTITIONS_AT
 }
 
@@ -184,6 +193,8 @@ export function readFetch(reader: RingReader, fields: FetchFields): void {
   fields.maxBytes = view.getUint32(at + FETCH_MAX_BYTES_AT, true)
   fields.isolation = view.getInt32(at + FETCH_ISOLATION_AT, true)
   fields.partitionCount = view.getUint32(at + FETCH_PARTITION_COUNT_AT, true)
+  fields.replicaNodeId = view.getInt32(at + FETCH_REPLICA_NODE_ID_AT, true)
+  fields.replicaIncarnation = view.getFloat64(at + FETCH_REPLICA_INCARNATION_AT, true)
   fields.partitionsAt = at + FETCH_PARTITIONS_AT
   assert(fetchBytes(fields.partitionCount) <= reader.length, 'FETCH: its partitions are longer than its frame')
 }
@@ -193,6 +204,7 @@ export class FetchPartitionFields {
   leaderEpoch = -1
   fetchOffset = 0
   maxBytes = 0
+  lastEpoch = -1
 }
 
 /** Writes partition `index` of a FETCH whose partitions begin at `partitionsAt`. */
@@ -207,7 +219,7 @@ export function setFetchPartition(
   view.setInt32(at + FETCH_PARTITION_LEADER_EPOCH_AT, fields.leaderEpoch, true)
   view.setFloat64(at + FETCH_PARTITION_OFFSET_AT, fields.fetchOffset, true)
   view.setUint32(at + FETCH_PARTITION_MAX_BYTES_AT, fields.maxBytes, true)
-  view.setUint32(at + FETCH_PARTITION_MAX_BYTES_AT + 4, 0, true)
+  view.setInt32(at + FETCH_PARTITION_LAST_EPOCH_AT, fields.lastEpoch, true)
 }
 
 /** Reads partition `index` of a FETCH whose partitions begin at `partitionsAt`. */
@@ -222,6 +234,7 @@ export function getFetchPartition(
   fields.leaderEpoch = view.getInt32(at + FETCH_PARTITION_LEADER_EPOCH_AT, true)
   fields.fetchOffset = view.getFloat64(at + FETCH_PARTITION_OFFSET_AT, true)
   fields.maxBytes = view.getUint32(at + FETCH_PARTITION_MAX_BYTES_AT, true)
+  fields.lastEpoch = view.getInt32(at + FETCH_PARTITION_LAST_EPOCH_AT, true)
 }
 
 /** Payload bytes of a FETCH_REPLY with so many partitions, page fragments and aborted transactions. */

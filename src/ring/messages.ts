@@ -5,29 +5,36 @@
  * A message is a ring frame: `type` is the frame's type word, the layout below its payload. Field constants are byte
  * distances from the payload's start; variable parts follow the fixed part. Only code and text of an error cross.
  *
- * Direction  gateway -> shard (request ring: PRODUCE, CONTROL; read ring: FETCH, FETCH_FINISH, FETCH_CANCEL),
+ * Direction  gateway -> shard (request ring: PRODUCE, CONTROL, REPLICA_APPEND, REPLICA_PROGRESS; read ring: FETCH, FETCH_FINISH,
+ *            FETCH_CANCEL),
  *            shard -> gateway (reply ring), shard -> disk, disk -> shard
  * Ordering   a ring is FIFO: control that changes a partition travels in order with data, the end of a fetch behind the fetch.
  *            A fetch has a ring of its own, so that it does not queue behind megabytes of produce; it needs no order with
  *            them: it reads what is visible when it is served, and whoever has seen an acknowledgement finds the record
  *            visible. A partition's handle is used in a fetch only between the answers to its opening and its closing; one
  *            that is overtaken by the close gets UNKNOWN_TOPIC_OR_PARTITION, and a handle is given away again only after
- * Priority   `control` frames may use the reserved quarter of a ring; `data` frames (PRODUCE, FETCH) may not
- * Reply room every request names `requestId`, the gateway's slot; each request gets exactly one final reply
+ * Priority   `control` frames may use the reserved quarter of a ring; `data` frames (PRODUCE, FETCH) may not.
+ *            Replication is `control`: producers that fill the ring may not keep a follower from what it follows
+ * Reply room every request names `requestId`, the gateway's slot; each request gets exactly one final reply; REPLICA_PROGRESS has
+ *            none and names none
  */
 
 export const MessageType = {
-  // gateway -> shard, request ring: PRODUCE, CONTROL; read ring: FETCH, FETCH_FINISH, FETCH_CANCEL
+  // gateway -> shard, request ring: PRODUCE, CONTROL, REPLICA_*; read ring: FETCH, FETCH_FINISH, FETCH_CANCEL
   PRODUCE: 1,
   FETCH: 2,
   FETCH_FINISH: 3,
   FETCH_CANCEL: 4,
   CONTROL: 5,
+  REPLICA_APPEND: 6,
+  REPLICA_PROGRESS: 7,
   // shard -> gateway
   PRODUCE_REPLY: 33,
   FETCH_REPLY: 34,
   CONTROL_REPLY: 35,
   NOTICE: 36,
+  REPLICA_APPENDED: 37,
+  REPLICA_SYNCED: 38,
   // shard -> disk thread
   DISK_SYNC: 65,
   DISK_READ: 66,
@@ -86,25 +93,32 @@ export const PRODUCE_REPLY_LEADER_EPOCH_AT = 40
 export const PRODUCE_REPLY_TEXT_BYTES_AT = 44
 export const PRODUCE_REPLY_TEXT_AT = 48
 
-// FETCH: what one client request wants from the partitions of one shard.
+// FETCH: what one client request, or a replica, wants from the partitions of one shard.
 // |  0 |    4 | requestId      | u32
 // |  4 |    4 | waitMs         | u32; 0 = answer at once
 // |  8 |    4 | minBytes       | u32
 // | 12 |    4 | maxBytes       | u32; over all its partitions; the first batch is sent even if it is larger
 // | 16 |    4 | isolation      | i32; 0 read_uncommitted, 1 read_committed
 // | 20 |    4 | partitionCount | u32
-// | 24 | 24 each | partitions  | partitionRef u32, leaderEpoch i32 (-1 = not checked), fetchOffset f64, maxBytes u32, 0 u32
+// | 24 |    4 | replicaNodeId  | i32; -1 = a consumer; else reads go to the log end, and tell how far that replica's log reaches
+// | 28 |    4 | 0              | u32
+// | 32 |    8 | replicaIncarnation | f64; of the replica's broker; -1 = a consumer
+// | 40 | 24 each | partitions  | partitionRef u32, leaderEpoch i32 (-1 = not checked), fetchOffset f64, maxBytes u32,
+//                               lastEpoch i32 (of the last batch that a replica has; -1 = it has none, or a consumer)
 export const FETCH_REQUEST_ID_AT = 0
 export const FETCH_WAIT_MS_AT = 4
 export const FETCH_MIN_BYTES_AT = 8
 export const FETCH_MAX_BYTES_AT = 12
 export const FETCH_ISOLATION_AT = 16
 export const FETCH_PARTITION_COUNT_AT = 20
-export const FETCH_PARTITIONS_AT = 24
+export const FETCH_REPLICA_NODE_ID_AT = 24
+export const FETCH_REPLICA_INCARNATION_AT = 32
+export const FETCH_PARTITIONS_AT = 40
 export const FETCH_PARTITION_REF_AT = 0
 export const FETCH_PARTITION_LEADER_EPOCH_AT = 4
 export const FETCH_PARTITION_OFFSET_AT = 8
 export const FETCH_PARTITION_MAX_BYTES_AT = 16
+export const FETCH_PARTITION_LAST_EPOCH_AT = 20
 export const FETCH_PARTITION_BYTES = 24
 
 // FETCH_FINISH (answer now with what there is) and FETCH_CANCEL (the connection is gone; an empty FETCH_REPLY still comes)
@@ -114,8 +128,9 @@ export const FETCH_END_BYTES = 4
 // FETCH_REPLY: partitions that have data, an error or a moved watermark; then, for each in turn, its page fragments.
 // |  0 |    4 | requestId      | u32
 // |  4 |    4 | partitionCount | u32
-// |  8 | 48 each | partitions  | partitionRef u32, errorNumber i32, highWatermark f64, lastStableOffset f64, logStartOffset f64,
-//                               fragmentCount u32, leaderEpoch i32, batchBytes u32 (sum of its fragments), abortedCount u32
+// |  8 | 64 each | partitions  | partitionRef u32, errorNumber i32, highWatermark f64, lastStableOffset f64, logStartOffset f64,
+//                               fragmentCount u32, leaderEpoch i32, batchBytes u32 (sum of its fragments), abortedCount u32,
+//                               divergingEpoch i32 (-1 = the histories agree, or a consumer), 0 u32, divergingEndOffset f64
 //      | 12 each | fragments   | page u32, from u32, to u32: bytes [from, to) of the page; each holds one reference to its page
 //      | 16 each | aborted     | after all fragments, of each partition in turn: producerId f64, firstOffset f64
 export const FETCH_REPLY_REQUEST_ID_AT = 0
@@ -130,7 +145,9 @@ export const FETCH_REPLY_PARTITION_FRAGMENTS_AT = 32
 export const FETCH_REPLY_PARTITION_LEADER_EPOCH_AT = 36
 export const FETCH_REPLY_PARTITION_BATCH_BYTES_AT = 40
 export const FETCH_REPLY_PARTITION_ABORTED_AT = 44
-export const FETCH_REPLY_PARTITION_BYTES = 48
+export const FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT = 48
+export const FETCH_REPLY_PARTITION_DIVERGING_END_AT = 56
+export const FETCH_REPLY_PARTITION_BYTES = 64
 export const FRAGMENT_PAGE_AT = 0
 export const FRAGMENT_FROM_AT = 4
 export const FRAGMENT_TO_AT = 8
@@ -167,6 +184,70 @@ export const GROUP_CLIENT_HOST_BYTES_AT = 16
 export const GROUP_CONNECTION_ID_AT = 20
 export const GROUP_IS_STEADY_AT = 24
 export const GROUP_HEADER_AT = 28
+
+// REPLICA_APPEND: what a leader answered to a follower's fetch: batches to append as they are, or where their histories part; and in
+// either case the leader's high watermark and log start. Batches may be none.
+// |  0 |    4 | requestId          | u32
+// |  4 |    4 | partitionRef       | u32
+// |  8 |    4 | leaderEpoch        | i32; under which it was fetched
+// | 12 |    4 | divergingEpoch     | i32; -1 = none
+// | 16 |    8 | divergingEndOffset | f64; where that epoch ended at the leader
+// | 24 |    8 | highWatermark      | f64; the leader's
+// | 32 |    8 | logStartOffset     | f64; the leader's
+// | 40 |    4 | batchBytes         | u32
+// | 44 |    4 | 0                  | u32
+// | 48 |      | batches            |
+export const REPLICA_APPEND_REQUEST_ID_AT = 0
+export const REPLICA_APPEND_PARTITION_REF_AT = 4
+export const REPLICA_APPEND_LEADER_EPOCH_AT = 8
+export const REPLICA_APPEND_DIVERGING_EPOCH_AT = 12
+export const REPLICA_APPEND_DIVERGING_END_AT = 16
+export const REPLICA_APPEND_HIGH_WATERMARK_AT = 24
+export const REPLICA_APPEND_LOG_START_AT = 32
+export const REPLICA_APPEND_BATCH_BYTES_AT = 40
+export const REPLICA_APPEND_BATCHES_AT = 48
+
+// REPLICA_APPENDED: written, not synced yet; or cut; or refused.
+// |  0 |    4 | requestId     | u32
+// |  4 |    4 | partitionRef  | u32
+// |  8 |    4 | errorNumber   | i32
+// | 12 |    4 | lastEpoch     | i32; of the last batch; -1 = it has none
+// | 16 |    8 | logEndOffset  | f64; what to fetch next
+// | 24 |    8 | highWatermark | f64; the follower's
+// | 32 |    4 | textBytes     | u32
+// | 36 |      | text          |
+export const REPLICA_APPENDED_REQUEST_ID_AT = 0
+export const REPLICA_APPENDED_PARTITION_REF_AT = 4
+export const REPLICA_APPENDED_ERROR_AT = 8
+export const REPLICA_APPENDED_LAST_EPOCH_AT = 12
+export const REPLICA_APPENDED_LOG_END_AT = 16
+export const REPLICA_APPENDED_HIGH_WATERMARK_AT = 24
+export const REPLICA_APPENDED_TEXT_BYTES_AT = 32
+export const REPLICA_APPENDED_TEXT_AT = 36
+
+// REPLICA_PROGRESS: what followers have told of their synced ends. One way.
+// |  0 |    4 | count | u32
+// |  4 |    4 | 0     | u32
+// |  8 | 32 each | rows | partitionRef u32, leaderEpoch i32, nodeId u32, 0 u32, incarnation f64, syncedEndOffset f64
+export const REPLICA_PROGRESS_COUNT_AT = 0
+export const REPLICA_PROGRESS_ROWS_AT = 8
+export const REPLICA_PROGRESS_ROW_REF_AT = 0
+export const REPLICA_PROGRESS_ROW_EPOCH_AT = 4
+export const REPLICA_PROGRESS_ROW_NODE_ID_AT = 8
+export const REPLICA_PROGRESS_ROW_INCARNATION_AT = 16
+export const REPLICA_PROGRESS_ROW_SYNCED_END_AT = 24
+export const REPLICA_PROGRESS_ROW_BYTES = 32
+
+// REPLICA_SYNCED: how far the device has the logs that follow, after a sync; not msgpack, for acks=all waits for it.
+// |  0 |    4 | count | u32
+// |  4 |    4 | 0     | u32
+// |  8 | 16 each | rows | partitionRef u32, leaderEpoch i32 (under which it follows), syncedEndOffset f64
+export const REPLICA_SYNCED_COUNT_AT = 0
+export const REPLICA_SYNCED_ROWS_AT = 8
+export const REPLICA_SYNCED_ROW_REF_AT = 0
+export const REPLICA_SYNCED_ROW_EPOCH_AT = 4
+export const REPLICA_SYNCED_ROW_SYNCED_END_AT = 8
+export const REPLICA_SYNCED_ROW_BYTES = 16
 
 // NOTICE: what a shard has to say by itself.
 // |  0 |    4 | bodyBytes | u32

@@ -348,6 +348,9 @@ export class ControlHandler {
       leaderEpoch: state.leaderEpoch,
       offline: state.offlineReason,
       dirtyRatio: dirtyRatioOf(partition, this.#options.clock.nowMs()),
+      role: state.role,
+      inSync: [],
+      remotes: [],
     }
     this.#replies.answer(requestId, answer)
   }

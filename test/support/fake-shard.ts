@@ -29,6 +29,8 @@ import {
   FETCH_REPLY_PARTITION_ABORTED_AT,
   FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
   FETCH_REPLY_PARTITION_BYTES,
+  FETCH_REPLY_PARTITION_DIVERGING_END_AT,
+  FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT,
   FETCH_REPLY_PARTITION_ERROR_AT,
   FETCH_REPLY_PARTITION_FRAGMENTS_AT,
   FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT,
@@ -224,6 +226,8 @@ export class FakeShard {
       const batchBytes = fragments[index]!.reduce((sum, fragment) => sum + fragment.to, 0)
       view.setUint32(at + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, batchBytes, true)
       view.setUint32(at + FETCH_REPLY_PARTITION_ABORTED_AT, 0, true)
+      view.setInt32(at + FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT, -1, true)
+      view.setFloat64(at + FETCH_REPLY_PARTITION_DIVERGING_END_AT, -1, true)
     }
     for (const { page, to } of fragments.flat()) {
       view.setUint32(at + FRAGMENT_PAGE_AT, page, true)

@@ -140,6 +140,7 @@ export class ShardFixture {
       leaderEpoch: 3 as LeaderEpoch,
       config: topicConfig(config),
       recovered: recovered(partition),
+      replicas: null,
     }))
     return this.control(Operation.OPEN_PARTITIONS, { partitions })
   }
@@ -156,7 +157,7 @@ export class ShardFixture {
   }
 
   sendFetch(
-    parts: readonly { ref?: number; offset: number; maxBytes?: number; leaderEpoch?: number }[],
+    parts: readonly { ref?: number; offset: number; maxBytes?: number; leaderEpoch?: number; lastEpoch?: number }[],
     fields: Partial<FetchFields> = {},
   ): number {
     const fetch = Object.assign(new FetchFields(), { minBytes: 1, maxBytes: MIB }, fields)
@@ -170,6 +171,7 @@ export class ShardFixture {
         leaderEpoch: part.leaderEpoch ?? -1,
         fetchOffset: part.offset,
         maxBytes: part.maxBytes ?? MIB,
+        lastEpoch: part.lastEpoch ?? -1,
       })
     this.gateway.reads.publish()
     return fetch.requestId

@@ -112,6 +112,7 @@ class FetchCall implements FetchWaiter {
           maxBytes: Math.max(1, Math.floor(maxBytes / shareCount)),
           isolation: request.isolation,
           parts: share.parts,
+          replica: undefined,
         },
         this,
         tag,
@@ -152,6 +153,7 @@ class FetchCall implements FetchWaiter {
         leaderEpoch: part.leaderEpoch,
         fetchOffset: part.fetchOffset,
         maxBytes: part.maxBytes,
+        lastEpoch: -1,
       })
     }
     this.#shares = [...byShard.values()]

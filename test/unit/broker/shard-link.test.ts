@@ -3,10 +3,17 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { EMPTY_BYTES } from '../../../src/base/bytes.ts'
 import { ShardLink } from '../../../src/broker/shard-link.ts'
+import { errorCodeOf } from '../../../src/model/errors.ts'
 import type { ShardIndex } from '../../../src/model/ids.ts'
 import { ControlOperation } from '../../../src/ring/control-messages.ts'
 import { ProduceFields, readProduce } from '../../../src/ring/message-codec.ts'
 import { FETCH_REQUEST_ID_AT, MessageType } from '../../../src/ring/messages.ts'
+import {
+  type ReplicaAppendedFields,
+  ReplicaAppendFields,
+  readReplicaAppend,
+  readReplicaProgress,
+} from '../../../src/ring/replica-codec.ts'
 import { createSignals } from '../../../src/ring/ring-signal.ts'
 import { createShardChannel, openGatewaySide, openShardSide } from '../../../src/ring/shard-channel.ts'
 
@@ -48,7 +55,7 @@ function open(stagedBytesMax: number, onPatient = () => {}) {
     requests.release()
     return marks
   }
-  return { link, produce, receive, reads, taken }
+  return { link, produce, receive, requests, reads, taken }
 }
 
 test('an append that finds room does not overtake those that wait for it', () => {
@@ -81,8 +88,8 @@ test('what waits is bounded: one more is refused, and nothing of it is sent late
   assert.deepEqual(receive(), [sent, 100])
 })
 
-const WANTED = { waitMs: 0, minBytes: 1, maxBytes: 1, isolation: 0 }
-const PART = { partitionRef: 0, leaderEpoch: -1, fetchOffset: 0, maxBytes: 1 }
+const WANTED = { replica: undefined, waitMs: 0, minBytes: 1, maxBytes: 1, isolation: 0 }
+const PART = { partitionRef: 0, leaderEpoch: -1, fetchOffset: 0, maxBytes: 1, lastEpoch: -1 }
 
 test('a fetch does not wait behind appends, its end stays behind it, and one that never left is answered here', () => {
   const { link, produce, reads } = open(10 * BATCH_BYTES)
@@ -112,6 +119,43 @@ test('a fetch does not wait behind appends, its end stays behind it, and one tha
   const seen: number[] = []
   while (reads.next()) seen.push(reads.type)
   assert.deepEqual(seen, [...new Array(last - 1).fill(MessageType.FETCH), MessageType.FETCH_CANCEL])
+})
+
+test('what a leader answered gets past the appends of producers; every waiter is told, at the end of the shard too', () => {
+  const { link, produce, requests } = open(10 * BATCH_BYTES)
+  while (produce(0) === 'sent');
+  const told: [number, string, number][] = []
+  const waiter = {
+    onReplicaAppended: (tag: number, { errorNumber, logEndOffset }: Readonly<ReplicaAppendedFields>) =>
+      void told.push([tag, errorCodeOf(errorNumber), logEndOffset]),
+  }
+  const append = {
+    ...{ partitionRef: 7, leaderEpoch: 3, divergingEpoch: -1, divergingEndOffset: -1 },
+    ...{ highWatermark: 5, logStartOffset: 1 },
+  }
+  const pieces = [new Uint8Array([1, 2]), new Uint8Array([3])]
+  assert.equal(link.replicaAppend(append, pieces, waiter, 4), 'sent', 'the reserved quarter has room')
+  assert.ok(
+    link.replicaProgress([{ ...{ partitionRef: 7, leaderEpoch: 3, nodeId: 2 }, incarnation: 8, syncedEndOffset: 9 }]),
+  )
+  assert.equal(link.replicaAppend(append, [], waiter, 5), 'sent')
+  link.flush()
+  const seen: unknown[] = []
+  const fields = new ReplicaAppendFields()
+  while (requests.next()) {
+    if (requests.type === MessageType.REPLICA_PROGRESS) seen.push(readReplicaProgress(requests)[0]?.syncedEndOffset)
+    if (requests.type !== MessageType.REPLICA_APPEND) continue
+    readReplicaAppend(requests, fields)
+    seen.push([...requests.bytes.subarray(fields.batchesAt, fields.batchesAt + fields.batchBytes)])
+  }
+  assert.deepEqual(seen, [[1, 2, 3], 9, []])
+  link.fail('it ended')
+  assert.deepEqual(told, [
+    [4, 'KAFKA_STORAGE_ERROR', -1],
+    [5, 'KAFKA_STORAGE_ERROR', -1],
+  ])
+  assert.equal(link.replicaAppend(append, [], waiter, 6), 'failed')
+  assert.equal(link.replicaProgress([]), false)
 })
 
 test('control messages that wait for room are bounded; all of them end with the shard', async () => {

@@ -172,11 +172,13 @@ describe('hot messages', () => {
       maxBytes: 1 << 20,
       isolation: 1,
       partitionCount: 2,
+      replicaNodeId: 2 ** 31 - 1,
+      replicaIncarnation: 2 ** 40,
     })
     const partitionsAt = claimFetch(gateway.requests, fields)
     const wanted = [
-      { partitionRef: 1, leaderEpoch: -1, fetchOffset: 2 ** 51, maxBytes: 1000 },
-      { partitionRef: 2, leaderEpoch: 5, fetchOffset: 0, maxBytes: 2 ** 32 - 1 },
+      { partitionRef: 1, leaderEpoch: -1, fetchOffset: 2 ** 51, maxBytes: 1000, lastEpoch: 2 ** 31 - 1 },
+      { partitionRef: 2, leaderEpoch: 5, fetchOffset: 0, maxBytes: 2 ** 32 - 1, lastEpoch: -1 },
     ]
     for (const [index, partition] of wanted.entries())
       setFetchPartition(gateway.requests.view, partitionsAt, index, partition)
