@@ -1,0 +1,304 @@
+/**
+ * ReplicaFetcher: what this broker follows at one leader broker: one request after the other for all of it, and what comes handed to the
+ * shards.
+ *
+ * Owns        the partitions that are followed there, and how far each has come
+ * Thread      main
+ * Invariants  RF1 one request under way, and a second one only to end the first's wait: partitions came that it does not ask for
+ *             RF2 a partition is asked for from the log end and last epoch that its shard told last; not while an append of it is under way
+ *             RF3 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
+ * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
+ *             the leader beside it (progress())
+ * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition
+ * Failure     a connection that fails is tried again after RETRY_MS; a partition that fails waits PARTITION_RETRY_MS and is asked for
+ *             again: a new leader or epoch comes by the cluster image, never from here
+ */
+import type { Clock } from '../../base/clock.ts'
+import { errorCodeOf, isMillraceError } from '../../model/errors.ts'
+import { REQUEST_PARTITIONS_MAX } from '../../model/limits.ts'
+import {
+  type ReplicaFetchReply,
+  type ReplicaFetchReplyPart,
+  type ReplicaProgressRow,
+  replicaFetch,
+  replicaProgress,
+} from '../../protocol/index.ts'
+import type { ReplicaIdentity } from '../../ring/control-messages.ts'
+import type { ReplicaAppendedFields } from '../../ring/replica-codec.ts'
+import type { Logger } from '../../telemetry/logger.ts'
+import type { PartitionProxy } from '../partition-router.ts'
+import type { ReplicaAppendWaiter, ShardLink } from '../shard-link.ts'
+import type { Timers } from '../timers.ts'
+import type { Peers } from './peers.ts'
+
+const MIB = 1024 * 1024
+const BYTES_MAX = 8 * MIB
+const PARTITION_BYTES_MAX = 1 * MIB
+const RETRY_MS = 100
+const PARTITION_RETRY_MS = 250
+const REPLY_SLACK_MS = 5_000
+
+/** How far a replica is, as its shard told when it began to follow. */
+export interface ReplicaPosition {
+  readonly logEndOffset: number
+  readonly lastEpoch: number
+}
+
+interface Followed {
+  readonly proxy: PartitionProxy
+  readonly leaderEpoch: number
+  fetchOffset: number
+  lastEpoch: number
+  /** What its shard was told last: an append that says nothing new is not sent. */
+  highWatermark: number
+  logStartOffset: number
+  isAppending: boolean
+  /** Of the request that asks for it; 0 = none. */
+  requestId: number
+  notBeforeMs: number
+}
+
+/** Of a request: an answer is about the offset that was asked for. */
+interface Asked {
+  readonly followed: Followed
+  readonly fetchOffset: number
+}
+
+export interface ReplicaFetcherOptions {
+  readonly leaderNodeId: number
+  readonly self: ReplicaIdentity
+  readonly peers: Pick<Peers, 'call' | 'openTo'>
+  readonly links: readonly ShardLink[]
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly logger: Logger
+  readonly waitMs: number
+}
+
+export class ReplicaFetcher implements ReplicaAppendWaiter {
+  readonly #options: ReplicaFetcherOptions
+  readonly #followed = new Map<number, Followed>()
+  /** Requests without a reply. */
+  #underWay = 0
+  #requestId = 0
+  #appending = 0
+  #isScheduled = false
+  #notBeforeMs = Number.NEGATIVE_INFINITY
+  #cancelTimer: () => void = () => {}
+  #isClosed = false
+
+  constructor(options: ReplicaFetcherOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#followed.size
+  }
+
+  /** Follows a partition from here on, under the epoch that its proxy has. */
+  follow(proxy: PartitionProxy, { logEndOffset, lastEpoch }: ReplicaPosition): void {
+    this.#followed.set(proxy.ref, {
+      ...{ proxy, leaderEpoch: proxy.leaderEpoch, fetchOffset: logEndOffset, lastEpoch },
+      ...{ highWatermark: -1, logStartOffset: -1, isAppending: false, requestId: 0 },
+      notBeforeMs: Number.NEGATIVE_INFINITY,
+    })
+    this.#schedule()
+  }
+
+  unfollow(ref: number): void {
+    this.#followed.delete(ref)
+  }
+
+  /** A shard has synced what it follows: the leader is told, if it can be reached now. */
+  progress(rows: readonly ReplicaProgressRow[]): void {
+    const { peers, leaderNodeId, self } = this.#options
+    const connection = peers.openTo(leaderNodeId)
+    if (connection === undefined) return
+    for (let from = 0; from < rows.length; from += REQUEST_PARTITIONS_MAX) {
+      const header = replicaProgress.encode({ ...self, rows: rows.slice(from, from + REQUEST_PARTITIONS_MAX) })
+      connection.sendOneWay(replicaProgress.api, header, [], () => {})
+    }
+  }
+
+  /** The leader's broker can be reached again, perhaps. */
+  wake(): void {
+    this.#notBeforeMs = Number.NEGATIVE_INFINITY
+    this.#schedule()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#cancelTimer()
+    this.#followed.clear()
+  }
+
+  /** Several changes of one turn make one request. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#isClosed) return
+    this.#isScheduled = true
+    this.#options.timers.soon(() => {
+      this.#isScheduled = false
+      this.#step()
+    })
+  }
+
+  #step(): void {
+    if (this.#isClosed || this.#appending > 0 || this.#underWay > 1) return
+    const nowMs = this.#options.clock.monotonicMs()
+    if (nowMs < this.#notBeforeMs) {
+      this.#wakeAt(this.#notBeforeMs, nowMs)
+      return
+    }
+    const parts = this.#due(nowMs)
+    // What is under way asks for all there is: its reply comes first.
+    if (parts.length === 0 || (this.#underWay > 0 && !parts.some(({ requestId }) => requestId === 0))) return
+    this.#request(parts)
+  }
+
+  /** Who can be asked for now; sets the timer for the first who cannot yet. */
+  #due(nowMs: number): Followed[] {
+    const due: Followed[] = []
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const followed of this.#followed.values()) {
+      if (followed.isAppending) continue
+      if (followed.notBeforeMs > nowMs) nextMs = Math.min(nextMs, followed.notBeforeMs)
+      else due.push(followed)
+    }
+    if (nextMs < Number.POSITIVE_INFINITY) this.#wakeAt(nextMs, nowMs)
+    return due.length <= REQUEST_PARTITIONS_MAX ? due : this.#someOf(due)
+  }
+
+  /** More than a request has room for: they take turns. */
+  #someOf(due: readonly Followed[]): Followed[] {
+    const some = due.slice(0, REQUEST_PARTITIONS_MAX)
+    for (const followed of some) {
+      this.#followed.delete(followed.proxy.ref)
+      this.#followed.set(followed.proxy.ref, followed)
+    }
+    return some
+  }
+
+  #request(due: readonly Followed[]): void {
+    const { peers, leaderNodeId, self, waitMs } = this.#options
+    const requestId = ++this.#requestId
+    for (const followed of due) followed.requestId = requestId
+    const parts = due.map((followed): Asked => ({ followed, fetchOffset: followed.fetchOffset }))
+    const request = {
+      ...{ nodeId: self.nodeId, incarnation: self.incarnation, waitMs, minBytes: 1, maxBytes: BYTES_MAX },
+      parts: due.map(({ proxy, leaderEpoch, fetchOffset, lastEpoch }) => ({
+        ...{ topicId: proxy.topicId, partition: proxy.partition, leaderEpoch, fetchOffset, lastEpoch },
+        maxBytes: PARTITION_BYTES_MAX,
+      })),
+    }
+    this.#underWay++
+    peers.call(leaderNodeId, replicaFetch, request, { timeoutMs: waitMs + REPLY_SLACK_MS }).then(
+      ({ value, body }) => this.#onReply(parts, requestId, value, body),
+      (error: unknown) => this.#onFailed(parts, requestId, error),
+    )
+  }
+
+  #onReply(parts: readonly Asked[], requestId: number, reply: ReplicaFetchReply, body: Uint8Array): void {
+    this.#ended(parts, requestId)
+    let at = 0
+    for (const row of reply.parts) {
+      const batches = body.subarray(at, at + row.batchBytes)
+      at += row.batchBytes
+      const asked = parts[row.index]
+      if (asked !== undefined && this.#isCurrent(asked)) this.#take(asked.followed, row, batches)
+    }
+    this.#schedule()
+  }
+
+  #onFailed(parts: readonly Asked[], requestId: number, error: unknown): void {
+    this.#ended(parts, requestId)
+    const { clock, logger, leaderNodeId } = this.#options
+    this.#notBeforeMs = clock.monotonicMs() + RETRY_MS
+    if (!isMillraceError(error)) logger.error({ err: error, leader: leaderNodeId }, 'a fetch of a follower failed')
+    else logger.debug({ leader: leaderNodeId }, `the leader's broker cannot be read: ${error.message}`)
+    this.#schedule()
+  }
+
+  #ended(parts: readonly Asked[], requestId: number): void {
+    this.#underWay--
+    for (const { followed } of parts) if (followed.requestId === requestId) followed.requestId = 0
+  }
+
+  #isCurrent({ followed, fetchOffset }: Asked): boolean {
+    const isFollowed = this.#followed.get(followed.proxy.ref) === followed
+    return isFollowed && !followed.isAppending && followed.fetchOffset === fetchOffset
+  }
+
+  #take(followed: Followed, row: ReplicaFetchReplyPart, batches: Uint8Array): void {
+    if (row.errorNumber !== 0 && errorCodeOf(row.errorNumber) !== 'OFFSET_OUT_OF_RANGE') {
+      this.#postpone(followed)
+      return
+    }
+    const isNews =
+      batches.length > 0 ||
+      row.errorNumber !== 0 ||
+      row.divergingEpoch >= 0 ||
+      row.highWatermark > followed.highWatermark ||
+      row.logStartOffset > followed.logStartOffset
+    if (!isNews) return
+    const link = this.#options.links[followed.proxy.shard]!
+    const { highWatermark, logStartOffset, divergingEpoch, divergingEndOffset } = row
+    const { leaderEpoch, proxy } = followed
+    const append = {
+      partitionRef: proxy.ref,
+      leaderEpoch,
+      divergingEpoch,
+      divergingEndOffset,
+      highWatermark,
+      logStartOffset,
+    }
+    const answer = link.replicaAppend(append, batches.length === 0 ? [] : [batches], this, proxy.ref)
+    if (answer === 'full' || answer === 'failed') {
+      this.#postpone(followed)
+      return
+    }
+    followed.isAppending = true
+    followed.highWatermark = highWatermark
+    followed.logStartOffset = logStartOffset
+    this.#appending++
+  }
+
+  onReplicaAppended(ref: number, fields: Readonly<ReplicaAppendedFields>): void {
+    this.#appending--
+    const followed = this.#followed.get(ref)
+    if (followed?.isAppending) {
+      followed.isAppending = false
+      if (fields.errorNumber === 0) {
+        followed.fetchOffset = fields.logEndOffset
+        followed.lastEpoch = fields.lastEpoch
+      } else this.#onRefused(followed, fields)
+    }
+    this.#schedule()
+  }
+
+  /** The shard knows better by now, or cannot: what it is told next comes with another epoch, or after a while. */
+  #onRefused(
+    followed: Followed,
+    { errorNumber, text, logEndOffset, lastEpoch }: Readonly<ReplicaAppendedFields>,
+  ): void {
+    const { topicName: topic, partition } = followed.proxy
+    this.#options.logger.warn(
+      { topic, partition },
+      `a replica did not take what its leader sent: ${errorCodeOf(errorNumber)} ${text}`,
+    )
+    if (logEndOffset >= 0) {
+      followed.fetchOffset = logEndOffset
+      followed.lastEpoch = lastEpoch
+    }
+    followed.highWatermark = -1
+    this.#postpone(followed)
+  }
+
+  #postpone(followed: Followed): void {
+    followed.notBeforeMs = this.#options.clock.monotonicMs() + PARTITION_RETRY_MS
+  }
+
+  #wakeAt(atMs: number, nowMs: number): void {
+    this.#cancelTimer()
+    this.#cancelTimer = this.#options.timers.after(Math.max(1, Math.ceil(atMs - nowMs)), () => this.#schedule())
+  }
+}

@@ -1,0 +1,360 @@
+/**
+ * FetchCall: a fetch of a consumer or of a follower, over the shards that have its partitions; one reply made of their pages.
+ *
+ * Thread    main
+ * Plan      one shard: it gets the request as it is. Several: maxBytes is split into grants, every sub-fetch waits for minBytes 1,
+ *           and when what has come satisfies the request the others are told to finish now
+ * Pages     a reply's fragments are views of shared pages; each is given back when the engine has copied or written it
+ * Room      a fetch reaches the shards only when its connection has room; a reply that finds none is dropped, its pages given
+ *           back, and read again when the client has caught up
+ * Limits    while clients leave much unread (the pool is pressed), grants shrink to SMALL_GRANT_BYTES. FETCH_REPLY_ABORTED_MAX: parts
+ *           whose aborted transactions would make the header too large are left out, and come with a later fetch
+ * Errors    a partition's own error is its part's; the others are served
+ */
+import { NO_ABORTED } from '../../model/aborted-transaction.ts'
+import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
+import { FETCH_REPLY_ABORTED_MAX } from '../../model/limits.ts'
+import { type Api, type FetchReplyPart, PROLOGUE_BYTES, writePrologue } from '../../protocol/index.ts'
+import type { ReplicaIdentity } from '../../ring/control-messages.ts'
+import { fetchReplyAbortedAt, readAborted } from '../../ring/message-codec.ts'
+import {
+  ABORTED_BYTES,
+  FETCH_REPLY_PARTITION_ABORTED_AT,
+  FETCH_REPLY_PARTITION_BATCH_BYTES_AT,
+  FETCH_REPLY_PARTITION_BYTES,
+  FETCH_REPLY_PARTITION_COUNT_AT,
+  FETCH_REPLY_PARTITION_DIVERGING_END_AT,
+  FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT,
+  FETCH_REPLY_PARTITION_ERROR_AT,
+  FETCH_REPLY_PARTITION_FRAGMENTS_AT,
+  FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT,
+  FETCH_REPLY_PARTITION_LAST_STABLE_AT,
+  FETCH_REPLY_PARTITION_LEADER_EPOCH_AT,
+  FETCH_REPLY_PARTITION_LOG_START_AT,
+  FETCH_REPLY_PARTITION_REF_AT,
+  FETCH_REPLY_PARTITIONS_AT,
+  FRAGMENT_BYTES,
+  FRAGMENT_FROM_AT,
+  FRAGMENT_PAGE_AT,
+  FRAGMENT_TO_AT,
+} from '../../ring/messages.ts'
+import type { RingReader } from '../../ring/ring-reader.ts'
+import type { Connection } from '../connection.ts'
+import { leadRefusal } from '../partition-router.ts'
+import type { FetchWaiter, ShardLink, SubFetchPart } from '../shard-link.ts'
+import type { HandlerContext } from './handler-context.ts'
+
+const SMALL_GRANT_BYTES = 64 * 1024
+
+/** What is asked for, whoever asks. */
+export interface FetchPlan {
+  readonly api: Api
+  /** Of the metrics. */
+  readonly name: string
+  readonly waitMs: number
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly isolation: number
+  readonly parts: readonly FetchPlanPart[]
+  /** Who follows; undefined = a consumer. */
+  readonly replica: ReplicaIdentity | undefined
+  /** The reply's header. */
+  encode(parts: readonly FetchedPart[]): Uint8Array
+}
+
+export interface FetchPlanPart {
+  readonly topicId: string
+  readonly partition: number
+  readonly leaderEpoch: number
+  readonly fetchOffset: number
+  readonly maxBytes: number
+  /** Of a replica: the epoch of the last batch it has; -1 = none. */
+  readonly lastEpoch?: number
+}
+
+/** A row of the reply. */
+export interface FetchedPart extends FetchReplyPart {
+  /** -1 = the follower's history is the leader's. */
+  readonly divergingEpoch: number
+  readonly divergingEndOffset: number
+}
+
+export interface FetchCallOptions {
+  readonly gateway: HandlerContext
+  readonly connection: Connection
+  readonly correlationId: number
+  readonly plan: FetchPlan
+}
+
+/** What goes to one shard. */
+interface Share {
+  readonly link: ShardLink
+  readonly parts: SubFetchPart[]
+  /** Index in the request of each part. */
+  readonly indexes: number[]
+  /** 0 = answered. */
+  requestId: number
+}
+
+interface ReplyPart {
+  readonly part: FetchedPart
+  readonly views: Uint8Array[]
+}
+
+export class FetchCall implements FetchWaiter {
+  readonly #call: FetchCallOptions
+  readonly #startedMs: number
+  #shares: Share[] = []
+  #unanswered = 0
+  #replies: ReplyPart[] = []
+  /** Page references held: link and page in turn. */
+  #pages: { readonly link: ShardLink; readonly page: number }[] = []
+  #bytes = 0
+  #abortedCount = 0
+  #isFinishing = false
+  #isCancelled = false
+
+  constructor(call: FetchCallOptions) {
+    this.#call = call
+    this.#startedMs = call.gateway.clock.monotonicMs()
+  }
+
+  /** When the connection has room, now or later. */
+  begin(): void {
+    const { connection } = this.#call
+    connection.openRequests++
+    if (connection.hasRoom) this.start()
+    else connection.hold(this)
+  }
+
+  /** Whoever asked wants the answer now, with what there is. */
+  finish(): void {
+    this.#finishOthers()
+  }
+
+  /** Also called again after a dropped reply, with the time that is left. */
+  start(): void {
+    const { gateway, connection, plan } = this.#call
+    if (connection.isClosed) return
+    this.#plan()
+    connection.fetches.add(this)
+    const maxBytes = gateway.pool.isSendPressed ? Math.min(plan.maxBytes, SMALL_GRANT_BYTES) : plan.maxBytes
+    const shareCount = this.#shares.length
+    const elapsedMs = gateway.clock.monotonicMs() - this.#startedMs
+    // With an answer in hand (an error) nobody waits.
+    const waitMs = this.#replies.length > 0 ? 0 : Math.max(0, Math.ceil(plan.waitMs - elapsedMs))
+    const shares = this.#shares
+    for (let tag = 0; tag < shareCount; tag++) {
+      const share = shares[tag]!
+      const answer = share.link.fetch(
+        {
+          waitMs,
+          minBytes: shareCount === 1 ? plan.minBytes : Math.min(1, plan.minBytes),
+          maxBytes: Math.max(1, Math.floor(maxBytes / shareCount)),
+          isolation: plan.isolation,
+          parts: share.parts,
+          replica: plan.replica,
+        },
+        this,
+        tag,
+      )
+      if (answer === 'full') this.#failShare(tag, 'OVERLOADED', `shard ${share.link.shard} has no room`)
+      else if (answer === 'failed') this.#failShare(tag, 'KAFKA_STORAGE_ERROR', share.link.reason ?? '')
+      else share.requestId = answer
+    }
+    this.#finishIfDone()
+  }
+
+  #plan(): void {
+    const { gateway, plan } = this.#call
+    const byShard = new Map<number, Share>()
+    this.#replies = []
+    for (let index = 0; index < plan.parts.length; index++) {
+      const part = plan.parts[index]!
+      const topic = gateway.router.byId(part.topicId)
+      const partition = topic?.partitions[part.partition]
+      if (partition === undefined) {
+        this.#fail(index, topic === undefined ? 'UNKNOWN_TOPIC_ID' : 'UNKNOWN_TOPIC_OR_PARTITION', '')
+        continue
+      }
+      const refusal = leadRefusal(partition)
+      if (refusal !== undefined) {
+        this.#fail(index, refusal.code, refusal.text)
+        continue
+      }
+      let share = byShard.get(partition.shard)
+      if (share === undefined)
+        byShard.set(
+          partition.shard,
+          (share = { link: gateway.links[partition.shard]!, parts: [], indexes: [], requestId: 0 }),
+        )
+      share.indexes.push(index)
+      share.parts.push({
+        partitionRef: partition.ref,
+        leaderEpoch: part.leaderEpoch,
+        fetchOffset: part.fetchOffset,
+        maxBytes: part.maxBytes,
+        lastEpoch: part.lastEpoch ?? -1,
+      })
+    }
+    this.#shares = [...byShard.values()]
+    this.#unanswered = this.#shares.length
+    this.#bytes = 0
+    this.#abortedCount = 0
+    this.#isFinishing = false
+  }
+
+  onFetched(link: ShardLink, tag: number, reader: RingReader): void {
+    const share = this.#shares[tag]!
+    share.requestId = 0
+    this.#unanswered--
+    this.#read(link, share, reader)
+    if (this.#isCancelled) this.#releasePages()
+    else if (this.#unanswered > 0 && !this.#isFinishing && this.#isSatisfied()) this.#finishOthers()
+    this.#finishIfDone()
+  }
+
+  onFetchFailed(_link: ShardLink, tag: number, code: ErrorCode, text: string): void {
+    this.#failShare(tag, code, text)
+    this.#finishIfDone()
+  }
+
+  /** The connection is gone. */
+  cancel(): void {
+    this.#isCancelled = true
+    this.#releasePages()
+    for (const share of this.#shares) if (share.requestId !== 0) share.link.cancel(share.requestId)
+  }
+
+  #isSatisfied(): boolean {
+    return this.#bytes >= this.#call.plan.minBytes || this.#replies.some(({ part }) => part.errorNumber !== 0)
+  }
+
+  #finishOthers(): void {
+    this.#isFinishing = true
+    for (const share of this.#shares) if (share.requestId !== 0) share.link.finish(share.requestId)
+  }
+
+  #read(link: ShardLink, share: Share, reader: RingReader): void {
+    const { view, at } = reader
+    const partitionCount = view.getUint32(at + FETCH_REPLY_PARTITION_COUNT_AT, true)
+    let partAt = at + FETCH_REPLY_PARTITIONS_AT
+    let fragmentAt = partAt + partitionCount * FETCH_REPLY_PARTITION_BYTES
+    let abortedAt = -1
+    let next = 0
+    for (let count = 0; count < partitionCount; count++, partAt += FETCH_REPLY_PARTITION_BYTES) {
+      const ref = view.getUint32(partAt + FETCH_REPLY_PARTITION_REF_AT, true)
+      // Replies come in the order of the request: one look each, as a rule.
+      let looked = 0
+      while (share.parts[next % share.parts.length]!.partitionRef !== ref && looked++ < share.parts.length) next++
+      const index = share.indexes[next++ % share.parts.length]!
+      const views: Uint8Array[] = []
+      const fragmentCount = view.getUint32(partAt + FETCH_REPLY_PARTITION_FRAGMENTS_AT, true)
+      for (let fragment = 0; fragment < fragmentCount; fragment++, fragmentAt += FRAGMENT_BYTES) {
+        const page = view.getUint32(fragmentAt + FRAGMENT_PAGE_AT, true)
+        const from = view.getUint32(fragmentAt + FRAGMENT_FROM_AT, true)
+        const to = view.getUint32(fragmentAt + FRAGMENT_TO_AT, true)
+        views.push(link.side.pages.view(page, from, to))
+        this.#pages.push({ link, page })
+      }
+      const batchBytes = view.getUint32(partAt + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, true)
+      this.#bytes += batchBytes
+      const abortedCount = view.getUint32(partAt + FETCH_REPLY_PARTITION_ABORTED_AT, true)
+      if (abortedCount > 0 && abortedAt < 0) abortedAt = fetchReplyAbortedAt(view, at)
+      const aborted = readAborted(view, abortedAt, abortedCount)
+      abortedAt += abortedCount * ABORTED_BYTES
+      this.#abortedCount += abortedCount
+      this.#replies.push({
+        part: {
+          index,
+          errorNumber: view.getInt32(partAt + FETCH_REPLY_PARTITION_ERROR_AT, true),
+          errorText: '',
+          highWatermark: view.getFloat64(partAt + FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT, true),
+          lastStableOffset: view.getFloat64(partAt + FETCH_REPLY_PARTITION_LAST_STABLE_AT, true),
+          logStartOffset: view.getFloat64(partAt + FETCH_REPLY_PARTITION_LOG_START_AT, true),
+          leaderEpoch: view.getInt32(partAt + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, true),
+          batchBytes,
+          aborted,
+          divergingEpoch: view.getInt32(partAt + FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT, true),
+          divergingEndOffset: view.getFloat64(partAt + FETCH_REPLY_PARTITION_DIVERGING_END_AT, true),
+        },
+        views,
+      })
+    }
+  }
+
+  #fail(index: number, code: ErrorCode, text: string): void {
+    const part: FetchedPart = {
+      index,
+      errorNumber: errorNumberOf(code),
+      errorText: text,
+      highWatermark: -1,
+      lastStableOffset: -1,
+      logStartOffset: -1,
+      leaderEpoch: -1,
+      batchBytes: 0,
+      aborted: NO_ABORTED,
+      ...{ divergingEpoch: -1, divergingEndOffset: -1 },
+    }
+    this.#replies.push({ part, views: [] })
+  }
+
+  #failShare(tag: number, code: ErrorCode, text: string): void {
+    const share = this.#shares[tag]!
+    share.requestId = 0
+    this.#unanswered--
+    if (code !== 'NONE') for (const index of share.indexes) this.#fail(index, code, text)
+  }
+
+  #releasePages(): void {
+    const pages = this.#pages
+    this.#pages = []
+    // A failed shard's channel is dropped with all its pages.
+    for (const { link, page } of pages) if (link.state !== 'failed') link.side.pages.release(page)
+  }
+
+  #finishIfDone(): void {
+    if (this.#unanswered > 0) return
+    const { gateway, connection, correlationId, plan } = this.#call
+    if (!connection.fetches.delete(this) || this.#isCancelled || connection.isClosed) return
+    this.#replies.sort((left, right) => left.part.index - right.part.index)
+    if (this.#abortedCount > FETCH_REPLY_ABORTED_MAX) this.#fitHeader()
+    const header = plan.encode(this.#replies.map(({ part }) => part))
+    const head = new Uint8Array(PROLOGUE_BYTES + header.length)
+    writePrologue(head, 0, { api: plan.api, isReply: true, correlationId }, header.length)
+    head.set(header, PROLOGUE_BYTES)
+    const fragments: Uint8Array[] = [head]
+    for (const reply of this.#replies) for (const view of reply.views) fragments.push(view)
+    connection.sendOutgoing({
+      fragments,
+      onDone: () => {
+        this.#releasePages()
+        this.#over()
+      },
+      ...(this.#pages.length === 0 ? {} : { onNoRoom: () => this.#readAgainLater() }),
+    })
+    gateway.metrics.observeFetchedBytes(this.#bytes)
+  }
+
+  /** Leaves out the parts whose aborted transactions find no room in the header; their pages are given back with the others. */
+  #fitHeader(): void {
+    let room = FETCH_REPLY_ABORTED_MAX
+    this.#replies = this.#replies.filter(({ part }) => {
+      const fits = part.aborted.length <= room
+      if (fits) room -= part.aborted.length
+      else this.#bytes -= part.batchBytes
+      return fits
+    })
+  }
+
+  #readAgainLater(): void {
+    this.#releasePages()
+    this.#call.connection.hold(this)
+  }
+
+  #over(): void {
+    const { gateway, connection, plan } = this.#call
+    connection.openRequests--
+    gateway.metrics.observeRequest(plan.name, gateway.clock.monotonicMs() - this.#startedMs)
+  }
+}
