@@ -42,7 +42,7 @@ export function sortedLike(order: readonly number[], replicas: readonly Replica[
   return order.flatMap((nodeId) => replicas.find((replica) => replica.nodeId === nodeId) ?? [])
 }
 
-export function isSameReplicas(left: readonly Replica[], right: readonly Replica[]): boolean {
+function isSameReplicas(left: readonly Replica[], right: readonly Replica[]): boolean {
   return (
     left.length === right.length &&
     left.every(({ nodeId, incarnation }, index) => {
@@ -50,6 +50,23 @@ export function isSameReplicas(left: readonly Replica[], right: readonly Replica
       return other.nodeId === nodeId && other.incarnation === incarnation
     })
   )
+}
+
+export function isSameState(left: PartitionState, right: PartitionState): boolean {
+  return (
+    left.leader === right.leader &&
+    left.leaderEpoch === right.leaderEpoch &&
+    left.leaderIncarnation === right.leaderIncarnation &&
+    isSameReplicas(left.inSyncReplicas, right.inSyncReplicas) &&
+    isSameReplicas(left.eligibleLeaders, right.eligibleLeaders) &&
+    isSameNumbers(left.replicas, right.replicas) &&
+    isSameNumbers(left.adding, right.adding) &&
+    isSameNumbers(left.removing, right.removing)
+  )
+}
+
+function isSameNumbers(left: readonly number[], right: readonly number[]): boolean {
+  return left.length === right.length && left.every((value, index) => value === right[index])
 }
 
 export type InSyncOutcome =
@@ -76,9 +93,10 @@ export async function applyInSyncChange(
     return applied ? { applied, version: revision } : { applied }
   } catch {
     const stored = await store.get(key)
-    // Nobody else writes this very state over this very version: the only other writer is a controller that found it the same.
+    // Whoever wrote it: it is what was asked for, at this version.
     if (stored === undefined || stored.modRevision <= version) return { applied: false }
-    const isSame = JSON.stringify(decodePartitionState(key, stored.value)) === JSON.stringify(next)
-    return isSame ? { applied: true, version: stored.modRevision } : { applied: false }
+    return isSameState(decodePartitionState(key, stored.value), next)
+      ? { applied: true, version: stored.modRevision }
+      : { applied: false }
   }
 }

@@ -12,7 +12,7 @@
 import type { LeaderEpoch } from '../../model/ids.ts'
 import type { TopicConfig } from '../../model/topic-config.ts'
 import { NO_LEADER, type PartitionName, type PartitionState, type Replica } from '../keys.ts'
-import { hasNode, isBelowMin, isSameReplicas, sortedLike, withInSync } from './in-sync-changes.ts'
+import { hasNode, isBelowMin, isSameState, sortedLike, withInSync } from './in-sync-changes.ts'
 import { type ClusterMembers, isDamaged, liveReplica, type Standing, standingOf } from './membership.ts'
 
 export interface ElectionContext extends PartitionName {
@@ -177,21 +177,4 @@ function withoutLeader(state: PartitionState): PartitionState {
 
 function warningOf(state: PartitionState, { topicId, partition }: ElectionContext, why: string): string {
   return `partition ${topicId}-${partition}: node ${state.leader} leads at epoch ${state.leaderEpoch}; ${why}`
-}
-
-export function isSameState(left: PartitionState, right: PartitionState): boolean {
-  return (
-    left.leader === right.leader &&
-    left.leaderEpoch === right.leaderEpoch &&
-    left.leaderIncarnation === right.leaderIncarnation &&
-    isSameReplicas(left.inSyncReplicas, right.inSyncReplicas) &&
-    isSameReplicas(left.eligibleLeaders, right.eligibleLeaders) &&
-    isSameNumbers(left.replicas, right.replicas) &&
-    isSameNumbers(left.adding, right.adding) &&
-    isSameNumbers(left.removing, right.removing)
-  )
-}
-
-function isSameNumbers(left: readonly number[], right: readonly number[]): boolean {
-  return left.length === right.length && left.every((value, index) => value === right[index])
 }
