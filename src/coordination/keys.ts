@@ -56,6 +56,10 @@ export interface NodeState {
   readonly incarnation: Incarnation
   /** Of the data dir that the node's replicas lie in: another one has none of them. Left out by one node alone. */
   readonly directoryId?: string
+  /** The first incarnation that had this data dir and every one after it too: what an earlier one held is not in it. */
+  readonly directorySince?: Incarnation
+  /** The first incarnation from which on every run ended in order (the running one's end is not known): nothing written since was lost. */
+  readonly cleanSince?: Incarnation
   /** Its replicas are to go to others, and nothing new comes to it. */
   readonly isDecommissioned?: boolean
 }
@@ -63,6 +67,11 @@ export interface NodeState {
 /** What brokers of a cluster show each other instead of a client's token. */
 export interface SecretState {
   readonly secret: string
+}
+
+export interface PartitionName {
+  readonly topicId: TopicId
+  readonly partition: number
 }
 
 /** A broker that lives: it serves, or is about to stop. */
@@ -75,8 +84,13 @@ export interface BrokerState {
   readonly directoryId: string
   /** Its last run ended in order: its logs hold all that it has acknowledged, whatever fsync their topics ask for. */
   readonly isClean: boolean
-  /** Replicas that it found damaged or gone: they are not in sync, whatever the partition's state says of an earlier incarnation. */
-  readonly damaged: readonly { readonly topicId: TopicId; readonly partition: number }[]
+  /**
+   * Replicas that it found damaged or gone at its start: they are not in sync, whatever the partition's state says of an earlier
+   * incarnation. A replica is told at every start until it has been in sync again.
+   */
+  readonly damaged: readonly PartitionName[]
+  /** Replicas that failed while it runs: they neither lead nor are in sync, under this incarnation too, until it takes them off the list. */
+  readonly failed?: readonly PartitionName[]
   /** It wants to stop: its leaderships are to go to others first. */
   readonly isStopping: boolean
   /** Of its lease: whoever has proof that it is gone may revoke it. */

@@ -70,5 +70,7 @@ export interface MetadataStore {
     onResync: () => void,
   ): Promise<StoreWatch>
   lease(ttlMs: number): Promise<StoreLease>
+  /** Ends a lease, whoever holds it: its keys go at once. Nothing happens when there is none of that id. */
+  revokeLease(leaseId: string): Promise<void>
   close(): Promise<void>
 }

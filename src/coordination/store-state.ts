@@ -162,13 +162,22 @@ export class StoreState {
     return {
       leaseId,
       deadlineMs: () => (this.#leases.has(leaseId) ? this.#clock.monotonicMs() + ttlMs : Number.NEGATIVE_INFINITY),
-      revoke: async () => {
-        if (!this.#leases.delete(leaseId)) return
-        const operations = [...lease.keys].map((key) => ({ kind: 'delete', key }) as const)
-        this.apply(operations)
-      },
+      revoke: async () => void this.#endLease(leaseId),
       onLost: (listener) => void lease.lost.push(listener),
     }
+  }
+
+  /** Not by its holder: it is told. */
+  revokeLease(leaseId: string): void {
+    for (const listener of this.#endLease(leaseId)?.lost ?? []) listener()
+  }
+
+  #endLease(leaseId: string): Lease | undefined {
+    const lease = this.#leases.get(leaseId)
+    if (lease === undefined) return undefined
+    this.#leases.delete(leaseId)
+    this.apply([...lease.keys].map((key) => ({ kind: 'delete', key }) as const))
+    return lease
   }
 
   close(): void {

@@ -101,6 +101,7 @@ export const ERRORS = {
   INVALID_UPDATE_VERSION: row(95, '', 'the update is based on an old version'),
   UNKNOWN_TOPIC_ID: row(100, 'RM', 'this broker does not know the topic id'),
   INCONSISTENT_TOPIC_ID: row(103, 'RM', 'the topic id does not belong to the topic'),
+  DUPLICATE_BROKER_REGISTRATION: row(101, '', 'a broker with this node id lives'),
   INCONSISTENT_CLUSTER_ID: row(104, '', 'the cluster id is another one'),
   FENCED_MEMBER_EPOCH: row(110, '', "the member's epoch is old"),
   UNRELEASED_INSTANCE_ID: row(111, '', 'the instance id is still in use'),

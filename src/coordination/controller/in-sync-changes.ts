@@ -1,0 +1,102 @@
+/**
+ * In-sync changes: how the in-sync set of a partition changes and what that makes of its eligible leaders (KIP-966); pure, but for
+ * applyInSyncChange, which writes one under compare-and-set.
+ *
+ * Invariants  IS1 the in-sync set is never empty, and names each node once
+ *             IS2 eligible leaders are there only while the in-sync set is smaller than min.insync.replicas: the high watermark stands
+ *             then, so whoever was in sync when it became so small still holds all that is below it
+ *             IS3 nobody is in both
+ * Failure     a write with unknown outcome is read back: the partition's key says whether it took effect
+ */
+import { assert } from '../../base/assert.ts'
+import type { TopicId } from '../../model/ids.ts'
+import { decodePartitionState, encodeState, type PartitionState, partitionKey, type Replica } from '../keys.ts'
+import type { MetadataStore } from '../metadata-store.ts'
+
+/** The state with `wanted` as its in-sync set. `minInsync` is the topic's min.insync.replicas. */
+export function withInSync(state: PartitionState, wanted: readonly Replica[], minInsync: number): PartitionState {
+  assert(wanted.length > 0, 'an in-sync set is never empty')
+  const inSyncReplicas = sortedLike(state.replicas, wanted)
+  assert(inSyncReplicas.length === wanted.length, 'an in-sync set names replicas, each once')
+  if (!isBelowMin(state, wanted.length, minInsync)) return { ...state, inSyncReplicas, eligibleLeaders: [] }
+  const left = state.inSyncReplicas.filter((replica) => !hasNode(wanted, replica.nodeId))
+  const stay = state.eligibleLeaders.filter((replica) => !hasNode(wanted, replica.nodeId))
+  const eligible = [...left, ...stay.filter((replica) => !hasNode(left, replica.nodeId))]
+  return { ...state, inSyncReplicas, eligibleLeaders: sortedLike(state.replicas, eligible) }
+}
+
+/**
+ * Whether an in-sync set of this size holds the high watermark up. A topic that asks for more than it has replicas is held to all of
+ * those it is to have: fewer eligible leaders than might be, never one that is none.
+ */
+export function isBelowMin(state: PartitionState, size: number, minInsync: number): boolean {
+  return size < Math.min(minInsync, state.replicas.length - state.adding.length)
+}
+
+export function hasNode(replicas: readonly Replica[], nodeId: number): boolean {
+  return replicas.some((replica) => replica.nodeId === nodeId)
+}
+
+/** In the order of the replicas; what is not one of them is left out. */
+export function sortedLike(order: readonly number[], replicas: readonly Replica[]): Replica[] {
+  return order.flatMap((nodeId) => replicas.find((replica) => replica.nodeId === nodeId) ?? [])
+}
+
+function isSameReplicas(left: readonly Replica[], right: readonly Replica[]): boolean {
+  return (
+    left.length === right.length &&
+    left.every(({ nodeId, incarnation }, index) => {
+      const other = right[index]!
+      return other.nodeId === nodeId && other.incarnation === incarnation
+    })
+  )
+}
+
+export function isSameState(left: PartitionState, right: PartitionState): boolean {
+  return (
+    left.leader === right.leader &&
+    left.leaderEpoch === right.leaderEpoch &&
+    left.leaderIncarnation === right.leaderIncarnation &&
+    isSameReplicas(left.inSyncReplicas, right.inSyncReplicas) &&
+    isSameReplicas(left.eligibleLeaders, right.eligibleLeaders) &&
+    isSameNumbers(left.replicas, right.replicas) &&
+    isSameNumbers(left.adding, right.adding) &&
+    isSameNumbers(left.removing, right.removing)
+  )
+}
+
+function isSameNumbers(left: readonly number[], right: readonly number[]): boolean {
+  return left.length === right.length && left.every((value, index) => value === right[index])
+}
+
+export type InSyncOutcome =
+  | { readonly applied: true; readonly version: number }
+  /** The partition has another version: look at it again. */
+  | { readonly applied: false }
+
+/**
+ * A leader's change: takes effect only if the partition's key is at `version` still, so not after anything that the controller did.
+ * Rejects when the store cannot be asked what became of it: the set is then uncertain and the larger of both counts.
+ */
+export async function applyInSyncChange(
+  store: MetadataStore,
+  topicId: TopicId,
+  partition: number,
+  version: number,
+  next: PartitionState,
+): Promise<InSyncOutcome> {
+  const key = partitionKey(topicId, partition)
+  const value = encodeState(next)
+  try {
+    const condition = { kind: 'revision', key, modRevision: version } as const
+    const { applied, revision } = await store.transact([condition], [{ kind: 'put', key, value }])
+    return applied ? { applied, version: revision } : { applied }
+  } catch {
+    const stored = await store.get(key)
+    // Whoever wrote it: it is what was asked for, at this version.
+    if (stored === undefined || stored.modRevision <= version) return { applied: false }
+    return isSameState(decodePartitionState(key, stored.value), next)
+      ? { applied: true, version: stored.modRevision }
+      : { applied: false }
+  }
+}
