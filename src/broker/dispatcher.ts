@@ -20,6 +20,7 @@ import { produceHandler } from './handlers/00-produce.ts'
 import { fetchHandler } from './handlers/01-fetch.ts'
 import { listOffsetsHandler } from './handlers/02-list-offsets.ts'
 import { metadataHandler } from './handlers/03-metadata.ts'
+import { replicaFetchHandler } from './handlers/1004-replica-fetch.ts'
 import {
   addPartitionsHandler,
   alterTopicConfigHandler,
@@ -28,6 +29,7 @@ import {
   describeClusterHandler,
   trimHandler,
 } from './handlers/admin.ts'
+import { CLUSTER_HANDLERS } from './handlers/cluster.ts'
 import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
@@ -48,6 +50,8 @@ const HANDLERS = new Map<number, AnyHandler>(
     describeClusterHandler,
     ...GROUP_HANDLERS,
     ...TRANSACTION_HANDLERS,
+    replicaFetchHandler,
+    ...CLUSTER_HANDLERS,
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),
 )
 

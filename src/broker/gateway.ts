@@ -21,13 +21,14 @@ import type { ShardIndex } from '../model/ids.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
 import { type ClusterDescription, SUBPROTOCOL } from '../protocol/index.ts'
 import { type CompactedBody, ControlOperation, type Notice, type ShardStats } from '../ring/control-messages.ts'
-import type { ReplicaSyncedRow } from '../ring/replica-codec.ts'
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { mainBusyMicroseconds } from '../telemetry/main-busy.ts'
 import type { MetricsPort } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
+import { ClusterAgent, type ClusterOptions } from './cluster/cluster-agent.ts'
+import { ClusterTopics } from './cluster/cluster-topics.ts'
 import { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -45,6 +46,7 @@ import type {
 } from './listeners/web-socket-engine.ts'
 import { PartitionOpener, type RecoveredOf } from './partition-opener.ts'
 import { leadRefusal, type PartitionProxy, PartitionRouter, type RoutedTopic, setOffline } from './partition-router.ts'
+import type { ReplicationListener } from './replication-listener.ts'
 import { ShardLink } from './shard-link.ts'
 import type { Timers } from './timers.ts'
 import type { TopicAdmin } from './topic-admin.ts'
@@ -84,16 +86,12 @@ export interface GatewayOptions {
   readonly newId: () => string
   /** Runs a compaction in the pool (StorageTasks.compact). Left out: none is run. */
   readonly compact?: (task: unknown) => Promise<unknown>
+  /** This broker is one of several. Left out: it is alone. */
+  readonly cluster?: ClusterOptions
 }
 
 /** The listening end of the doorbell: one onRing for each arm(), after a ring since the last onRing began. */
 export type Bell = Pick<Doorbell, 'arm' | 'close'>
-
-/** Who is told what shards have to say about replication. */
-export interface ReplicationListener {
-  onReplicaSynced(link: ShardLink, rows: readonly ReplicaSyncedRow[]): void
-  onInSyncWish(link: ShardLink, wish: Extract<Notice, { kind: 'in-sync-wish' }>): void
-}
 
 export class Gateway implements EngineHandler<Connection> {
   readonly version: string
@@ -110,6 +108,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly groups: GroupService
   readonly transactions: TransactionService
   readonly clock: Clock
+  readonly timers: Timers
   readonly logger: Logger
   readonly metrics: MetricsPort
   readonly newId: () => string
@@ -118,10 +117,9 @@ export class Gateway implements EngineHandler<Connection> {
   readonly notReady = new Set<string>(['recovering'])
   url = ''
   /** In a cluster. */
-  replication: ReplicationListener | undefined
+  readonly cluster: ClusterAgent | undefined
 
   readonly #engine: WebSocketEngine
-  readonly #timers: Timers
   readonly #dispatcher: Dispatcher
   readonly #http: HttpApi
   readonly #doorbell: Bell
@@ -146,16 +144,18 @@ export class Gateway implements EngineHandler<Connection> {
     this.metrics = options.metrics
     this.newId = options.newId
     this.#engine = options.engine
-    this.#timers = options.timers
+    this.timers = options.timers
     this.router = new PartitionRouter({
-      ...{ shards: options.channels.length, nodeId: identity.nodeId, incarnation: identity.incarnation, isAlone: true },
+      ...{ shards: options.channels.length, nodeId: identity.nodeId, incarnation: identity.incarnation },
+      isAlone: options.cluster === undefined,
       defaults: config.topics.config,
     })
     this.links = options.channels.map((channel, shard) => this.#makeLink(channel, shard as ShardIndex))
     this.pool = new GatewayConnections(config.limits, () => this.#scheduleTurn())
-    this.authenticator = new Authenticator(config.auth)
+    this.authenticator = new Authenticator({ ...config.auth, clusterSecret: options.cluster?.secret })
     this.opener = new PartitionOpener(this.links, this.logger)
-    this.topicService = new TopicService(this)
+    this.cluster = options.cluster === undefined ? undefined : new ClusterAgent(this, options.cluster)
+    this.topicService = this.cluster === undefined ? new TopicService(this) : new ClusterTopics(this, this.cluster)
     this.groups = new GroupService(this)
     this.transactions = new TransactionService(this)
     this.#dispatcher = new Dispatcher(this)
@@ -166,8 +166,8 @@ export class Gateway implements EngineHandler<Connection> {
     this.#doorbell = makeBell(options.doorbell, () => this.#turn())
     this.#doorbell.arm()
     this.#stopTimers.push(
-      this.#timers.every(SWEEP_MS, () => this.deadlines.sweep(this.clock.monotonicMs())),
-      this.#timers.every(STATS_MS, () => void this.refreshStats()),
+      this.timers.every(SWEEP_MS, () => this.deadlines.sweep(this.clock.monotonicMs())),
+      this.timers.every(STATS_MS, () => void this.refreshStats()),
     )
   }
 
@@ -225,6 +225,20 @@ export class Gateway implements EngineHandler<Connection> {
     this.notReady.delete('recovering')
   }
 
+  /** In a cluster: opens the replicas that lie here, as what the cluster says they are. */
+  async openCluster(recovered: RecoveredOf): Promise<void> {
+    for (const link of this.links) link.state = 'serving'
+    await this.cluster!.open(recovered)
+    this.notReady.delete('recovering')
+    this.notReady.add('not registered in the cluster')
+  }
+
+  /** In a cluster, once it can be reached: it is one of those that live. */
+  async register(): Promise<void> {
+    await this.cluster!.register()
+    this.notReady.delete('not registered in the cluster')
+  }
+
   // --- the engine's events
 
   onUpgrade(request: UpgradeRequest): UpgradeAnswer<Connection> {
@@ -249,7 +263,7 @@ export class Gateway implements EngineHandler<Connection> {
     connection.socket = socket
     this.pool.add(connection)
     this.#unauthenticated++
-    connection.startHelloTimer(this.#timers)
+    connection.startHelloTimer(this.timers)
   }
 
   onAuthenticated(connection: Connection): void {
@@ -313,6 +327,11 @@ export class Gateway implements EngineHandler<Connection> {
 
   onTopicChanged(topic: RoutedTopic): void {
     this.groups.onTopicChanged(topic)
+  }
+
+  /** A partition leads here from now on, or again. */
+  onLeads(partition: PartitionProxy): void {
+    this.transactions.onLeads(partition)
   }
 
   onRefusedWithoutReply(code: string): void {
@@ -380,9 +399,9 @@ export class Gateway implements EngineHandler<Connection> {
       side: openGatewaySide(channel),
       stagedBytesMax: this.config.rings.requestBytes * 2,
       onDirty: () => this.#scheduleTurn(),
-      onPatient: (link) => void this.#timers.after(PATIENCE_MS, () => link.flush()),
+      onPatient: (link) => void this.timers.after(PATIENCE_MS, () => link.flush()),
       onNotice: (link, notice) => this.#onNotice(link, notice),
-      onReplicaSynced: (link, rows) => this.replication?.onReplicaSynced(link, rows),
+      onReplicaSynced: (link, rows) => (this.cluster as ReplicationListener | undefined)?.onReplicaSynced(link, rows),
     })
   }
 
@@ -397,6 +416,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.logger.error({ shard, reason }, 'a shard has failed: its partitions are offline')
     this.router.failShard(link.shard, reason)
     link.fail(reason)
+    this.cluster?.onPartitionOffline()
     if (isStorage) this.#storageFailures++
     if (this.#storageFailures < 2) return
     // Two shards, one device: nothing that lies on it is to be believed any more.
@@ -417,6 +437,7 @@ export class Gateway implements EngineHandler<Connection> {
         const partition = this.router.byRef(notice.partitionRef)
         if (partition === undefined) return
         setOffline(partition, notice.reason)
+        this.cluster?.onPartitionOffline()
         const { topicName, partition: number } = partition
         this.logger.error({ topic: topicName, partition: number, reason: notice.reason }, 'a partition is offline')
         return
@@ -442,7 +463,7 @@ export class Gateway implements EngineHandler<Connection> {
         void this.transactions.writeMarkers(link, notice.partitionRef, notice.rows)
         return
       case 'in-sync-wish':
-        this.replication?.onInSyncWish(link, notice)
+        ;(this.cluster as ReplicationListener | undefined)?.onInSyncWish(link, notice)
         return
       case 'disk-low':
         // Each shard looks by itself: ready again when the last one has seen room.
@@ -478,7 +499,7 @@ export class Gateway implements EngineHandler<Connection> {
           this.logger.debug({ err: error, shard: link.shard, operation }, 'a shard could not be told')
           return
         }
-        await new Promise<void>((resolve) => this.#timers.after(TELL_RETRY_MS, resolve))
+        await new Promise<void>((resolve) => this.timers.after(TELL_RETRY_MS, resolve))
       }
     }
   }
@@ -494,7 +515,7 @@ export class Gateway implements EngineHandler<Connection> {
   #scheduleTurn(): void {
     if (this.#isTurnDue) return
     this.#isTurnDue = true
-    this.#timers.soon(() => {
+    this.timers.soon(() => {
       this.#isTurnDue = false
       this.#endTurn()
     })
@@ -513,7 +534,7 @@ export class Gateway implements EngineHandler<Connection> {
       }
     }
     this.#endTurn()
-    if (isMore) this.#timers.soon(this.#turn)
+    if (isMore) this.timers.soon(this.#turn)
     else this.#doorbell.arm()
   }
 
@@ -537,13 +558,14 @@ export class Gateway implements EngineHandler<Connection> {
 
   /** Takes no new connections and produces; waits until those under way are answered or `timeoutMs` is over. */
   async drain(timeoutMs: number): Promise<void> {
+    await this.cluster?.stepDown()
     this.#isClosing = true
     this.notReady.add('stopping')
     this.#engine.stopListening()
     const untilMs = this.clock.monotonicMs() + timeoutMs
     const isIdle = () => this.deadlines.size === 0
     while (!isIdle() && this.clock.monotonicMs() < untilMs)
-      await new Promise<void>((resolve) => this.#timers.after(10, resolve))
+      await new Promise<void>((resolve) => this.timers.after(10, resolve))
   }
 
   /** Asks every shard to write everything and stop; answers those that did not. */
@@ -559,7 +581,7 @@ export class Gateway implements EngineHandler<Connection> {
             return false
           },
         )
-        const isLate = new Promise<false>((resolve) => this.#timers.after(timeoutMs, () => resolve(false)))
+        const isLate = new Promise<false>((resolve) => this.timers.after(timeoutMs, () => resolve(false)))
         if (await Promise.race([stopped, isLate])) link.state = 'stopped'
         else failed.push(link.shard)
       }),
@@ -569,6 +591,7 @@ export class Gateway implements EngineHandler<Connection> {
 
   async close(): Promise<void> {
     for (const stop of this.#stopTimers) stop()
+    await this.cluster?.close()
     this.#endTurn()
     await this.#engine.close()
     this.#doorbell.close()

@@ -5,6 +5,7 @@
  * Thread     main
  * Failure    a partition that does not serve: COORDINATOR_NOT_AVAILABLE with the reason, for its ids only
  */
+import { NO_LEADER } from '../coordination/keys.ts'
 import type { CreateTopicWish } from '../coordination/topics.ts'
 import { MillraceError } from '../model/errors.ts'
 import { coordinatorPartitionOf } from '../model/internal-topics.ts'
@@ -51,9 +52,14 @@ export class InternalTopic {
 
   /** The same; makes the topic first when it is not there. It serves, or this rejects. */
   async coordinatorOf(id: string): Promise<PartitionProxy> {
-    const partition = this.#known(id) ?? partitionFor(id, await this.#createOnce())
+    const partition = await this.partitionOf(id)
     checkServes(partition)
     return partition
+  }
+
+  /** The partition that coordinates `id`, wherever it is led; makes the topic first when it is not there. */
+  async partitionOf(id: string): Promise<PartitionProxy> {
+    return this.#known(id) ?? partitionFor(id, await this.#createOnce())
   }
 
   /** While the topic is made its partitions are known already, but do not serve. */
@@ -84,9 +90,13 @@ function partitionFor(id: string, { partitions }: RoutedTopic): PartitionProxy {
   return partitions[coordinatorPartitionOf(id, partitions.length)]!
 }
 
-/** Throws MillraceError for a coordinator's partition that does not serve. */
-export function checkServes({ state, reason, partition, topicName }: PartitionProxy): void {
+/** Throws MillraceError for a coordinator's partition that does not serve here. */
+export function checkServes({ state, reason, partition, topicName, leaderNodeId }: PartitionProxy): void {
   if (state === 'serving') return
-  const text = `partition ${partition} of ${topicName} is ${state}: ${reason ?? ''}`
+  const name = `partition ${partition} of ${topicName}`
+  const isElsewhere = state === 'following' || state === 'elsewhere'
+  if (isElsewhere && leaderNodeId !== NO_LEADER)
+    throw new MillraceError('NOT_COORDINATOR', `${name} is led by broker ${leaderNodeId}`)
+  const text = isElsewhere ? `${name} has no leader now` : `${name} is ${state}: ${reason ?? ''}`
   throw new MillraceError('COORDINATOR_NOT_AVAILABLE', text)
 }

@@ -12,6 +12,7 @@ import {
   type OpenPartition,
   type OpenPartitionsAnswer,
   type OpenPartitionsBody,
+  type ReplicaRole,
   type UpdateConfigBody,
 } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -22,6 +23,9 @@ const OPEN_BATCH = 200
 
 /** What recovery found for a partition; undefined = its folder does not exist. */
 export type RecoveredOf = (topicId: TopicId, partition: number) => unknown
+
+/** Of a replica in a cluster. */
+export type RoleOf = (partition: PartitionProxy) => ReplicaRole
 
 export const NOTHING_RECOVERED: RecoveredOf = () => null
 
@@ -34,8 +38,16 @@ export class PartitionOpener {
     this.#logger = logger
   }
 
-  /** Opens partitions on their shards, many per message. Those that fail are offline with the reason. */
-  async open(partitions: readonly PartitionProxy[], topic: RoutedTopic, recovered: RecoveredOf): Promise<void> {
+  /**
+   * Opens partitions on their shards, many per message. Those that fail are offline with the reason; the others serve, or, with a role,
+   * are 'opening' still: that is told them next.
+   */
+  async open(
+    partitions: readonly PartitionProxy[],
+    topic: RoutedTopic,
+    recovered: RecoveredOf,
+    roleOf?: RoleOf,
+  ): Promise<void> {
     const byShard = new Map<number, PartitionProxy[]>()
     for (const partition of partitions) {
       const list = byShard.get(partition.shard)
@@ -45,7 +57,7 @@ export class PartitionOpener {
     const batches: Promise<void>[] = []
     for (const list of byShard.values())
       for (let from = 0; from < list.length; from += OPEN_BATCH)
-        batches.push(this.#openBatch(list.slice(from, from + OPEN_BATCH), topic, recovered))
+        batches.push(this.#openBatch(list.slice(from, from + OPEN_BATCH), topic, recovered, roleOf))
     await Promise.all(batches)
   }
 
@@ -67,7 +79,12 @@ export class PartitionOpener {
     await this.#links[partition.shard]!.control(ControlOperation.UPDATE_CONFIG, body)
   }
 
-  async #openBatch(partitions: readonly PartitionProxy[], topic: RoutedTopic, recovered: RecoveredOf): Promise<void> {
+  async #openBatch(
+    partitions: readonly PartitionProxy[],
+    topic: RoutedTopic,
+    recovered: RecoveredOf,
+    roleOf: RoleOf | undefined,
+  ): Promise<void> {
     const link = this.#links[partitions[0]!.shard]!
     const body: OpenPartitionsBody = {
       partitions: partitions.map(
@@ -78,7 +95,7 @@ export class PartitionOpener {
           leaderEpoch: partition.leaderEpoch,
           config: topic.config,
           recovered: recovered(partition.topicId, partition.partition) ?? null,
-          replicas: null,
+          replicas: roleOf?.(partition) ?? null,
         }),
       ),
     }
@@ -88,7 +105,7 @@ export class PartitionOpener {
       for (const partition of partitions) {
         const reason = failed.get(partition.ref)
         if (reason !== undefined) setOffline(partition, reason)
-        else if (partition.state === 'opening') partition.state = 'serving'
+        else if (partition.state === 'opening' && roleOf === undefined) partition.state = 'serving'
       }
     } catch (error) {
       if (!isMillraceError(error)) throw error

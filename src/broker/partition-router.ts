@@ -132,6 +132,13 @@ export class PartitionRouter {
     Object.assign(proxy, this.#leadershipOf(state))
   }
 
+  /** Takes out partitions that `record` has no more; answers them: their refs stay taken until unhost(). */
+  shrink(topic: RoutedTopic, record: TopicRecord): PartitionProxy[] {
+    const gone = topic.partitions.splice(Math.min(topic.partitions.length, record.state.partitions))
+    this.#partitionCount -= gone.length
+    return gone
+  }
+
   /** A replica comes here: it is 'opening' under a ref. */
   host(proxy: PartitionProxy): void {
     assert(proxy.state === 'elsewhere', 'a partition has one replica on a broker')

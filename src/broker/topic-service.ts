@@ -128,7 +128,8 @@ function resultOf(record: TopicRecord): { topicId: TopicId; partitions: number }
   return { topicId: record.topicId, partitions: record.state.partitions }
 }
 
-function refuseInternal(name: string): void {
+/** Clients change no topic of the broker's own. */
+export function refuseInternal(name: string): void {
   if (isInternalTopic(name))
     throw new MillraceError(
       'INVALID_TOPIC_EXCEPTION',

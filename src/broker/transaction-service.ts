@@ -28,9 +28,13 @@ import {
   endTxn,
   type InitProducerIdReply,
   initProducerId,
+  type RegisterProducersRequest,
+  registerProducers,
   type TransactionPartition,
+  type TxnMarker,
   type TxnOffsetCommitRequest,
   unwrapReply,
+  writeTxnMarkers,
 } from '../protocol/index.ts'
 import {
   ControlOperation,
@@ -45,9 +49,10 @@ import {
 } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Caller } from './caller.ts'
+import type { Peers } from './cluster/peers.ts'
 import type { GroupService } from './group-service.ts'
 import { InternalTopic } from './internal-topic.ts'
-import type { PartitionProxy, PartitionRouter } from './partition-router.ts'
+import { leadRefusal, type PartitionProxy, type PartitionRouter } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
 import type { TopicAdmin } from './topic-admin.ts'
 
@@ -62,8 +67,8 @@ export interface TransactionServiceContext {
   readonly logger: Logger
   /** A producer id that nobody has had. */
   nextProducerId(): Promise<number>
-  /** A partition that serves; throws MillraceError otherwise. */
-  servingPartition(topicId: string, number: number): { partition: PartitionProxy; link: ShardLink }
+  /** The way to other brokers; undefined where this one is alone. */
+  readonly cluster: { readonly peers: Pick<Peers, 'ask'> } | undefined
   /** Tells a shard, again and again while it has no room; does not reject. */
   tell(link: ShardLink, operation: ControlOperation, body: unknown): Promise<void>
 }
@@ -85,11 +90,14 @@ export class TransactionService {
 
   /** The broker has started: open transactions have timeouts, decided ones want their markers, whether anybody asks or not. */
   start(): void {
-    for (const { state, shard, ref } of this.#topic.partitions) {
-      if (state !== 'serving') continue
-      const body: LoadTransactionsBody = { partitionRef: ref }
-      void this.#gateway.tell(this.#gateway.links[shard]!, ControlOperation.LOAD_TRANSACTIONS, body)
-    }
+    for (const partition of this.#topic.partitions) if (partition.state === 'serving') this.onLeads(partition)
+  }
+
+  /** A partition leads here from now on: if it coordinates transactions, they are loaded. */
+  onLeads({ topicName, shard, ref }: PartitionProxy): void {
+    if (topicName !== TRANSACTIONS_TOPIC) return
+    const body: LoadTransactionsBody = { partitionRef: ref }
+    void this.#gateway.tell(this.#gateway.links[shard]!, ControlOperation.LOAD_TRANSACTIONS, body)
   }
 
   async initProducer(transactionalId: string, transactionTimeoutMs: number): Promise<InitProducerIdReply> {
@@ -97,8 +105,12 @@ export class TransactionService {
     return this.#ask(transactionalId, initProducerId, { transactionalId, transactionTimeoutMs }, { freshProducerId })
   }
 
-  async addPartitions(request: AddPartitionsToTxnRequest): Promise<AddPartitionsToTxnReply> {
-    const found = request.partitions.map((part) => this.#find(part))
+  /** `by` a broker: partitions of internal topics too. */
+  async addPartitions(
+    request: AddPartitionsToTxnRequest,
+    by: 'client' | 'broker' = 'client',
+  ): Promise<AddPartitionsToTxnReply> {
+    const found = request.partitions.map((part) => this.#find(part, by))
     if (found.some((each) => each.kind === 'refused')) return { partitions: found.map(refusalOfPart) }
     await this.#add(
       request,
@@ -117,7 +129,7 @@ export class TransactionService {
   /** `header` is the request's; the answer is the reply's, from the group's coordinator. */
   async commitOffsets(request: TxnOffsetCommitRequest, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     const { groups } = this.#gateway
-    await this.#add(request, [await groups.coordinatorOf(request.groupId)])
+    await this.#addOffsets(request, await groups.coordinatorOf(request.groupId))
     return groups.forward(request.groupId, Api.TXN_OFFSET_COMMIT, header, caller)
   }
 
@@ -125,15 +137,24 @@ export class TransactionService {
   async writeMarkers(link: ShardLink, partitionRef: PartitionRef, rows: readonly MarkersRow[]): Promise<void> {
     const attempts = rows.map((row) => new MarkersAttempt(row))
     const byLink = new Map<ShardLink, Marker[]>()
+    const byNode = new Map<number, Marker[]>()
     for (const attempt of attempts)
       for (const part of attempt.row.partitions) {
         const proxy = this.#gateway.router.partition(part.topicId, part.partition)
         // The topic was deleted: there is nothing to mark any more.
-        if (proxy === undefined) attempt.done.push(part)
-        else if (proxy.state !== 'serving') attempt.fail(proxy, 'KAFKA_STORAGE_ERROR', proxy.reason ?? proxy.state)
-        else addTo(byLink, this.#gateway.links[proxy.shard]!, { attempt, proxy })
+        if (proxy === undefined) {
+          attempt.done.push(part)
+          continue
+        }
+        const refusal = leadRefusal(proxy)
+        if (refusal === undefined) addTo(byLink, this.#gateway.links[proxy.shard]!, { attempt, proxy })
+        else if (refusal.code === 'NOT_LEADER_OR_FOLLOWER') addTo(byNode, proxy.leaderNodeId, { attempt, proxy })
+        else attempt.fail(proxy, refusal.code, refusal.text)
       }
-    await Promise.all([...byLink].map(([to, markers]) => writeOn(to, markers)))
+    await Promise.all([
+      ...[...byLink].map(([to, markers]) => writeInParts(markers, (some) => writeOn(to, some))),
+      ...[...byNode].map(([nodeId, markers]) => writeInParts(markers, (some) => this.#writeAt(nodeId, some))),
+    ])
     const body: MarkersDoneBody = { partitionRef, rows: attempts.map((attempt) => attempt.toRow()) }
     await this.#gateway.tell(link, ControlOperation.MARKERS_DONE, body)
   }
@@ -146,19 +167,129 @@ export class TransactionService {
     const names = partitions.map(({ topicId, partition }) => ({ topicId, partition }))
     const request = { transactionalId, producerId, producerEpoch, partitions: [] }
     await this.#ask(transactionalId, addPartitionsToTxn, request, { partitions: names })
+    await this.#register({ producerId, producerEpoch }, partitions)
+  }
+
+  /** At the leaders of the partitions, wherever they are. */
+  async #register(producer: ProducerIdentity, partitions: readonly PartitionProxy[]): Promise<void> {
     const refs = new Map<ShardLink, PartitionProxy['ref'][]>()
+    const names = new Map<number, TransactionPartition[]>()
     for (const proxy of partitions) {
-      const { topicId, partition, shard, ref } = proxy
+      const { topicId, partition, shard, ref, leaderNodeId } = proxy
       // Deleted meanwhile: its ref may be another partition's by now.
       if (this.#gateway.router.partition(topicId, partition) !== proxy) continue
-      addTo(refs, this.#gateway.links[shard]!, ref)
+      const refusal = leadRefusal(proxy)
+      if (refusal === undefined) addTo(refs, this.#gateway.links[shard]!, ref)
+      else if (refusal.code === 'NOT_LEADER_OR_FOLLOWER') addTo(names, leaderNodeId, { topicId, partition })
+      else throw new MillraceError(refusal.code, refusal.text)
     }
-    await Promise.all(
-      [...refs].map(([link, partitionRefs]) => {
-        const body: RegisterProducersBody = { producerId, producerEpoch, partitionRefs }
+    await Promise.all([
+      ...[...refs].map(([link, partitionRefs]) => {
+        const body: RegisterProducersBody = { ...producer, partitionRefs }
         return link.control(ControlOperation.REGISTER_PRODUCERS, body)
       }),
+      ...[...names].map(([nodeId, list]) => this.#registerAt(nodeId, producer, list)),
+    ])
+  }
+
+  async #registerAt(
+    nodeId: number,
+    producer: ProducerIdentity,
+    partitions: readonly TransactionPartition[],
+  ): Promise<void> {
+    const { errorNumbers } = await this.#peers.ask(nodeId, registerProducers, { ...producer, partitions })
+    const errorNumber = errorNumbers.find((number) => number !== 0)
+    if (errorNumber !== undefined)
+      throw new MillraceError(errorCodeOf(errorNumber), `broker ${nodeId} did not register the producer`)
+  }
+
+  /** A coordinator on another broker registers a producer at partitions that are led here: an error number each. */
+  async registerHere({ partitions, ...producer }: RegisterProducersRequest): Promise<number[]> {
+    const results: number[] = []
+    const refs = new Map<ShardLink, { refs: PartitionProxy['ref'][]; indexes: number[] }>()
+    for (const [index, { topicId, partition }] of partitions.entries()) {
+      const proxy = this.#gateway.router.partition(topicId, partition)
+      const code = proxy === undefined ? 'UNKNOWN_TOPIC_OR_PARTITION' : leadRefusal(proxy)?.code
+      results[index] = code === undefined ? 0 : errorNumberOf(code)
+      if (code !== undefined) continue
+      const link = this.#gateway.links[proxy!.shard]!
+      const share = refs.get(link) ?? { refs: [], indexes: [] }
+      refs.set(link, share)
+      share.refs.push(proxy!.ref)
+      share.indexes.push(index)
+    }
+    await Promise.all(
+      [...refs].map(async ([link, share]) => {
+        const body: RegisterProducersBody = { ...producer, partitionRefs: share.refs }
+        try {
+          await link.control(ControlOperation.REGISTER_PRODUCERS, body)
+        } catch (error) {
+          if (!isMillraceError(error)) throw error
+          for (const index of share.indexes) results[index] = errorNumberOf(error.code)
+        }
+      }),
     )
+    return results
+  }
+
+  /** A coordinator on another broker has markers written to partitions that are led here: an error number each. */
+  async writeHere(markers: readonly TxnMarker[]): Promise<number[]> {
+    const results: number[] = []
+    const shares = new Map<ShardLink, { index: number; marker: MarkerToWrite }[]>()
+    for (const [index, { topicId, partition, ...marker }] of markers.entries()) {
+      const proxy = this.#gateway.router.partition(topicId, partition)
+      const code = proxy === undefined ? 'UNKNOWN_TOPIC_OR_PARTITION' : leadRefusal(proxy)?.code
+      results[index] = code === undefined ? 0 : errorNumberOf(code)
+      if (code === undefined)
+        addTo(shares, this.#gateway.links[proxy!.shard]!, { index, marker: { ...marker, partitionRef: proxy!.ref } })
+    }
+    await Promise.all(
+      [...shares].map(async ([link, share]) => {
+        const body: WriteMarkersBody = { markers: share.map(({ marker }) => marker) }
+        try {
+          const { errorNumbers } = await link.control<WriteMarkersAnswer>(ControlOperation.WRITE_MARKERS, body)
+          for (const [at, { index }] of share.entries())
+            results[index] = errorNumbers[at] ?? errorNumberOf('UNKNOWN_SERVER_ERROR')
+        } catch (error) {
+          if (!isMillraceError(error)) throw error
+          for (const { index } of share) results[index] = errorNumberOf(error.code)
+        }
+      }),
+    )
+    return results
+  }
+
+  async #writeAt(nodeId: number, markers: readonly Marker[]): Promise<readonly number[]> {
+    const request = {
+      markers: markers.map(({ attempt, proxy }): TxnMarker => {
+        const { producerId, producerEpoch, coordinatorEpoch, isCommit, isClassic } = attempt.row
+        const { topicId, partition } = proxy
+        return { producerId, producerEpoch, topicId, partition, coordinatorEpoch, isCommit, isClassic }
+      }),
+    }
+    return (await this.#peers.ask(nodeId, writeTxnMarkers, request)).errorNumbers
+  }
+
+  /** The group's partition becomes part of the transaction, at its coordinator, which may be on another broker. */
+  async #addOffsets(request: TxnOffsetCommitRequest, proxy: PartitionProxy): Promise<void> {
+    const { transactionalId, producerId, producerEpoch } = request
+    const { topicId, partition } = proxy
+    const coordinator = await this.#topic.partitionOf(transactionalId)
+    if (leadRefusal(coordinator)?.code !== 'NOT_LEADER_OR_FOLLOWER') {
+      await this.#add(request, [proxy])
+      return
+    }
+    const ask = { transactionalId, producerId, producerEpoch, partitions: [{ topicId, partition }] }
+    const { partitions } = await this.#peers.ask(coordinator.leaderNodeId, addPartitionsToTxn, ask)
+    const [result] = partitions
+    if (result !== undefined && result.errorNumber !== 0)
+      throw new MillraceError(errorCodeOf(result.errorNumber), result.errorText)
+  }
+
+  get #peers(): Pick<Peers, 'ask'> {
+    const { cluster } = this.#gateway
+    if (cluster === undefined) throw new MillraceError('NOT_LEADER_OR_FOLLOWER', 'this broker is alone')
+    return cluster.peers
   }
 
   async #ask<Request, Reply>(
@@ -176,22 +307,26 @@ export class TransactionService {
     return unwrapReply(codec.decodeReply(header))
   }
 
-  #find({ topicId, partition }: TransactionPartition): FoundPart {
-    try {
-      const found = this.#gateway.servingPartition(topicId, partition)
-      if (isInternalTopic(found.partition.topicName))
-        throw new MillraceError('INVALID_TOPIC_EXCEPTION', `${found.partition.topicName} belongs to the broker`)
-      return { kind: 'found', partition: found.partition }
-    } catch (error) {
-      if (!isMillraceError(error)) throw error
-      return { kind: 'refused', error: error.code, text: error.message }
+  #find({ topicId, partition }: TransactionPartition, by: 'client' | 'broker'): FoundPart {
+    const topic = this.#gateway.router.byId(topicId)
+    if (topic === undefined) return { kind: 'refused', error: 'UNKNOWN_TOPIC_ID', text: '' }
+    const proxy = topic.partitions[partition]
+    const { name } = topic.record.state
+    if (proxy === undefined) {
+      const text = `${name} has partitions 0 to ${topic.partitions.length - 1}, not ${partition}`
+      return { kind: 'refused', error: 'UNKNOWN_TOPIC_OR_PARTITION', text }
     }
+    if (by === 'client' && isInternalTopic(name))
+      return { kind: 'refused', error: 'INVALID_TOPIC_EXCEPTION', text: `${name} belongs to the broker` }
+    const refusal = leadRefusal(proxy)
+    if (refusal === undefined || refusal.code === 'NOT_LEADER_OR_FOLLOWER') return { kind: 'found', partition: proxy }
+    return { kind: 'refused', error: refusal.code, text: refusal.text }
   }
 }
 
-function addTo<Value>(byLink: Map<ShardLink, Value[]>, link: ShardLink, value: Value): void {
-  const values = byLink.get(link)
-  if (values === undefined) byLink.set(link, [value])
+function addTo<Key, Value>(byKey: Map<Key, Value[]>, key: Key, value: Value): void {
+  const values = byKey.get(key)
+  if (values === undefined) byKey.set(key, [value])
   else values.push(value)
 }
 
@@ -231,17 +366,23 @@ class MarkersAttempt {
   }
 }
 
-async function writeOn(link: ShardLink, markers: readonly Marker[]): Promise<void> {
+/** As many at once as a message takes; `write` answers an error number each. */
+async function writeInParts(
+  markers: readonly Marker[],
+  write: (some: readonly Marker[]) => Promise<readonly number[]>,
+): Promise<void> {
   const messages: Promise<void>[] = []
   for (let from = 0; from < markers.length; from += MARKERS_PER_MESSAGE)
-    messages.push(writeSome(link, markers.slice(from, from + MARKERS_PER_MESSAGE)))
+    messages.push(writeSome(markers.slice(from, from + MARKERS_PER_MESSAGE), write))
   await Promise.all(messages)
 }
 
-async function writeSome(link: ShardLink, markers: readonly Marker[]): Promise<void> {
-  const body: WriteMarkersBody = { markers: markers.map(markerToWrite) }
+async function writeSome(
+  markers: readonly Marker[],
+  write: (some: readonly Marker[]) => Promise<readonly number[]>,
+): Promise<void> {
   try {
-    const { errorNumbers } = await link.control<WriteMarkersAnswer>(ControlOperation.WRITE_MARKERS, body)
+    const errorNumbers = await write(markers)
     for (const [index, { attempt, proxy }] of markers.entries()) {
       const number = errorNumbers[index] ?? errorNumberOf('UNKNOWN_SERVER_ERROR')
       const { topicId, partition } = proxy
@@ -252,6 +393,11 @@ async function writeSome(link: ShardLink, markers: readonly Marker[]): Promise<v
     if (!isMillraceError(error)) throw error
     for (const { attempt, proxy } of markers) attempt.fail(proxy, error.code, error.message)
   }
+}
+
+async function writeOn(link: ShardLink, markers: readonly Marker[]): Promise<readonly number[]> {
+  const body: WriteMarkersBody = { markers: markers.map(markerToWrite) }
+  return (await link.control<WriteMarkersAnswer>(ControlOperation.WRITE_MARKERS, body)).errorNumbers
 }
 
 function markerToWrite({ attempt, proxy }: Marker): MarkerToWrite {

@@ -3,8 +3,17 @@ import { MillraceError } from '../../model/errors.ts'
 import { isInternalTopic } from '../../model/internal-topics.ts'
 import * as protocol from '../../protocol/index.ts'
 import { ControlOperation, type TrimAnswer, type TrimBody } from '../../ring/control-messages.ts'
-import { CLUSTER } from '../authorise.ts'
+import { CLUSTER, type Principal } from '../authorise.ts'
+import type { TopicAdmin } from '../topic-admin.ts'
 import type { ColdHandler } from './handler.ts'
+import type { HandlerContext } from './handler-context.ts'
+
+/** What another broker sends on is for the controller, which this broker is or is not: it is not sent on again. */
+function adminOf(gateway: HandlerContext, principal: Principal | undefined): TopicAdmin {
+  return principal?.isBroker === true && gateway.cluster !== undefined
+    ? gateway.cluster.localController()
+    : gateway.topicService
+}
 
 const byName = (request: { readonly name: string }) => [{ kind: 'topic', name: request.name } as const]
 
@@ -13,7 +22,12 @@ export const createTopicHandler: ColdHandler<protocol.CreateTopicRequest, protoc
   kind: 'cold',
   codec: protocol.createTopic,
   resources: byName,
-  answer: (gateway, request) => gateway.topicService.create(request, request.validateOnly),
+  answer: (gateway, request, { principal }) =>
+    adminOf(gateway, principal).create(
+      request,
+      request.validateOnly,
+      principal?.isBroker === true ? 'broker' : 'client',
+    ),
 }
 
 /** delete-topic (20). Versions: 1. */
@@ -21,8 +35,8 @@ export const deleteTopicHandler: ColdHandler<protocol.DeleteTopicRequest, protoc
   kind: 'cold',
   codec: protocol.deleteTopic,
   resources: byName,
-  async answer(gateway, request) {
-    await gateway.topicService.delete(request.name)
+  async answer(gateway, request, { principal }) {
+    await adminOf(gateway, principal).delete(request.name)
     return {}
   },
 }
@@ -32,8 +46,8 @@ export const addPartitionsHandler: ColdHandler<protocol.AddPartitionsRequest, pr
   kind: 'cold',
   codec: protocol.addPartitions,
   resources: byName,
-  async answer(gateway, request) {
-    await gateway.topicService.addPartitions(request.name, request.totalPartitions)
+  async answer(gateway, request, { principal }) {
+    await adminOf(gateway, principal).addPartitions(request.name, request.totalPartitions)
     return {}
   },
 }
@@ -43,8 +57,8 @@ export const alterTopicConfigHandler: ColdHandler<protocol.AlterTopicConfigReque
   kind: 'cold',
   codec: protocol.alterTopicConfig,
   resources: byName,
-  async answer(gateway, request) {
-    return { config: await gateway.topicService.alterConfig(request.name, request) }
+  async answer(gateway, request, { principal }) {
+    return { config: await adminOf(gateway, principal).alterConfig(request.name, request) }
   },
 }
 

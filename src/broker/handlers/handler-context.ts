@@ -4,6 +4,7 @@ import type { BrokerConfig } from '../../config/index.ts'
 import type { ClusterIdentity } from '../../coordination/cluster-identity.ts'
 import type { ClusterDescription } from '../../protocol/index.ts'
 import type { MetricsPort } from '../../telemetry/metrics.ts'
+import type { ClusterAgent } from '../cluster/cluster-agent.ts'
 import type { ConnectionPool } from '../connection.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { GroupService } from '../group-service.ts'
@@ -24,7 +25,8 @@ export interface HandlerContext {
   readonly clock: Clock
   readonly metrics: MetricsPort
   readonly deadlines: Deadlines
-  /** Where clients reach this broker. */
+  /** Undefined where the broker is alone. */
+  readonly cluster: ClusterAgent | undefined
   /** Where clients are told to connect. */
   readonly advertisedUrl: string
   /** Nothing new is begun. */

@@ -28,7 +28,8 @@ const addPartitionsToTxnHandler: ColdHandler<protocol.AddPartitionsToTxnRequest,
     byTransactionalId(request),
     ...request.partitions.map(({ topicId }) => ({ kind: 'topic-id', topicId }) as const),
   ],
-  answer: (gateway, request) => gateway.transactions.addPartitions(request),
+  answer: (gateway, request, { principal }) =>
+    gateway.transactions.addPartitions(request, principal?.isBroker === true ? 'broker' : 'client'),
 }
 
 const endTxnHandler: ColdHandler<protocol.EndTxnRequest, protocol.EndTxnReply> = {

@@ -1,0 +1,376 @@
+/**
+ * ClusterAgent: this broker as one of a cluster: what the metadata store says is applied to router and shards, what shards wish is
+ * written to it, and the broker is registered as long as it lives.
+ *
+ * Owns        the watch of the store, the registration, peers, local replicas
+ * Thread      main
+ * Invariants  CA1 the router is the image: a topic, partition or leader is what the newest change says, changes applied in their order
+ *             CA2 while the lease may be over, no replicated partition of this broker acknowledges acks=leader or none
+ *             CA3 what is not in sync because it is damaged here is registered as damaged before the broker serves
+ * Ordering    start: image -> replicas opened as what they are -> registered -> changes as they come
+ *             stop: stopping registered -> leaderships gone, or STOP_WAIT_MS -> lease revoked
+ * Failure     the store cannot be reached: replication and acks=all go on; leaders, in-sync sets and topics stay as they are
+ * Not here    decisions about leaders and topics (coordination/controller), what a replica does (worker/)
+ */
+import type { Clock } from '../../base/clock.ts'
+import type { BrokerConfig } from '../../config/index.ts'
+import type { ClusterIdentity } from '../../coordination/cluster-identity.ts'
+import type { ClusterImage, ImageChange } from '../../coordination/cluster-image.ts'
+import { ClusterWatch } from '../../coordination/cluster-watch.ts'
+import type { BrokerState } from '../../coordination/keys.ts'
+import type { MetadataStore } from '../../coordination/metadata-store.ts'
+import { isMillraceError, MillraceError } from '../../model/errors.ts'
+import type { TopicId } from '../../model/ids.ts'
+import { probeBroker, type ReplicaProgressMessage, suspectBroker } from '../../protocol/index.ts'
+import { ControlOperation, type Notice } from '../../ring/control-messages.ts'
+import type { ReplicaProgressRow, ReplicaSyncedRow } from '../../ring/replica-codec.ts'
+import type { Logger } from '../../telemetry/logger.ts'
+import type { Transport } from '../../transport/transport.ts'
+import type { PartitionOpener, RecoveredOf } from '../partition-opener.ts'
+import { NOTHING_RECOVERED } from '../partition-opener.ts'
+import type { PartitionProxy, PartitionRouter, RoutedTopic } from '../partition-router.ts'
+import type { ReplicationListener } from '../replication-listener.ts'
+import type { ShardLink } from '../shard-link.ts'
+import type { Timers } from '../timers.ts'
+import type { TopicAdmin } from '../topic-admin.ts'
+import { InSyncWriter } from './in-sync-writer.ts'
+import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
+import { type PeerAddress, Peers } from './peers.ts'
+import { Registration } from './registration.ts'
+import { ReplicaFetcher } from './replica-fetcher.ts'
+
+const REQUEST_TIMEOUT_MS = 10_000
+const STOP_WAIT_MS = 5_000
+const STOP_LOOK_MS = 20
+
+/** What a broker of a cluster has besides its configuration. */
+export interface ClusterOptions {
+  readonly transport: Transport
+  /** What brokers know each other by. */
+  readonly secret: string
+  /** Of the data dir. */
+  readonly directoryId: string
+  /** The last run on it ended in order. */
+  readonly isClean: boolean
+  /** The process cannot go on: another one has its node id. */
+  readonly onOver: (reason: string) => void
+}
+
+/** What the agent needs of the broker. */
+export interface ClusterContext {
+  readonly version: string
+  readonly config: BrokerConfig
+  readonly identity: ClusterIdentity
+  readonly store: MetadataStore
+  readonly router: PartitionRouter
+  readonly links: readonly ShardLink[]
+  readonly opener: PartitionOpener
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly logger: Logger
+  /** Where clients and brokers reach this one. */
+  readonly advertisedUrl: string
+  /** It is there, has more partitions, or is deleted. */
+  onTopicChanged(topic: RoutedTopic): void
+  /** A partition leads here from now on. */
+  onLeads(partition: PartitionProxy): void
+}
+
+export class ClusterAgent implements ReplicationListener {
+  readonly peers: Peers
+  readonly replicas: LocalReplicas
+  readonly #context: ClusterContext
+  readonly #options: ClusterOptions
+  readonly #inSync: InSyncWriter
+  readonly #registration: Registration
+  readonly #onChange: ((changes: readonly ImageChange[], image: ClusterImage) => void)[] = []
+  #watch: ClusterWatch | undefined
+  #recovered: RecoveredOf = NOTHING_RECOVERED
+  /** What is being opened or removed; replicas of a topic that comes again wait for it. */
+  #opening: Promise<unknown>[] = []
+  #isClosed = false
+  /** While this broker controls the cluster. */
+  controller: TopicAdmin | undefined
+
+  constructor(context: ClusterContext, options: ClusterOptions) {
+    const { identity, clock, timers, logger, store, version, links, router, opener, config } = context
+    const self = { nodeId: identity.nodeId, incarnation: identity.incarnation }
+    this.#context = context
+    this.#options = options
+    this.peers = new Peers({
+      ...{ clock, timers, transport: options.transport, secret: options.secret, version },
+      ...{ nodeId: identity.nodeId, clusterId: identity.clusterId, requestTimeoutMs: REQUEST_TIMEOUT_MS },
+      onEnded: (address) => void this.#suspect(address),
+    })
+    this.replicas = new LocalReplicas({
+      ...{ self, links, router, opener, timers, logger },
+      makeFetcher: (leaderNodeId) =>
+        new ReplicaFetcher({
+          ...{ leaderNodeId, self, peers: this.peers, links, clock, timers, logger },
+          waitMs: config.cluster.fetchWaitMs,
+        }),
+      onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
+    })
+    this.#inSync = new InSyncWriter({ store, replicas: this.replicas, timers, logger })
+    this.#registration = new Registration({
+      ...{ store, nodeId: identity.nodeId, leaseTtlMs: config.cluster.leaseTtlMs, clock, timers, logger },
+      onState: (state) => this.#setSuspended(state === 'suspended'),
+      onLease: () => {},
+      onOver: options.onOver,
+    })
+  }
+
+  get image(): ClusterImage {
+    if (this.#watch === undefined) throw new Error('the cluster is not watched yet')
+    return this.#watch.image
+  }
+
+  get watch(): ClusterWatch {
+    if (this.#watch === undefined) throw new Error('the cluster is not watched yet')
+    return this.#watch
+  }
+
+  get registration(): Registration {
+    return this.#registration
+  }
+
+  /** NO_LEADER-like: undefined when nobody controls now. */
+  get controllerNodeId(): number | undefined {
+    return this.#watch?.image.controller?.state.nodeId
+  }
+
+  /** This broker controls, and decides itself; NOT_CONTROLLER when it does not. */
+  localController(): TopicAdmin {
+    if (this.controller === undefined) throw new MillraceError('NOT_CONTROLLER')
+    return this.controller
+  }
+
+  brokers(): { readonly nodeId: number; readonly state: BrokerState }[] {
+    return [...(this.#watch?.image.brokers ?? [])].map(([nodeId, { state }]) => ({ nodeId, state }))
+  }
+
+  /** Told of changes after the router has them. */
+  onChanges(listener: (changes: readonly ImageChange[], image: ClusterImage) => void): void {
+    this.#onChange.push(listener)
+  }
+
+  /** Resolves when the replicas of this broker are open and the cluster follows; it is not registered yet. */
+  async open(recovered: RecoveredOf): Promise<void> {
+    const { store, timers, logger } = this.#context
+    this.#recovered = recovered
+    this.#watch = await ClusterWatch.open(store, (changes, image) => this.#apply(changes, image), {
+      timers,
+      onResync: (reason) => logger.info({ reason }, 'the metadata store is listed anew'),
+    })
+    await this.#opened()
+    this.#recovered = NOTHING_RECOVERED
+  }
+
+  /** From here on others may lead, follow and ask this broker. */
+  async register(): Promise<void> {
+    const { identity, config, version, advertisedUrl } = this.#context
+    const { directoryId, isClean } = this.#options
+    await this.#registration.start({
+      ...{ incarnation: identity.incarnation, url: advertisedUrl, rack: config.cluster.rack, version },
+      ...{ directoryId, isClean, damaged: this.#damaged(), isStopping: false },
+    })
+  }
+
+  /** A partition of this broker is offline for good: it is in sync no more. */
+  onPartitionOffline(): void {
+    this.#registration.update({ damaged: this.#damaged() })
+  }
+
+  /** Its leaderships go to others, as far as there are any. */
+  async stepDown(): Promise<void> {
+    const { clock, timers, router, identity } = this.#context
+    this.#registration.update({ isStopping: true })
+    const untilMs = clock.monotonicMs() + STOP_WAIT_MS
+    const couldGo = (): boolean =>
+      [...router.topics()].some(({ partitions }) =>
+        partitions.some((proxy) => proxy.leaderNodeId === identity.nodeId && proxy.inSync.length > 1),
+      )
+    while (couldGo() && clock.monotonicMs() < untilMs)
+      await new Promise<void>((resolve) => void timers.after(STOP_LOOK_MS, resolve))
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#inSync.close()
+    this.replicas.close()
+    this.peers.close()
+    await this.#watch?.close()
+    await this.#registration.close()
+  }
+
+  // --- shards and peers
+
+  onReplicaSynced(_link: ShardLink, rows: readonly ReplicaSyncedRow[]): void {
+    this.replicas.progress(rows)
+  }
+
+  onInSyncWish(_link: ShardLink, wish: Extract<Notice, { kind: 'in-sync-wish' }>): void {
+    this.#inSync.onWish(wish)
+  }
+
+  /** A follower told how far it has synced. */
+  onProgress({ nodeId, incarnation, rows }: ReplicaProgressMessage): void {
+    const { router, links } = this.#context
+    const byLink = new Map<ShardLink, ReplicaProgressRow[]>()
+    for (const { topicId, partition, leaderEpoch, syncedEndOffset } of rows) {
+      const proxy = router.partition(topicId, partition)
+      if (proxy === undefined || proxy.state === 'elsewhere') continue
+      const link = links[proxy.shard]!
+      const row = { partitionRef: proxy.ref, leaderEpoch, nodeId, incarnation, syncedEndOffset }
+      const list = byLink.get(link)
+      if (list === undefined) byLink.set(link, [row])
+      else list.push(row)
+    }
+    for (const [link, list] of byLink) link.replicaProgress(list)
+  }
+
+  // --- the image
+
+  #apply(changes: readonly ImageChange[], image: ClusterImage): void {
+    if (this.#isClosed) return
+    for (const change of changes) this.#applyOne(change)
+    for (const listener of this.#onChange) listener(changes, image)
+  }
+
+  #applyOne(change: ImageChange): void {
+    const { router, onTopicChanged } = this.#context
+    switch (change.kind) {
+      case 'topic-added': {
+        const topic = router.add(change.topic)
+        this.#open(topic, topic.partitions)
+        onTopicChanged.call(this.#context, topic)
+        return
+      }
+      case 'topic-removed': {
+        const topic = router.byId(change.topic.topicId)
+        if (topic === undefined) return
+        router.remove(topic)
+        onTopicChanged.call(this.#context, topic)
+        for (const proxy of topic.partitions) this.#remove(proxy)
+        return
+      }
+      case 'topic-changed':
+        this.#changeTopic(change)
+        return
+      case 'partition':
+        this.#changePartition(change)
+        return
+      case 'broker':
+        this.#changeBroker(change)
+        return
+      default:
+    }
+  }
+
+  #changeTopic({ topic: record }: Extract<ImageChange, { kind: 'topic-changed' }>): void {
+    const { router, opener } = this.#context
+    const topic = router.byId(record.topicId)
+    if (topic === undefined) return
+    const gone = router.shrink(topic, record)
+    router.updateConfig(topic, record)
+    for (const proxy of gone) this.#remove(proxy)
+    for (const proxy of topic.partitions) void opener.updateConfig(proxy, topic).catch(() => {})
+    this.#context.onTopicChanged(topic)
+  }
+
+  #changePartition(change: Extract<ImageChange, { kind: 'partition' }>): void {
+    const { router, identity } = this.#context
+    const topic = router.byId(change.topic.topicId)
+    if (topic === undefined) return
+    if (topic.partitions[change.partition] === undefined) {
+      this.#open(topic, router.extend(topic, change.topic))
+      this.#context.onTopicChanged(topic)
+      return
+    }
+    const proxy = topic.partitions[change.partition]!
+    router.updatePartition(proxy, change.state)
+    const isMine = change.state.replicas.includes(identity.nodeId)
+    if (proxy.state === 'elsewhere') {
+      if (!isMine) return
+      router.host(proxy)
+      this.#open(topic, [proxy])
+    } else if (isMine) this.replicas.update(proxy, change.state, change.version)
+    else this.#remove(proxy)
+  }
+
+  #changeBroker({ nodeId, broker }: Extract<ImageChange, { kind: 'broker' }>): void {
+    if (nodeId === this.#context.identity.nodeId) return
+    if (broker === undefined) {
+      this.peers.forget(nodeId)
+      return
+    }
+    const { incarnation, url } = broker.state
+    this.peers.learn({ nodeId, incarnation, url })
+    this.replicas.wake(nodeId)
+  }
+
+  #open(topic: RoutedTopic, proxies: readonly PartitionProxy[]): void {
+    const here = proxies.filter(({ state }) => state === 'opening')
+    if (here.length > 0) this.#opening.push(this.replicas.open(topic, here, this.#recovered))
+  }
+
+  #remove(proxy: PartitionProxy): void {
+    if (proxy.state === 'elsewhere') return
+    const { router } = this.#context
+    this.#opening.push(this.replicas.remove(proxy).then(() => router.unhost(proxy)))
+  }
+
+  async #opened(): Promise<void> {
+    while (this.#opening.length > 0) await Promise.all(this.#opening.splice(0))
+  }
+
+  #damaged(): { topicId: TopicId; partition: number }[] {
+    const damaged: { topicId: TopicId; partition: number }[] = []
+    for (const { proxy } of this.replicas.all())
+      if (proxy.state === 'offline') damaged.push({ topicId: proxy.topicId, partition: proxy.partition })
+    return damaged
+  }
+
+  #onLeads({ proxy, state }: LocalReplica, isNew: boolean): void {
+    if (!isNew) return
+    const { topicName: topic, partition } = proxy
+    this.#context.logger.debug({ topic, partition, leaderEpoch: state.leaderEpoch }, 'this broker leads')
+    this.#context.onLeads(proxy)
+  }
+
+  #setSuspended(isSuspended: boolean): void {
+    const { links, logger } = this.#context
+    if (isSuspended) logger.warn('the lease may be over: acks=leader and none are refused')
+    for (const link of links) void link.control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }).catch(() => {})
+  }
+
+  /** A connection to a broker has ended: if nothing listens there any more, the controller hears of it. */
+  async #suspect({ nodeId, incarnation }: PeerAddress): Promise<void> {
+    try {
+      if ((await this.peers.probe(nodeId)) !== 'refused' || this.#isClosed) return
+      const controller = this.controllerNodeId
+      if (controller === undefined || controller === nodeId) await this.#judge(nodeId, incarnation)
+      else if (controller === this.#context.identity.nodeId) this.onSuspected(nodeId, incarnation)
+      else await this.peers.ask(controller, suspectBroker, { nodeId, incarnation })
+    } catch (error) {
+      if (!isMillraceError(error)) throw error
+      this.#context.logger.debug({ err: error, nodeId }, 'the controller could not be told of a suspicion')
+    }
+  }
+
+  /** The controller itself is suspected: one more broker that finds nothing there is as good as its judgement. */
+  async #judge(nodeId: number, incarnation: number): Promise<void> {
+    const broker = this.image.brokers.get(nodeId)?.state
+    const witness = this.peers.nodeIds().find((other) => other !== nodeId)
+    if (broker?.incarnation !== incarnation || witness === undefined) return
+    if ((await this.askToProbe(witness, nodeId)) === 'refused') await this.#context.store.revokeLease(broker.leaseId)
+  }
+
+  /** Of the controller, when this broker is it. */
+  onSuspected: (nodeId: number, incarnation: number) => void = () => {}
+
+  /** What another broker finds at the address of `nodeId`. */
+  async askToProbe(peerNodeId: number, nodeId: number): Promise<'refused' | 'alive' | 'unknown'> {
+    return (await this.peers.ask(peerNodeId, probeBroker, { nodeId })).finding
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * InSyncWriter: what leaders on this broker wish of their in-sync sets is written to the metadata store, one change of a partition at a time.
+ *
+ * Thread      main
+ * Invariants  IW1 a wish is written only under the version of the state that its leader knew, and for the epoch that it leads under
+ *             IW2 a leader that wished hears what became of it: the new state by the image, or the old one again
+ * Ordering    wish -> compare-and-set -> image -> SET_REPLICAS. Until then the leader counts both sets
+ * Failure     the store does not answer: it is not known what became of the write, so nothing is told; looked at again every RETRY_MS
+ */
+import { applyInSyncChange, isSameState, withInSync } from '../../coordination/controller/in-sync-changes.ts'
+import { decodePartitionState, partitionKey, type Replica } from '../../coordination/keys.ts'
+import type { MetadataStore } from '../../coordination/metadata-store.ts'
+import type { ReplicaIdentity } from '../../ring/control-messages.ts'
+import type { Logger } from '../../telemetry/logger.ts'
+import type { Timers } from '../timers.ts'
+import type { LocalReplica, LocalReplicas } from './local-replicas.ts'
+
+const RETRY_MS = 500
+
+export interface InSyncWish {
+  readonly partitionRef: number
+  readonly leaderEpoch: number
+  readonly version: number
+  readonly inSync: readonly ReplicaIdentity[]
+}
+
+export interface InSyncWriterOptions {
+  readonly store: MetadataStore
+  readonly replicas: Pick<LocalReplicas, 'byRef' | 'retell' | 'update'>
+  readonly timers: Timers
+  readonly logger: Logger
+}
+
+export class InSyncWriter {
+  readonly #options: InSyncWriterOptions
+  readonly #underWay = new Set<LocalReplica>()
+  #isClosed = false
+
+  constructor(options: InSyncWriterOptions) {
+    this.#options = options
+  }
+
+  onWish(wish: InSyncWish): void {
+    const { replicas } = this.#options
+    const replica = replicas.byRef(wish.partitionRef)
+    if (replica === undefined || this.#underWay.has(replica)) return
+    if (replica.version !== wish.version || replica.state.leaderEpoch !== wish.leaderEpoch) {
+      // It did not know the newest state yet, which is on its way; told again, it need not wait for what it wished.
+      replicas.retell(replica)
+      return
+    }
+    this.#underWay.add(replica)
+    void this.#write(replica, wish).finally(() => this.#underWay.delete(replica))
+  }
+
+  close(): void {
+    this.#isClosed = true
+  }
+
+  async #write(replica: LocalReplica, wish: InSyncWish): Promise<void> {
+    const { store, replicas, logger } = this.#options
+    const { topicId, partition, topicName: topic } = replica.proxy
+    const next = withInSync(replica.state, wish.inSync as readonly Replica[], replica.topic.config.minInsyncReplicas)
+    const inSync = wish.inSync.map(({ nodeId }) => nodeId)
+    try {
+      const outcome = await applyInSyncChange(store, topicId, partition, wish.version, next)
+      if (outcome.applied) {
+        logger.info({ topic, partition, inSync, leaderEpoch: wish.leaderEpoch }, 'the in-sync set has changed')
+        replicas.update(replica.proxy, next, outcome.version)
+      } else if (!this.#isClosed) replicas.retell(replica)
+    } catch (error) {
+      logger.warn({ err: error, topic, partition, inSync }, 'it is not known whether the in-sync set has changed')
+      await this.#settle(replica, wish.version, next)
+    }
+  }
+
+  /** Until the store answers, the leader counts both sets. */
+  async #settle(replica: LocalReplica, version: number, next: LocalReplica['state']): Promise<void> {
+    const { store, replicas, timers } = this.#options
+    const { topicId, partition } = replica.proxy
+    while (!this.#isClosed && replica.version === version) {
+      await new Promise<void>((resolve) => void timers.after(RETRY_MS, resolve))
+      try {
+        const stored = await store.get(partitionKey(topicId, partition))
+        if (stored === undefined || replica.version !== version) return
+        if (stored.modRevision === version) replicas.retell(replica)
+        else {
+          const state = decodePartitionState(stored.key, stored.value)
+          replicas.update(replica.proxy, isSameState(state, next) ? next : state, stored.modRevision)
+        }
+        return
+      } catch {
+        // Not yet.
+      }
+    }
+  }
+}

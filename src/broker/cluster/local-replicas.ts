@@ -1,0 +1,226 @@
+/**
+ * LocalReplicas: the replicas that lie on this broker: what the metadata store says of each is told to its shard, and those that follow are
+ * fetched from where their leader is.
+ *
+ * Owns        which replica was told what, and which is followed where; a fetcher per leader broker
+ * Thread      main
+ * Invariants  LR1 a partition serves here only after its shard has taken the lead, and stops before its shard is told to
+ *             LR2 it is followed under one leader epoch at one broker, from where its shard said that its log ends under that epoch
+ *             LR3 what a shard answers to something it was told counts only while that is the last thing it was told
+ * Ordering    image -> proxy -> shard (in line with data) -> its answer -> serving, or followed
+ * Failure     a shard that cannot be told: it has ended, and its partitions are offline. No room in its ring: told again
+ * Not here    who leads (coordination/controller), what a follower does with what comes (worker/)
+ */
+import { NO_LEADER, type PartitionState } from '../../coordination/keys.ts'
+import { isMillraceError } from '../../model/errors.ts'
+import {
+  ControlOperation,
+  type ReplicaIdentity,
+  type ReplicaRole,
+  type SetReplicasAnswer,
+  type SetReplicasBody,
+} from '../../ring/control-messages.ts'
+import type { ReplicaSyncedRow } from '../../ring/replica-codec.ts'
+import type { Logger } from '../../telemetry/logger.ts'
+import type { PartitionOpener, RecoveredOf } from '../partition-opener.ts'
+import { type PartitionProxy, type PartitionRouter, type RoutedTopic, setOffline } from '../partition-router.ts'
+import type { ShardLink } from '../shard-link.ts'
+import type { Timers } from '../timers.ts'
+import type { ReplicaFetcher } from './replica-fetcher.ts'
+
+const RETRY_MS = 200
+
+export interface LocalReplica {
+  readonly proxy: PartitionProxy
+  readonly topic: RoutedTopic
+  state: PartitionState
+  /** Revision of the state in the store. */
+  version: number
+  /** Counts what its shard was told. */
+  told: number
+  /** Where it is followed, and under which epoch; undefined = nowhere. */
+  followed: { readonly leader: number; readonly leaderEpoch: number } | undefined
+}
+
+export interface LocalReplicasOptions {
+  readonly self: ReplicaIdentity
+  readonly links: readonly ShardLink[]
+  readonly router: PartitionRouter
+  readonly opener: PartitionOpener
+  readonly timers: Timers
+  readonly logger: Logger
+  readonly makeFetcher: (leaderNodeId: number) => ReplicaFetcher
+  /** It has taken the lead, or has a new in-sync set under it. */
+  readonly onLeads: (replica: LocalReplica, isNew: boolean) => void
+}
+
+export class LocalReplicas {
+  readonly #options: LocalReplicasOptions
+  readonly #byRef = new Map<number, LocalReplica>()
+  readonly #fetchers = new Map<number, ReplicaFetcher>()
+  #isClosed = false
+
+  constructor(options: LocalReplicasOptions) {
+    this.#options = options
+  }
+
+  byRef(ref: number): LocalReplica | undefined {
+    return this.#byRef.get(ref)
+  }
+
+  get size(): number {
+    return this.#byRef.size
+  }
+
+  all(): IterableIterator<LocalReplica> {
+    return this.#byRef.values()
+  }
+
+  /** Opens replicas on their shards, and tells what they are. `versions` by partition number. */
+  async open(topic: RoutedTopic, proxies: readonly PartitionProxy[], recovered: RecoveredOf): Promise<void> {
+    const { record } = topic
+    const added = proxies.map((proxy): LocalReplica => {
+      const { partition } = proxy
+      const replica: LocalReplica = {
+        ...{ proxy, topic, state: record.partitions[partition]!, version: record.partitionVersions[partition]! },
+        ...{ told: 0, followed: undefined },
+      }
+      this.#byRef.set(proxy.ref, replica)
+      return replica
+    })
+    const roleOf = (proxy: PartitionProxy): ReplicaRole => this.#roleOf(this.#byRef.get(proxy.ref)!)
+    await this.#options.opener.open(proxies, topic, recovered, roleOf)
+    for (const replica of added) if (this.#isHere(replica)) this.#tell(replica)
+  }
+
+  /** The store has another state of it. */
+  update(proxy: PartitionProxy, state: PartitionState, version: number): void {
+    const replica = this.#byRef.get(proxy.ref)
+    if (replica === undefined || version <= replica.version) return
+    replica.state = state
+    replica.version = version
+    this.#tell(replica)
+  }
+
+  /** Tells its shard the same again: what it asked for did not come about. */
+  retell(replica: LocalReplica): void {
+    if (this.#isHere(replica)) this.#tell(replica)
+  }
+
+  /** The replica is no longer this broker's, or its topic is gone: its files go. */
+  async remove(proxy: PartitionProxy): Promise<void> {
+    const replica = this.#byRef.get(proxy.ref)
+    if (replica === undefined) return
+    this.#byRef.delete(proxy.ref)
+    replica.told++
+    this.#unfollow(replica)
+    await this.#options.opener.delete(proxy)
+  }
+
+  /** A broker can be reached, perhaps: those who follow there need not wait. */
+  wake(leaderNodeId: number): void {
+    this.#fetchers.get(leaderNodeId)?.wake()
+  }
+
+  /** Shards have synced what they follow: their leaders are told. */
+  progress(rows: readonly ReplicaSyncedRow[]): void {
+    const byFetcher = new Map<ReplicaFetcher, Parameters<ReplicaFetcher['progress']>[0][number][]>()
+    for (const { partitionRef, leaderEpoch, syncedEndOffset } of rows) {
+      const replica = this.#byRef.get(partitionRef)
+      if (replica?.followed?.leaderEpoch !== leaderEpoch) continue
+      const fetcher = this.#fetchers.get(replica.followed.leader)
+      if (fetcher === undefined) continue
+      const { topicId, partition } = replica.proxy
+      const row = { topicId, partition, leaderEpoch, syncedEndOffset }
+      const list = byFetcher.get(fetcher)
+      if (list === undefined) byFetcher.set(fetcher, [row])
+      else list.push(row)
+    }
+    for (const [fetcher, list] of byFetcher) fetcher.progress(list)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const fetcher of this.#fetchers.values()) fetcher.close()
+    this.#fetchers.clear()
+    this.#byRef.clear()
+  }
+
+  #isHere(replica: LocalReplica): boolean {
+    return !this.#isClosed && this.#byRef.get(replica.proxy.ref) === replica && replica.proxy.state !== 'offline'
+  }
+
+  #roleOf({ state, version }: LocalReplica): ReplicaRole {
+    const { nodeId, incarnation } = this.#options.self
+    const isLeader = state.leader === nodeId && state.leaderIncarnation === incarnation
+    return {
+      ...{ role: isLeader ? 'leader' : 'follower', leaderEpoch: state.leaderEpoch, nodeId, incarnation },
+      ...{ replicas: state.replicas, inSync: state.inSyncReplicas, pending: null, version },
+    }
+  }
+
+  #tell(replica: LocalReplica): void {
+    const { proxy } = replica
+    const role = this.#roleOf(replica)
+    const wasLeading = proxy.state === 'serving'
+    if (role.role === 'follower') {
+      proxy.state = 'following'
+      if (!isSameLead(replica.followed, replica.state)) this.#unfollow(replica)
+    } else this.#unfollow(replica)
+    const told = ++replica.told
+    const isLast = (): boolean => told === replica.told && this.#isHere(replica)
+    const body: SetReplicasBody = { partitionRef: proxy.ref, ...role }
+    this.#options.links[proxy.shard]!.control<SetReplicasAnswer>(ControlOperation.SET_REPLICAS, body).then(
+      (answer) => {
+        if (!isLast()) return
+        if (role.role === 'follower') this.#follow(replica, answer)
+        else {
+          proxy.state = 'serving'
+          this.#options.onLeads(replica, !wasLeading)
+        }
+      },
+      (error: unknown) => this.#untold(replica, error, isLast),
+    )
+  }
+
+  #untold(replica: LocalReplica, error: unknown, isLast: () => boolean): void {
+    if (!isLast()) return
+    const { proxy } = replica
+    const { timers, logger } = this.#options
+    if (isMillraceError(error) && error.code === 'OVERLOADED') {
+      timers.after(RETRY_MS, () => {
+        if (isLast()) this.#tell(replica)
+      })
+      return
+    }
+    logger.error(
+      { err: error, topic: proxy.topicName, partition: proxy.partition },
+      'a shard does not know its replica',
+    )
+    setOffline(proxy, String(error))
+  }
+
+  #follow(replica: LocalReplica, position: SetReplicasAnswer): void {
+    const { leader, leaderEpoch } = replica.state
+    if (replica.followed !== undefined || leader === NO_LEADER || leader === this.#options.self.nodeId) return
+    let fetcher = this.#fetchers.get(leader)
+    if (fetcher === undefined) this.#fetchers.set(leader, (fetcher = this.#options.makeFetcher(leader)))
+    replica.followed = { leader, leaderEpoch }
+    fetcher.follow(replica.proxy, position)
+  }
+
+  #unfollow(replica: LocalReplica): void {
+    const { followed } = replica
+    if (followed === undefined) return
+    replica.followed = undefined
+    const fetcher = this.#fetchers.get(followed.leader)
+    fetcher?.unfollow(replica.proxy.ref)
+    if (fetcher?.size !== 0) return
+    fetcher.close()
+    this.#fetchers.delete(followed.leader)
+  }
+}
+
+function isSameLead(followed: LocalReplica['followed'], state: PartitionState): boolean {
+  return followed?.leader === state.leader && followed.leaderEpoch === state.leaderEpoch
+}
