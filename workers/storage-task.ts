@@ -17,8 +17,7 @@ const files = new NodeFileSystem()
 const tasks = new DataDirTasks({ files, probe: systemProcessProbe })
 const recovery = new RecoveryTasks(files, syncAll)
 
-export const openDataDir = (options: { path: string; nodeId: number; newClusterId: string }): DataDir =>
-  tasks.openDataDir(options)
+export const openDataDir = (options: Parameters<DataDirTasks['openDataDir']>[0]): DataDir => tasks.openDataDir(options)
 
 export const prepareRecovery = (task: { dataDir: DataDir; knownFolders: ReadonlySet<string> }) =>
   recovery.prepareRecovery(task)

@@ -12,7 +12,7 @@ import type { KnownPartition, OpenedDataDir, Recovery, StorageTasks } from './st
 /** What workers/storage-task.ts answers, as far as it is looked at here. */
 interface DataDir {
   readonly path: string
-  readonly identity: { readonly clusterId: string; readonly incarnation: Incarnation }
+  readonly identity: { readonly clusterId: string; readonly incarnation: Incarnation; readonly directoryId: string }
   readonly created: boolean
   readonly previousRun: string
 }
@@ -58,9 +58,9 @@ export class PoolStorageTasks implements StorageTasks {
 
   async open(options: Parameters<StorageTasks['open']>[0]): Promise<Opened> {
     const dataDir = await this.#run<DataDir>('openDataDir', options)
-    const { clusterId, incarnation } = dataDir.identity
+    const { clusterId, incarnation, directoryId } = dataDir.identity
     const { path, created, previousRun } = dataDir
-    return { dataDir, path, clusterId, incarnation, isNew: created, previousRun }
+    return { dataDir, path, clusterId, incarnation, isNew: created, previousRun, directoryId }
   }
 
   async recover(opened: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery> {

@@ -11,6 +11,8 @@ export interface OpenedDataDir {
   readonly isNew: boolean
   /** How the previous run ended: none, clean, process-died, machine-died. */
   readonly previousRun: string
+  /** Unlike any other data dir's; '' = it has none. */
+  readonly directoryId: string
 }
 
 export interface KnownPartition {
@@ -31,6 +33,10 @@ export interface StorageTasks {
     readonly path: string
     readonly nodeId: number
     readonly newClusterId: string
+    /** It must be this cluster's; left out: any. */
+    readonly clusterId?: string
+    /** In a cluster: for a data dir that has none. */
+    readonly newDirectoryId?: string
   }): Promise<OpenedDataDir>
   /** Recovers every folder; those that are not among `known` are set aside. */
   recover(dataDir: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery>

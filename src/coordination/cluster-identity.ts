@@ -137,7 +137,8 @@ export function unchanged(key: string, stored: StoredValue | undefined): StoreCo
   return stored === undefined ? { kind: 'absent', key } : { kind: 'revision', key, modRevision: stored.modRevision }
 }
 
-async function clusterIdOf(store: MetadataStore, newId: () => string): Promise<string> {
+/** The cluster's id; made by whoever asks first. */
+export async function clusterIdOf(store: MetadataStore, newId: () => string): Promise<string> {
   const made: ClusterState = { clusterId: newId() }
   await store.transact(
     [{ kind: 'absent', key: CLUSTER_KEY }],

@@ -25,7 +25,7 @@ export class DataDirTasks {
     this.#probe = options.probe
   }
 
-  openDataDir(options: { path: string; nodeId: number; newClusterId: string }): DataDir {
+  openDataDir(options: Omit<dataDirModule.OpenDataDirOptions, 'probe'>): DataDir {
     const files = this.#files
     const probe = this.#probe()
     if (dataDirModule.lockHolder(files, options.path, probe) === undefined) giveUpReserve(files, options.path)

@@ -10,15 +10,18 @@
 import type { Agent } from '../agent/agent.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Prng } from '../base/prng.ts'
+import type { ClusterOptions } from '../broker/cluster/cluster-agent.ts'
 import { type Bell, Gateway } from '../broker/gateway.ts'
 import type { WebSocketEngine } from '../broker/listeners/web-socket-engine.ts'
+import type { RecoveredOf } from '../broker/partition-opener.ts'
 import { shutdown } from '../broker/shutdown.ts'
-import type { StorageTasks } from '../broker/storage-tasks.ts'
+import type { KnownPartition, OpenedDataDir, StorageTasks } from '../broker/storage-tasks.ts'
 import type { Timers } from '../broker/timers.ts'
 import type { BrokerConfig } from '../config/index.ts'
 import { beginIncarnation, type ClusterIdentity } from '../coordination/cluster-identity.ts'
 import type { DurableFiles } from '../coordination/durable-files.ts'
 import { EmbeddedMetadataStore } from '../coordination/embedded-metadata-store.ts'
+import type { MetadataStore } from '../coordination/metadata-store.ts'
 import { loadTopics } from '../coordination/topics.ts'
 import type { CompilePattern } from '../group/index.ts'
 import type { FileSystem, ParallelSync } from '../io/file-system.ts'
@@ -31,6 +34,7 @@ import type { MetricsPort } from '../telemetry/metrics.ts'
 import { DiskAgent } from '../worker/disk-agent.ts'
 import { ShardAgent } from '../worker/shard-agent.ts'
 import { SHARD_DEFAULTS, type ShardOptions } from '../worker/shard-options.ts'
+import { type ClusterJoin, joinCluster } from './cluster-join.ts'
 import { type ChannelSizes, partitionsOf } from './shard-setup.ts'
 
 /** Steps agents, as threads would. */
@@ -48,6 +52,7 @@ export interface LocalBrokerOptions {
   readonly shards: number
   readonly files: FileSystem
   readonly storage: StorageTasks
+  /** Of the embedded metadata store. */
   readonly durableFiles: DurableFiles
   readonly engine: WebSocketEngine
   readonly host: AgentHost
@@ -65,8 +70,18 @@ export interface LocalBrokerOptions {
   readonly compilePattern?: CompilePattern
   /** Syncs beside the thread; without it a sync holds it. */
   readonly parallel?: ParallelSync
+  /** One of several brokers, on a metadata store that they share. Left out: alone, with the embedded store. */
+  readonly cluster?: ClusterJoin
   /** Called between the steps of start(): what it throws ends it. For a broker that may die meanwhile. */
   readonly checkAlive?: () => void
+}
+
+interface Assembly {
+  readonly identity: ClusterIdentity
+  readonly store: MetadataStore
+  /** Of the data dir. */
+  readonly incarnation: number
+  readonly cluster?: ClusterOptions
 }
 
 export class LocalBroker {
@@ -87,38 +102,73 @@ export class LocalBroker {
 
   /** Resolves when every partition is open; it does not listen by itself. */
   async start(): Promise<Gateway> {
-    const { storage, durableFiles, config, newId, clock, checkAlive = nothing } = this.#options
     const undo: (() => Promise<unknown>)[] = []
     try {
-      const { nodeId } = config
-      const dataDir = await storage.open({ path: this.#options.dataDir, nodeId, newClusterId: newId() })
-      undo.push(() => storage.close(dataDir, false))
-      const store = await EmbeddedMetadataStore.open(durableFiles, clock)
-      undo.push(() => store.close())
-      checkAlive()
-      const { clusterId, incarnation } = dataDir
-      const identity = await beginIncarnation(store, { nodeId, newId: () => clusterId, atLeast: incarnation })
-      const topics = await loadTopics(store)
-      checkAlive()
-      const { recovered, notes } = await storage.recover(dataDir, partitionsOf(topics))
-      checkAlive()
-      for (const note of notes) this.#options.logger.warn(note)
-      const gateway = this.#assemble(identity, store, incarnation)
-      undo.push(() => gateway.close())
-      await gateway.openTopics(topics, (topicId, partition) => recovered.get(partitionFolder(topicId, partition)))
-      checkAlive()
-      const { timers, logger } = this.#options
-      this.#stop = () =>
-        shutdown({
-          ...{ gateway, timers, logger, closeStore: () => store.close() },
-          workers: { expectExit: nothing, close: (timeout) => this.#agentsEnded(timeout) },
-          closeDataDir: (isClean) => storage.close(dataDir, isClean),
-        })
-      return gateway
+      const { cluster } = this.#options
+      return cluster === undefined ? await this.#startAlone(undo) : await this.#startInCluster(cluster, undo)
     } catch (error) {
       for (const step of undo.reverse()) await step().catch(nothing)
       throw error
     }
+  }
+
+  async #startAlone(undo: (() => Promise<unknown>)[]): Promise<Gateway> {
+    const { storage, durableFiles, config, newId, clock, checkAlive = nothing } = this.#options
+    const { nodeId } = config
+    const dataDir = await storage.open({ path: this.#options.dataDir, nodeId, newClusterId: newId() })
+    undo.push(() => storage.close(dataDir, false))
+    const store = await EmbeddedMetadataStore.open(durableFiles, clock)
+    undo.push(() => store.close())
+    checkAlive()
+    const { clusterId, incarnation } = dataDir
+    const identity = await beginIncarnation(store, { nodeId, newId: () => clusterId, atLeast: incarnation })
+    const topics = await loadTopics(store)
+    checkAlive()
+    const recoveredOf = await this.#recover(dataDir, partitionsOf(topics))
+    const gateway = this.#assemble({ identity, store, incarnation })
+    undo.push(() => gateway.close())
+    await gateway.openTopics(topics, recoveredOf)
+    checkAlive()
+    this.#stop = this.#stopOf(gateway, dataDir, () => store.close())
+    return gateway
+  }
+
+  async #startInCluster(cluster: ClusterJoin, undo: (() => Promise<unknown>)[]): Promise<Gateway> {
+    const { storage, config, newId, timers, dataDir: path, checkAlive = nothing } = this.#options
+    const { store } = cluster
+    undo.push(() => store.close())
+    const context = { storage, path, config, timers, newId }
+    const { dataDir, identity, known, options } = await joinCluster(cluster, context, (opened) =>
+      undo.push(() => storage.close(opened, false)),
+    )
+    checkAlive()
+    const recoveredOf = await this.#recover(dataDir, known)
+    const gateway = this.#assemble({ identity, store, incarnation: dataDir.incarnation, cluster: options })
+    undo.push(() => gateway.close())
+    await gateway.openCluster(recoveredOf)
+    checkAlive()
+    await gateway.register()
+    checkAlive()
+    this.#stop = this.#stopOf(gateway, dataDir, () => store.close())
+    return gateway
+  }
+
+  async #recover(dataDir: OpenedDataDir, known: readonly KnownPartition[]): Promise<RecoveredOf> {
+    const { storage, logger, checkAlive = nothing } = this.#options
+    const { recovered, notes } = await storage.recover(dataDir, known)
+    checkAlive()
+    for (const note of notes) logger.warn(note)
+    return (topicId, partition) => recovered.get(partitionFolder(topicId, partition))
+  }
+
+  #stopOf(gateway: Gateway, dataDir: OpenedDataDir, closeStore: () => Promise<void>): () => Promise<void> {
+    const { storage, timers, logger } = this.#options
+    return () =>
+      shutdown({
+        ...{ gateway, timers, logger, closeStore },
+        workers: { expectExit: nothing, close: (timeout) => this.#agentsEnded(timeout) },
+        closeDataDir: (isClean) => storage.close(dataDir, isClean),
+      })
   }
 
   /** Stops in order; the data dir is clean afterwards when every shard ended well. */
@@ -127,7 +177,7 @@ export class LocalBroker {
     return this.#stop()
   }
 
-  #assemble(identity: ClusterIdentity, store: EmbeddedMetadataStore, incarnation: number): Gateway {
+  #assemble({ identity, store, incarnation, cluster }: Assembly): Gateway {
     const { version, config, engine, clock, timers, logger, metrics, newId, host, shards, channel } = this.#options
     const doorbell = createSignals()
     const channels = Array.from({ length: shards }, () => createShardChannel({ ...channel, doorbell }))
@@ -135,6 +185,7 @@ export class LocalBroker {
       ...{ version, config, identity, store, channels, doorbell, engine, clock, timers, logger, metrics, newId },
       makeBell: (memory, onRing) => host.makeBell(memory, onRing),
       compact: (task) => this.#options.storage.compact(task),
+      ...(cluster === undefined ? {} : { cluster }),
     })
     this.#gateway = gateway
     for (const [shard, each] of channels.entries()) this.#addShard(shard, each, { gateway, incarnation })

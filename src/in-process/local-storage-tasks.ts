@@ -23,8 +23,8 @@ export class LocalStorageTasks implements StorageTasks {
   async open(options: Parameters<StorageTasks['open']>[0]): Promise<Opened> {
     const dataDir = this.#tasks.openDataDir(options)
     const { path, created, previousRun } = dataDir
-    const { clusterId, incarnation } = dataDir.identity
-    return { dataDir, path, clusterId, incarnation, isNew: created, previousRun }
+    const { clusterId, incarnation, directoryId } = dataDir.identity
+    return { dataDir, path, clusterId, incarnation, isNew: created, previousRun, directoryId }
   }
 
   async recover(opened: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery> {

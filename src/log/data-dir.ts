@@ -65,6 +65,8 @@ export interface DataDirIdentity {
   readonly incarnation: Incarnation
   /** Boot of the machine that start ran under; '' = unknown. */
   readonly bootId: string
+  /** Unlike any other data dir's, from the first start in a cluster on; '' = it has none yet. */
+  readonly directoryId: string
 }
 
 /** How the previous run ended. */
@@ -84,6 +86,8 @@ export interface OpenDataDirOptions {
   /** The cluster this node belongs to; undefined takes the one on disk, or `newClusterId` for a new data dir. */
   readonly clusterId?: string | undefined
   readonly newClusterId: string
+  /** For a data dir that has none; left out: it gets none. */
+  readonly newDirectoryId?: string | undefined
   readonly probe: ProcessProbe
 }
 
@@ -110,6 +114,7 @@ export function openDataDir(files: FileSystem, options: OpenDataDirOptions): Dat
       nodeId: options.nodeId,
       incarnation: ((found?.incarnation ?? 0) + 1) as Incarnation,
       bootId: probe.bootId,
+      directoryId: found?.directoryId || (options.newDirectoryId ?? ''),
     }
     replaceFile(files, `${path}/${IDENTITY_FILE}`, [encodeIdentity(identity)])
     const clean = found !== undefined && takeCleanMarker(files, path, found.incarnation)
@@ -137,8 +142,16 @@ function makeFolderDurably(files: FileSystem, path: string): void {
 // --- identity
 
 function encodeIdentity(identity: DataDirIdentity): Uint8Array {
-  const { formatVersion, clusterId, nodeId, incarnation, bootId } = identity
-  return utf8Encode(`${JSON.stringify({ formatVersion, clusterId, nodeId, incarnation, bootId }, undefined, 2)}\n`)
+  const { formatVersion, clusterId, nodeId, incarnation, bootId, directoryId } = identity
+  const fields = {
+    formatVersion,
+    clusterId,
+    nodeId,
+    incarnation,
+    bootId,
+    ...(directoryId === '' ? {} : { directoryId }),
+  }
+  return utf8Encode(`${JSON.stringify(fields, undefined, 2)}\n`)
 }
 
 /** The identity on disk; undefined when there is none. Throws DataDirError when it cannot be read. */
@@ -152,7 +165,7 @@ export function readIdentity(files: FileSystem, path: string): DataDirIdentity |
   if (file.kind === 'unreadable') return fail(`cannot be read: ${file.reason}`)
   const fields = parseObject(file.bytes)
   if (fields === undefined) return fail('is not JSON: restore it from a backup; nothing was changed')
-  const { formatVersion, clusterId, nodeId, incarnation, bootId } = fields
+  const { formatVersion, clusterId, nodeId, incarnation, bootId, directoryId } = fields
   if (formatVersion !== DATA_DIR_FORMAT_VERSION)
     return fail(
       `has format version ${String(formatVersion)}; this program knows version ${DATA_DIR_FORMAT_VERSION} only`,
@@ -164,6 +177,7 @@ export function readIdentity(files: FileSystem, path: string): DataDirIdentity |
   return {
     ...{ formatVersion, clusterId, nodeId, incarnation: incarnation as Incarnation },
     bootId: typeof bootId === 'string' ? bootId : '',
+    directoryId: typeof directoryId === 'string' ? directoryId : '',
   }
 }
 
