@@ -24,11 +24,11 @@ import { type CompactedBody, ControlOperation, type Notice, type ShardStats } fr
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { mainBusyMicroseconds } from '../telemetry/main-busy.ts'
 import type { MetricsPort } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
 import { ClusterAgent, type ClusterOptions } from './cluster/cluster-agent.ts'
 import { ClusterTopics } from './cluster/cluster-topics.ts'
+import { describe, gaugesOf } from './cluster-description.ts'
 import { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -338,35 +338,10 @@ export class Gateway implements EngineHandler<Connection> {
     this.metrics.countError(code)
   }
 
-  async describeCluster(): Promise<ClusterDescription> {
+  /** `isAlone`: of this broker only. */
+  async describeCluster(isAlone = false): Promise<ClusterDescription> {
     await this.refreshStats()
-    const { clusterId, nodeId, incarnation } = this.identity
-    const shards = this.links.map((link) => {
-      const { partitions, offline } = this.router.countsOf(link.shard)
-      return {
-        shard: link.shard,
-        state: link.state,
-        reason: link.reason,
-        partitions,
-        offlinePartitions: offline,
-        stats: { ...this.#stats.get(link.shard), ...gaugesOf(link) } as Readonly<Record<string, number>>,
-      }
-    })
-    return {
-      clusterId,
-      controllerId: nodeId,
-      version: this.version,
-      brokers: [
-        {
-          ...{ nodeId, url: this.advertisedUrl, incarnation, profile: this.config.profile },
-          mainBusyMicroseconds: mainBusyMicroseconds(),
-          shards,
-        },
-      ],
-      topics: this.router.topicCount,
-      partitions: this.router.partitionCount,
-      offlinePartitions: this.router.offlineCount(),
-    }
+    return describe(this, (link) => this.#stats.get(link.shard), isAlone)
   }
 
   /** Asks every shard for its numbers, and sets the gauges. */
@@ -596,14 +571,5 @@ export class Gateway implements EngineHandler<Connection> {
     await this.#engine.close()
     this.#doorbell.close()
     this.metrics.close()
-  }
-}
-
-function gaugesOf(link: ShardLink) {
-  return {
-    requestRingBytes: link.side.requests.usedBytes(),
-    requestRingStalls: link.side.requests.stalls,
-    stagedBytes: link.stagedBytes,
-    openRequests: link.openSlots,
   }
 }

@@ -127,14 +127,13 @@ export class HttpApi {
     if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name}'`)
     return json(200, {
       ...summaryOf(topic),
-      partitionList: topic.partitions.map(({ partition, shard, leaderEpoch, state, reason }) => ({
-        partition,
-        leader: this.#gateway.identity.nodeId,
-        leaderEpoch,
-        shard,
-        state,
-        reason,
-      })),
+      partitionList: topic.partitions.map(
+        ({ partition, shard, leaderNodeId, leaderEpoch, replicas, inSync, state, reason }) => ({
+          ...{ partition, leader: leaderNodeId, leaderEpoch, replicas, inSync },
+          // Where it lies here.
+          ...{ shard, state, reason },
+        }),
+      ),
     })
   }
 

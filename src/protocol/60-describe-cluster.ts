@@ -15,6 +15,16 @@ export interface ClusterDescription {
     readonly url: string
     readonly incarnation: number
     readonly profile?: string
+    readonly version?: string
+    readonly rack?: string | null
+    /** It is about to stop, or its replicas go to others. */
+    readonly isStopping?: boolean
+    readonly isDecommissioned?: boolean
+    /** Partitions that it leads, and replicas that it has. */
+    readonly leads?: number
+    readonly replicas?: number
+    /** It did not answer: what is told of it is what the metadata store says. */
+    readonly isSilent?: boolean
     /** Since the start: time the main thread was not waiting for events. */
     readonly mainBusyMicroseconds?: number
     readonly shards: readonly {
@@ -29,6 +39,11 @@ export interface ClusterDescription {
   readonly topics: number
   readonly partitions: number
   readonly offlinePartitions: number
+  /** Of all topics: with fewer in sync than replicas, and without a leader. */
+  readonly underReplicatedPartitions?: number
+  readonly leaderlessPartitions?: number
+  /** Partitions that are being moved. */
+  readonly movingPartitions?: number
 }
 
 export type DescribeClusterRequest = Readonly<Record<never, never>>

@@ -82,5 +82,7 @@ export const describeClusterHandler: ColdHandler<protocol.DescribeClusterRequest
   kind: 'cold',
   codec: protocol.describeCluster,
   resources: () => [CLUSTER],
-  answer: async (gateway) => ({ cluster: await gateway.describeCluster() }),
+  answer: async (gateway, _, { principal }) => ({
+    cluster: await gateway.describeCluster(principal?.isBroker === true),
+  }),
 }

@@ -37,7 +37,8 @@ export interface HandlerContext {
   checkLeaderEpoch(partition: PartitionProxy, leaderEpoch: number): void
   /** A producer id that nobody has had. */
   nextProducerId(): Promise<number>
-  describeCluster(): Promise<ClusterDescription>
+  /** `isAlone`: of this broker only. */
+  describeCluster(isAlone?: boolean): Promise<ClusterDescription>
   /** A produce without acknowledgement was refused: nobody hears of it but the metrics. */
   onRefusedWithoutReply(code: string): void
 }
