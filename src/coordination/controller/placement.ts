@@ -166,29 +166,37 @@ function leadersFirst(seats: readonly Seat[], sets: readonly Seat[][]): Seat[][]
   const result = sets.map((set) => [...set])
   for (;;) {
     const byLeaders = [...seats].sort((left, right) => right.leaders - left.leaders || left.place - right.place)
-    const path = byLeaders.reduce<number[] | undefined>(
-      (found, seat) => found ?? pathToLighter(seat, result),
-      undefined,
-    )
+    const few = byLeaders.at(-1)!.leaders + 1
+    const led = ledBy(seats, result)
+    let path: number[] | undefined
+    for (const seat of byLeaders) if (seat.leaders > few) path ??= pathToLighter(seat, result, led)
     if (path === undefined) return result
     passOn(result, path)
   }
 }
 
+function ledBy(seats: readonly Seat[], sets: readonly Seat[][]): Map<Seat, number[]> {
+  const led = new Map<Seat, number[]>(seats.map((seat) => [seat, []]))
+  for (const [partition, set] of sets.entries()) led.get(set[0]!)!.push(partition)
+  return led
+}
+
 /** Partitions by which a lead passes on from `from` to a broker that leads at least two fewer; the last entry is that broker's. */
-function pathToLighter(from: Seat, sets: readonly Seat[][]): number[] | undefined {
+function pathToLighter(
+  from: Seat,
+  sets: readonly Seat[][],
+  led: ReadonlyMap<Seat, readonly number[]>,
+): number[] | undefined {
   const cameBy = new Map<Seat, { readonly partition: number; readonly previous: Seat } | undefined>([[from, undefined]])
   const open = [from]
   for (let seat = open.shift(); seat !== undefined; seat = open.shift()) {
     if (seat.leaders <= from.leaders - 2) return pathBack(seat, cameBy)
-    for (const [partition, set] of sets.entries()) {
-      if (set[0] !== seat) continue
-      for (const next of set)
+    for (const partition of led.get(seat)!)
+      for (const next of sets[partition]!)
         if (!cameBy.has(next)) {
           cameBy.set(next, { partition, previous: seat })
           open.push(next)
         }
-    }
   }
   return undefined
 }
