@@ -141,6 +141,12 @@ export class ClusterImage {
     return this.#topics.get(topicId)
   }
 
+  /** Topics that a crash left half made or half deleted: they have a state and no name. Or somebody is just about it. */
+  halfTopics(): { readonly topicId: TopicId; readonly state: TopicState }[] {
+    const all = [...this.#topicStates].map(([topicId, { state }]) => ({ topicId, state }))
+    return all.filter(({ topicId }) => !this.#topics.has(topicId))
+  }
+
   /** Takes in events, whole revisions, in order; answers what they changed. */
   advance(events: readonly StoreEvent[]): ImageChange[] {
     const touched: Touched = { topics: new Set(), partitions: new Map(), changes: [] }

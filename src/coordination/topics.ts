@@ -46,8 +46,12 @@ export interface TopicRecord {
   readonly modRevision: number
 }
 
+/** Where neither the topic nor the broker says how many: as many as there are brokers, up to these. */
+const CLUSTER_REPLICAS_DEFAULT = 3
+
 export interface TopicDefaults {
   readonly partitions: number
+  /** -1: CLUSTER_REPLICAS_DEFAULT. */
   readonly replicas: number
   readonly config: TopicConfig
 }
@@ -77,6 +81,8 @@ export interface CreateTopicContext {
   readonly existing: TopicRecord | undefined
   readonly defaults: TopicDefaults
   readonly brokers: number
+  /** In a cluster: those that are known, away or not. No replica less because one is away, where nobody said how many. */
+  readonly brokersKnown?: number
   /** Partitions of all topics now. */
   readonly partitionsNow: number
 }
@@ -94,7 +100,8 @@ export function decideCreateTopic(wish: CreateTopicWish, context: CreateTopicCon
   }
   const partitions = wish.partitions === -1 ? defaults.partitions : wish.partitions
   checkPartitions(partitions, partitionsNow)
-  const replicas = wish.replicas === -1 ? Math.min(defaults.replicas, brokers) : wish.replicas
+  const byDefault = defaults.replicas === -1 ? CLUSTER_REPLICAS_DEFAULT : defaults.replicas
+  const replicas = wish.replicas === -1 ? Math.min(byDefault, context.brokersKnown ?? brokers) : wish.replicas
   if (replicas < 1 || replicas > brokers)
     throw new MillraceError(
       'INVALID_REPLICATION_FACTOR',
@@ -200,7 +207,7 @@ export async function applyCreateTopic(plan: CreateTopicPlan, context: CreateTop
   )
   if (last.applied) return { topicId, state, ...written, modRevision: first.revision }
   const refusal = await refusalOf(context, nameTaken(name))
-  await removeTopicKeys(store, topicId)
+  await removeTopicKeys(store, topicId, fence)
   throw refusal
 }
 
@@ -232,7 +239,7 @@ export async function applyDeleteTopic(
     const text = `the topic ${topic.state.name} was deleted already`
     throw await refusalOf({ store, fence }, new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', text))
   }
-  await removeTopicKeys(store, topic.topicId).catch(() => {})
+  await removeTopicKeys(store, topic.topicId, fence).catch(() => {})
 }
 
 export async function applyAddPartitions(
@@ -308,13 +315,31 @@ async function writePartitions(
 }
 
 /** Removes every key of a topic but its name; the topic-ids key goes last, so that a crash leaves a trace to clean. */
-export async function removeTopicKeys(store: MetadataStore, topicId: TopicId): Promise<void> {
+export async function removeTopicKeys(
+  store: MetadataStore,
+  topicId: TopicId,
+  fence: readonly StoreCondition[] = [],
+): Promise<void> {
   const { values } = await store.list(topicPartitionsPrefix(topicId))
   await transactAll(
     store,
     values.map(({ key }) => ({ kind: 'delete', key })),
+    fence,
   )
-  await store.transact([], [{ kind: 'delete', key: topicIdKey(topicId) }])
+  await store.transact(fence, [{ kind: 'delete', key: topicIdKey(topicId) }])
+}
+
+/**
+ * Removes the keys of partitions [from, …) that the topic has lost, each only as `topic` knows it: a delete that comes late finds the
+ * next partition of that number changed. Keys beyond TopicState.partitions mean nothing, so what cannot be removed now may stay.
+ */
+export async function removePartitionKeys(topic: TopicRecord, from: number, context: Fenced): Promise<void> {
+  const { store, fence = [] } = context
+  const removals = topic.partitionVersions.slice(from).map(async (modRevision, index) => {
+    const key = partitionKey(topic.topicId, from + index)
+    await store.transact([...fence, { kind: 'revision', key, modRevision }], [{ kind: 'delete', key }])
+  })
+  await Promise.all(removals).catch(() => {})
 }
 
 /**

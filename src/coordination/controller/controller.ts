@@ -1,0 +1,278 @@
+/**
+ * Controller: the part of every broker that controls the cluster while it is elected: leaders, in-sync sets of brokers that are gone, moves,
+ * topics, brokers that are gone before their lease.
+ *
+ * Owns        nothing that is not in the store, but hints: partitions to look at, partitions that were told to be empty
+ * Thread      main
+ * Invariants  CO1 every write asks for the controller's key as of this term, and for the revision of what it changes
+ *             CO2 a term begins with an image that has all that earlier terms wrote
+ *             CO3 a request resolves when the image has what it wrote
+ * Ordering    requests run one after the other; rounds of partitions run beside them: both ask for revisions, so who comes second looks again
+ * Failure     NOT_CONTROLLER for a request when this broker does not control, or does not any more: it may be carried out all the same
+ */
+import type { Clock } from '../../base/clock.ts'
+import { isMillraceError, MillraceError } from '../../model/errors.ts'
+import type { TopicId } from '../../model/ids.ts'
+import { unchanged } from '../cluster-identity.ts'
+import type { ClusterImage, ImageChange } from '../cluster-image.ts'
+import {
+  decodeState,
+  encodeState,
+  type NodeState,
+  nodeKey,
+  type Replica,
+  type TopicNameState,
+  topicNameKey,
+} from '../keys.ts'
+import type { MetadataStore, StoreLease } from '../metadata-store.ts'
+import type { Timers } from '../timers.ts'
+import { type CreateTopicWish, removeTopicKeys, type TopicDefaults } from '../topics.ts'
+import { BrokerLiveness, type BrokerProbes } from './broker-liveness.ts'
+import { ControllerElection, type ControllerTerm } from './controller-election.ts'
+import {
+  type MovePlan,
+  planDecommission,
+  planReassignment,
+  planRebalance,
+  type ReassignmentWish,
+} from './move-plans.ts'
+import { cancelMoves, carryOut, electPreferred, type MoveOutcome, type PartitionOf } from './move-requests.ts'
+import { TopicConfigs } from './partition-decisions.ts'
+import { PartitionRounds } from './partition-rounds.ts'
+import { checkFence, notController } from './partition-writer.ts'
+import {
+  addPartitions,
+  alterConfig,
+  type CreateTopicAnswer,
+  createTopic,
+  deleteTopic,
+  drainPartitions,
+  type RequestContext,
+  removeEmptied,
+} from './topic-requests.ts'
+
+export interface ControllerOptions {
+  readonly store: MetadataStore
+  /** This broker, under its incarnation. */
+  readonly self: Replica
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly log: (level: 'info' | 'warn', text: string) => void
+  readonly defaults: TopicDefaults
+  /** Unique ids of 32 hex digits. */
+  readonly newId: () => string
+  /** Of the ClusterWatch whose changes come to onChanges. */
+  readonly waitFor: (revision: number) => Promise<void>
+  readonly probes: BrokerProbes
+  readonly onElected?: (controllerEpoch: number) => void
+  readonly onEnded?: (reason: string) => void
+}
+
+export class Controller {
+  readonly #options: ControllerOptions
+  readonly #election: ControllerElection
+  readonly #rounds: PartitionRounds
+  readonly #liveness: BrokerLiveness
+  readonly #configs: TopicConfigs
+  #image: ClusterImage | undefined
+  /** Told to be empty, as <topic id>/<partition>: they stay so while they drain. */
+  readonly #emptied = new Set<string>()
+  /** Requests run one after the other; a failed one does not stop the next. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(options: ControllerOptions) {
+    const { store, self, clock, timers, log, waitFor, probes } = options
+    this.#options = options
+    this.#configs = new TopicConfigs(options.defaults.config)
+    this.#liveness = new BrokerLiveness({ store, selfNodeId: self.nodeId, probes, log })
+    this.#election = new ControllerElection({
+      ...{ store, self, clock, timers },
+      onElected: (term) => this.#begin(term),
+      onEnded: (reason) => this.#end(reason),
+    })
+    this.#rounds = new PartitionRounds({
+      ...{ store, timers, log, waitFor, configs: this.#configs },
+      term: () => this.#election.term,
+      onFenced: (term) => this.#fenced(term),
+    })
+  }
+
+  /** Whether this broker controls, as far as it knows. */
+  get isActive(): boolean {
+    return this.#election.term !== undefined
+  }
+
+  get controllerEpoch(): number | undefined {
+    return this.#election.term?.controllerEpoch
+  }
+
+  /** The broker is registered under this lease. */
+  campaign(lease: StoreLease): void {
+    this.#election.campaign(lease)
+  }
+
+  /** What the ClusterWatch tells, all of it. */
+  onChanges(changes: readonly ImageChange[], image: ClusterImage): void {
+    this.#image = image
+    this.#election.look(image)
+    this.#rounds.onChanges(changes)
+  }
+
+  /** Gives up control and takes part in no more elections. */
+  async close(): Promise<void> {
+    await this.#election.resign()
+    await this.#last
+  }
+
+  createTopic(wish: CreateTopicWish, validateOnly = false): Promise<CreateTopicAnswer> {
+    return this.#request((context) => createTopic(wish, validateOnly, context))
+  }
+
+  deleteTopic(name: string): Promise<void> {
+    return this.#request((context) => deleteTopic(name, context))
+  }
+
+  addPartitions(name: string, total: number): Promise<void> {
+    return this.#request((context) => addPartitions(name, total, context))
+  }
+
+  alterConfig(
+    name: string,
+    change: { readonly set: Readonly<Record<string, string>>; readonly remove: readonly string[] },
+  ): Promise<Readonly<Record<string, string>>> {
+    return this.#request((context) => alterConfig(name, change, context))
+  }
+
+  /** From partition `from` on no new records are taken, and partitions go when they are empty; null ends that. */
+  drainPartitions(name: string, from: number | null): Promise<void> {
+    return this.#request(async (context) => {
+      await drainPartitions(name, from, context)
+      const topicId = context.image.topicByName(name)?.topicId
+      for (const key of this.#emptied) if (topicId !== undefined && key.startsWith(topicId)) this.#emptied.delete(key)
+    })
+  }
+
+  /** A leader found a draining partition empty. It says so again and again until the partition is gone. Answers how many went. */
+  partitionEmptied(topicId: TopicId, partition: number): Promise<number> {
+    return this.#request(async (context) => {
+      const topic = context.image.topicById(topicId)
+      if (topic === undefined || partition < (topic.state.drainFrom ?? Number.POSITIVE_INFINITY)) return 0
+      this.#emptied.add(`${topicId}/${partition}`)
+      const isEmpty = (one: number) => this.#emptied.has(`${topicId}/${one}`)
+      return removeEmptied(topic, isEmpty, context)
+    })
+  }
+
+  /** The plan, as carried out; `dryRun` only shows it. */
+  reassign(wishes: readonly ReassignmentWish[], dryRun = false): Promise<MovePlan> {
+    return this.#moves((image) => planReassignment(image, wishes), dryRun)
+  }
+
+  rebalance(dryRun = false): Promise<MovePlan> {
+    return this.#moves(planRebalance, dryRun)
+  }
+
+  cancelReassignment(partitions: readonly PartitionOf[]): Promise<MoveOutcome> {
+    return this.#request((context) => cancelMoves(partitions, context, this.#configs))
+  }
+
+  /** The broker gets nothing new, and its replicas move to others, some at a time, whoever controls. Answers what is left to move. */
+  decommission(nodeId: number, dryRun = false): Promise<MovePlan> {
+    return this.#request(async (context) => {
+      if (!dryRun) await this.#setDecommissioned(nodeId, true, context)
+      return planDecommission(context.image, nodeId)
+    })
+  }
+
+  recommission(nodeId: number): Promise<void> {
+    return this.#request((context) => this.#setDecommissioned(nodeId, false, context))
+  }
+
+  /** Leadership back to preferred replicas: of these partitions, or of all. */
+  electPreferred(partitions: readonly PartitionOf[] | null): Promise<MoveOutcome> {
+    return this.#request((context) => electPreferred(partitions, context, this.#configs))
+  }
+
+  /** A peer saw the broker's connection end and its port closed. Resolves to whether it was declared gone. */
+  async suspect(nodeId: number, incarnation: number): Promise<boolean> {
+    if (this.#image === undefined || !this.isActive) throw notController()
+    return this.#liveness.suspect(this.#image, nodeId, incarnation)
+  }
+
+  #moves(planOf: (image: ClusterImage) => MovePlan, dryRun: boolean): Promise<MovePlan> {
+    return this.#request(async (context) => {
+      const plan = planOf(context.image)
+      if (!dryRun) await carryOut(plan, context)
+      return plan
+    })
+  }
+
+  async #setDecommissioned(nodeId: number, isDecommissioned: boolean, { store, fence }: RequestContext): Promise<void> {
+    const key = nodeKey(nodeId)
+    const stored = await store.get(key)
+    if (stored === undefined) throw new MillraceError('INVALID_REQUEST', `there is no broker ${nodeId}`)
+    const { isDecommissioned: _, ...state } = decodeState<NodeState>(key, stored.value)
+    const next: NodeState = isDecommissioned ? { ...state, isDecommissioned } : state
+    const { applied } = await store.transact(
+      [fence, unchanged(key, stored)],
+      [{ kind: 'put', key, value: encodeState(next) }],
+    )
+    if (applied) return
+    await checkFence(store, fence)
+    throw new MillraceError('INVALID_UPDATE_VERSION', `broker ${nodeId} started just now: look again`)
+  }
+
+  #request<T>(work: (context: RequestContext) => Promise<T>): Promise<T> {
+    const result = this.#last.then(() => this.#inTerm(work))
+    this.#last = result.catch(() => {})
+    return result
+  }
+
+  async #inTerm<T>(work: (context: RequestContext) => Promise<T>): Promise<T> {
+    const { store, self, clock, newId, defaults, waitFor } = this.#options
+    const term = this.#election.term
+    const image = this.#image
+    if (term === undefined || image === undefined) throw notController()
+    try {
+      const answer = await work({ ...{ store, image, self, clock, newId, defaults }, fence: term.fence })
+      // All that was written is in it: the next request, and whoever asks this broker, finds it.
+      await waitFor(await checkFence(store, term.fence))
+      return answer
+    } catch (error) {
+      if (isMillraceError(error) && error.code === 'NOT_CONTROLLER') this.#fenced(term)
+      throw error
+    }
+  }
+
+  #begin(term: ControllerTerm): void {
+    const { log, onElected } = this.#options
+    log('info', `this broker controls the cluster, controller epoch ${term.controllerEpoch}`)
+    this.#emptied.clear()
+    this.#rounds.start(this.#image!)
+    this.#removeHalves(term).catch((error: unknown) => log('warn', `halves of topics stay for now: ${String(error)}`))
+    onElected?.(term.controllerEpoch)
+  }
+
+  #end(reason: string): void {
+    this.#rounds.stop()
+    this.#options.log('info', `this broker does not control the cluster any more: ${reason}`)
+    this.#options.onEnded?.(reason)
+  }
+
+  #fenced(term: ControllerTerm): void {
+    if (this.#election.term === term) this.#election.end('a write found another key')
+  }
+
+  /** Topics that an earlier controller had half made or half deleted. In turn: none of them is being made by this one. */
+  #removeHalves(term: ControllerTerm): Promise<void> {
+    return this.#request(async ({ store, image }) => {
+      for (const { topicId, state } of image.halfTopics()) {
+        const key = topicNameKey(state.name)
+        const named = await store.get(key)
+        // The name was written and the image does not show it yet.
+        if (named !== undefined && decodeState<TopicNameState>(key, named.value).topicId === topicId) continue
+        await removeTopicKeys(store, topicId, [term.fence])
+      }
+    })
+  }
+}

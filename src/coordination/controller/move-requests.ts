@@ -1,0 +1,116 @@
+/**
+ * Move requests: plans carried out, moves taken back, leadership handed back on request: decided from the image, written under its
+ * versions.
+ *
+ * Failure     partitions that changed meanwhile are left as they are and told: the caller looks again
+ */
+import { MillraceError } from '../../model/errors.ts'
+import type { TopicId } from '../../model/ids.ts'
+import type { TopicRecord } from '../topics.ts'
+import { putTopicState } from '../topics.ts'
+import type { MovePlan } from './move-plans.ts'
+import { decidePreferred, electionContextOf, type TopicConfigs } from './partition-decisions.ts'
+import { type PartitionWrite, writePartitionStates } from './partition-writer.ts'
+import { decideCancel, isMoving, targetOf, withTarget } from './reassignment.ts'
+import { type RequestContext, topicOf } from './topic-requests.ts'
+
+export interface PartitionOf {
+  readonly topic: string
+  readonly partition: number
+}
+
+export interface MoveOutcome {
+  readonly changed: readonly PartitionOf[]
+  /** Changed meanwhile, or not possible now. */
+  readonly left: readonly PartitionOf[]
+}
+
+/** Begins all moves of a plan, or none of a partition that does not lie where the plan says. */
+export async function carryOut(plan: MovePlan, context: RequestContext): Promise<void> {
+  const { image, store, fence } = context
+  const writes = plan.moves.map(({ topicId, topic: name, partition, from, to }): PartitionWrite => {
+    const topic = image.topicById(topicId)
+    const state = topic?.partitions[partition]
+    if (topic === undefined || state === undefined || targetOf(state).join() !== from.join())
+      throw new MillraceError(
+        'INVALID_UPDATE_VERSION',
+        `${name}-${partition} is not on ${from.join(', ')} any more: plan again`,
+      )
+    return { topic, partition, version: topic.partitionVersions[partition]!, next: withTarget(state, to) }
+  })
+  const { overtaken } = await writePartitionStates(store, fence, writes)
+  if (overtaken.length > 0) {
+    const { topic, partition } = overtaken[0]!
+    const text = `${topic.state.name}-${partition} and ${overtaken.length - 1} others changed meanwhile: plan again for them`
+    throw new MillraceError('INVALID_UPDATE_VERSION', text)
+  }
+  await followReplicas(writes, context)
+}
+
+/** A topic all of whose partitions got another number of replicas has that number from now on. */
+async function followReplicas(writes: readonly PartitionWrite[], context: RequestContext): Promise<void> {
+  const byTopic = new Map<TopicId, PartitionWrite[]>()
+  for (const write of writes) {
+    const { topicId } = write.topic
+    const list = byTopic.get(topicId)
+    if (list === undefined) byTopic.set(topicId, [write])
+    else list.push(write)
+  }
+  for (const list of byTopic.values()) {
+    const { topic } = list[0]!
+    const replicas = targetOf(list[0]!.next).length
+    if (list.length < topic.state.partitions || replicas === topic.state.replicas) continue
+    if (list.some(({ next }) => targetOf(next).length !== replicas)) continue
+    await putTopicState(topic, { ...topic.state, replicas }, { store: context.store, fence: [context.fence] })
+  }
+}
+
+export function cancelMoves(
+  partitions: readonly PartitionOf[],
+  context: RequestContext,
+  configs: TopicConfigs,
+): Promise<MoveOutcome> {
+  return change(partitions, context, (topic, partition) => {
+    const state = topic.partitions[partition]!
+    if (!isMoving(state)) return undefined
+    return decideCancel(state, electionContextOf(topic, partition, context.image, configs))
+  })
+}
+
+export function electPreferred(
+  partitions: readonly PartitionOf[] | null,
+  context: RequestContext,
+  configs: TopicConfigs,
+): Promise<MoveOutcome> {
+  return change(partitions ?? everyPartition(context), context, (topic, partition) => {
+    return decidePreferred(topic, partition, context.image, configs)?.next
+  })
+}
+
+function everyPartition({ image }: RequestContext): PartitionOf[] {
+  return [...image.topics.values()].flatMap(({ state, partitions }) =>
+    partitions.map((_, partition) => ({ topic: state.name, partition })),
+  )
+}
+
+async function change(
+  partitions: readonly PartitionOf[],
+  { image, store, fence }: RequestContext,
+  decide: (topic: TopicRecord, partition: number) => PartitionWrite['next'] | undefined,
+): Promise<MoveOutcome> {
+  const writes: PartitionWrite[] = []
+  const left: PartitionOf[] = []
+  const seen = new Set<string>()
+  for (const one of partitions) {
+    const topic = topicOf(one.topic, image)
+    const { partition } = one
+    if (seen.has(`${partition} ${one.topic}`)) continue
+    seen.add(`${partition} ${one.topic}`)
+    const next = topic.partitions[partition] === undefined ? undefined : decide(topic, partition)
+    if (next === undefined) left.push(one)
+    else writes.push({ topic, partition, version: topic.partitionVersions[partition]!, next })
+  }
+  const outcome = await writePartitionStates(store, fence, writes)
+  const named = ({ topic, partition }: PartitionWrite) => ({ topic: topic.state.name, partition })
+  return { changed: outcome.applied.map(named), left: [...left, ...outcome.overtaken.map(named)] }
+}
