@@ -13,6 +13,7 @@ import { VERSION } from '../model/version.ts'
 import { nodeCodecs } from '../record/node-codecs.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { AgentLoop } from './agent-loop.ts'
+import type { ClusterJoin } from './cluster-join.ts'
 import { LazyMetrics } from './lazy-metrics.ts'
 import { LocalBroker } from './local-broker.ts'
 import { LocalEngine } from './local-engine.ts'
@@ -30,6 +31,8 @@ export interface InThreadBrokerOptions {
   readonly newId: () => string
   /** The storage of the run that begins now. */
   readonly storage: () => Promise<LocalStorage>
+  /** One of several: the metadata store, and the way to the others, of the run that begins now. Left out: alone. */
+  readonly cluster?: () => ClusterJoin
 }
 
 interface Run {
@@ -69,7 +72,7 @@ export class InThreadBroker {
   }
 
   async start(): Promise<void> {
-    const { config, shards, time, prng, logger, newId } = this.#options
+    const { config, shards, time, prng, logger, newId, cluster } = this.#options
     const { loop, engine } = this
     const timers = new TimerScope(time, loop.soon)
     const metrics = new LazyMetrics()
@@ -81,6 +84,8 @@ export class InThreadBroker {
       shard: { ...shardOptionsOf(config), ...storage.shard },
       codecs: nodeCodecs(),
       compilePattern: re2Patterns(requireRe2),
+      ...(cluster === undefined ? {} : { cluster: cluster() }),
+      onServing: (gateway) => engine.serve(gateway, gateway.socketLimits),
       host: {
         addAgent: (agent, signal, onEnded) => loop.addAgent(agent, signal, onEnded),
         makeBell: (memory, onRing) => {
@@ -92,7 +97,6 @@ export class InThreadBroker {
     })
     try {
       const gateway = await broker.start()
-      engine.serve(gateway, gateway.socketLimits)
       this.#run = { broker, gateway, timers, metrics }
     } catch (error) {
       this.#forget(timers)

@@ -72,6 +72,8 @@ export interface LocalBrokerOptions {
   readonly parallel?: ParallelSync
   /** One of several brokers, on a metadata store that they share. Left out: alone, with the embedded store. */
   readonly cluster?: ClusterJoin
+  /** Its partitions are open: connections may come, those of other brokers before start() resolves. */
+  readonly onServing?: (gateway: Gateway) => void
   /** Called between the steps of start(): what it throws ends it. For a broker that may die meanwhile. */
   readonly checkAlive?: () => void
 }
@@ -129,6 +131,7 @@ export class LocalBroker {
     undo.push(() => gateway.close())
     await gateway.openTopics(topics, recoveredOf)
     checkAlive()
+    this.#options.onServing?.(gateway)
     this.#stop = this.#stopOf(gateway, dataDir, () => store.close())
     return gateway
   }
@@ -147,6 +150,7 @@ export class LocalBroker {
     undo.push(() => gateway.close())
     await gateway.openCluster(recoveredOf)
     checkAlive()
+    this.#options.onServing?.(gateway)
     await gateway.register()
     checkAlive()
     this.#stop = this.#stopOf(gateway, dataDir, () => store.close())

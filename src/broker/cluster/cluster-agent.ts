@@ -17,9 +17,10 @@ import type { BrokerConfig } from '../../config/index.ts'
 import type { ClusterIdentity } from '../../coordination/cluster-identity.ts'
 import type { ClusterImage, ImageChange } from '../../coordination/cluster-image.ts'
 import { ClusterWatch } from '../../coordination/cluster-watch.ts'
+import { Controller } from '../../coordination/controller/controller.ts'
 import type { BrokerState } from '../../coordination/keys.ts'
-import type { MetadataStore } from '../../coordination/metadata-store.ts'
-import { isMillraceError, MillraceError } from '../../model/errors.ts'
+import type { MetadataStore, StoreLease } from '../../coordination/metadata-store.ts'
+import { isMillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
 import { probeBroker, type ReplicaProgressMessage, suspectBroker } from '../../protocol/index.ts'
 import { ControlOperation, type Notice } from '../../ring/control-messages.ts'
@@ -70,6 +71,8 @@ export interface ClusterContext {
   readonly logger: Logger
   /** Where clients and brokers reach this one. */
   readonly advertisedUrl: string
+  /** Unique ids of 32 hex digits. */
+  readonly newId: () => string
   /** It is there, has more partitions, or is deleted. */
   onTopicChanged(topic: RoutedTopic): void
   /** A partition leads here from now on. */
@@ -83,14 +86,15 @@ export class ClusterAgent implements ReplicationListener {
   readonly #options: ClusterOptions
   readonly #inSync: InSyncWriter
   readonly #registration: Registration
-  readonly #onChange: ((changes: readonly ImageChange[], image: ClusterImage) => void)[] = []
   #watch: ClusterWatch | undefined
   #recovered: RecoveredOf = NOTHING_RECOVERED
   /** What is being opened or removed; replicas of a topic that comes again wait for it. */
   #opening: Promise<unknown>[] = []
   #isClosed = false
-  /** While this broker controls the cluster. */
-  controller: TopicAdmin | undefined
+  /** Under which the controller has campaigned. */
+  #campaign: StoreLease | undefined
+  /** Controls the cluster while it is elected. */
+  readonly controller: Controller
 
   constructor(context: ClusterContext, options: ClusterOptions) {
     const { identity, clock, timers, logger, store, version, links, router, opener, config } = context
@@ -115,8 +119,17 @@ export class ClusterAgent implements ReplicationListener {
     this.#registration = new Registration({
       ...{ store, nodeId: identity.nodeId, leaseTtlMs: config.cluster.leaseTtlMs, clock, timers, logger },
       onState: (state) => this.#setSuspended(state === 'suspended'),
-      onLease: () => {},
+      onRegistered: (lease) => this.#onRegistered(lease),
       onOver: options.onOver,
+    })
+    this.controller = new Controller({
+      ...{ store, self: context.identity, clock, timers, defaults: config.topics, newId: context.newId },
+      log: (level, text) => logger[level](text),
+      waitFor: (revision) => this.watch.waitFor(revision),
+      probes: {
+        probe: (nodeId) => this.peers.probe(nodeId),
+        askPeer: (peerNodeId, nodeId) => this.askToProbe(peerNodeId, nodeId),
+      },
     })
   }
 
@@ -139,19 +152,19 @@ export class ClusterAgent implements ReplicationListener {
     return this.#watch?.image.controller?.state.nodeId
   }
 
-  /** This broker controls, and decides itself; NOT_CONTROLLER when it does not. */
+  /** What this broker decides itself while it controls; NOT_CONTROLLER when it does not. */
   localController(): TopicAdmin {
-    if (this.controller === undefined) throw new MillraceError('NOT_CONTROLLER')
-    return this.controller
+    const { controller } = this
+    return {
+      create: (wish, validateOnly) => controller.createTopic(wish, validateOnly),
+      delete: (name) => controller.deleteTopic(name),
+      addPartitions: (name, total) => controller.addPartitions(name, total),
+      alterConfig: (name, change) => controller.alterConfig(name, change),
+    }
   }
 
   brokers(): { readonly nodeId: number; readonly state: BrokerState }[] {
     return [...(this.#watch?.image.brokers ?? [])].map(([nodeId, { state }]) => ({ nodeId, state }))
-  }
-
-  /** Told of changes after the router has them. */
-  onChanges(listener: (changes: readonly ImageChange[], image: ClusterImage) => void): void {
-    this.#onChange.push(listener)
   }
 
   /** Resolves when the replicas of this broker are open and the cluster follows; it is not registered yet. */
@@ -195,6 +208,7 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   async close(): Promise<void> {
+    await this.controller.close()
     this.#isClosed = true
     this.#inSync.close()
     this.replicas.close()
@@ -234,7 +248,7 @@ export class ClusterAgent implements ReplicationListener {
   #apply(changes: readonly ImageChange[], image: ClusterImage): void {
     if (this.#isClosed) return
     for (const change of changes) this.#applyOne(change)
-    for (const listener of this.#onChange) listener(changes, image)
+    this.controller.onChanges(changes, image)
   }
 
   #applyOne(change: ImageChange): void {
@@ -338,6 +352,12 @@ export class ClusterAgent implements ReplicationListener {
     this.#context.onLeads(proxy)
   }
 
+  #onRegistered(lease: StoreLease): void {
+    if (this.#campaign === lease) return
+    this.#campaign = lease
+    this.controller.campaign(lease)
+  }
+
   #setSuspended(isSuspended: boolean): void {
     const { links, logger } = this.#context
     if (isSuspended) logger.warn('the lease may be over: acks=leader and none are refused')
@@ -350,7 +370,7 @@ export class ClusterAgent implements ReplicationListener {
       if ((await this.peers.probe(nodeId)) !== 'refused' || this.#isClosed) return
       const controller = this.controllerNodeId
       if (controller === undefined || controller === nodeId) await this.#judge(nodeId, incarnation)
-      else if (controller === this.#context.identity.nodeId) this.onSuspected(nodeId, incarnation)
+      else if (controller === this.#context.identity.nodeId) await this.controller.suspect(nodeId, incarnation)
       else await this.peers.ask(controller, suspectBroker, { nodeId, incarnation })
     } catch (error) {
       if (!isMillraceError(error)) throw error
@@ -365,9 +385,6 @@ export class ClusterAgent implements ReplicationListener {
     if (broker?.incarnation !== incarnation || witness === undefined) return
     if ((await this.askToProbe(witness, nodeId)) === 'refused') await this.#context.store.revokeLease(broker.leaseId)
   }
-
-  /** Of the controller, when this broker is it. */
-  onSuspected: (nodeId: number, incarnation: number) => void = () => {}
 
   /** What another broker finds at the address of `nodeId`. */
   async askToProbe(peerNodeId: number, nodeId: number): Promise<'refused' | 'alive' | 'unknown'> {

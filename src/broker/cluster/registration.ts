@@ -30,8 +30,8 @@ export interface RegistrationOptions {
   readonly timers: Timers
   readonly logger: Logger
   readonly onState: (state: 'registered' | 'suspended') => void
-  /** It has a lease, another one than before: what is to live and die with the broker hangs on it. */
-  readonly onLease: (lease: StoreLease) => void
+  /** It is registered under this lease: what is to live and die with the broker may hang on it. */
+  readonly onRegistered: (lease: StoreLease) => void
   readonly onOver: (reason: string) => void
 }
 
@@ -118,10 +118,11 @@ export class Registration {
     if (this.#lease !== lease) return
     this.#isRegistered = true
     this.#look()
+    this.#options.onRegistered(lease)
   }
 
   async #newLease(): Promise<StoreLease> {
-    const { store, leaseTtlMs, onLease, logger } = this.#options
+    const { store, leaseTtlMs, logger } = this.#options
     const lease = await store.lease(leaseTtlMs)
     if (this.#isClosed) {
       await lease.revoke()
@@ -137,7 +138,6 @@ export class Registration {
       this.#isDue = true
       void this.#work(false)
     })
-    onLease(lease)
     return lease
   }
 

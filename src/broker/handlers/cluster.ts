@@ -44,9 +44,7 @@ const suspectBrokerHandler: ColdHandler<SuspectBrokerRequest, SuspectBrokerReply
   isShort: true,
   resources: ofCluster,
   async answer(gateway, { nodeId, incarnation }) {
-    const cluster = clusterOf(gateway)
-    if (cluster.controllerNodeId !== gateway.identity.nodeId) throw new MillraceError('NOT_CONTROLLER')
-    cluster.onSuspected(nodeId, incarnation)
+    await clusterOf(gateway).controller.suspect(nodeId, incarnation)
     return {}
   },
 }

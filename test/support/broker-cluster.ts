@@ -1,0 +1,128 @@
+/**
+ * A cluster in this process: brokers on one metadata store in memory, joined by their engines' transports; each has a disk of its own, which
+ * outlives a crash. Clients reach all of them by URL.
+ */
+import { randomBytes } from 'node:crypto'
+import { systemClock } from '../../src/base/node/system-clock.ts'
+import { systemPrng } from '../../src/base/node/system-prng.ts'
+import { Client } from '../../src/client/client.ts'
+import type { ClientOptions } from '../../src/client/client-options.ts'
+import { brokerKey } from '../../src/coordination/keys.ts'
+import { MemoryMetadataStore } from '../../src/coordination/memory-metadata-store.ts'
+import type { MetadataStore } from '../../src/coordination/metadata-store.ts'
+import { inProcessConfig } from '../../src/in-process/in-process-config.ts'
+import { InThreadBroker } from '../../src/in-process/in-thread-broker.ts'
+import { MemoryDisk } from '../../src/in-process/local-storage.ts'
+import { SILENT } from '../../src/in-process/silent-logger.ts'
+import { systemTime } from '../../src/in-process/time-source.ts'
+import { nodeCodecs } from '../../src/record/node-codecs.ts'
+import type { Logger } from '../../src/telemetry/logger.ts'
+import type { Transport } from '../../src/transport/transport.ts'
+
+const URL_PREFIX = 'ws://node-'
+
+export interface BrokerClusterOptions {
+  readonly nodes: number
+  readonly config?: Readonly<Record<string, unknown>>
+  readonly logger?: Logger
+}
+
+export class BrokerCluster {
+  readonly store = new MemoryMetadataStore(systemClock)
+  readonly brokers = new Map<number, InThreadBroker>()
+  readonly #disks = new Map<number, MemoryDisk>()
+  readonly #clients = new Set<Client>()
+  readonly #options: BrokerClusterOptions
+
+  private constructor(options: BrokerClusterOptions) {
+    this.#options = options
+  }
+
+  static async start(options: BrokerClusterOptions): Promise<BrokerCluster> {
+    const cluster = new BrokerCluster(options)
+    for (let nodeId = 1; nodeId <= options.nodes; nodeId++) await cluster.add(nodeId)
+    return cluster
+  }
+
+  /** Starts one more broker, on an empty disk. */
+  async add(nodeId: number): Promise<InThreadBroker> {
+    const config = await inProcessConfig({
+      ...{ nodeId, 'listeners.advertised': `${URL_PREFIX}${nodeId}`, 'cluster.leaseTtl': '2s' },
+      ...this.#options.config,
+    })
+    const disk = new MemoryDisk({ nowMs: () => systemTime.nowMs(), memoryBytesMax: undefined })
+    this.#disks.set(nodeId, disk)
+    const broker = new InThreadBroker({
+      ...{ config, shards: 1, time: systemTime, prng: systemPrng(), logger: this.#options.logger ?? SILENT },
+      newId: () => randomBytes(16).toString('hex'),
+      storage: async () => disk.storage(),
+      cluster: () => ({ store: unclosed(this.store), transport: this.transport, onOver: () => {} }),
+    })
+    this.brokers.set(nodeId, broker)
+    await broker.start()
+    return broker
+  }
+
+  /** By the host of the URL: ws://node-N. */
+  readonly transport: Transport = {
+    connect: (url, options, handlers) => {
+      const broker = this.brokers.get(Number(url.replace(URL_PREFIX, '').replace(/\/$/, '')))
+      if (broker !== undefined) return broker.engine.transport.connect(url, options, handlers)
+      setImmediate(() => handlers.onClose({ code: 1006, text: 'there is no such node', isRefused: true }))
+      return { bufferedBytes: 0, send: () => {}, close: () => {}, terminate: () => {} }
+    },
+  }
+
+  /** A client that is told of these brokers, of all when none are named. */
+  client(options: ClientOptions & { readonly nodes?: readonly number[] } = {}): Client {
+    const { nodes = [...this.brokers.keys()], ...clientOptions } = options
+    const startTimer = (delayMs: number, task: () => void) => systemTime.startTimer(delayMs, task)
+    const runtime = {
+      ...{ clock: systemTime, prng: systemPrng(), transport: this.transport, codecs: nodeCodecs(), startTimer },
+    }
+    const client = Client.create(
+      runtime,
+      nodes.map((nodeId) => `${URL_PREFIX}${nodeId}`),
+      clientOptions,
+    )
+    this.#clients.add(client)
+    return client
+  }
+
+  /** The broker is gone at once. Its lease goes with it, as soon as it is found out. */
+  kill(nodeId: number): void {
+    this.brokers.get(nodeId)!.die()
+    this.#disks.get(nodeId)!.crash('kill', systemPrng())
+  }
+
+  /** The store finds that the lease of a broker is over, as it would after its TTL. */
+  async expire(nodeId: number): Promise<void> {
+    const stored = await this.store.get(brokerKey(nodeId))
+    if (stored === undefined) return
+    const { leaseId } = JSON.parse(new TextDecoder().decode(stored.value)) as { leaseId: string }
+    await this.store.revokeLease(leaseId)
+  }
+
+  async restart(nodeId: number): Promise<void> {
+    await this.brokers.get(nodeId)!.start()
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#clients].map((client) => client.close({ signal: AbortSignal.timeout(2_000) })))
+    const running = [...this.brokers.values()].filter(({ isRunning }) => isRunning)
+    await Promise.all(running.map((broker) => broker.stop()))
+    for (const broker of this.brokers.values()) broker.loop.close()
+    await this.store.close()
+  }
+}
+
+/** A broker closes its store; the others go on with it. */
+function unclosed(store: MetadataStore): MetadataStore {
+  return new Proxy(store, {
+    get(target, name) {
+      if (name === 'close') return async () => {}
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
