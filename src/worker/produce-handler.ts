@@ -93,6 +93,7 @@ export class ProduceHandler {
       acks: 0,
       leaderEpoch: -1 as LeaderEpoch,
       isSpaceLow: false,
+      isSuspended: false,
       bytes: options.requests.bytes,
       at: 0,
       end: 0,

@@ -214,6 +214,6 @@ export class ProduceReplies {
 
 /** How durable an acknowledged batch is. */
 function durabilityOf(state: PartitionState, acks: number): Durability {
-  if (acks === ACKS_ALL && state.remotes.length > 0) return Durability.REPLICATED
+  if (acks === ACKS_ALL && (state.replicas?.inSync.length ?? 1) > 1) return Durability.REPLICATED
   return state.config.fsync === 'group' ? Durability.FSYNCED : Durability.WRITTEN
 }
