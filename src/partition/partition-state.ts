@@ -108,7 +108,10 @@ export function becomeLeader(state: PartitionState, role: ReplicaRole, nowMs: nu
 /** Follows whoever leads under the role's epoch. What it knows of the others is forgotten: the leader keeps that. */
 export function becomeFollower(state: PartitionState, role: ReplicaRole): void {
   const replicas = knownReplicas(state)
-  if (state.role !== 'follower' || role.leaderEpoch !== state.leaderEpoch) replicas.isVerified = false
+  if (state.role !== 'follower' || role.leaderEpoch !== state.leaderEpoch) {
+    replicas.isVerified = false
+    replicas.saidSyncedEnd = -1
+  }
   takeEpoch(state, role.leaderEpoch)
   state.role = 'follower'
   setMembers(replicas, role)

@@ -53,6 +53,8 @@ export interface ReplicaSet {
   epochStartOffset: Offset
   /** Of a follower: its leader's history holds its own, under the present epoch. Until then its synced end says nothing. */
   isVerified: boolean
+  /** Of a follower: the synced end that was told last under this epoch; -1 = none. */
+  saidSyncedEnd: number
   /** Counts like `pending` until its outcome is told. */
   wish: InSyncWish | undefined
 }
@@ -66,7 +68,7 @@ export function newReplicaSet(role: ReplicaRole): ReplicaSet {
   const set: ReplicaSet = {
     self: { nodeId, incarnation },
     ...{ inSync: role.inSync, pending: role.pending, version: role.version },
-    ...{ remotes: [], epochStartOffset: 0 as Offset, isVerified: false, wish: undefined },
+    ...{ remotes: [], epochStartOffset: 0 as Offset, isVerified: false, saidSyncedEnd: -1, wish: undefined },
   }
   setMembers(set, role)
   return set

@@ -29,7 +29,7 @@ export type HistoryAnswer =
   | { readonly kind: 'below-start' }
   | { readonly kind: 'diverging'; readonly epoch: number; readonly endOffset: number }
 
-const AGREES: HistoryAnswer = { kind: 'agrees' }
+export const AGREES: HistoryAnswer = { kind: 'agrees' }
 const BELOW_START: HistoryAnswer = { kind: 'below-start' }
 
 export function compareHistory(leader: LeaderHistory, { fetchOffset, lastEpoch }: FollowerEnd): HistoryAnswer {

@@ -240,7 +240,7 @@ export interface RemoteReplicaEnds {
   readonly incarnation: number
   readonly logEndOffset: number
   readonly syncedEndOffset: number
-  /** Time since it was last at the leader's log end, ms. */
+  /** Time since it last had all that the leader had, ms; Infinity = never under this leader. */
   readonly lagMs: number
 }
 
