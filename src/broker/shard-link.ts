@@ -14,6 +14,7 @@
 import { InvariantError } from '../base/assert.ts'
 import { type ErrorCode, errorCodeOf, errorNumberOf, MillraceError } from '../model/errors.ts'
 import type { ShardIndex } from '../model/ids.ts'
+import type { ReplicaIdentity } from '../model/replica.ts'
 import {
   controlBodyBytesMax,
   encodeControlBody,
@@ -21,7 +22,7 @@ import {
   readNotice,
   writeControl,
 } from '../ring/control-codec.ts'
-import type { ControlOperation, Notice, ReplicaIdentity } from '../ring/control-messages.ts'
+import type { ControlOperation, Notice } from '../ring/control-messages.ts'
 import {
   controlErrorNumber,
   controlRequestId,

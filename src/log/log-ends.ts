@@ -85,6 +85,16 @@ export class LogEnds {
     this.#cuts++
   }
 
+  /** The log begins anew, and empty, at `offset`: below it there is nothing that a device could lack. */
+  restartAt(offset: number): void {
+    assert(offset > this.logEndOffset, `a log that ends at ${this.logEndOffset} would begin anew at ${offset}`)
+    this.logStartOffset = offset
+    this.logEndOffset = offset
+    this.syncedEndOffset = offset
+    this.fileSyncedEndOffset = offset
+    this.#syncEnd = offset
+  }
+
   truncateTo(end: number): void {
     this.logEndOffset = end
     this.syncedEndOffset = Math.min(this.syncedEndOffset, end)

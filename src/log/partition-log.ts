@@ -604,6 +604,19 @@ export class PartitionLog {
     return end as Offset
   }
 
+  /**
+   * The log goes on empty from `offset`, which lies past its end: a follower of whose leader's log nothing is left that it has. Producers are
+   * forgotten with their batches. The caller first makes the new start durable, or a crash would find records missing.
+   */
+  restartAt(offset: number): void {
+    this.truncateTo(this.#ends.logStartOffset)
+    this.#ends.restartAt(offset)
+    this.#locator.truncateTo(offset)
+    this.#truncateEpochs(0)
+    this.transactions.restore([])
+    this.#snapshots.replace(this.folder, new ProducerState({ transactions: this.transactions }), -1)
+  }
+
   /** Gives all descriptors back. Syncs nothing: who wants a clean folder has made a checkpoint before. */
   close(): void {
     this.dropStaged()

@@ -6,14 +6,15 @@
  * Thread    the shard; pure: it is given the time and answers whom to serve
  * Rule      ready when availableBytes at parking + Σ bytes that became readable since >= minBytes. Those are visibleBytes now − at
  *           parking; with read_committed, while a transaction holds the end back, nobody knows how many they are: such a fetch is
- *           ready when the end moves, and parked again if that was not enough
+ *           ready when the end moves, and parked again if that was not enough. A replica counts bytes up to the log end, and is ready
+ *           at once when the high watermark or the log start moves: it follows those too
  * Limits    waitingMax; park() answers false when full and the caller answers at once
  * Ordering  fetches that become ready are served first come, first served
  */
 import { assert } from '../base/assert.ts'
 import { DeadlineHeap, type Timed } from '../base/deadline-heap.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
-import { readableEnd } from './partition-fetch.ts'
+import { READ_AS_REPLICA, readableEnd } from './partition-fetch.ts'
 import type { PartitionState } from './partition-state.ts'
 
 /** One partition of a fetch. `state` is undefined when the shard does not know the partition. */
@@ -23,7 +24,10 @@ export interface FetchPart {
   readonly fetchOffset: Offset
   readonly maxBytes: number
   readonly state: PartitionState | undefined
-  /** Of the state, when the fetch was parked: how far it could read, and the bytes up to there; -1 = they are not known. */
+  /**
+   * Of the state, when the fetch was parked: how far it could read, and the bytes up to there; -1 = they are not known. Of a replica's:
+   * the high watermark, and the bytes up to the log end.
+   */
   readableEndBefore: Offset
   visibleBytesBefore: number
 }
@@ -62,14 +66,17 @@ export class DelayedFetch<Fetch extends WaitingFetch = WaitingFetch> {
     this.#byRequest.set(fetch.requestId, fetch)
     for (const part of fetch.parts) {
       if (part.state === undefined) continue
-      const end = readableEnd(part.state, fetch.isolation)
-      part.readableEndBefore = end
-      part.visibleBytesBefore = end === part.state.highWatermark ? part.state.visibleBytes : -1
+      notePlace(part, part.state, fetch.isolation)
       let waiting = this.#byPartition.get(part.partitionRef)
       if (waiting === undefined) this.#byPartition.set(part.partitionRef, (waiting = new Set()))
       waiting.add(fetch)
     }
     return true
+  }
+
+  /** Somebody waits for `partitionRef`. */
+  hasAny(partitionRef: PartitionRef): boolean {
+    return this.#byPartition.has(partitionRef)
   }
 
   /** The high watermark of `partitionRef` moved, and with it its last stable offset perhaps: appends those that are ready now to `ready`. */
@@ -116,10 +123,26 @@ export class DelayedFetch<Fetch extends WaitingFetch = WaitingFetch> {
   }
 }
 
+function notePlace(part: FetchPart, state: PartitionState, isolation: number): void {
+  if (isolation === READ_AS_REPLICA) {
+    part.readableEndBefore = state.highWatermark
+    part.visibleBytesBefore = state.appendedBytes
+    return
+  }
+  const end = readableEnd(state, isolation)
+  part.readableEndBefore = end
+  part.visibleBytesBefore = end === state.highWatermark ? state.visibleBytes : -1
+}
+
 function gainedBytes(fetch: WaitingFetch): number {
   let bytes = fetch.availableBytes
   for (const { state, readableEndBefore, visibleBytesBefore } of fetch.parts) {
     if (state === undefined) continue
+    if (fetch.isolation === READ_AS_REPLICA) {
+      if (state.highWatermark !== readableEndBefore) return Number.POSITIVE_INFINITY
+      bytes += state.appendedBytes - visibleBytesBefore
+      continue
+    }
     const end = readableEnd(state, fetch.isolation)
     if (visibleBytesBefore >= 0 && end === state.highWatermark) bytes += state.visibleBytes - visibleBytesBefore
     else if (end !== readableEndBefore) return Number.POSITIVE_INFINITY

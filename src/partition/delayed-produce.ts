@@ -89,6 +89,12 @@ export class DelayedProduce {
     return this.#forLeader.shift() ?? this.#forAll.shift() ?? this.#own.shift()
   }
 
+  /** Takes out and answers a produce that waits for this replica alone. */
+  takeForLeader(): WaitingProduce | undefined {
+    while (this.#forLeader.peek()?.isDone) this.#forLeader.shift()
+    return this.#forLeader.shift()
+  }
+
   /** Forgets those at the heads that were answered elsewhere. */
   dropDone(): void {
     while (this.#forLeader.peek()?.isDone) this.#forLeader.shift()

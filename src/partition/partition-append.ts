@@ -5,6 +5,7 @@
  *   checkAcks            INVALID_REQUIRED_ACKS
  *   checkLeads           NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR (offline)
  *   checkKnownEpoch      FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH
+ *   checkLease           NOT_LEADER_OR_FOLLOWER (acks none and leader, where there are other replicas and the broker's lease may be over)
  *   checkInSync          NOT_ENOUGH_REPLICAS (acks=all)
  *   checkSpace           DISK_FULL
  *   checkWholeBatch      CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD … (record/batch-validator)
@@ -26,6 +27,7 @@ import { inSyncCount } from './high-watermark.ts'
 import type { KeyCheck } from './key-check.ts'
 import { checkKnownEpoch, checkLeads } from './partition-fetch.ts'
 import type { PartitionState } from './partition-state.ts'
+import { isReplicated } from './replica-set.ts'
 
 /** The batch was appended before: nothing to do but answer. */
 export interface Duplicate {
@@ -42,6 +44,8 @@ export interface ProduceAttempt {
   leaderEpoch: LeaderEpoch
   /** Set while the disk has less than its reserve free. */
   isSpaceLow: boolean
+  /** Set while the broker's lease may be over: another may lead, and only what all in-sync replicas have is safe (I13). */
+  isSuspended: boolean
   /** All of the ring's data area; the batch under test is [at, end of its request). */
   bytes: Uint8Array
   at: number
@@ -60,6 +64,7 @@ export const requestSteps: readonly RequestStep[] = [
   checkAcks,
   (attempt) => checkLeads(attempt.state),
   (attempt) => checkKnownEpoch(attempt.state, attempt),
+  checkLease,
   checkInSync,
   checkSpace,
   checkNotEmpty,
@@ -91,6 +96,11 @@ function checkAcks(attempt: ProduceAttempt): Refusal | undefined {
   const { acks } = attempt
   if (acks === ACKS_ALL || acks === ACKS_LEADER || acks === ACKS_NONE) return undefined
   return refuse('INVALID_REQUIRED_ACKS', `acks ${acks} is none of 0, 1, -1`)
+}
+
+function checkLease({ acks, state, isSuspended }: ProduceAttempt): Refusal | undefined {
+  if (!isSuspended || acks === ACKS_ALL || !isReplicated(state.replicas)) return undefined
+  return refuse('NOT_LEADER_OR_FOLLOWER', "the broker's lease may be over: only acks -1 (all) is taken")
 }
 
 function checkInSync(attempt: ProduceAttempt): Refusal | undefined {

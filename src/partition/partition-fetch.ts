@@ -6,6 +6,9 @@
  *   [log start, end)      batches
  *   [end, log end]        nothing yet: it waits          end = high watermark, or last stable offset with read_committed
  *   > log end             OFFSET_OUT_OF_RANGE
+ *
+ * A replica reads up to the log end: what is safe is decided by what it has. Where its history parts from the leader's is
+ * replication/divergence.ts's to say.
  */
 import type { LeaderEpoch, Offset } from '../model/ids.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
@@ -14,6 +17,8 @@ import type { PartitionState } from './partition-state.ts'
 
 export const ISOLATION_READ_UNCOMMITTED = 0
 export const ISOLATION_READ_COMMITTED = 1
+/** What a replica's fetch has in the place of an isolation. */
+export const READ_AS_REPLICA = 2
 
 export interface FetchWish {
   readonly leaderEpoch: LeaderEpoch
@@ -33,7 +38,18 @@ export function checkFetch(state: PartitionState, wish: FetchWish): Refusal | un
 
 /** First offset that a fetch of this isolation may not see. */
 export function readableEnd(state: PartitionState, isolation: number): Offset {
+  if (isolation === READ_AS_REPLICA) return state.logEndOffset
   return isolation === ISOLATION_READ_COMMITTED ? lastStableOffset(state) : state.highWatermark
+}
+
+/** Of the offset of the latest record: a leader knows it once its high watermark has reached its epoch's start (KIP-207). */
+export function checkLatestKnown(state: PartitionState): Refusal | undefined {
+  const start = state.replicas?.epochStartOffset ?? 0
+  if (state.highWatermark >= start) return undefined
+  return refuse(
+    'OFFSET_NOT_AVAILABLE',
+    `the leader's epoch began at ${start}, its high watermark is ${state.highWatermark}`,
+  )
 }
 
 /** This replica leads and is online. */

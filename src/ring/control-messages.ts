@@ -3,6 +3,7 @@
  * shard sends by itself. Bodies are msgpack (records off, so any end can read any); types here, encoding in control-codec.ts.
  */
 import type { LeaderEpoch, PartitionRef, TopicId } from '../model/ids.ts'
+import type { ReplicaIdentity, ReplicaRole } from '../model/replica.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 
 export const ControlOperation = {
@@ -46,29 +47,7 @@ export interface OpenPartition {
   readonly replicas: ReplicaRole | null
 }
 
-/** One start of one broker: whoever comes again under another incarnation may have lost what it had. */
-export interface ReplicaIdentity {
-  readonly nodeId: number
-  readonly incarnation: number
-}
-
-/** What a replica is in its partition, by the state in the metadata store. */
-export interface ReplicaRole {
-  readonly role: 'leader' | 'follower'
-  readonly leaderEpoch: number
-  /** Of this broker. */
-  readonly nodeId: number
-  readonly incarnation: number
-  /** Node ids of all replicas, this one included. */
-  readonly replicas: readonly number[]
-  /** As the store has it. */
-  readonly inSync: readonly ReplicaIdentity[]
-  /** A set whose compare-and-set is under way: it counts for the high watermark beside the stored one. */
-  readonly pending: readonly ReplicaIdentity[] | null
-  /** The revision of the state in the store; it only grows. */
-  readonly version: number
-}
-
+/** Answer SetReplicasAnswer. A version or an epoch below the known one is late: it changes nothing, and is answered the same. */
 export interface SetReplicasBody extends ReplicaRole {
   readonly partitionRef: PartitionRef
 }
@@ -261,7 +240,7 @@ export interface RemoteReplicaEnds {
   readonly incarnation: number
   readonly logEndOffset: number
   readonly syncedEndOffset: number
-  /** Time since it was last at the leader's log end, ms. */
+  /** Time since it last had all that the leader had, ms; Infinity = never under this leader. */
   readonly lagMs: number
 }
 

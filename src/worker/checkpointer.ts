@@ -64,6 +64,7 @@ export class Checkpointer implements SyncJob {
   #isAsked = false
   #isLastAsked = false
   #isLast = false
+  #holds = 0
   #waiting: (() => void)[] = []
   #nextWaiting: (() => void)[] = []
   #dirty: PartitionAgent[] = []
@@ -82,7 +83,7 @@ export class Checkpointer implements SyncJob {
   }
 
   get nextDeadlineMs(): number {
-    return this.#phase === 'idle' ? this.#nextMs : Number.POSITIVE_INFINITY
+    return this.#phase === 'idle' && this.#holds === 0 ? this.#nextMs : Number.POSITIVE_INFINITY
   }
 
   onWritten(bytes: number): void {
@@ -101,8 +102,20 @@ export class Checkpointer implements SyncJob {
     if (done !== undefined) this.#nextWaiting.push(done)
   }
 
+  /** Begins none until release(). False: one is under way. */
+  hold(): boolean {
+    if (this.#phase !== 'idle') return false
+    this.#holds++
+    return true
+  }
+
+  release(): void {
+    this.#holds--
+  }
+
   hasWork(nowMs: number): boolean {
     if (this.#phase !== 'idle') return true
+    if (this.#holds > 0) return false
     const { journal, checkpointBytes } = this.#options
     return (
       this.#isAsked || nowMs >= this.#nextMs || this.#bytesSince >= checkpointBytes || journal?.wantsCheckpoint === true

@@ -68,7 +68,11 @@ export class CompactionJob {
     }
     const partition = this.#round.pop()
     if (partition === undefined) return false
-    if (partition.state.role === 'leader' && !partition.isClosed && !partition.isTouched) this.#ask(partition, nowMs)
+    const { role, replicas } = partition.state
+    // Each replica compacts what it has, by itself.
+    const isServing = role === 'leader' || (role === 'follower' && replicas !== undefined)
+    const isFree = !partition.isClosed && !partition.isEnding && !partition.isTouched && !partition.isCutting
+    if (isServing && isFree) this.#ask(partition, nowMs)
     return true
   }
 

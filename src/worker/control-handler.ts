@@ -16,8 +16,17 @@ import type { RecoveredPartition } from '../log/recovered-partition.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
 import type { Offset } from '../model/ids.ts'
 import { lastStableOffset } from '../partition/high-watermark.ts'
-import { checkLeads, readableEnd } from '../partition/partition-fetch.ts'
-import { advanceLogStart, goOffline, leaderState } from '../partition/partition-state.ts'
+import { lagMsOf } from '../partition/in-sync-replicas.ts'
+import { checkLatestKnown, checkLeads, readableEnd } from '../partition/partition-fetch.ts'
+import {
+  advanceLogStart,
+  becomeLeader,
+  goOffline,
+  leaderState,
+  type NewPartitionState,
+  type PartitionState,
+  replicaState,
+} from '../partition/partition-state.ts'
 import type { Codecs } from '../record/compression.ts'
 import { readControl } from '../ring/control-codec.ts'
 import {
@@ -52,6 +61,8 @@ const LARGEST_TIMESTAMP = -3
 export interface ShardEffects {
   /** It takes no more requests: who waits is answered, nobody syncs it any more once `isBusy` is over. */
   retire(partition: PartitionAgent): void
+  /** It serves now, in whatever role it has. */
+  opened(partition: PartitionAgent): void
   /** Watermarks or configuration changed: acknowledge and wake who is due. */
   progress(partition: PartitionAgent): void
   /** Files renamed aside are to be removed. */
@@ -199,7 +210,8 @@ export class ControlHandler {
       }
     }
     const { logStartOffset, logEndOffset, transactions } = log
-    const state = leaderState({ partitionRef, config, leaderEpoch, logStartOffset, logEndOffset, transactions })
+    const begin = { partitionRef, config, leaderEpoch, logStartOffset, logEndOffset, transactions }
+    const state = this.#newState(opening, begin)
     const agent = new PartitionAgent({ topicId, partition, state, log })
     if (reason === undefined) agent.syncedSlot = syncedEnds.add({ topicId, partition, syncedEnd: log.syncedEndOffset })
     else {
@@ -207,7 +219,15 @@ export class ControlHandler {
       goOffline(state, reason)
     }
     partitions.add(agent)
+    if (reason === undefined) this.#options.effects.opened(agent)
     return reason
+  }
+
+  #newState({ replicas }: OpenPartition, from: NewPartitionState): PartitionState {
+    if (replicas === null) return leaderState(from)
+    const state = replicaState(from, replicas)
+    if (replicas.role === 'leader') becomeLeader(state, replicas, this.#options.clock.monotonicMs())
+    return state
   }
 
   #closePartition(requestId: number, body: ClosePartitionBody): void {
@@ -215,6 +235,7 @@ export class ControlHandler {
     if (partition === undefined) return
     const { checkpointer, effects } = this.#options
     partition.state.role = 'follower'
+    partition.isEnding = true
     effects.retire(partition)
     checkpointer.ask(() => this.#whenIdle(partition, () => this.#endClose(requestId, partition)))
   }
@@ -286,6 +307,11 @@ export class ControlHandler {
     const { state, log } = partition
     const { leaderEpoch } = state
     if (body.timestampMs === LATEST) {
+      const refusal = checkLatestKnown(state)
+      if (refusal !== undefined) {
+        this.#replies.fail(requestId, refusal.error, refusal.text)
+        return
+      }
       this.#replies.answer(requestId, { offset: readableEnd(state, body.isolation), timestampMs: -1, leaderEpoch })
       return
     }
@@ -348,9 +374,7 @@ export class ControlHandler {
       leaderEpoch: state.leaderEpoch,
       offline: state.offlineReason,
       dirtyRatio: dirtyRatioOf(partition, this.#options.clock.nowMs()),
-      role: state.role,
-      inSync: [],
-      remotes: [],
+      ...describeReplicas(state, this.#options.clock.monotonicMs()),
     }
     this.#replies.answer(requestId, answer)
   }
@@ -377,6 +401,23 @@ export class ControlHandler {
     if (refusal === undefined) return partition
     this.#replies.fail(requestId, refusal.error, refusal.text)
     return undefined
+  }
+}
+
+function describeReplicas(
+  state: PartitionState,
+  nowMs: number,
+): Pick<DescribePartitionAnswer, 'role' | 'inSync' | 'remotes'> {
+  const { role, replicas } = state
+  const remotes = role === 'leader' ? (replicas?.remotes ?? []) : []
+  return {
+    role,
+    inSync: replicas?.inSync.map(({ nodeId }) => nodeId) ?? [],
+    remotes: remotes.map((remote) => ({
+      ...{ nodeId: remote.nodeId, incarnation: remote.incarnation },
+      ...{ logEndOffset: remote.logEndOffset, syncedEndOffset: remote.syncedEndOffset },
+      lagMs: lagMsOf(state, remote, nowMs),
+    })),
   }
 }
 

@@ -266,6 +266,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     const partition = this.#options.partitions.get(partitionRef)
     if (partition === undefined || partition.isClosed) return { error: 'NOT_COORDINATOR', text: '' }
     const refusal = checkLeads(partition.state)
+    if (refusal?.error === 'NOT_LEADER_OR_FOLLOWER') return { error: 'NOT_COORDINATOR', text: '' }
     if (refusal !== undefined) return { error: 'COORDINATOR_NOT_AVAILABLE', text: refusal.text }
     const hosted = this.#hosted.get(partitionRef) ?? this.#begin(partition)
     return hosted.state === 'unreadable' ? { error: 'COORDINATOR_NOT_AVAILABLE', text: hosted.fault } : hosted

@@ -7,6 +7,8 @@
  *             partition, and FETCH_ABORTED_MAX aborted transactions (rings.replyBytes)
  * Failure     an unreadable file: the partition's line says KAFKA_STORAGE_ERROR, and onUnreadable is told; others go on. At the limit of
  *             open files: OVERLOADED, and the partition stays
+ * Replicas    read up to the log end; where the histories part the line says so and has no batches (replication/divergence.ts); a line without
+ *             batches tells a high watermark or log start that the replica was not told yet
  * Reply       a partition is left out when it has neither data nor error and its high watermark is the offset asked for. With read_committed
  *             every aborted transaction that overlaps the batches of a line is told in it: where there are too many for the frame, fewer
  *             batches are served
@@ -17,10 +19,20 @@ import type { AbortedTransaction } from '../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { FETCH_ABORTED_MAX } from '../model/limits.ts'
+import type { ReplicaIdentity } from '../model/replica.ts'
 import type { FetchPart } from '../partition/delayed-fetch.ts'
 import { lastStableOffset } from '../partition/high-watermark.ts'
-import { checkFetch, ISOLATION_READ_COMMITTED, readableEnd } from '../partition/partition-fetch.ts'
+import {
+  checkFetch,
+  checkKnownEpoch,
+  checkLeads,
+  ISOLATION_READ_COMMITTED,
+  readableEnd,
+} from '../partition/partition-fetch.ts'
+import type { PartitionState } from '../partition/partition-state.ts'
+import { type RemoteReplica, remoteOf } from '../partition/replica-set.ts'
 import { BATCH_HEADER_BYTES } from '../record/batch-layout.ts'
+import { AGREES, compareHistory, type HistoryAnswer } from '../replication/divergence.ts'
 import { fetchReplyBytes } from '../ring/message-codec.ts'
 import {
   ABORTED_BYTES,
@@ -54,11 +66,15 @@ import { FragmentList, type LoadListener, type SegmentReader } from './segment-r
 
 export interface DraftPart extends FetchPart {
   readonly partition: PartitionAgent | undefined
+  /** Of a replica's last batch. */
+  readonly lastEpoch: number
 }
 
 export interface DraftWish {
   readonly maxBytes: number
   readonly isolation: number
+  /** Who follows; undefined = a consumer. */
+  readonly replica: ReplicaIdentity | undefined
   readonly parts: readonly DraftPart[]
 }
 
@@ -78,6 +94,11 @@ interface Line {
   fragments: number
   bytes: number
   aborted: number
+  /** Where the replica's history parts from the leader's; -1 = it does not. */
+  divergingEpoch: number
+  divergingEndOffset: number
+  /** Who is told the high watermark and the log start. */
+  remote: RemoteReplica | undefined
 }
 
 /** What is wanted of one partition. */
@@ -86,6 +107,12 @@ interface PartRead {
   readonly partition: PartitionAgent
   readonly endOffset: Offset
   readonly limitBytes: number
+}
+
+interface ReplicaPart {
+  readonly part: DraftPart
+  readonly partition: PartitionAgent
+  readonly roomBytes: number
 }
 
 /** done: read, also where nothing could be. failed: its line is there. no-room: left out, and so are all after it. */
@@ -101,6 +128,8 @@ export class FetchDraft {
   #listener: LoadListener | undefined
   bytes = 0
   hasError = false
+  /** Of a replica's: something is to be told that is no batch. */
+  hasNews = false
   /** A page was wanted and none is free. */
   isStarved = false
 
@@ -119,6 +148,7 @@ export class FetchDraft {
     this.#aborted.length = 0
     this.bytes = 0
     this.hasError = false
+    this.hasNews = false
     this.isStarved = false
   }
 
@@ -178,6 +208,7 @@ export class FetchDraft {
     this.#abortedBefore = this.#aborted.length
     this.#bytesBefore = this.bytes
     if (partition === undefined || partition.isClosed) return this.#fail(part, 'UNKNOWN_TOPIC_OR_PARTITION')
+    if (wish.replica !== undefined) return this.#gatherReplica(wish, wish.replica, { part, partition, roomBytes })
     const refusal = checkFetch(partition.state, part)
     if (refusal !== undefined) return this.#fail(part, refusal.error)
     const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
@@ -191,6 +222,36 @@ export class FetchDraft {
       if (outcome !== 'done') return outcome
     } else if (part.fetchOffset === partition.state.highWatermark) return 'done'
     this.#addLine(part, 0)
+    return 'done'
+  }
+
+  #gatherReplica(wish: DraftWish, replica: ReplicaIdentity, at: ReplicaPart): Outcome {
+    const { part, partition, roomBytes } = at
+    const { state } = partition
+    const refusal = checkLeads(state) ?? checkKnownEpoch(state, part)
+    if (refusal !== undefined) return this.#fail(part, refusal.error)
+    const remote = state.replicas && remoteOf(state.replicas, replica.nodeId)
+    if (remote?.incarnation !== replica.incarnation) return this.#fail(part, 'REPLICA_NOT_AVAILABLE')
+    const history = historyOf(partition, part)
+    if (history.kind === 'below-start') return this.#fail(part, 'OFFSET_OUT_OF_RANGE')
+    if (history.kind === 'diverging') {
+      this.hasNews = true
+      const line = this.#addLine(part, 0)
+      line.divergingEpoch = history.epoch
+      line.divergingEndOffset = history.endOffset
+      return 'done'
+    }
+    const pagesBytes = (Math.floor(roomBytes / FRAGMENT_BYTES) - 1) * this.#options.cache.pageBytes
+    const limitBytes = Math.min(part.maxBytes, wish.maxBytes - this.bytes, pagesBytes)
+    const endOffset = state.logEndOffset
+    if (part.fetchOffset < endOffset && (limitBytes > 0 || this.bytes === 0)) {
+      const outcome = this.#read({ part, partition, endOffset, limitBytes }, false)
+      if (outcome !== 'done') return outcome
+    }
+    const isNews = !isTold(remote, state)
+    if (this.bytes === this.#bytesBefore && !isNews) return 'done'
+    this.hasNews ||= isNews
+    this.#addLine(part, 0).remote = remote
     return 'done'
   }
 
@@ -282,10 +343,10 @@ export class FetchDraft {
     return 'failed'
   }
 
-  #addLine(part: DraftPart, error: number): void {
+  #addLine(part: DraftPart, error: number): Line {
     let line = this.#lines[this.#lineCount]
     if (line === undefined) {
-      line = { ref: 0, error: 0, partition: undefined, fragments: 0, bytes: 0, aborted: 0 }
+      line = newLine()
       this.#lines.push(line)
     }
     line.ref = part.partitionRef
@@ -294,8 +355,37 @@ export class FetchDraft {
     line.fragments = this.#fragments.count - this.#fragmentsBefore
     line.bytes = this.bytes - this.#bytesBefore
     line.aborted = (this.#aborted.length - this.#abortedBefore) >> 1
+    line.divergingEpoch = -1
+    line.divergingEndOffset = -1
+    line.remote = undefined
     this.#lineCount++
+    return line
   }
+}
+
+function newLine(): Line {
+  return {
+    ...{ ref: 0, error: 0, partition: undefined, fragments: 0, bytes: 0, aborted: 0 },
+    ...{ divergingEpoch: -1, divergingEndOffset: -1, remote: undefined },
+  }
+}
+
+/** Whether the leader's history holds the replica's. */
+export function historyOf({ log, state }: PartitionAgent, { fetchOffset, lastEpoch }: DraftPart): HistoryAnswer {
+  const { logStartOffset, logEndOffset } = state
+  // As a rule: it has all or less of what the present leader wrote.
+  const isRecent = lastEpoch === log.epochs.latestEpoch && lastEpoch >= 0
+  if (isRecent && fetchOffset >= logStartOffset && fetchOffset <= logEndOffset) return AGREES
+  return compareHistory({ entries: log.epochs.toEntries(), logStartOffset, logEndOffset }, { fetchOffset, lastEpoch })
+}
+
+/**
+ * The replica knows what there is to know. One whose synced end was not heard may not have got the first answer of this epoch, and tells
+ * nothing before it has.
+ */
+function isTold(remote: RemoteReplica, { highWatermark, logStartOffset }: PartitionState): boolean {
+  const { toldHighWatermark, toldLogStart, syncedEndOffset } = remote
+  return toldHighWatermark === highWatermark && toldLogStart === logStartOffset && syncedEndOffset >= 0
 }
 
 function writeLine(view: DataView, at: number, line: Line): void {
@@ -309,7 +399,12 @@ function writeLine(view: DataView, at: number, line: Line): void {
   view.setInt32(at + FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, state?.leaderEpoch ?? -1, true)
   view.setUint32(at + FETCH_REPLY_PARTITION_BATCH_BYTES_AT, line.bytes, true)
   view.setUint32(at + FETCH_REPLY_PARTITION_ABORTED_AT, line.aborted, true)
-  view.setInt32(at + FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT, -1, true)
-  view.setFloat64(at + FETCH_REPLY_PARTITION_DIVERGING_END_AT, -1, true)
+  view.setInt32(at + FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT, line.divergingEpoch, true)
+  view.setFloat64(at + FETCH_REPLY_PARTITION_DIVERGING_END_AT, line.divergingEndOffset, true)
+  if (line.remote !== undefined && state !== undefined) {
+    line.remote.toldHighWatermark = state.highWatermark
+    line.remote.toldLogStart = state.logStartOffset
+  }
+  line.remote = undefined
   line.partition = undefined
 }

@@ -8,6 +8,8 @@
  *
  * Thread      the shard
  * Ordering    pages are lent before the reply is published; what is not sent is taken back
+ * Replicas    read up to the log end; what their fetch tells is noted when it comes (onReplicaFetch), and they wait apart from consumers, for
+ *             what is appended
  * Limits      waitingFetchesMax parked ones: one more is answered at once with what there is; a starved one waits for a page
  *             until its deadline, and STARVED_MS_MAX at least
  * Not here    what a reply is made of (fetch-draft.ts)
@@ -16,7 +18,9 @@ import type { Clock } from '../base/clock.ts'
 import { Fifo } from '../base/fifo.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../model/ids.ts'
 import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../model/limits.ts'
+import type { ReplicaIdentity } from '../model/replica.ts'
 import { DelayedFetch, type WaitingFetch } from '../partition/delayed-fetch.ts'
+import { READ_AS_REPLICA } from '../partition/partition-fetch.ts'
 import { FetchFields, FetchPartitionFields, getFetchPartition, readFetch } from '../ring/message-codec.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
 import { type DraftPart, FetchDraft, type FetchDraftOptions } from './fetch-draft.ts'
@@ -32,6 +36,8 @@ const READY_PER_TURN = 64
 interface FetchTask extends WaitingFetch {
   readonly parts: readonly DraftPart[]
   readonly arrivedMs: number
+  /** Who follows; undefined = a consumer. */
+  readonly replica: ReplicaIdentity | undefined
   phase: 'parked' | 'cold' | 'starved' | 'ready'
   /** No more waiting for data: its deadline is over, or the gateway said so. */
   isFinal: boolean
@@ -47,11 +53,15 @@ export interface FetchHandlerOptions extends FetchDraftOptions {
   readonly partitions: PartitionTable
   readonly clock: Clock
   readonly waitingFetchesMax: number
+  /** A replica asks for `part`, and nothing was looked at yet. */
+  readonly onReplicaFetch: (part: DraftPart, replica: ReplicaIdentity) => void
 }
 
 export class FetchHandler implements LoadListener {
   readonly #options: FetchHandlerOptions
   readonly #delayed: DelayedFetch<FetchTask>
+  /** Those of replicas: they are few, and woken by every append. */
+  readonly #delayedReplicas: DelayedFetch<FetchTask>
   readonly #fields = new FetchFields()
   readonly #partFields = new FetchPartitionFields()
   readonly #ready = new Fifo<FetchTask>()
@@ -69,11 +79,12 @@ export class FetchHandler implements LoadListener {
   constructor(options: FetchHandlerOptions) {
     this.#options = options
     this.#delayed = new DelayedFetch(options.waitingFetchesMax)
+    this.#delayedReplicas = new DelayedFetch(options.waitingFetchesMax)
     this.#draft = new FetchDraft(options)
   }
 
   get waiting(): number {
-    return this.#delayed.size + this.#unparked.size
+    return this.#delayed.size + this.#delayedReplicas.size + this.#unparked.size
   }
 
   /** Somebody is about to read, or waits for a page. */
@@ -84,7 +95,7 @@ export class FetchHandler implements LoadListener {
   deadlineMs(nowMs: number): number {
     if (this.#ready.size > 0) return nowMs
     if (this.#starved.size > 0) return nowMs + 1
-    return this.#delayed.nextDeadlineMs
+    return Math.min(this.#delayed.nextDeadlineMs, this.#delayedReplicas.nextDeadlineMs)
   }
 
   /** Takes the FETCH the reader stands on. */
@@ -101,6 +112,7 @@ export class FetchHandler implements LoadListener {
         leaderEpoch: this.#partFields.leaderEpoch as LeaderEpoch,
         fetchOffset: this.#partFields.fetchOffset as Offset,
         maxBytes: this.#partFields.maxBytes,
+        lastEpoch: this.#partFields.lastEpoch,
         partition,
         state: partition?.state,
         readableEndBefore: 0 as Offset,
@@ -108,11 +120,14 @@ export class FetchHandler implements LoadListener {
       })
     }
     const nowMs = clock.monotonicMs()
+    const replica = replicaOf(fields)
+    if (replica !== undefined) for (const part of parts) this.#options.onReplicaFetch(part, replica)
     this.#serve({
       requestId: fields.requestId,
       minBytes: fields.minBytes,
       maxBytes: Math.min(fields.maxBytes, FETCH_BYTES_MAX),
-      isolation: fields.isolation,
+      isolation: replica === undefined ? fields.isolation : READ_AS_REPLICA,
+      replica,
       parts,
       availableBytes: 0,
       deadlineMs: nowMs + Math.min(fields.waitMs, FETCH_WAIT_MS_MAX),
@@ -128,7 +143,7 @@ export class FetchHandler implements LoadListener {
 
   /** FETCH_FINISH: answer with what there is. FETCH_CANCEL: answer empty. One that was answered meanwhile is not known here. */
   onEnd(requestId: number, isCancelled: boolean): void {
-    const parked = this.#delayed.take(requestId)
+    const parked = this.#delayed.take(requestId) ?? this.#delayedReplicas.take(requestId)
     const task = parked ?? this.#unparked.get(requestId)
     if (task === undefined) return
     end(task)
@@ -139,19 +154,26 @@ export class FetchHandler implements LoadListener {
   /** The high watermark of `partition` moved. */
   onVisible(partition: PartitionAgent): void {
     this.#delayed.takeReady(partition.state.partitionRef, this.#becameReady)
+    this.#delayedReplicas.takeReady(partition.state.partitionRef, this.#becameReady)
+    this.#drainBecameReady(false)
+  }
+
+  /** `partition` was written to: its replicas may read that, nobody else. */
+  onAppended(partition: PartitionAgent): void {
+    this.#delayedReplicas.takeReady(partition.state.partitionRef, this.#becameReady)
     this.#drainBecameReady(false)
   }
 
   /** `partition` can no longer be read: those that wait for it are answered. */
   onGone(partition: PartitionAgent): void {
     this.#delayed.takeAllOf(partition.state.partitionRef, this.#becameReady)
+    this.#delayedReplicas.takeAllOf(partition.state.partitionRef, this.#becameReady)
     this.#drainBecameReady(true)
   }
 
   /** Everything that waits is answered with what there is: the shard ends. */
   finishAll(): void {
-    for (let task = this.#delayed.takeExpired(Infinity); task !== undefined; task = this.#delayed.takeExpired(Infinity))
-      this.#finish(task)
+    this.#finishExpired(Number.POSITIVE_INFINITY)
     for (const task of this.#unparked.values()) {
       end(task)
       if (task.phase === 'cold') this.#makeReady(task)
@@ -161,8 +183,7 @@ export class FetchHandler implements LoadListener {
   /** Serves what became ready, as far as the reply ring goes; answers how many were looked at. */
   step(nowMs: number): number {
     let served = 0
-    for (let task = this.#delayed.takeExpired(nowMs); task !== undefined; task = this.#delayed.takeExpired(nowMs))
-      this.#finish(task)
+    this.#finishExpired(nowMs)
     const starved = this.#starved.shift()
     if (starved !== undefined) {
       if (nowMs - starved.arrivedMs >= STARVED_MS_MAX && nowMs >= starved.deadlineMs) end(starved)
@@ -199,6 +220,12 @@ export class FetchHandler implements LoadListener {
     }
   }
 
+  #finishExpired(nowMs: number): void {
+    for (const delayed of [this.#delayed, this.#delayedReplicas])
+      for (let task = delayed.takeExpired(nowMs); task !== undefined; task = delayed.takeExpired(nowMs))
+        this.#finish(task)
+  }
+
   #finish(task: FetchTask): void {
     end(task)
     this.#makeReady(task)
@@ -223,7 +250,7 @@ export class FetchHandler implements LoadListener {
     const draft = this.#draft
     this.#gather(task)
     const isEnough = draft.bytes >= task.minBytes && draft.bytes > 0
-    if (isEnough || draft.hasError || task.isCancelled) {
+    if (isEnough || draft.hasError || draft.hasNews || task.isCancelled) {
       this.#reply(task)
       return
     }
@@ -244,7 +271,7 @@ export class FetchHandler implements LoadListener {
     draft.takeBack()
     this.#forgetLoading(task)
     task.phase = 'parked'
-    if (this.#delayed.park(task)) return
+    if ((task.replica === undefined ? this.#delayed : this.#delayedReplicas).park(task)) return
     task.isFinal = true
     this.#gather(task)
     this.#reply(task)
@@ -277,6 +304,10 @@ export class FetchHandler implements LoadListener {
     }
     task.loading.clear()
   }
+}
+
+function replicaOf({ replicaNodeId, replicaIncarnation }: FetchFields): ReplicaIdentity | undefined {
+  return replicaNodeId < 0 ? undefined : { nodeId: replicaNodeId, incarnation: replicaIncarnation }
 }
 
 function end(task: FetchTask): void {

@@ -48,6 +48,9 @@ export class GroupCommit implements SyncJob {
   readonly #journaled = new Map<PartitionAgent, Member>()
   #members: Member[] = []
   #journalSequence = -1
+  /** Told when what was written to the journal and the synced ends before is durable; those of the sync under way. */
+  #barriers: (() => void)[] = []
+  #barriersUnderWay: (() => void)[] = []
   /** The last group was wide: expect the next to be, so that its first partitions go to the journal as well. */
   #wasWide = false
 
@@ -81,8 +84,13 @@ export class GroupCommit implements SyncJob {
     this.#journaled.delete(partition)
   }
 
+  /** Calls `done` when what the journal and the file of synced ends hold now is durable. */
+  afterSync(done: () => void): void {
+    this.#barriers.push(done)
+  }
+
   hasWork(): boolean {
-    return this.#direct.size > 0 || this.#journaled.size > 0
+    return this.#direct.size > 0 || this.#journaled.size > 0 || this.#barriers.length > 0
   }
 
   begin(fds: Fd[]): void {
@@ -91,6 +99,9 @@ export class GroupCommit implements SyncJob {
     for (const member of this.#journaled.values()) this.#members.push(member)
     for (const { partition } of this.#members) partition.isSyncing = true
     if (journal?.isDirty) this.#journalSequence = journal.beginSync(fds)
+    if (this.#barriers.length > 0) fds.push(this.#options.syncedEnds.fd)
+    this.#barriersUnderWay = this.#barriers
+    this.#barriers = []
     this.#wasWide = this.#members.length > journalThresholdPartitions
     this.#direct.clear()
     this.#journaled.clear()
@@ -110,6 +121,7 @@ export class GroupCommit implements SyncJob {
     }
     writeBounds(this.#options.syncedEnds)
     for (const { partition } of members) this.#options.onSynced(partition)
+    for (const done of this.#barriersUnderWay.splice(0)) done()
   }
 
   /** False when it is too much, does not fit, lies in two segments, or follows bytes that neither segment nor journal holds. */

@@ -1,5 +1,6 @@
 /**
- * Housekeeper: what a partition needs now and then: retention, forgetting silent producers. One partition a step, all of them
+ * Housekeeper: what a partition needs now and then: retention, forgetting silent producers. A follower's log starts where its leader's does,
+ * so that one's retention alone decides. One partition a step, all of them
  * once a period.
  *
  * Thread   the shard
@@ -41,7 +42,9 @@ export class Housekeeper {
     }
     const partition = this.#round.pop()
     if (partition === undefined) return false
-    if (partition.state.role === 'leader' && !partition.isClosed) this.#lookAfter(partition)
+    const { role, replicas } = partition.state
+    const isServing = role === 'leader' || (role === 'follower' && replicas !== undefined)
+    if (isServing && !partition.isClosed && !partition.isEnding) this.#lookAfter(partition)
     return true
   }
 
@@ -51,6 +54,7 @@ export class Housekeeper {
     const wallMs = clock.nowMs()
     partition.pruneFiles()
     log.expireProducers(wallMs - producerExpiryMs)
+    if (state.role !== 'leader') return
     const decision = log.applyRetention({ nowMs: wallMs, highWatermark: state.highWatermark })
     if (decision.segments === 0) return
     advanceLogStart(state, log.logStartOffset)

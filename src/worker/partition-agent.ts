@@ -7,6 +7,7 @@
  */
 import type { Timed } from '../base/deadline-heap.ts'
 import type { PartitionLog } from '../log/partition-log.ts'
+import type { ErrorCode } from '../model/errors.ts'
 import type { Offset, TopicId } from '../model/ids.ts'
 import { DelayedProduce, type OwnAppend } from '../partition/delayed-produce.ts'
 import type { PartitionState } from '../partition/partition-state.ts'
@@ -23,6 +24,14 @@ export interface StagedProduce {
   readonly logAppendTimeMs: number
   /** Of the shard's own appends: it is told instead of a client. */
   readonly own?: OwnAppend
+  /** Of a follower's: it is told when the turn's write is done, and nobody else. */
+  readonly replica?: ReplicaAppend
+}
+
+/** What came from a leader, for a partition that follows: told exactly once how the turn's write ended. */
+export interface ReplicaAppend {
+  onWritten(): void
+  onFailed(error: ErrorCode, text: string): void
 }
 
 /** The period of fsync: interval, in the shard's heap while bytes wait to be synced. */
@@ -63,6 +72,10 @@ export class PartitionAgent {
   syncedSlot = -1
   readsInFlight = 0
   isClosed = false
+  /** It is being closed: what is in its log is the last that it takes. */
+  isEnding = false
+  /** Its log is about to be cut: nothing is appended meanwhile. */
+  isCutting = false
   /** It was damaged when it was opened: nothing in its log object is true, no checkpoint names it. */
   isDamaged = false
 
@@ -94,7 +107,7 @@ export class PartitionAgent {
     for (const [key, file] of this.#files) if (file.blocks.size === 0) this.#files.delete(key)
   }
 
-  /** Forgets all pages: the partition goes. */
+  /** Forgets all pages: the partition goes, or its log was cut. */
   dropFiles(cache: PageCache): void {
     for (const file of this.#files.values()) cache.dropFile(file)
     this.#files.clear()

@@ -20,7 +20,7 @@ import type { ErrorCode } from '../model/errors.ts'
 import { type LeaderEpoch, NO_LEADER_EPOCH, type Offset } from '../model/ids.ts'
 import { PRODUCE_TIMEOUT_MS_MAX } from '../model/limits.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
-import { ACKS_ALL } from '../partition/acks.ts'
+import { ACKS_ALL, ACKS_NONE } from '../partition/acks.ts'
 import type { OwnAppend } from '../partition/delayed-produce.ts'
 import { KeyCheck } from '../partition/key-check.ts'
 import {
@@ -38,7 +38,7 @@ import type { Codecs } from '../record/compression.ts'
 import { type MarkerType, writeMarker } from '../record/control-batch.ts'
 import { ProduceFields, readProduce } from '../ring/message-codec.ts'
 import type { RingReader } from '../ring/ring-reader.ts'
-import type { PartitionAgent } from './partition-agent.ts'
+import type { PartitionAgent, ReplicaAppend } from './partition-agent.ts'
 import type { PartitionTable } from './partition-table.ts'
 import type { ProduceReplies } from './produce-replies.ts'
 import type { ResidentWindow } from './resident-window.ts'
@@ -93,6 +93,7 @@ export class ProduceHandler {
       acks: 0,
       leaderEpoch: -1 as LeaderEpoch,
       isSpaceLow: false,
+      isSuspended: false,
       bytes: options.requests.bytes,
       at: 0,
       end: 0,
@@ -206,6 +207,40 @@ export class ProduceHandler {
     partition.hasStagedOwn = true
     this.ownStaged++
     this.#touch(partition)
+  }
+
+  /**
+   * Stages what a leader sent, as it is; `batches` have been checked and stay as they are until the turn's write is done. None: `replica` is
+   * told behind what was staged before.
+   */
+  appendReplicated(partition: PartitionAgent, batches: readonly Uint8Array[], replica: ReplicaAppend): void {
+    const refusal = batches.length === 0 ? undefined : this.#stageReplicated(partition, batches)
+    if (refusal !== undefined) {
+      replica.onFailed(refusal.error, refusal.text)
+      if (partition.stagedBytes > 0) this.#touch(partition)
+      return
+    }
+    const { nextOffset } = partition.log
+    const place = { baseOffset: nextOffset, nextOffset, logAppendTimeMs: -1 }
+    partition.staged.push({ requestId: 0, acks: ACKS_NONE, timeoutMs: 0, ...place, replica })
+    this.#touch(partition)
+  }
+
+  #stageReplicated(partition: PartitionAgent, batches: readonly Uint8Array[]): Refusal | undefined {
+    if (this.#options.space.isLow) return refuse('DISK_FULL')
+    const refusal = this.#loadProducers(partition)
+    if (refusal !== undefined) return refusal
+    try {
+      for (const bytes of batches) stageBatch(partition, this.#batch.reset(bytes, 0), bytes)
+      return undefined
+    } catch (error) {
+      return this.#unreadable(partition, 'the aborted transactions', error)
+    }
+  }
+
+  /** Acks none and leader are refused from now on where there are other replicas, or taken again. */
+  setSuspended(isSuspended: boolean): void {
+    this.#attempt.isSuspended = isSuspended
   }
 
   /** Writes what the turn staged, partition by partition, and answers or parks its produces. */

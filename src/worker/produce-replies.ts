@@ -31,7 +31,7 @@ import {
   PRODUCE_REPLY_TEXT_BYTES_AT,
 } from '../ring/messages.ts'
 import type { NoticeSender } from './notice-sender.ts'
-import type { PartitionAgent, StagedProduce } from './partition-agent.ts'
+import type { PartitionAgent, ReplicaAppend, StagedProduce } from './partition-agent.ts'
 import type { ReplyOutbox } from './reply-outbox.ts'
 
 const TEXT_BYTES_MAX = 512
@@ -40,6 +40,7 @@ const TEXT_BYTES_MAX = 512
 interface Asker {
   readonly requestId: number
   readonly own?: OwnAppend | undefined
+  readonly replica?: ReplicaAppend | undefined
 }
 
 export interface ProduceRefusal extends Asker {
@@ -91,6 +92,10 @@ export class ProduceReplies {
     if (state.role === 'offline') {
       const text = state.offlineReason ?? ''
       this.refuse({ ...staged, partitionRef: state.partitionRef, state, error: 'KAFKA_STORAGE_ERROR', text })
+      return
+    }
+    if (staged.replica !== undefined) {
+      staged.replica.onWritten()
       return
     }
     if (staged.acks === ACKS_NONE) return
@@ -154,6 +159,15 @@ export class ProduceReplies {
     }
   }
 
+  /** What waits for this replica alone may not be believed any more: another may lead (I13). */
+  refuseLeaderAcks(partition: PartitionAgent, text: string): void {
+    const { produces, state } = partition
+    for (let next = produces.takeForLeader(); next !== undefined; next = produces.takeForLeader()) {
+      this.#heapOf(next).remove(next)
+      this.#refuse(next, state, state.partitionRef, 'NOT_LEADER_OR_FOLLOWER', text)
+    }
+  }
+
   refuse(refusal: ProduceRefusal): void {
     if (refusal.acks !== ACKS_NONE || refusal.requestId !== 0) {
       this.#refuse(refusal, refusal.state, refusal.partitionRef, refusal.error, refusal.text)
@@ -186,8 +200,9 @@ export class ProduceReplies {
   }
 
   #refuse(asker: Asker, state: PartitionState | undefined, partitionRef: number, error: ErrorCode, text: string): void {
-    if (asker.own !== undefined) {
-      asker.own.onFailed(error, text)
+    const told = asker.own ?? asker.replica
+    if (told !== undefined) {
+      told.onFailed(error, text)
       return
     }
     const bytes = text === '' ? EMPTY_BYTES : utf8Encode(text).subarray(0, TEXT_BYTES_MAX)
@@ -214,6 +229,6 @@ export class ProduceReplies {
 
 /** How durable an acknowledged batch is. */
 function durabilityOf(state: PartitionState, acks: number): Durability {
-  if (acks === ACKS_ALL && state.remotes.length > 0) return Durability.REPLICATED
+  if (acks === ACKS_ALL && (state.replicas?.inSync.length ?? 1) > 1) return Durability.REPLICATED
   return state.config.fsync === 'group' ? Durability.FSYNCED : Durability.WRITTEN
 }

@@ -20,6 +20,12 @@ export function newResidentMarks(): ResidentMarks {
   return { eras: [], offsets: [] }
 }
 
+/** The log was cut: what was noted says nothing any more. */
+export function clearMarks(marks: ResidentMarks): void {
+  marks.eras.length = 0
+  marks.offsets.length = 0
+}
+
 export class ResidentWindow {
   readonly #eraBytes: number
   #writtenBytes = 0

@@ -20,8 +20,11 @@ import { CommitJournal } from '../log/commit-journal.ts'
 import { STATE_FOLDER } from '../log/data-dir.ts'
 import { createLogContext } from '../log/log-context.ts'
 import { SyncedEndsFile } from '../log/synced-ends-file.ts'
+import type { ReplicaIdentity } from '../model/replica.ts'
 import { advanceHighWatermark } from '../partition/high-watermark.ts'
+import { checkKnownEpoch, checkLeads } from '../partition/partition-fetch.ts'
 import { goOffline } from '../partition/partition-state.ts'
+import { hear, isReplicated } from '../partition/replica-set.ts'
 import { type Codecs, NO_CODECS } from '../record/compression.ts'
 import { readControl } from '../ring/control-codec.ts'
 import {
@@ -43,11 +46,13 @@ import { CompactionJob } from './compaction-job.ts'
 import { ControlHandler, type ShardEffects } from './control-handler.ts'
 import { ControlReplies } from './control-replies.ts'
 import { DiskProxy, type ReadListener } from './disk-proxy.ts'
+import { type DraftPart, historyOf } from './fetch-draft.ts'
 import { FetchHandler } from './fetch-handler.ts'
 import { GroupCommit } from './group-commit.ts'
 import { GroupHost } from './group-host.ts'
 import { Housekeeper } from './housekeeper.ts'
 import { IntervalFlush } from './interval-flush.ts'
+import { LogCut } from './log-cut.ts'
 import { MarkerWriter } from './marker-writer.ts'
 import { NoticeSender } from './notice-sender.ts'
 import { PageCache } from './page-cache.ts'
@@ -56,6 +61,7 @@ import { PartitionTable } from './partition-table.ts'
 import { ProduceHandler, type WriteListener } from './produce-handler.ts'
 import { ProduceReplies } from './produce-replies.ts'
 import { RemovalQueue } from './removal-queue.ts'
+import { type ReplicaEffects, ReplicaHandler } from './replica-handler.ts'
 import { ReplyOutbox } from './reply-outbox.ts'
 import { ResidentWindow } from './resident-window.ts'
 import { ScrubJob } from './scrub-job.ts'
@@ -83,7 +89,7 @@ const PARTITIONS_MAX = 1_000_000
 /** Fetches taken from the read ring in one turn. */
 const READS_PER_TURN = 64
 
-export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffects {
+export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffects, ReplicaEffects {
   readonly name: string
   isDone = false
   readonly #options: ShardOptions
@@ -105,6 +111,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   readonly #produces: ProduceHandler
   readonly #fetches: FetchHandler
   readonly #control: ControlHandler
+  readonly #cuts: LogCut
+  readonly #replicas: ReplicaHandler
   readonly #groups: GroupHost
   readonly #transactionHost: TransactionHost
   readonly #markers: MarkerWriter
@@ -186,8 +194,15 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       ...{ reads: side.reads, partitions, reader, cache, outbox: this.#outbox, clock },
       waitingFetchesMax: options.waitingFetchesMax,
       onUnreadable,
+      onReplicaFetch: (part, replica) => this.#onReplicaFetch(part, replica),
     })
     const controlReplies = new ControlReplies(this.#outbox)
+    this.#cuts = new LogCut({ journal, syncedEnds, group: this.#group, checkpointer: this.#checkpointer, cache })
+    this.#replicas = new ReplicaHandler({
+      ...{ requests, partitions, produces: this.#produces, produceReplies: replies, replies: controlReplies, clock },
+      ...{ outbox: this.#outbox, notices: this.#notices, cuts: this.#cuts, effects: this },
+      lagMsMax: options.replicaLagMs,
+    })
     this.#control = new ControlHandler({
       ...{ requests, replies: controlReplies, clock, context, partitions, syncedEnds, reader, cache, effects: this },
       checkpointer: this.#checkpointer,
@@ -259,13 +274,14 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (this.#failure === undefined) work += this.#groups.host.step(nowMs) + this.#transactionHost.step(nowMs)
     work += this.#drainRequests()
     work += this.#control.step() + this.#housekeep(nowMs)
+    if (this.#failure === undefined) work += this.#cuts.step() + this.#replicas.step(nowMs)
     if (this.#failure === undefined) work += this.#scheduler.step(nowMs)
     return work + this.#transactionHost.sendMarkers() + this.#stepShutdown()
   }
 
   deadlineMs(): number {
     const nowMs = this.#clock.monotonicMs()
-    if (!this.#outbox.isClear || this.#control.pending > 0) return nowMs + 1
+    if (!this.#outbox.isClear || this.#control.pending > 0 || this.#cuts.isPolling) return nowMs + 1
     const nextMs = Math.min(this.#fetches.deadlineMs(nowMs), this.#replies.nextDeadlineMs, this.#nextStatsMs)
     // A timer that no turn would serve must not keep the loop from sleeping.
     if (this.#failure !== undefined) return nextMs
@@ -273,7 +289,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const spaceMs = this.#space.isLow ? this.#space.nextProbeMs : Number.POSITIVE_INFINITY
     const scrubMs = this.#mayScrub ? this.#scrub.nextDeadlineMs : Number.POSITIVE_INFINITY
     const compactionMs = this.#shutdown === 'none' ? this.#compaction.nextDeadlineMs : Number.POSITIVE_INFINITY
-    const housekeepMs = Math.min(this.#housekeeper.nextDeadlineMs, compactionMs)
+    const housekeepMs = Math.min(this.#housekeeper.nextDeadlineMs, compactionMs, this.#replicas.nextDeadlineMs)
     return Math.min(nextMs, coordinatorsMs, this.#syncDeadlineMs(), housekeepMs, spaceMs, scrubMs)
   }
 
@@ -290,6 +306,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   // The turn's parts
 
   #publish(): void {
+    this.#replicas.tellSynced()
     this.#disk.publish()
     this.#outbox.publish()
   }
@@ -335,13 +352,13 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       this.#onRequest()
     }
     if (taken === 0 && !this.#groups.host.hasPending && !this.#transactionHost.host.hasPending) return 0
-    this.#writeTurn()
+    this.writeTurn()
     if (taken > 0 && requests.release()) doorbell.ring()
     return taken
   }
 
   /** What coordinators decided and clients produced, as one write a partition. */
-  #writeTurn(): void {
+  writeTurn(): void {
     this.#groups.host.flush()
     this.#transactionHost.host.flush()
     this.#produces.writeTouched(this)
@@ -355,6 +372,12 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         return
       case MessageType.CONTROL:
         this.#onControl()
+        return
+      case MessageType.REPLICA_APPEND:
+        this.#replicas.onAppend()
+        return
+      case MessageType.REPLICA_PROGRESS:
+        this.#replicas.onProgress()
         return
       default:
         this.#onUnknown(requests.type)
@@ -401,8 +424,16 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         this.#markers.onWrite(requestId, body as WriteMarkersBody)
         return
       }
+      case ControlOperation.SET_REPLICAS:
+        this.writeTurn()
+        this.#replicas.onSetReplicas()
+        return
+      case ControlOperation.SUSPEND_LEADER_ACKS:
+        this.writeTurn()
+        this.#replicas.onSuspend()
+        return
       default:
-        this.#writeTurn()
+        this.writeTurn()
         this.#control.onControl()
     }
   }
@@ -439,6 +470,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       if (!isGroup) this.#interval.onWritten(partition, nowMs)
       if (isGroup || partition.hasStagedOwn) this.#groupWritten.push(partition)
       if (!isGroup) this.progress(partition)
+      if (isReplicated(partition.state.replicas)) this.#fetches.onAppended(partition)
     }
     if (this.#groupWritten.length === 0) return
     try {
@@ -483,6 +515,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   // ShardEffects
 
   progress(partition: PartitionAgent): void {
+    if (partition.state.role === 'follower') {
+      this.#replicas.onFollowerSynced(partition)
+      return
+    }
     const isVisible = advanceHighWatermark(partition.state)
     this.#replies.acknowledgeDue(partition)
     if (isVisible) this.#fetches.onVisible(partition)
@@ -492,11 +528,22 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     this.#forgetCoordinators(partition)
     this.#replies.refuseAll(partition, 'NOT_LEADER_OR_FOLLOWER', '')
     this.#fetches.onGone(partition)
+    if (partition.isClosed || partition.isEnding) this.#replicas.forget(partition)
     if (partition.isClosed) {
       this.#group.forget(partition)
       this.#interval.forget(partition)
       this.#checkpointer.forget(partition)
     }
+  }
+
+  renew(partition: PartitionAgent): void {
+    this.#forgetCoordinators(partition)
+    this.#fetches.onGone(partition)
+  }
+
+  opened(partition: PartitionAgent): void {
+    this.#replicas.onOpened(partition)
+    this.progress(partition)
   }
 
   remove(path: string): void {
@@ -559,6 +606,16 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   beginShutdown(done: (fault: string | undefined) => void): void {
     this.#shutdown = 'draining'
     this.#shutdownDone = done
+  }
+
+  /** Noted before anything is read: what it says may be what others wait for. */
+  #onReplicaFetch(part: DraftPart, replica: ReplicaIdentity): void {
+    const { partition, leaderEpoch, fetchOffset } = part
+    if (partition === undefined || partition.isClosed) return
+    const { state } = partition
+    const isLed = checkLeads(state) === undefined && checkKnownEpoch(state, { leaderEpoch }) === undefined
+    if (isLed && historyOf(partition, part).kind === 'agrees') this.#replicas.onFetch(partition, replica, fetchOffset)
+    else if (isLed && state.replicas !== undefined) hear(state.replicas, replica)
   }
 
   // Failure and end
@@ -624,6 +681,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
 
   /** Nothing is appended from here on: the checkpoint says where every log ends. */
   #lastCheckpoint(): void {
+    this.#replicas.stop()
     for (const { state } of this.#partitions) if (state.role === 'leader') state.role = 'follower'
     while (this.#removals.step());
     this.#checkpointer.askLast(() => this.#endShutdown())

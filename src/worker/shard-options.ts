@@ -33,6 +33,8 @@ export interface ShardOptions {
   readonly retentionCheckMs: number
   /** A producer id that was silent so long is forgotten. */
   readonly producerExpiryMs: number
+  /** A replica that has not had all of its leader's log for longer leaves the in-sync set. */
+  readonly replicaLagMs: number
   /** Committed offsets of a group without members are kept so long. */
   readonly offsetsRetentionMs: number
   /** The longest transaction timeout that a producer may ask for. */
@@ -66,6 +68,7 @@ export const SHARD_DEFAULTS = {
   statsMs: 1_000,
   retentionCheckMs: 30_000,
   producerExpiryMs: 86_400_000,
+  replicaLagMs: 10_000,
   offsetsRetentionMs: 7 * 86_400_000,
   transactionTimeoutMsMax: 900_000,
   transactionalIdExpirationMs: 7 * 86_400_000,

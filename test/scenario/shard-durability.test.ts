@@ -300,6 +300,7 @@ describe('durability', () => {
       partitions: [0, 1].map((partition) => ({
         ...{ partitionRef: partition, topicId: TOPIC, partition, leaderEpoch: 4, config: topicConfig({}) },
         recovered: recovered.get(partition) ?? null,
+        replicas: null,
       })),
     })
     const reason = 'from offset 0 on its batches have leader epoch 31, its leader has 4'

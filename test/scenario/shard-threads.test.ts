@@ -64,7 +64,15 @@ test('on real threads: produce, stop in order, and the files are there', { timeo
   try {
     control(ControlOperation.OPEN_PARTITIONS, {
       partitions: [
-        { partitionRef: 0, topicId: TOPIC, partition: 0, leaderEpoch: 1, config: topicConfig(), recovered: null },
+        {
+          partitionRef: 0,
+          topicId: TOPIC,
+          partition: 0,
+          leaderEpoch: 1,
+          config: topicConfig(),
+          recovered: null,
+          replicas: null,
+        },
       ],
     })
     await until(() => controls.length === 1)

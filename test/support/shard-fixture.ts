@@ -32,6 +32,16 @@ import {
   setFetchPartition,
 } from '../../src/ring/message-codec.ts'
 import * as M from '../../src/ring/messages.ts'
+import {
+  claimReplicaAppend,
+  ReplicaAppendedFields,
+  ReplicaAppendFields,
+  type ReplicaProgressRow,
+  type ReplicaSyncedRow,
+  readReplicaAppended,
+  readReplicaSynced,
+  writeReplicaProgress,
+} from '../../src/ring/replica-codec.ts'
 import { createSignals } from '../../src/ring/ring-signal.ts'
 import {
   createShardChannel,
@@ -50,6 +60,7 @@ export interface ShardFixtureOptions {
   readonly files?: FileSystem
   readonly channel?: Partial<ShardChannelOptions>
   readonly shard?: Partial<ShardOptions>
+  readonly clock?: ManualClock
 }
 
 export interface ProduceAnswer {
@@ -68,6 +79,9 @@ export interface FetchedPartition {
   readonly highWatermark: number
   readonly lastStableOffset: number
   readonly logStartOffset: number
+  readonly leaderEpoch: number
+  readonly divergingEpoch: number
+  readonly divergingEndOffset: number
   readonly aborted: readonly AbortedTransaction[]
   readonly bytes: Uint8Array
   readonly pages: readonly number[]
@@ -86,18 +100,30 @@ export interface ControlAnswer {
   readonly body: unknown
 }
 
-export type Answer = ProduceAnswer | FetchAnswer | ControlAnswer
+export interface AppendedAnswer {
+  readonly kind: 'appended'
+  readonly requestId: number
+  readonly error: ErrorCode
+  readonly text: string
+  readonly lastEpoch: number
+  readonly logEndOffset: number
+  readonly highWatermark: number
+}
+
+export type Answer = ProduceAnswer | FetchAnswer | ControlAnswer | AppendedAnswer
 
 const MIB = 1024 * 1024
 
 export class ShardFixture {
   readonly files: FileSystem
-  readonly clock = new ManualClock()
+  readonly clock: ManualClock
   readonly gateway: GatewaySide
   readonly shard: ShardAgent
   readonly disk: DiskAgent
   readonly agents: AgentInvoker
   readonly notices: Notice[] = []
+  /** Rows of REPLICA_SYNCED, in order. */
+  readonly synced: ReplicaSyncedRow[] = []
   /** Pages of answers are given back as they are read, unless the test holds them. */
   holdsPages = false
   readonly #answers = new Map<number, Answer>()
@@ -107,6 +133,7 @@ export class ShardFixture {
 
   constructor(options: ShardFixtureOptions = {}) {
     this.files = options.files ?? new MemoryFileSystem()
+    this.clock = options.clock ?? new ManualClock()
     if (this.files.stat(`${DATA_DIR}/${STATE_FOLDER}`).kind === 'absent') finishFirstRecovery(this.files)
     const channel = createShardChannel({
       requestRingBytes: 4 * MIB,
@@ -181,6 +208,22 @@ export class ShardFixture {
     const at = this.gateway.reads.claim(type, M.FETCH_END_BYTES, 'control')
     this.gateway.reads.view.setUint32(at, requestId, true)
     this.gateway.reads.publish()
+  }
+
+  sendReplicaAppend(fields: Partial<ReplicaAppendFields>, batches: Uint8Array): number {
+    const append = Object.assign(new ReplicaAppendFields(), fields)
+    append.requestId = this.#nextRequestId++
+    append.batchBytes = batches.length
+    const at = claimReplicaAppend(this.gateway.requests, append)
+    assert.notEqual(at, -1, 'the request ring is full')
+    this.gateway.requests.bytes.set(batches, at)
+    this.gateway.requests.publish()
+    return append.requestId
+  }
+
+  sendReplicaProgress(rows: readonly ReplicaProgressRow[]): void {
+    assert.ok(writeReplicaProgress(this.gateway.requests, rows))
+    this.gateway.requests.publish()
   }
 
   sendControl(operation: ControlOperation, body: unknown): number {
@@ -260,6 +303,8 @@ export class ShardFixture {
       if (replies.type === M.MessageType.PRODUCE_REPLY) this.#onProduceReply()
       else if (replies.type === M.MessageType.FETCH_REPLY) this.#onFetchReply()
       else if (replies.type === M.MessageType.NOTICE) this.notices.push(readNotice(replies))
+      else if (replies.type === M.MessageType.REPLICA_SYNCED) this.synced.push(...readReplicaSynced(replies))
+      else if (replies.type === M.MessageType.REPLICA_APPENDED) this.#onAppended()
       else {
         const isRelayed = this.#relayed.delete(controlRequestId(replies)) && controlErrorNumber(replies) === 0
         const { requestId, errorNumber, body } = isRelayed
@@ -270,6 +315,21 @@ export class ShardFixture {
     }
     replies.release()
     return taken
+  }
+
+  #onAppended(): void {
+    const fields = new ReplicaAppendedFields()
+    readReplicaAppended(this.gateway.replies, fields)
+    const { requestId, errorNumber, text, lastEpoch, logEndOffset, highWatermark } = fields
+    this.#keep({
+      kind: 'appended',
+      requestId,
+      error: errorCodeOf(errorNumber),
+      text,
+      lastEpoch,
+      logEndOffset,
+      highWatermark,
+    })
   }
 
   #onProduceReply(): void {
@@ -310,6 +370,9 @@ export class ShardFixture {
         highWatermark: view.getFloat64(line + M.FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT, true),
         lastStableOffset: view.getFloat64(line + M.FETCH_REPLY_PARTITION_LAST_STABLE_AT, true),
         logStartOffset: view.getFloat64(line + M.FETCH_REPLY_PARTITION_LOG_START_AT, true),
+        leaderEpoch: view.getInt32(line + M.FETCH_REPLY_PARTITION_LEADER_EPOCH_AT, true),
+        divergingEpoch: view.getInt32(line + M.FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT, true),
+        divergingEndOffset: view.getFloat64(line + M.FETCH_REPLY_PARTITION_DIVERGING_END_AT, true),
         aborted,
         bytes,
         pages,

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { OpenTransactions } from '../../../src/log/open-transactions.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.ts'
+import type { ReplicaIdentity } from '../../../src/model/replica.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 import { ACKS_ALL, ACKS_LEADER, type Acks } from '../../../src/partition/acks.ts'
 import { DelayedProduce, type WaitingProduce } from '../../../src/partition/delayed-produce.ts'
@@ -17,6 +18,7 @@ import {
   leaderState,
   type PartitionState,
 } from '../../../src/partition/partition-state.ts'
+import { countRemotes, newReplicaSet, type RemoteReplica, setMembers } from '../../../src/partition/replica-set.ts'
 
 function newState(
   fsync: 'group' | 'interval',
@@ -32,6 +34,23 @@ function newState(
     transactions,
   })
 }
+
+/** The state as leader of a partition of nodes 1 and 2, both in sync unless it is said otherwise. */
+function withReplica(state: PartitionState, inSync = [SELF, OTHER]): RemoteReplica {
+  const role = { role: 'leader' as const, leaderEpoch: 4, ...SELF, replicas: [1, 2], inSync, pending: null, version: 1 }
+  state.replicas = newReplicaSet(role)
+  return state.replicas.remotes[0]!
+}
+
+function setInSync(state: PartitionState, inSync: readonly ReplicaIdentity[]): void {
+  const version = state.replicas!.version + 1
+  setMembers(state.replicas!, {
+    ...{ role: 'leader', leaderEpoch: 4, ...SELF, replicas: [1, 2], inSync, pending: null, version },
+  })
+}
+
+const SELF = { nodeId: 1, incarnation: 1 }
+const OTHER = { nodeId: 2, incarnation: 1 }
 
 type Step =
   | { kind: 'append'; records: number; acks: Acks }
@@ -65,25 +84,33 @@ class Model {
 
   constructor(fsync: 'group' | 'interval', minInsync: number) {
     this.state = newState(fsync, minInsync)
+    withReplica(this.state, [SELF])
   }
 
   apply(step: Step): void {
     const { state } = this
-    const remote = state.remotes[0]
+    const remote = this.#remote()
     if (step.kind === 'append') this.#append(step.records, step.acks)
     else if (step.kind === 'sync') advanceSyncedEnd(state, state.logEndOffset, state.appendedBytes)
     else if (step.kind === 'trim') advanceLogStart(state, Math.floor(state.highWatermark * step.share) as Offset)
     else if (step.kind === 'join') {
       // A replica joins when it has caught up with the high watermark.
       const at = state.highWatermark
-      if (remote === undefined) state.remotes.push({ nodeId: 2, logEndOffset: at, syncedEndOffset: at })
-    } else if (step.kind === 'leave') state.remotes.length = 0
+      if (remote !== undefined) return
+      Object.assign(state.replicas!.remotes[0]!, { incarnation: 1, logEndOffset: at, syncedEndOffset: at })
+      setInSync(state, [SELF, OTHER])
+    } else if (step.kind === 'leave') setInSync(state, [SELF])
     else if (remote !== undefined) {
       remote.logEndOffset = Math.min(state.logEndOffset, remote.logEndOffset + step.written) as Offset
       remote.syncedEndOffset = Math.min(remote.logEndOffset, remote.syncedEndOffset + step.synced) as Offset
     }
     advanceHighWatermark(state)
     this.#check()
+  }
+
+  #remote(): RemoteReplica | undefined {
+    const { inSync, remotes } = this.state.replicas!
+    return inSync.length > 1 ? remotes[0] : undefined
   }
 
   #append(records: number, acks: Acks): void {
@@ -113,11 +140,11 @@ class Model {
     assert.ok(highWatermark >= this.#highest, 'the high watermark fell')
     this.#highest = highWatermark
     assert.ok(state.logStartOffset <= highWatermark && highWatermark <= state.logEndOffset)
-    const ends = [state, ...state.remotes].map((replica) =>
+    const remote = this.#remote()
+    const ends = [state, ...(remote === undefined ? [] : [remote])].map((replica) =>
       config.fsync === 'group' ? replica.syncedEndOffset : replica.logEndOffset,
     )
-    if (state.remotes.length + 1 >= config.minInsyncReplicas)
-      assert.equal(highWatermark, Math.max(highWatermark, Math.min(...ends)))
+    if (ends.length >= config.minInsyncReplicas) assert.equal(highWatermark, Math.max(highWatermark, Math.min(...ends)))
     assert.ok(state.visibleBytes <= state.appendedBytes)
     const due = this.waiting.filter(({ acks, nextOffset }) =>
       acks === ACKS_ALL
@@ -153,7 +180,10 @@ describe('watermarks and acknowledgements', () => {
     advanceLogEnd(state, 5 as Offset, 500)
     advanceSyncedEnd(state, 5 as Offset, 500)
     assert.equal(advanceHighWatermark(state), false)
-    state.remotes.push({ nodeId: 2, logEndOffset: 5 as Offset, syncedEndOffset: 3 as Offset })
+    const remote = withReplica(state)
+    assert.equal(advanceHighWatermark(state), false, 'the other is in sync, and has not been heard')
+    Object.assign(remote, { incarnation: 1, logEndOffset: 5, syncedEndOffset: 3 })
+    countRemotes(state.replicas!)
     assert.equal(advanceHighWatermark(state), true)
     assert.equal(state.highWatermark, 3)
   })

@@ -1,0 +1,50 @@
+/**
+ * Truncation: what a follower cuts when its leader says that their histories part (KIP-279).
+ *
+ *   of epochs up to the leader's answer (epoch, end offset) the follower has     cut at
+ *   that epoch                                                                   min(its end here, its end there): the common prefix
+ *   an older one                                                                 its end here, and ask again with that epoch
+ *   none, but newer ones                                                         where those begin: the leader has none of them
+ *   none at all                                                                  the leader's end offset
+ *
+ * Thread      the follower's shard; pure
+ * Invariants  T1 never below the high watermark that the follower knows, nor its log start (I7): that would lose what may have been
+ *                acknowledged, so it is a fault
+ *             T2 a cut makes the log shorter: an answer by which nothing goes is a fault too, for it would come again and again
+ */
+import { type EpochHistory, endOfEpochAtMost } from './epoch-ends.ts'
+
+export interface FollowerHistory extends EpochHistory {
+  readonly logStartOffset: number
+  readonly highWatermark: number
+}
+
+/** What the leader said: its largest epoch that is not above the follower's last one, and where that ended. */
+export interface Divergence {
+  readonly epoch: number
+  readonly endOffset: number
+}
+
+export type Truncation =
+  /** `isDone`: what is left is a prefix of the leader's log, by what was known when it answered. */
+  | { readonly kind: 'cut'; readonly offset: number; readonly isDone: boolean }
+  | { readonly kind: 'fault'; readonly text: string }
+
+export function decideTruncation(own: FollowerHistory, leader: Divergence): Truncation {
+  const { logEndOffset, logStartOffset, highWatermark } = own
+  const end = endOfEpochAtMost(own, leader.epoch)
+  const isDone = end === undefined || end.epoch === leader.epoch
+  const ownEnd = end?.endOffset ?? own.entries[0]?.[1] ?? logEndOffset
+  const wanted = isDone ? Math.min(ownEnd, leader.endOffset) : ownEnd
+  const offset = Math.min(wanted, logEndOffset)
+  const answer = `the leader's history up to epoch ${leader.epoch} ends at offset ${leader.endOffset}`
+  const floor = Math.max(highWatermark, logStartOffset)
+  if (offset < floor)
+    return {
+      kind: 'fault',
+      text: `${answer}: the log would be cut at offset ${offset}, below its high watermark ${highWatermark} (log start ${logStartOffset})`,
+    }
+  if (offset === logEndOffset)
+    return { kind: 'fault', text: `${answer}, the log ends at ${logEndOffset}: by that nothing is to be cut` }
+  return { kind: 'cut', offset, isDone }
+}

@@ -1,0 +1,325 @@
+/** Replicas of one partition on several shards: what is acknowledged, followed, cut and elected. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { ControlOperation } from '../../src/ring/control-messages.ts'
+import { Durability } from '../../src/ring/messages.ts'
+import { makeBatch } from '../support/log-fixture.ts'
+import { ReplicaFixture } from '../support/replica-fixture.ts'
+import { batchesOf } from '../support/shard-fixture.ts'
+
+function started(options: ConstructorParameters<typeof ReplicaFixture>[0] = {}): ReplicaFixture {
+  const cluster = new ReplicaFixture(options)
+  cluster.elect(1)
+  cluster.pump()
+  return cluster
+}
+
+function inSyncOf(cluster: ReplicaFixture): number[] {
+  return [...cluster.describe().inSync].sort()
+}
+
+describe('replication', () => {
+  test("followers have the leader's bytes; acks all waits for their sync, and says so", () => {
+    const cluster = started()
+    const answer = cluster.produce(makeBatch({ records: 3 }))
+    assert.deepEqual([answer.error, answer.baseOffset, answer.durability], ['NONE', 0, Durability.REPLICATED])
+    cluster.assertEqualLogs()
+    for (const nodeId of [1, 2, 3]) {
+      const { role, logEndOffset, syncedEndOffset, highWatermark } = cluster.describe(nodeId)
+      assert.equal(role, nodeId === 1 ? 'leader' : 'follower')
+      assert.deepEqual([logEndOffset, syncedEndOffset, highWatermark], [3, 3, 3])
+    }
+    assert.deepEqual(
+      cluster
+        .describe(1)
+        .remotes.map(({ nodeId, logEndOffset, syncedEndOffset, lagMs }) => [
+          nodeId,
+          logEndOffset,
+          syncedEndOffset,
+          lagMs,
+        ]),
+      [
+        [2, 3, 3, 0],
+        [3, 3, 3, 0],
+      ],
+    )
+  })
+
+  test('one in-sync follower is cut off: acks leader goes on, acks all waits until the set is smaller', () => {
+    const cluster = started()
+    cluster.cut(3)
+    assert.equal(cluster.produce(makeBatch(), { acks: 1 }).error, 'NONE')
+    const waiting = cluster.sendProduce(makeBatch())
+    cluster.pump()
+    assert.equal(cluster.shard().peek(waiting), undefined)
+    assert.equal(cluster.describe(2).logEndOffset, 2, 'the other has it')
+    assert.equal(cluster.describe(1).highWatermark, 0)
+    for (let step = 0; step < 16; step++) cluster.pass(1_000)
+    assert.equal(cluster.shard().peek(waiting)?.kind, 'produce')
+    assert.deepEqual(cluster.wishesOf(1).at(-1), [1, 2])
+    assert.deepEqual(inSyncOf(cluster), [1, 2])
+    cluster.heal(3)
+    cluster.pump()
+    assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+    cluster.assertEqualLogs()
+  })
+
+  test('a consumer reads no further than the high watermark, and nothing from a follower', () => {
+    const cluster = started()
+    cluster.produce(makeBatch())
+    cluster.cut(2)
+    cluster.sendProduce(makeBatch())
+    cluster.pump()
+    const [line] = cluster.shard().fetch([{ offset: 0 }]).partitions
+    assert.deepEqual([line?.highWatermark, batchesOf(line!.bytes)], [1, [[0, 1]]])
+    assert.equal(cluster.shard(3).fetch([{ offset: 0 }]).partitions[0]?.error, 'NOT_LEADER_OR_FOLLOWER')
+    assert.equal(cluster.shard(3).produce(makeBatch()).error, 'NOT_LEADER_OR_FOLLOWER')
+  })
+
+  test('fsync: interval: written everywhere is enough', () => {
+    const cluster = started({ config: { fsync: 'interval' } })
+    const answer = cluster.produce(makeBatch())
+    assert.deepEqual([answer.error, answer.durability], ['NONE', Durability.REPLICATED])
+    cluster.assertEqualLogs()
+  })
+
+  test('min.insync.replicas: fewer in sync refuses acks all', () => {
+    const cluster = started({ config: { minInsyncReplicas: 2 } })
+    assert.equal(cluster.produce(makeBatch()).error, 'NONE')
+    cluster.cut(2)
+    cluster.cut(3)
+    cluster.setInSync([1])
+    assert.equal(cluster.produce(makeBatch()).error, 'NOT_ENOUGH_REPLICAS')
+    assert.equal(cluster.produce(makeBatch(), { acks: 1 }).error, 'NONE')
+    assert.equal(cluster.describe().highWatermark, 1, 'it stands')
+  })
+
+  test('what is damaged on the way is not appended, and comes again', () => {
+    const cluster = started()
+    let damaged = 0
+    cluster.onCarry = (bytes) => {
+      if (bytes.length === 0 || damaged++ > 0) return bytes
+      const changed = bytes.slice()
+      changed[70]! ^= 1
+      return changed
+    }
+    const waiting = cluster.sendProduce(makeBatch())
+    cluster.pump()
+    cluster.pump()
+    assert.equal(cluster.shard().peek(waiting)?.kind, 'produce')
+    assert.match([...cluster.node(2).faults, ...cluster.node(3).faults].join(), /CORRUPT_MESSAGE/)
+    cluster.assertEqualLogs()
+  })
+
+  test('large logs and small frames: a follower that was away for long catches up', () => {
+    const cluster = started({ config: { segmentBytes: 64 * 1024 } })
+    cluster.cut(3)
+    cluster.setInSync([1, 2])
+    for (let count = 0; count < 60; count++) cluster.produce(makeBatch({ records: 5, valueBytes: 2_000 }))
+    cluster.heal(3)
+    cluster.pump()
+    assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+    assert.deepEqual(cluster.describe(3).logEndOffset, 300)
+    cluster.assertEqualLogs()
+  })
+})
+
+describe('leader changes', () => {
+  test('the leader goes: what was acknowledged is at the new one, who waits is told, what nobody had goes', () => {
+    const cluster = started()
+    cluster.produce(makeBatch({ records: 2 }))
+    cluster.cut(1)
+    const lost = cluster.shard(1).sendProduce(makeBatch({ records: 4 }))
+    const lostAcked = cluster.shard(1).produce(makeBatch(), { acks: 1 })
+    assert.equal(lostAcked.error, 'NONE', 'it does not know yet')
+    const parked = cluster.shard(1).sendFetch([{ offset: 2 }], { waitMs: 60_000 })
+    cluster.elect(2, [2, 3])
+    cluster.pump()
+    assert.equal(cluster.produce(makeBatch({ records: 3 })).baseOffset, 2)
+    cluster.heal(1)
+    const refused = cluster.shard(1).answer(lost)
+    assert.equal(refused?.kind === 'produce' && refused.error, 'NOT_LEADER_OR_FOLLOWER')
+    const answered = cluster.shard(1).answer(parked)
+    assert.equal(answered?.kind === 'fetch' && answered.partitions[0]?.error, 'NOT_LEADER_OR_FOLLOWER')
+    cluster.pump()
+    assert.equal(cluster.describe(1).logEndOffset, 5)
+    cluster.assertEqualLogs()
+    assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+  })
+
+  test('two quick changes (KIP-279): each replica has a history of its own, and all end as the last leader', () => {
+    const cluster = started()
+    cluster.produce(makeBatch())
+    // Node 1 writes alone under epoch 1, node 2 alone under epoch 2.
+    cluster.cut(1)
+    cluster.shard(1).produce(makeBatch({ records: 4 }), { acks: 1 })
+    cluster.elect(2, [2, 3])
+    cluster.cut(2)
+    cluster.shard(2).produce(makeBatch({ records: 2 }), { acks: 1 })
+    cluster.shard(2).produce(makeBatch({ records: 5 }), { acks: 1 })
+    cluster.elect(3, [3])
+    cluster.pump()
+    cluster.produce(makeBatch({ records: 9 }))
+    cluster.heal(1)
+    cluster.heal(2)
+    cluster.pump()
+    for (const nodeId of [1, 2]) assert.equal(cluster.describe(nodeId).logEndOffset, 10)
+    cluster.assertEqualLogs()
+    // And once more, back to the first.
+    cluster.elect(1)
+    cluster.pump()
+    assert.equal(cluster.produce(makeBatch()).baseOffset, 10)
+    cluster.assertEqualLogs()
+  })
+
+  test('a new leader answers the latest offset once its high watermark has reached its epoch', () => {
+    const cluster = started()
+    cluster.produce(makeBatch({ records: 2 }))
+    // The third hears of the high watermark no more.
+    cluster.cut(1)
+    cluster.shard(1).sendProduce(makeBatch())
+    cluster.cut(2)
+    cluster.elect(3, [2, 3])
+    const latest = () =>
+      cluster.shard(3).control(ControlOperation.LIST_OFFSETS, { partitionRef: 0, timestampMs: -1, isolation: 0 })
+    cluster.pump()
+    const before = cluster.describe(3)
+    assert.equal(latest().error, before.highWatermark >= 2 ? 'NONE' : 'OFFSET_NOT_AVAILABLE')
+    cluster.heal(2)
+    cluster.pump()
+    assert.equal(latest().error, 'NONE')
+  })
+
+  test('a follower with a torn tail starts again: cut by recovery, fetched anew, in sync under its new incarnation', () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const cluster = started()
+      for (let count = 0; count < 5; count++) cluster.produce(makeBatch({ records: 2 }))
+      cluster.sendProduce(makeBatch({ records: 7 }))
+      cluster.node(2).shard.disk.doWork = () => 0
+      cluster.pump()
+      cluster.crash(2, 'power', seed)
+      cluster.setInSync([1, 3])
+      cluster.pump()
+      assert.equal(cluster.describe().highWatermark, 17)
+      cluster.start(2)
+      cluster.pump()
+      assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+      cluster.assertEqualLogs()
+    }
+  })
+
+  test('a leader that lost its unsynced tail in a power cut comes back as a follower', () => {
+    const cluster = started()
+    cluster.produce(makeBatch({ records: 2 }))
+    cluster.sendProduce(makeBatch({ records: 3 }))
+    cluster.cut(1)
+    cluster.shard(1).settle()
+    cluster.crash(1)
+    cluster.elect(2, [2, 3])
+    cluster.produce(makeBatch({ records: 4 }))
+    cluster.node(1).isCut = false
+    cluster.start(1)
+    cluster.pump()
+    cluster.assertEqualLogs()
+    assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+  })
+
+  test('a diverged follower may be cut while the power goes at any step: it is never taken for damaged', () => {
+    for (let steps = 0; steps < 40; steps++) {
+      const cluster = started()
+      cluster.produce(makeBatch({ records: 2 }))
+      cluster.cut(1)
+      for (let count = 0; count < 3; count++) cluster.shard(1).produce(makeBatch({ records: 4 }), { acks: 1 })
+      cluster.shard(1).control(ControlOperation.CHECKPOINT, {})
+      cluster.elect(2, [2, 3])
+      cluster.produce(makeBatch({ records: 3 }))
+      cluster.heal(1)
+      const { shard, disk } = cluster.node(1).shard
+      const target = cluster.node(1).shard
+      const requestId = target.sendReplicaAppend(
+        { ...{ partitionRef: 0, leaderEpoch: 2, divergingEpoch: 1, divergingEndOffset: 2 }, highWatermark: 2 },
+        new Uint8Array(0),
+      )
+      for (let step = 0; step < steps; step++) (step % 2 === 0 ? shard : disk).doWork()
+      cluster.crash(1, 'power', steps + 1)
+      void requestId
+      cluster.start(1)
+      cluster.pump()
+      cluster.assertEqualLogs()
+    }
+  })
+})
+
+describe('the rest of a log', () => {
+  test("the log start follows the leader's; one that lies below it begins anew there", () => {
+    const cluster = started({ config: { segmentBytes: 2_000 } })
+    for (let count = 0; count < 10; count++) cluster.produce(makeBatch({ records: 2, valueBytes: 300 }))
+    cluster.cut(3)
+    cluster.setInSync([1, 2])
+    for (let count = 0; count < 10; count++) cluster.produce(makeBatch({ records: 2, valueBytes: 300 }))
+    assert.equal(cluster.shard().control(ControlOperation.TRIM, { partitionRef: 0, beforeOffset: 30 }).error, 'NONE')
+    cluster.produce(makeBatch())
+    assert.equal(cluster.describe(2).logStartOffset, 30)
+    cluster.heal(3)
+    cluster.pump()
+    assert.deepEqual([cluster.describe(3).logStartOffset, cluster.describe(3).logEndOffset], [30, 41])
+    assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+    cluster.produce(makeBatch())
+    // It leads as well as any other.
+    cluster.elect(3)
+    assert.equal(cluster.produce(makeBatch()).baseOffset, 42)
+    const [line] = cluster.shard(3).fetch([{ offset: 41 }]).partitions
+    assert.deepEqual(batchesOf(line!.bytes), [
+      [41, 42],
+      [42, 43],
+    ])
+    cluster.crash(3)
+    cluster.elect(1, [1, 2])
+    cluster.start(3)
+    cluster.pump()
+    assert.deepEqual([cluster.describe(3).logStartOffset, cluster.describe(3).logEndOffset], [30, 43])
+  })
+
+  test('a retried batch is a duplicate at the new leader', () => {
+    const cluster = started()
+    const batch = (baseSequence: number) => makeBatch({ records: 2, producerId: 9, producerEpoch: 0, baseSequence })
+    for (let sequence = 0; sequence < 12; sequence += 2) cluster.produce(batch(sequence))
+    cluster.crash(1)
+    cluster.elect(2, [2, 3])
+    cluster.pump()
+    assert.deepEqual([cluster.produce(batch(10)).baseOffset, cluster.produce(batch(8)).baseOffset], [10, 8])
+    assert.equal(cluster.produce(batch(14)).error, 'OUT_OF_ORDER_SEQUENCE_NUMBER')
+    assert.equal(cluster.produce(batch(12)).baseOffset, 12)
+    assert.equal(cluster.describe().logEndOffset, 14)
+  })
+
+  test('while the lease may be over acks leader and none are refused, acks all goes on', () => {
+    const cluster = started()
+    cluster.cut(2)
+    const waiting = cluster.sendProduce(makeBatch())
+    cluster.pump()
+    const suspend = (isSuspended: boolean) =>
+      assert.equal(cluster.shard().control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }).error, 'NONE')
+    suspend(true)
+    assert.equal(cluster.produce(makeBatch(), { acks: 1 }).error, 'NOT_LEADER_OR_FOLLOWER')
+    cluster.heal(2)
+    cluster.pump()
+    assert.equal(cluster.shard().peek(waiting)?.kind, 'produce')
+    assert.equal(cluster.produce(makeBatch()).error, 'NONE')
+    suspend(false)
+    assert.equal(cluster.produce(makeBatch(), { acks: 1 }).error, 'NONE')
+  })
+
+  test('what waits for the leader alone when its lease ends is not acknowledged', () => {
+    const cluster = started()
+    const { disk } = cluster.node(1).shard
+    const doWork = disk.doWork.bind(disk)
+    disk.doWork = () => 0
+    const waiting = cluster.sendProduce(makeBatch(), { acks: 1 })
+    cluster.shard(1).control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended: true })
+    disk.doWork = doWork
+    cluster.pump()
+    const answer = cluster.shard(1).answer(waiting)
+    assert.equal(answer?.kind === 'produce' && answer.error, 'NOT_LEADER_OR_FOLLOWER')
+  })
+})
