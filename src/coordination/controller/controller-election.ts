@@ -135,14 +135,19 @@ export class ControllerElection {
       .catch(() => undefined)
       .then((term) => {
         this.#isCampaigning = false
-        if (this.#isClosed || this.#lease !== lease) return
-        if (term !== undefined) {
-          this.#won ??= this.#term === undefined ? term : undefined
-          if (this.#image !== undefined) this.look(this.#image)
-        }
-        // Another one's key is not in the image yet, or the store could not be reached.
+        if (this.#isClosed) return
+        if (term !== undefined && this.#lease === lease) this.#win(term)
+        // Another one's key is not in the image yet, or the store could not be reached, or there is another lease.
         else this.#retry()
       })
+  }
+
+  /** The answer may come after the image has shown the key, or even its end. */
+  #win(term: ControllerTerm): void {
+    const isKnown = this.#term !== undefined || this.#won !== undefined
+    if (isKnown || term.fence.modRevision <= this.#endedRevision) return
+    this.#won = term
+    if (this.#image !== undefined) this.look(this.#image)
   }
 
   #retry(): void {

@@ -79,6 +79,8 @@ export class SimulatedStore {
 
 export class SimulatedStoreClient implements MetadataStore {
   readonly nodeId: number
+  /** Of the process, once it has one. */
+  incarnation = 0
   readonly process: SimulatedProcess
   readonly #store: SimulatedStore
   /** No request arrives and no event leaves the store for this client. */
