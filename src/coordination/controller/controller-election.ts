@@ -6,7 +6,8 @@
  *             CE3 a term ends when its lease is lost, when the image shows another key or none, when a write found it gone, and does not come
  *             back; while its lease may have expired by this broker's own clock it rests
  * Ordering    key and epoch written -> the image has that revision -> the term begins: so it begins with all that earlier terms wrote
- * Failure     a campaign with unknown outcome is read back: the key names this incarnation or it does not; else tried again after RETRY_MS
+ * Failure     a campaign with unknown outcome is tried again after RETRY_MS, and may take effect late: a key of this incarnation in the image is
+ *             its own
  */
 import type { Clock } from '../../base/clock.ts'
 import { unchanged } from '../cluster-identity.ts'
@@ -47,6 +48,8 @@ export class ControllerElection {
   /** Won; the image does not show it yet. */
   #won: ControllerTerm | undefined
   #term: ControllerTerm | undefined
+  /** Keys up to this revision were this broker's and are not to be believed in again. */
+  #endedRevision = 0
   #isCampaigning = false
   #isClosed = false
   #cancelRetry: () => void = () => {}
@@ -76,6 +79,7 @@ export class ControllerElection {
   /** The image has changed. */
   look(image: ClusterImage): void {
     this.#image = image
+    this.#adopt(image)
     const current = this.#won ?? this.#term
     if (current !== undefined) {
       if (image.revision < current.fence.modRevision) return
@@ -88,6 +92,7 @@ export class ControllerElection {
   /** Whatever was won is over; a new campaign begins when the key is free. */
   end(reason: string): void {
     const hadBegun = this.#term !== undefined
+    this.#endedRevision = Math.max(this.#endedRevision, (this.#term ?? this.#won)?.fence.modRevision ?? 0)
     this.#term = undefined
     this.#won = undefined
     if (hadBegun) this.#options.onEnded(reason)
@@ -102,6 +107,15 @@ export class ControllerElection {
     if (fence === undefined) return
     // A lease that ends does the same later.
     await this.#options.store.transact([fence], [{ kind: 'delete', key: CONTROLLER_KEY }]).catch(() => {})
+  }
+
+  /** A campaign whose answer was lost has won. */
+  #adopt({ controller }: ClusterImage): void {
+    if (controller === undefined || this.#lease === undefined || this.#isClosed) return
+    const { state, modRevision } = controller
+    const { nodeId, incarnation } = this.#options.self
+    if (state.nodeId !== nodeId || state.incarnation !== incarnation || modRevision <= this.#endedRevision) return
+    if (this.#won === undefined && this.#term === undefined) this.#won = termOf(state.controllerEpoch, modRevision)
   }
 
   #begin(): void {
@@ -121,14 +135,19 @@ export class ControllerElection {
       .catch(() => undefined)
       .then((term) => {
         this.#isCampaigning = false
-        if (this.#isClosed || this.#lease !== lease) return
-        if (term !== undefined) {
-          this.#won = term
-          if (this.#image !== undefined) this.look(this.#image)
-        }
-        // Another one's key is not in the image yet, or the store could not be reached.
+        if (this.#isClosed) return
+        if (term !== undefined && this.#lease === lease) this.#win(term)
+        // Another one's key is not in the image yet, or the store could not be reached, or there is another lease.
         else this.#retry()
       })
+  }
+
+  /** The answer may come after the image has shown the key, or even its end. */
+  #win(term: ControllerTerm): void {
+    const isKnown = this.#term !== undefined || this.#won !== undefined
+    if (isKnown || term.fence.modRevision <= this.#endedRevision) return
+    this.#won = term
+    if (this.#image !== undefined) this.look(this.#image)
   }
 
   #retry(): void {
@@ -144,23 +163,14 @@ export class ControllerElection {
     const controllerEpoch = (last ?? 0) + 1
     const state: ControllerState = { ...self, controllerEpoch }
     const epochState: ControllerEpochState = { controllerEpoch }
-    try {
-      const { applied, revision } = await store.transact(
-        [{ kind: 'absent', key }, unchanged(CONTROLLER_EPOCH_KEY, counted)],
-        [
-          { kind: 'put', key, value: encodeState(state), leaseId },
-          { kind: 'put', key: CONTROLLER_EPOCH_KEY, value: encodeState(epochState) },
-        ],
-      )
-      return applied ? termOf(controllerEpoch, revision) : undefined
-    } catch {
-      const stored = await store.get(key)
-      const held = stored && decodeState<ControllerState>(key, stored.value)
-      const isOwn = held?.nodeId === self.nodeId && held.incarnation === self.incarnation
-      return isOwn && held.controllerEpoch === controllerEpoch
-        ? termOf(controllerEpoch, stored!.modRevision)
-        : undefined
-    }
+    const { applied, revision } = await store.transact(
+      [{ kind: 'absent', key }, unchanged(CONTROLLER_EPOCH_KEY, counted)],
+      [
+        { kind: 'put', key, value: encodeState(state), leaseId },
+        { kind: 'put', key: CONTROLLER_EPOCH_KEY, value: encodeState(epochState) },
+      ],
+    )
+    return applied ? termOf(controllerEpoch, revision) : undefined
   }
 }
 

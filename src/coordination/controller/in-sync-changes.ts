@@ -6,12 +6,15 @@
  *             IS2 eligible leaders are there only while the in-sync set is smaller than min.insync.replicas: the high watermark stands
  *             then, so whoever was in sync when it became so small still holds all that is below it
  *             IS3 nobody is in both
- * Failure     a write with unknown outcome is read back: the partition's key says whether it took effect
+ * Failure     a write with unknown outcome is written again: under its condition it takes effect once
  */
 import { assert } from '../../base/assert.ts'
 import type { TopicId } from '../../model/ids.ts'
 import { decodePartitionState, encodeState, type PartitionState, partitionKey, type Replica } from '../keys.ts'
 import type { MetadataStore } from '../metadata-store.ts'
+
+/** Of a write without an answer. */
+const ATTEMPTS_MAX = 3
 
 /** The state with `wanted` as its in-sync set. `minInsync` is the topic's min.insync.replicas. */
 export function withInSync(state: PartitionState, wanted: readonly Replica[], minInsync: number): PartitionState {
@@ -76,7 +79,9 @@ export type InSyncOutcome =
 
 /**
  * A leader's change: takes effect only if the partition's key is at `version` still, so not after anything that the controller did.
- * Rejects when the store cannot be asked what became of it: the set is then uncertain and the larger of both counts.
+ * An answer is definite: that version is over, and no copy of the write that is still under way can take effect. Rejects when there was no
+ * definite answer: then the larger of both sets counts, and the very same change is to be asked for again, until there is one or the image
+ * shows another version.
  */
 export async function applyInSyncChange(
   store: MetadataStore,
@@ -86,17 +91,25 @@ export async function applyInSyncChange(
   next: PartitionState,
 ): Promise<InSyncOutcome> {
   const key = partitionKey(topicId, partition)
-  const value = encodeState(next)
-  try {
-    const condition = { kind: 'revision', key, modRevision: version } as const
-    const { applied, revision } = await store.transact([condition], [{ kind: 'put', key, value }])
-    return applied ? { applied, version: revision } : { applied }
-  } catch {
-    const stored = await store.get(key)
-    // Whoever wrote it: it is what was asked for, at this version.
-    if (stored === undefined || stored.modRevision <= version) return { applied: false }
-    return isSameState(decodePartitionState(key, stored.value), next)
-      ? { applied: true, version: stored.modRevision }
-      : { applied: false }
+  const write = { kind: 'put', key, value: encodeState(next) } as const
+  const condition = { kind: 'revision', key, modRevision: version } as const
+  let failure: unknown
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    try {
+      const { applied, revision } = await store.transact([condition], [write])
+      if (applied) return { applied, version: revision }
+      return failure === undefined ? { applied } : await readBack(store, key, next)
+    } catch (error) {
+      // To read whether it took effect would not do: it may yet. To write it again decides.
+      failure = error
+    }
   }
+  throw failure
+}
+
+/** The version is over: by an earlier attempt, if the key says what was asked for. */
+async function readBack(store: MetadataStore, key: string, next: PartitionState): Promise<InSyncOutcome> {
+  const stored = await store.get(key)
+  if (stored === undefined || !isSameState(decodePartitionState(key, stored.value), next)) return { applied: false }
+  return { applied: true, version: stored.modRevision }
 }

@@ -25,12 +25,25 @@ export class EventRun {
 
   /** Runs `body`; what it throws is what was wrong. */
   toEnd(body: () => void): SeedOutcome {
-    let failure: string | undefined
     try {
       body()
     } catch (error) {
-      failure = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      return this.#outcome(textOf(error))
     }
+    return this.#outcome(undefined)
+  }
+
+  /** The same for parts that wait for promises; nothing but simulated events may resolve them. */
+  async toEndLater(body: () => Promise<void>): Promise<SeedOutcome> {
+    try {
+      await body()
+    } catch (error) {
+      return this.#outcome(textOf(error))
+    }
+    return this.#outcome(undefined)
+  }
+
+  #outcome(failure: string | undefined): SeedOutcome {
     return {
       ...{ seed: this.#seed, failure, virtualMs: this.queue.nowMs, events: this.#events },
       ...{ traceHash: this.#traceHash, log: this.#log, reach: this.#reach },
@@ -40,6 +53,16 @@ export class EventRun {
   /** Lets everything happen that is due before `untilMs`; `check` after each event. */
   passTo(untilMs: number, check: (nowMs: number) => void): void {
     while (this.queue.step(untilMs)) {
+      this.#events++
+      this.trace(this.queue.nowMs)
+      check(this.queue.nowMs)
+    }
+  }
+
+  /** The same; after each event all goes on that waits for promises only. */
+  async passToLater(untilMs: number, check: (nowMs: number) => void): Promise<void> {
+    while (this.queue.step(untilMs)) {
+      await new Promise((resolve) => setImmediate(resolve))
       this.#events++
       this.trace(this.queue.nowMs)
       check(this.queue.nowMs)
@@ -60,4 +83,8 @@ export class EventRun {
   trace(value: number): void {
     this.#traceHash = (Math.imul(this.#traceHash ^ value, 0x01000193) ^ (value >>> 7)) | 0
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

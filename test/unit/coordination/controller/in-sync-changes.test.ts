@@ -52,18 +52,27 @@ test('in-sync change: applied at its version only; a lost reply is read back', a
 
   const failing: MemoryMetadataStore = Object.create(store)
   failing.get = (name) => store.get(name)
-  let isApplied = true
+  // What each attempt does before its reply is lost; later ones get an answer.
+  const attempts: (() => Promise<unknown>)[] = []
   failing.transact = async (conditions, operations) => {
-    if (isApplied) await store.transact(conditions, operations)
+    const attempt = attempts.shift()
+    if (attempt === undefined) return store.transact(conditions, operations)
+    await attempt()
     throw new Error('no reply')
   }
   const shrunk = withInSync(next, replicasOf('1'), 1)
-  const version = revision + 2
-  assert.deepEqual(await applyInSyncChange(failing, TOPIC, 0, revision + 1, shrunk), { applied: true, version })
-  isApplied = false
-  const again = await applyInSyncChange(failing, TOPIC, 0, version, withInSync(shrunk, replicasOf('1 3'), 1))
-  assert.deepEqual(again, { applied: false })
-  await put({ leader: 2 })
-  const overtaken = await applyInSyncChange(failing, TOPIC, 0, version, withInSync(shrunk, replicasOf('1 3'), 1))
-  assert.deepEqual(overtaken, { applied: false })
+  const write = { kind: 'put', key, value: encodeState(shrunk) } as const
+  attempts.push(() => store.transact([], [write]))
+  const readBack = await applyInSyncChange(failing, TOPIC, 0, revision + 1, shrunk)
+  assert.deepEqual(readBack, { applied: true, version: revision + 2 })
+
+  // Nothing took effect yet, but it may: the second attempt decides.
+  const grown = withInSync(shrunk, replicasOf('1 3'), 1)
+  attempts.push(async () => {})
+  const again = await applyInSyncChange(failing, TOPIC, 0, revision + 2, grown)
+  assert.deepEqual(again, { applied: true, version: revision + 3 })
+  attempts.push(() => put({ leader: 2 }))
+  assert.deepEqual(await applyInSyncChange(failing, TOPIC, 0, revision + 3, shrunk), { applied: false })
+  attempts.push(...Array.from({ length: 3 }, () => async () => {}))
+  await assert.rejects(applyInSyncChange(failing, TOPIC, 0, revision + 4, shrunk), /no reply/)
 })
