@@ -7,12 +7,12 @@
  */
 import { isMillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
+import type { ReplicaRole } from '../model/replica.ts'
 import {
   ControlOperation,
   type OpenPartition,
   type OpenPartitionsAnswer,
   type OpenPartitionsBody,
-  type ReplicaRole,
   type UpdateConfigBody,
 } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'

@@ -10,7 +10,7 @@
 import { applyInSyncChange, isSameState, withInSync } from '../../coordination/controller/in-sync-changes.ts'
 import { decodePartitionState, partitionKey, type Replica } from '../../coordination/keys.ts'
 import type { MetadataStore } from '../../coordination/metadata-store.ts'
-import type { ReplicaIdentity } from '../../ring/control-messages.ts'
+import type { ReplicaIdentity } from '../../model/replica.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { Timers } from '../timers.ts'
 import type { LocalReplica, LocalReplicas } from './local-replicas.ts'

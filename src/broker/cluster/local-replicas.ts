@@ -13,13 +13,8 @@
  */
 import { NO_LEADER, type PartitionState } from '../../coordination/keys.ts'
 import { isMillraceError } from '../../model/errors.ts'
-import {
-  ControlOperation,
-  type ReplicaIdentity,
-  type ReplicaRole,
-  type SetReplicasAnswer,
-  type SetReplicasBody,
-} from '../../ring/control-messages.ts'
+import type { ReplicaIdentity, ReplicaRole } from '../../model/replica.ts'
+import { ControlOperation, type SetReplicasAnswer, type SetReplicasBody } from '../../ring/control-messages.ts'
 import type { ReplicaSyncedRow } from '../../ring/replica-codec.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { PartitionOpener, RecoveredOf } from '../partition-opener.ts'

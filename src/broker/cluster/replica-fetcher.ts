@@ -16,6 +16,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { errorCodeOf, isMillraceError } from '../../model/errors.ts'
 import { REQUEST_PARTITIONS_MAX } from '../../model/limits.ts'
+import type { ReplicaIdentity } from '../../model/replica.ts'
 import {
   type ReplicaFetchReply,
   type ReplicaFetchReplyPart,
@@ -23,7 +24,6 @@ import {
   replicaFetch,
   replicaProgress,
 } from '../../protocol/index.ts'
-import type { ReplicaIdentity } from '../../ring/control-messages.ts'
 import type { ReplicaAppendedFields } from '../../ring/replica-codec.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { PartitionProxy } from '../partition-router.ts'

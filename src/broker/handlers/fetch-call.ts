@@ -14,8 +14,8 @@
 import { NO_ABORTED } from '../../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
 import { FETCH_REPLY_ABORTED_MAX } from '../../model/limits.ts'
+import type { ReplicaIdentity } from '../../model/replica.ts'
 import { type Api, type FetchReplyPart, PROLOGUE_BYTES, writePrologue } from '../../protocol/index.ts'
-import type { ReplicaIdentity } from '../../ring/control-messages.ts'
 import { fetchReplyAbortedAt, readAborted } from '../../ring/message-codec.ts'
 import {
   ABORTED_BYTES,
