@@ -28,6 +28,7 @@ import {
   describeClusterHandler,
   trimHandler,
 } from './handlers/admin.ts'
+import { findCoordinatorHandler } from './handlers/find-coordinator.ts'
 import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
@@ -46,6 +47,7 @@ const HANDLERS = new Map<number, AnyHandler>(
     addPartitionsHandler,
     alterTopicConfigHandler,
     describeClusterHandler,
+    findCoordinatorHandler,
     ...GROUP_HANDLERS,
     ...TRANSACTION_HANDLERS,
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),

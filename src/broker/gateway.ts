@@ -19,7 +19,7 @@ import type { TopicRecord } from '../coordination/topics.ts'
 import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { ShardIndex } from '../model/ids.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
-import { type ClusterDescription, SUBPROTOCOL } from '../protocol/index.ts'
+import { type ClusterDescription, type MetadataBroker, SUBPROTOCOL } from '../protocol/index.ts'
 import { type CompactedBody, ControlOperation, type Notice, type ShardStats } from '../ring/control-messages.ts'
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
@@ -292,6 +292,19 @@ export class Gateway implements EngineHandler<Connection> {
   checkLeaderEpoch(partition: PartitionProxy, leaderEpoch: number): void {
     if (leaderEpoch === -1 || leaderEpoch === partition.leaderEpoch) return
     throw new MillraceError(leaderEpoch < partition.leaderEpoch ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH')
+  }
+
+  liveBrokers(): readonly MetadataBroker[] {
+    return [{ nodeId: this.identity.nodeId, url: this.advertisedUrl, rack: null }]
+  }
+
+  get controllerId(): number {
+    return this.identity.nodeId
+  }
+
+  leaderOf(partition: PartitionProxy): { readonly nodeId: number; readonly url: string } | undefined {
+    if (partition.state === 'offline') return undefined
+    return { nodeId: this.identity.nodeId, url: this.advertisedUrl }
   }
 
   nextProducerId(): Promise<number> {

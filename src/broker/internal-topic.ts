@@ -51,9 +51,14 @@ export class InternalTopic {
 
   /** The same; makes the topic first when it is not there. It serves, or this rejects. */
   async coordinatorOf(id: string): Promise<PartitionProxy> {
-    const partition = this.#known(id) ?? partitionFor(id, await this.#createOnce())
+    const partition = await this.partitionOf(id)
     checkServes(partition)
     return partition
+  }
+
+  /** The partition that `id` belongs to, wherever it is led and whether it serves or not; makes the topic first when it is not there. */
+  async partitionOf(id: string): Promise<PartitionProxy> {
+    return this.#known(id) ?? partitionFor(id, await this.#createOnce())
   }
 
   /** While the topic is made its partitions are known already, but do not serve. */
