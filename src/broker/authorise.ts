@@ -48,6 +48,8 @@ export const OPERATIONS: Readonly<
   [Api.ALTER_TOPIC_CONFIG]: { operation: 'alter', resource: 'topic' },
   [Api.OFFSET_COMMIT]: { operation: 'read', resource: 'group' },
   [Api.OFFSET_FETCH]: { operation: 'describe', resource: 'group' },
+  // Of a transactional id: describe on that; the handler names which.
+  [Api.FIND_COORDINATOR]: { operation: 'describe', resource: 'group' },
   [Api.LIST_GROUPS]: { operation: 'describe', resource: 'cluster' },
   [Api.DELETE_GROUPS]: { operation: 'delete', resource: 'group' },
   [Api.OFFSET_DELETE]: { operation: 'delete', resource: 'group' },

@@ -30,6 +30,7 @@ import {
   trimHandler,
 } from './handlers/admin.ts'
 import { CLUSTER_HANDLERS } from './handlers/cluster.ts'
+import { findCoordinatorHandler } from './handlers/find-coordinator.ts'
 import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
@@ -48,6 +49,7 @@ const HANDLERS = new Map<number, AnyHandler>(
     addPartitionsHandler,
     alterTopicConfigHandler,
     describeClusterHandler,
+    findCoordinatorHandler,
     ...GROUP_HANDLERS,
     ...TRANSACTION_HANDLERS,
     replicaFetchHandler,

@@ -19,7 +19,7 @@ import type { TopicRecord } from '../coordination/topics.ts'
 import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { ShardIndex } from '../model/ids.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
-import { type ClusterDescription, SUBPROTOCOL } from '../protocol/index.ts'
+import { type ClusterDescription, type MetadataBroker, SUBPROTOCOL } from '../protocol/index.ts'
 import { type CompactedBody, ControlOperation, type Notice, type ShardStats } from '../ring/control-messages.ts'
 import { Doorbell } from '../ring/ring-signal.ts'
 import { openGatewaySide, type ShardChannel } from '../ring/shard-channel.ts'
@@ -319,6 +319,24 @@ export class Gateway implements EngineHandler<Connection> {
   checkLeaderEpoch(partition: PartitionProxy, leaderEpoch: number): void {
     if (leaderEpoch === -1 || leaderEpoch === partition.leaderEpoch) return
     throw new MillraceError(leaderEpoch < partition.leaderEpoch ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH')
+  }
+
+  liveBrokers(): readonly MetadataBroker[] {
+    if (this.cluster === undefined)
+      return [{ nodeId: this.identity.nodeId, url: this.advertisedUrl, rack: this.config.cluster.rack }]
+    return this.cluster.brokers().map(({ nodeId, state: { url, rack } }) => ({ nodeId, url, rack }))
+  }
+
+  get controllerId(): number {
+    return this.cluster === undefined ? this.identity.nodeId : (this.cluster.controllerNodeId ?? -1)
+  }
+
+  leaderOf(partition: PartitionProxy): { readonly nodeId: number; readonly url: string } | undefined {
+    const { nodeId } = this.identity
+    if (this.cluster === undefined || partition.leaderNodeId === nodeId)
+      return partition.state === 'offline' ? undefined : { nodeId, url: this.advertisedUrl }
+    const broker = this.cluster.image.brokers.get(partition.leaderNodeId)
+    return broker === undefined ? undefined : { nodeId: partition.leaderNodeId, url: broker.state.url }
   }
 
   nextProducerId(): Promise<number> {

@@ -62,6 +62,11 @@ export class GroupService {
     return this.#topic.coordinatorOf(groupId)
   }
 
+  /** The same, wherever it is led and whether it serves or not. */
+  partitionOf(groupId: string): Promise<PartitionProxy> {
+    return this.#topic.partitionOf(groupId)
+  }
+
   /** Asks the coordinator of `groupId`; resolves with its reply when what it decided is durable. */
   async ask<Request, Reply>(
     groupId: string,

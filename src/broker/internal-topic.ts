@@ -57,7 +57,7 @@ export class InternalTopic {
     return partition
   }
 
-  /** The partition that coordinates `id`, wherever it is led; makes the topic first when it is not there. */
+  /** The partition that `id` belongs to, wherever it is led and whether it serves or not; makes the topic first when it is not there. */
   async partitionOf(id: string): Promise<PartitionProxy> {
     return this.#known(id) ?? partitionFor(id, await this.#createOnce())
   }

@@ -100,6 +100,11 @@ export class TransactionService {
     void this.#gateway.tell(this.#gateway.links[shard]!, ControlOperation.LOAD_TRANSACTIONS, body)
   }
 
+  /** The partition of the transactions' topic that coordinates the id, wherever it is led and whether it serves or not. */
+  partitionOf(transactionalId: string): Promise<PartitionProxy> {
+    return this.#topic.partitionOf(transactionalId)
+  }
+
   async initProducer(transactionalId: string, transactionTimeoutMs: number): Promise<InitProducerIdReply> {
     const freshProducerId = await this.#gateway.nextProducerId()
     return this.#ask(transactionalId, initProducerId, { transactionalId, transactionTimeoutMs }, { freshProducerId })

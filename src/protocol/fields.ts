@@ -87,6 +87,12 @@ export class Fields {
     return inner.#values.map((_, index) => inner.integer(`[${index}]`, min, max))
   }
 
+  /** A list as above, or undefined for null and for a field that is missing. */
+  integersOrMissing(name: string, countMax: number, min: number, max: number): number[] | undefined {
+    if (this.#skipsNull()) return undefined
+    return this.integers(name, countMax, min, max)
+  }
+
   texts(name: string, countMax: number, lengthMax: number): string[] {
     const inner = new Fields(this.#array(name, countMax), `${this.#path}.${name}`)
     return inner.#values.map((_, index) => inner.text(`[${index}]`, lengthMax))

@@ -63,6 +63,7 @@ function header(prng: SeededPrng, topicId: string): Uint8Array {
     ],
     () => [prng.below(2), [[topicId, prng.below(4), -1, prng.below(6) - 3]]],
     () => [['fuzz', '..']],
+    () => [prng.below(2), Array.from({ length: 1 + prng.below(3) }, (_, index) => `id-${index}`)],
     () => [`topic-${prng.below(20)}`, prng.below(3), -1, {}, true, prng.below(2) === 0],
     () => [topicId, prng.below(3), prng.below(5) - 1],
     // offset-commit, offset-fetch and group-heartbeat

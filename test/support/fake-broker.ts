@@ -336,7 +336,7 @@ export class FakeBroker {
     const names = request.topics ?? [...this.topics.keys()]
     return wire.metadata.encodeReply({
       clusterId: 'fake',
-      brokers: [{ nodeId: this.nodeId, url: this.url }],
+      brokers: [{ nodeId: this.nodeId, url: this.url, rack: null }],
       controllerId: this.nodeId,
       topics: names.map((name) => {
         const topic = this.topics.get(name)
@@ -345,6 +345,8 @@ export class FakeBroker {
           leaderNodeId: this.nodeId,
           leaderEpoch,
           offline: null,
+          replicas: [this.nodeId],
+          inSync: [this.nodeId],
         }))
         return {
           errorNumber,

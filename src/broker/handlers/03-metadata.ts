@@ -1,4 +1,6 @@
 /** metadata: from the gateway's own tables; creates topics asked for by name where topics.autoCreate is set. Versions: 1. */
+
+import { NO_LEADER } from '../../coordination/keys.ts'
 import { errorNumberOf, isMillraceError, MillraceError } from '../../model/errors.ts'
 import { type MetadataReply, type MetadataRequest, type MetadataTopic, metadata } from '../../protocol/index.ts'
 import { CLUSTER } from '../authorise.ts'
@@ -14,20 +16,20 @@ export const metadataHandler: ColdHandler<MetadataRequest, MetadataReply> = {
       ? [CLUSTER]
       : request.topics.map((name) => ({ kind: 'topic', name })),
   async answer(gateway, request) {
-    const { clusterId, nodeId } = gateway.identity
+    const { clusterId } = gateway.identity
     const topics =
       request.topics === null
-        ? [...gateway.router.topics()].map((topic) => describe(topic, nodeId))
+        ? [...gateway.router.topics()].map((topic) => describe(gateway, topic))
         : // Once each: a name repeated is a short request for a reply of any size.
           await Promise.all([...new Set(request.topics)].map((name) => find(gateway, name)))
-    return { clusterId, brokers: [{ nodeId, url: gateway.advertisedUrl }], controllerId: nodeId, topics }
+    return { clusterId, brokers: gateway.liveBrokers(), controllerId: gateway.controllerId, topics }
   },
 }
 
 async function find(gateway: HandlerContext, name: string): Promise<MetadataTopic> {
   try {
     const topic = gateway.router.byName(name) ?? (await create(gateway, name))
-    return describe(topic, gateway.identity.nodeId)
+    return describe(gateway, topic)
   } catch (error) {
     if (!isMillraceError(error)) throw error
     const errorNumber = errorNumberOf(error.code)
@@ -44,17 +46,19 @@ async function create(gateway: HandlerContext, name: string): Promise<RoutedTopi
   return topic
 }
 
-function describe(topic: RoutedTopic, nodeId: number): MetadataTopic {
+function describe(gateway: HandlerContext, topic: RoutedTopic): MetadataTopic {
   return {
     errorNumber: 0,
     errorText: '',
     name: topic.record.state.name,
     topicId: topic.record.topicId,
     config: topic.record.state.config,
-    partitions: topic.partitions.map((partition) => ({
-      leaderNodeId: partition.state === 'offline' ? -1 : nodeId,
-      leaderEpoch: partition.leaderEpoch,
-      offline: partition.state === 'offline' ? (partition.reason ?? 'offline') : null,
-    })),
+    partitions: topic.partitions.map((partition) => {
+      const leader = gateway.leaderOf(partition)?.nodeId ?? NO_LEADER
+      const { leaderEpoch, replicas, inSync, state, reason } = partition
+      // A replica that is offline here is led elsewhere, or by nobody.
+      const offline = leader === NO_LEADER && state === 'offline' ? (reason ?? 'offline') : null
+      return { leaderNodeId: leader, leaderEpoch, offline, replicas, inSync }
+    }),
   }
 }

@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { BrokerConfig } from '../../config/index.ts'
 import type { ClusterIdentity } from '../../coordination/cluster-identity.ts'
-import type { ClusterDescription } from '../../protocol/index.ts'
+import type { ClusterDescription, MetadataBroker } from '../../protocol/index.ts'
 import type { MetricsPort } from '../../telemetry/metrics.ts'
 import type { ClusterAgent } from '../cluster/cluster-agent.ts'
 import type { ConnectionPool } from '../connection.ts'
@@ -29,6 +29,12 @@ export interface HandlerContext {
   readonly cluster: ClusterAgent | undefined
   /** Where clients are told to connect. */
   readonly advertisedUrl: string
+  /** The brokers of the cluster that are there now; alone, this one. */
+  liveBrokers(): readonly MetadataBroker[]
+  /** -1 = none now. Alone, this broker controls. */
+  readonly controllerId: number
+  /** Who leads the partition now and where clients reach it; undefined = nobody, or nobody known. Alone, this broker leads all that is not offline. */
+  leaderOf(partition: PartitionProxy): { readonly nodeId: number; readonly url: string } | undefined
   /** Nothing new is begun. */
   readonly isClosing: boolean
   /** A partition that serves, and its shard; throws MillraceError otherwise. */

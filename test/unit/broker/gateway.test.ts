@@ -175,6 +175,7 @@ for (const { engine, skip } of await enginesHere()) {
       const client = await BareClient.hello(fixture.url)
       await makeTopic(client, 'wide', 10_000)
       const overloads = countOverloads(fixture)
+      const replyBytes = (await client.callFrame(protocol.metadata, { topics: null })).header.length
       client.socket.pause()
       const ids = Array.from({ length: 900 }, () =>
         client.sendFrame(protocol.metadata.api, protocol.metadata.encodeRequest({ topics: null })),
@@ -182,7 +183,9 @@ for (const { engine, skip } of await enginesHere()) {
       const last = client.sendFrame(protocol.describeCluster.api, protocol.describeCluster.encodeRequest({}))
       // As many replies as the kernel takes for a client that reads nothing are sent; then they pile up, and the rest is refused.
       await until(() => overloads() > 0, 'requests are refused', 30_000)
-      assert.ok(fixture.gateway.pool.pendingSendBytes < 1 << 20, `${fixture.gateway.pool.pendingSendBytes} bytes wait`)
+      // What was under way when the client fell behind, 16 at once, and no more.
+      const waiting = fixture.gateway.pool.pendingSendBytes
+      assert.ok(waiting < 18 * replyBytes + (64 << 10), `${waiting} bytes wait, of replies of ${replyBytes}`)
       client.socket.resume()
       let refused = 0
       for (const id of ids) {
@@ -353,6 +356,31 @@ for (const { engine, skip } of await enginesHere()) {
       assert.match(JSON.stringify(await ready.json()), /shard 1 is failed: EIO/)
       fixture.shards[2]!.notice({ kind: 'shard-failed', reason: 'EIO again', storage: true })
       await until(() => fixture.gateway.router.offlineCount() === 3, 'all are offline')
+      client.close()
+    }))
+
+  test('the coordinator of a group or a transactional id is the leader of its partition, made when it is asked for', () =>
+    withGateway({ shards: 3, settings: { 'groups.offsetsPartitions': 3 } }, async (fixture) => {
+      const { gateway } = fixture
+      const client = await BareClient.hello(fixture.url)
+      const ask = (kind: protocol.CoordinatorKind, ids: readonly string[]) =>
+        client.call(protocol.findCoordinator, { kind, ids })
+      const here = { errorNumber: 0, errorText: '', nodeId: 1, url: fixture.url }
+      assert.equal(gateway.router.byName('__consumer_offsets'), undefined)
+      assert.deepEqual(await ask(0, ['a', 'b']), { coordinators: [here, here] })
+      assert.deepEqual(await ask(1, ['a']), { coordinators: [here] })
+      assert.equal(gateway.router.byName('__consumer_offsets')?.partitions.length, 3)
+      assert.ok(gateway.router.byName('__transaction_state'))
+      const lost = await gateway.groups.partitionOf('a')
+      fixture.shards[lost.shard]!.notice({ kind: 'partition-offline', partitionRef: lost.ref, reason: 'EIO' })
+      await until(() => lost.state === 'offline', 'it is offline')
+      const [a, b] = (await ask(0, ['a', 'b'])).coordinators
+      assert.deepEqual([a!.errorNumber, a!.nodeId, a!.url], [15, -1, ''], 'COORDINATOR_NOT_AVAILABLE')
+      assert.match(a!.errorText, /EIO/)
+      assert.deepEqual(b, here)
+      const meta = await client.call(protocol.metadata, { topics: ['__consumer_offsets'] })
+      assert.deepEqual(meta.brokers, [{ nodeId: 1, url: fixture.url, rack: null }])
+      for (const { replicas, inSync } of meta.topics[0]!.partitions) assert.deepEqual([replicas, inSync], [[1], [1]])
       client.close()
     }))
 

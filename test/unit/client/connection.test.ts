@@ -53,7 +53,7 @@ test('a broker that has moved is found where metadata says it is', () =>
       const { nodeId } = (await connections.any()).broker
       await before.stop()
       await until(() => connections.openTo(nodeId) === undefined)
-      connections.learn([{ nodeId, url: after.url }])
+      connections.learn([{ nodeId, url: after.url, rack: null }])
       const deadlineMs = runtime.clock.monotonicMs() + 20_000
       assert.equal((await connections.node(nodeId, { deadlineMs })).url, after.url)
       connections.close()

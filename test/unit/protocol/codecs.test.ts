@@ -64,7 +64,10 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
     { topics: ['orders', ''] },
     {
       clusterId: 'c',
-      brokers: [{ nodeId: 1, url: 'ws://127.0.0.1:7171' }],
+      brokers: [
+        { nodeId: 1, url: 'ws://127.0.0.1:7171', rack: 'a' },
+        { nodeId: MAX, url: '', rack: null },
+      ],
       controllerId: 1,
       topics: [
         {
@@ -74,8 +77,8 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
           topicId,
           config: { 'retention.ms': '1' },
           partitions: [
-            { leaderNodeId: 1, leaderEpoch: 4, offline: null },
-            { leaderNodeId: -1, leaderEpoch: 4, offline: 'EIO' },
+            { leaderNodeId: 1, leaderEpoch: 4, offline: null, replicas: [1, MAX], inSync: [MAX] },
+            { leaderNodeId: -1, leaderEpoch: 4, offline: 'EIO', replicas: [], inSync: [] },
           ],
         },
         { errorNumber: 3, errorText: 'none', name: '', topicId: '', config: {}, partitions: [] },
@@ -236,6 +239,16 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
     protocol.offsetFetch,
     { groupId: 'g', memberId: 'm', memberEpoch: 1, requireStable: false, topics: null, cursor: null },
     { topics: [], nextCursor: null },
+  ],
+  [
+    protocol.findCoordinator,
+    { kind: protocol.CoordinatorKind.TRANSACTION, ids: ['t', ''] },
+    {
+      coordinators: [
+        { errorNumber: 0, errorText: '', nodeId: 0, url: 'ws://127.0.0.1:7171' },
+        { errorNumber: 15, errorText: 'no leader now', nodeId: -1, url: '' },
+      ],
+    },
   ],
   [
     protocol.listGroups,
@@ -410,6 +423,35 @@ test('progress of replicas: one-way, round trip, bounds', () => {
 test('fields that come later are ignored', () => {
   const values = unpackUntrusted(protocol.trim.encodeRequest({ topicId, partition: 1, beforeOffset: 2 })) as unknown[]
   assert.deepEqual(protocol.trim.decodeRequest(pack([...values, 'new'])), { topicId, partition: 1, beforeOffset: 2 })
+})
+
+test('metadata of a broker before clusters: no rack, and the leader is the only replica', () => {
+  const old = pack([
+    ...[0, '', 'c', [[7, 'ws://here']], 7],
+    [
+      [
+        ...[0, '', 'orders', topicId, {}],
+        [
+          [7, 3, null],
+          [-1, 3, 'EIO'],
+        ],
+      ],
+    ],
+  ])
+  const reply = protocol.unwrapReply(protocol.metadata.decodeReply(old))
+  assert.deepEqual(reply.brokers, [{ nodeId: 7, url: 'ws://here', rack: null }])
+  assert.deepEqual(reply.topics[0]!.partitions, [
+    { leaderNodeId: 7, leaderEpoch: 3, offline: null, replicas: [7], inSync: [7] },
+    { leaderNodeId: -1, leaderEpoch: 3, offline: 'EIO', replicas: [], inSync: [] },
+  ])
+})
+
+test('find-coordinator asks for 1 to 100 ids', () => {
+  const ofSize = (size: number) => pack([0, Array.from({ length: size }, String)])
+  assert.equal(protocol.findCoordinator.decodeRequest(ofSize(100)).ids.length, 100)
+  for (const size of [0, 101])
+    assert.throws(() => protocol.findCoordinator.decodeRequest(ofSize(size)), { code: 'INVALID_REQUEST' })
+  assert.throws(() => protocol.findCoordinator.decodeRequest(pack([2, ['g']])), /kind/)
 })
 
 test('requests of transactions come with no epoch that is given to nobody', () => {
