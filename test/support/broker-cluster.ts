@@ -31,6 +31,7 @@ export class BrokerCluster {
   readonly store = new MemoryMetadataStore(systemClock)
   readonly brokers = new Map<number, InThreadBroker>()
   readonly #disks = new Map<number, MemoryDisk>()
+  readonly #runs = new Map<number, StoreOfRun>()
   readonly #clients = new Set<Client>()
   readonly #options: BrokerClusterOptions
 
@@ -56,7 +57,11 @@ export class BrokerCluster {
       ...{ config, shards: 1, time: systemTime, prng: systemPrng(), logger: this.#options.logger ?? SILENT },
       newId: () => randomBytes(16).toString('hex'),
       storage: async () => disk.storage(),
-      cluster: () => ({ store: unclosed(this.store), transport: this.transport, onOver: () => {} }),
+      cluster: () => {
+        const store = new StoreOfRun(this.store)
+        this.#runs.set(nodeId, store)
+        return { store, transport: this.transport, onOver: () => {} }
+      },
     })
     this.brokers.set(nodeId, broker)
     await broker.start()
@@ -91,6 +96,7 @@ export class BrokerCluster {
 
   /** The broker is gone at once. Its lease goes with it, as soon as it is found out. */
   kill(nodeId: number): void {
+    this.#runs.get(nodeId)!.isDead = true
     this.brokers.get(nodeId)!.die()
     this.#disks.get(nodeId)!.crash('kill', systemPrng())
   }
@@ -116,13 +122,51 @@ export class BrokerCluster {
   }
 }
 
-/** A broker closes its store; the others go on with it. */
-function unclosed(store: MetadataStore): MetadataStore {
-  return new Proxy(store, {
-    get(target, name) {
-      if (name === 'close') return async () => {}
-      const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
+/** One run of a broker and what it has of the common store: it closes for itself alone, and a dead process asks and hears nothing more. */
+class StoreOfRun implements MetadataStore {
+  isDead = false
+  readonly #store: MetadataStore
+
+  constructor(store: MetadataStore) {
+    this.#store = store
+  }
+
+  get: MetadataStore['get'] = (key) => this.#ask(() => this.#store.get(key))
+  list: MetadataStore['list'] = (prefix) => this.#ask(() => this.#store.list(prefix))
+  transact: MetadataStore['transact'] = (conditions, operations) =>
+    this.#ask(() => this.#store.transact(conditions, operations))
+  revokeLease: MetadataStore['revokeLease'] = (leaseId) => this.#ask(() => this.#store.revokeLease(leaseId))
+
+  watch: MetadataStore['watch'] = (prefix, fromRevision, onEvents, onResync) =>
+    this.#ask(() =>
+      this.#store.watch(
+        prefix,
+        fromRevision,
+        (events) => {
+          if (!this.isDead) onEvents(events)
+        },
+        () => {
+          if (!this.isDead) onResync()
+        },
+      ),
+    )
+
+  lease: MetadataStore['lease'] = (ttlMs) =>
+    this.#ask(async () => {
+      const lease = await this.#store.lease(ttlMs)
+      const onLost = (listener: () => void): void =>
+        lease.onLost(() => {
+          if (!this.isDead) listener()
+        })
+      return { leaseId: lease.leaseId, deadlineMs: lease.deadlineMs, revoke: () => lease.revoke(), onLost }
+    })
+
+  async close(): Promise<void> {}
+
+  async #ask<T>(work: () => Promise<T>): Promise<T> {
+    const answer = this.isDead ? undefined : await work()
+    // Nobody is there to hear it.
+    if (this.isDead) return new Promise<T>(() => {})
+    return answer as T
+  }
 }
