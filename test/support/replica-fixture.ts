@@ -17,7 +17,14 @@ import {
 import type { ProduceFields } from '../../src/ring/message-codec.ts'
 import type { ShardOptions } from '../../src/worker/shard-options.ts'
 import { DATA_DIR, ManualClock, TOPIC, topicConfig } from './log-fixture.ts'
-import { type AppendedAnswer, type FetchAnswer, type ProduceAnswer, ShardFixture } from './shard-fixture.ts'
+import {
+  type Answer,
+  type AppendedAnswer,
+  type ControlAnswer,
+  type FetchAnswer,
+  type ProduceAnswer,
+  ShardFixture,
+} from './shard-fixture.ts'
 
 const REF = 0 as PartitionRef
 const FETCH_WAIT_MS = 500
@@ -221,6 +228,18 @@ export class ReplicaFixture {
     const answer = this.shard().peek(requestId)
     assert.equal(answer?.kind, 'produce', 'the produce is not answered')
     return answer as ProduceAnswer
+  }
+
+  /** The answer to a request that was sent to a node's shard. */
+  answer(requestId: number, nodeId = this.leader): Answer {
+    this.pump()
+    const answer = this.shard(nodeId).peek(requestId)
+    assert.ok(answer !== undefined, 'the request is not answered')
+    return answer
+  }
+
+  control(operation: ControlOperation, body: unknown, nodeId = this.leader): ControlAnswer {
+    return this.answer(this.shard(nodeId).sendControl(operation, body), nodeId) as ControlAnswer
   }
 
   describe(nodeId = this.leader): DescribePartitionAnswer {
