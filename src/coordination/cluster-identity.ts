@@ -48,7 +48,10 @@ export interface IncarnationOptions {
 export interface ClusterStart {
   /** Of the data dir: made with it, never copied. */
   readonly directoryId: string
-  /** The last run on this data dir ended in order. */
+  /**
+   * The last run on this data dir ended in order. A run that is stopped before it has begun an incarnation must leave the data dir as it found
+   * it: were it to call its end orderly, an earlier end that was not would never be told.
+   */
   readonly isClean: boolean
   readonly timers: Timers
   /** The time within which the last run's registration is gone by itself: its lease's. */

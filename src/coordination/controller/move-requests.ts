@@ -36,7 +36,13 @@ export async function carryOut(plan: MovePlan, context: RequestContext): Promise
         'INVALID_UPDATE_VERSION',
         `${name}-${partition} is not on ${from.join(', ')} any more: plan again`,
       )
-    return { topic, partition, version: topic.partitionVersions[partition]!, next: withTarget(state, to) }
+    const next = withTarget(state, to)
+    if (next === undefined)
+      throw new MillraceError(
+        'REASSIGNMENT_IN_PROGRESS',
+        `${name}-${partition} is led by a replica that its move brings`,
+      )
+    return { topic, partition, version: topic.partitionVersions[partition]!, next }
   })
   const { overtaken } = await writePartitionStates(store, fence, writes)
   if (overtaken.length > 0) {

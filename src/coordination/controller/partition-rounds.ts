@@ -169,6 +169,7 @@ export class PartitionRounds {
         room--
         const version = topic.partitionVersions[partition]!
         const next = withTarget(topic.partitions[partition]!, to)
+        if (next === undefined) continue
         decisions.push({ topic, partition, version, next, why: 'move', warning: undefined })
       }
     return decisions

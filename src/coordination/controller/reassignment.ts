@@ -22,17 +22,21 @@ export function isMoving({ adding, removing }: PartitionState): boolean {
   return adding.length > 0 || removing.length > 0
 }
 
-/** Begins a move, or changes where one that goes on leads: who was being added for the old target goes with the rest. */
-export function withTarget(state: PartitionState, target: readonly number[]): PartitionState {
+/**
+ * Begins a move, or gives one that goes on another target: the old replicas stay what they were, who was being added and is not wanted any
+ * more goes at once. Undefined where that cannot be: such a one leads, or nobody else is in sync.
+ */
+export function withTarget(state: PartitionState, target: readonly number[]): PartitionState | undefined {
   assert(target.length > 0 && new Set(target).size === target.length, 'a target names brokers, each once')
-  const removing = state.replicas.filter((nodeId) => !target.includes(nodeId))
-  const adding = target.filter((nodeId) => !state.replicas.includes(nodeId) || state.adding.includes(nodeId))
+  const old = state.replicas.filter((nodeId) => !state.adding.includes(nodeId))
+  const removing = old.filter((nodeId) => !target.includes(nodeId))
+  const adding = target.filter((nodeId) => !old.includes(nodeId))
   const replicas = [...target, ...removing]
-  return {
-    ...{ ...state, replicas, adding, removing },
-    inSyncReplicas: sortedLike(replicas, state.inSyncReplicas),
-    eligibleLeaders: sortedLike(replicas, state.eligibleLeaders),
-  }
+  const inSyncReplicas = sortedLike(replicas, state.inSyncReplicas)
+  const isLed = state.leader === NO_LEADER || replicas.includes(state.leader)
+  if (!isLed || inSyncReplicas.length === 0) return undefined
+  const eligibleLeaders = sortedLike(replicas, state.eligibleLeaders)
+  return { ...state, replicas, adding, removing, inSyncReplicas, eligibleLeaders }
 }
 
 /** The next step of a move; undefined when there is none to take yet, or none goes on. */

@@ -187,7 +187,8 @@ export class SimulatedBroker {
     this.run = undefined
     if (how === 'clean') {
       this.directory.sync()
-      this.directory.isClean = true
+      // A run that did not get as far as to count its incarnation has told nobody how the last one ended: it must not say that all is well.
+      this.directory.isClean = run.self !== undefined
     } else if (how === 'power cut') this.directory.crash(this.#world.store.prng)
     else this.directory.isClean = false
   }
