@@ -10,7 +10,7 @@
  * Thread      the follower's shard; pure
  * Invariants  T1 never below the high watermark that the follower knows, nor its log start (I7): that would lose what may have been
  *                acknowledged, so it is a fault
- *             T2 a cut makes the log shorter: an answer by which nothing goes is a fault too, for it would come again and again
+ *             T2 a cut makes the log shorter. An answer by which nothing goes was asked for with another log end: the follower asks again
  */
 import { type EpochHistory, endOfEpochAtMost } from './epoch-ends.ts'
 
@@ -28,7 +28,7 @@ export interface Divergence {
 export type Truncation =
   /** `isDone`: what is left is a prefix of the leader's log, by what was known when it answered. */
   | { readonly kind: 'cut'; readonly offset: number; readonly isDone: boolean }
-  | { readonly kind: 'fault'; readonly text: string }
+  | { readonly kind: 'nothing' | 'fault'; readonly text: string }
 
 export function decideTruncation(own: FollowerHistory, leader: Divergence): Truncation {
   const { logEndOffset, logStartOffset, highWatermark } = own
@@ -45,6 +45,6 @@ export function decideTruncation(own: FollowerHistory, leader: Divergence): Trun
       text: `${answer}: the log would be cut at offset ${offset}, below its high watermark ${highWatermark} (log start ${logStartOffset})`,
     }
   if (offset === logEndOffset)
-    return { kind: 'fault', text: `${answer}, the log ends at ${logEndOffset}: by that nothing is to be cut` }
+    return { kind: 'nothing', text: `${answer}, the log ends at ${logEndOffset}: by that nothing is to be cut` }
   return { kind: 'cut', offset, isDone }
 }

@@ -295,6 +295,10 @@ export class ReplicaHandler {
       this.#cut(asked, partition, 'truncate', decision.offset)
       return
     }
+    if (decision.kind === 'nothing') {
+      this.#fail(asked, partition, refuse('REPLICA_NOT_AVAILABLE', decision.text))
+      return
+    }
     this.#options.notices.log('error', `${partition.topicId}-${partition.partition}: ${decision.text}`)
     this.#fail(asked, partition, refuse('KAFKA_STORAGE_ERROR', decision.text))
   }
