@@ -7,7 +7,8 @@ import { systemClock } from '../../src/base/node/system-clock.ts'
 import { systemPrng } from '../../src/base/node/system-prng.ts'
 import { Client } from '../../src/client/client.ts'
 import type { ClientOptions } from '../../src/client/client-options.ts'
-import { brokerKey } from '../../src/coordination/keys.ts'
+import { ClusterImage } from '../../src/coordination/cluster-image.ts'
+import { brokerKey, type PartitionState, ROOT_PREFIX } from '../../src/coordination/keys.ts'
 import { MemoryMetadataStore } from '../../src/coordination/memory-metadata-store.ts'
 import type { MetadataStore } from '../../src/coordination/metadata-store.ts'
 import { inProcessConfig } from '../../src/in-process/in-process-config.ts'
@@ -34,6 +35,8 @@ export class BrokerCluster {
   readonly #runs = new Map<number, StoreOfRun>()
   readonly #clients = new Set<Client>()
   readonly #options: BrokerClusterOptions
+  /** The brokers' timers keep no process alive. */
+  readonly #alive = setInterval(() => {}, 60_000)
 
   private constructor(options: BrokerClusterOptions) {
     this.#options = options
@@ -78,6 +81,14 @@ export class BrokerCluster {
     },
   }
 
+  /** What the store says of a topic's partitions. */
+  async partitionsOf(topic: string): Promise<readonly PartitionState[]> {
+    const { revision, values } = await this.store.list(ROOT_PREFIX)
+    const record = ClusterImage.of(revision, values).topicByName(topic)
+    if (record === undefined) throw new Error(`the store has no topic ${topic}`)
+    return record.partitions
+  }
+
   /** A client that is told of these brokers, of all when none are named. */
   client(options: ClientOptions & { readonly nodes?: readonly number[] } = {}): Client {
     const { nodes = [...this.brokers.keys()], ...clientOptions } = options
@@ -119,6 +130,7 @@ export class BrokerCluster {
     await Promise.all(running.map((broker) => broker.stop()))
     for (const broker of this.brokers.values()) broker.loop.close()
     await this.store.close()
+    clearInterval(this.#alive)
   }
 }
 
