@@ -601,6 +601,7 @@ export class PartitionLog {
     this.#truncateEpochs(end)
     this.#aborted.truncateTo(end, this.#active)
     this.#rebuildProducers(end)
+    this.#ends.fallBackTo(this.#snapshots.newestOffset)
     return end as Offset
   }
 
@@ -622,6 +623,7 @@ export class PartitionLog {
     this.#aborted.truncateTo(0, undefined)
     this.transactions.restore([])
     this.#snapshots.replace(this.folder, new ProducerState({ transactions: this.transactions }), -1)
+    this.#ends.fallBackTo(-1)
   }
 
   /** Gives all descriptors back. Syncs nothing: who wants a clean folder has made a checkpoint before. */
