@@ -73,7 +73,7 @@ class ReplicaRun {
     const fsync = 'group'
     const segmentBytes = this.#prng.below(2) === 0 ? 1_000 : 1 << 20
     this.#cluster = new ReplicaFixture({
-      config: { fsync, segmentBytes, minInsyncReplicas: 1 + this.#prng.below(2) },
+      config: { fsync, segmentBytes, retentionMs: -1, minInsyncReplicas: 1 + this.#prng.below(2) },
       shard: { journalThresholdPartitions: this.#prng.below(2), checkpointMs: 3_000 },
     })
   }
