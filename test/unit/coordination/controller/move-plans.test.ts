@@ -155,3 +155,10 @@ test('move: done when all that it adds are in sync and no fewer of the target th
     if (leader === 2) assert.deepEqual([next!.leader, next!.leaderEpoch, textOf(next!.inSyncReplicas)], [3, 6, '3 2'])
   }
 })
+
+test('move: one that only adds is done when what it adds is in sync', () => {
+  const state = partitionOf({ replicas: [1, 2, 3], adding: [3], inSync: '1 2' })
+  assert.equal(decideMove(state, context), undefined)
+  const joined = decideMove(partitionOf({ replicas: [1, 2, 3], adding: [3], inSync: '1 2 3' }), context)
+  assert.deepEqual([joined?.replicas, joined?.adding], [[1, 2, 3], []])
+})
