@@ -3,6 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { utf8Decode } from '../../src/base/bytes.ts'
 import type { Client } from '../../src/client/client.ts'
+import type { FileSystem } from '../../src/io/file-system.ts'
+import { parsePartitionFolder } from '../../src/model/ids.ts'
 import { BrokerCluster } from '../support/broker-cluster.ts'
 import { sleep, until } from '../support/until.ts'
 
@@ -141,3 +143,51 @@ test('topics are made, changed and deleted through any broker, and all of them k
       await assert.rejects(client.admin.topics.describe(name), { code: 'UNKNOWN_TOPIC_OR_PARTITION' })
     }
   }))
+
+test('a replica whose folder is gone, and one with a flipped bit, begin anew from their leaders; what was left is set aside', () =>
+  withCluster(3, async (cluster) => {
+    const client = cluster.client()
+    await client.admin.topics.create('t', { partitions: 2, replicas: 3, config: { 'min.insync.replicas': '2' } })
+    const load = startLoad(client, 't')
+    await more(load.acknowledged, 200)
+    cluster.kill(2)
+    const { files, dataDir } = cluster.diskOf(2)
+    const [lost, flipped] = partitionFolders(files, dataDir)
+    removeFolder(files, `${dataDir}/${lost}`)
+    flipByte(files, `${dataDir}/${flipped}/00000000000000000000.log`, 200)
+    await more(load.acknowledged, 50)
+    await cluster.restart(2)
+    await inSync(cluster, 't', 3)
+    assert.deepEqual(
+      files.list(`${dataDir}/quarantine`).map((name) => name.split('.')[0]),
+      [flipped],
+    )
+    cluster.kill(1)
+    await more(load.acknowledged, 50)
+    await inSync(cluster, 't', 2)
+    cluster.kill(3)
+    await cluster.expire(3)
+    await inSync(cluster, 't', 1)
+    const acknowledged = load.acknowledged
+    await cluster.restart(3)
+    await more(acknowledged, 20)
+    await checkAll(client, 't', await load.stop())
+  }))
+
+function partitionFolders(files: FileSystem, dataDir: string): string[] {
+  return files.list(dataDir).filter((name) => parsePartitionFolder(name)?.partition !== undefined)
+}
+
+function removeFolder(files: FileSystem, path: string): void {
+  for (const name of files.list(path)) files.remove(`${path}/${name}`)
+  files.removeFolder(path)
+}
+
+function flipByte(files: FileSystem, path: string, at: number): void {
+  const fd = files.open(path, 'write')
+  const byte = new Uint8Array(1)
+  files.read(fd, byte, at)
+  byte[0] = byte[0]! ^ 0x40
+  files.write(fd, [byte], at)
+  files.close(fd)
+}

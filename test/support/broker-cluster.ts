@@ -16,6 +16,7 @@ import { InThreadBroker } from '../../src/in-process/in-thread-broker.ts'
 import { MemoryDisk } from '../../src/in-process/local-storage.ts'
 import { SILENT } from '../../src/in-process/silent-logger.ts'
 import { systemTime } from '../../src/in-process/time-source.ts'
+import type { FileSystem } from '../../src/io/file-system.ts'
 import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import type { Logger } from '../../src/telemetry/logger.ts'
 import type { Transport } from '../../src/transport/transport.ts'
@@ -110,6 +111,12 @@ export class BrokerCluster {
     this.#runs.get(nodeId)!.isDead = true
     this.brokers.get(nodeId)!.die()
     this.#disks.get(nodeId)!.crash('kill', systemPrng())
+  }
+
+  /** The disk of a broker that does not run, and where its data dir is. */
+  diskOf(nodeId: number): { readonly files: FileSystem; readonly dataDir: string } {
+    const { files, dataDir } = this.#disks.get(nodeId)!.storage()
+    return { files, dataDir }
   }
 
   /** The store finds that the lease of a broker is over, as it would after its TTL. */

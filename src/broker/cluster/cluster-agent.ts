@@ -39,6 +39,7 @@ import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
 import { type PeerAddress, Peers } from './peers.ts'
 import { Registration } from './registration.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
+import { ReplicaRepair, type SetAside } from './replica-repair.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
 const STOP_WAIT_MS = 5_000
@@ -53,6 +54,8 @@ export interface ClusterOptions {
   readonly directoryId: string
   /** The last run on it ended in order. */
   readonly isClean: boolean
+  /** Of the data dir: what is left of a damaged replica goes into quarantine/. */
+  readonly setAside: SetAside
   /** The process cannot go on: another one has its node id. */
   readonly onOver: (reason: string) => void
 }
@@ -85,6 +88,7 @@ export class ClusterAgent implements ReplicationListener {
   readonly #context: ClusterContext
   readonly #options: ClusterOptions
   readonly #inSync: InSyncWriter
+  readonly #repair: ReplicaRepair
   readonly #registration: Registration
   #watch: ClusterWatch | undefined
   #recovered: RecoveredOf = NOTHING_RECOVERED
@@ -114,6 +118,10 @@ export class ClusterAgent implements ReplicationListener {
           waitMs: config.cluster.fetchWaitMs,
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
+    })
+    this.#repair = new ReplicaRepair({
+      ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, setAside: options.setAside, logger },
+      onRepaired: () => this.onOfflineChanged(),
     })
     this.#inSync = new InSyncWriter({ store, replicas: this.replicas, timers, logger })
     this.#registration = new Registration({
@@ -187,11 +195,13 @@ export class ClusterAgent implements ReplicationListener {
       ...{ incarnation: identity.incarnation, url: advertisedUrl, rack: config.cluster.rack, version },
       ...{ directoryId, isClean, damaged: this.#damaged(), isStopping: false },
     })
+    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
-  /** A partition of this broker is offline for good: it is in sync no more. */
-  onPartitionOffline(): void {
+  /** Another replica of this broker is offline, or one is no more: the controller is to know. */
+  onOfflineChanged(): void {
     this.#registration.update({ damaged: this.#damaged() })
+    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
   /** Its leaderships go to others, as far as there are any. */
@@ -211,6 +221,7 @@ export class ClusterAgent implements ReplicationListener {
     await this.controller.close()
     this.#isClosed = true
     this.#inSync.close()
+    await this.#repair.close()
     this.replicas.close()
     this.peers.close()
     await this.#watch?.close()
@@ -308,8 +319,10 @@ export class ClusterAgent implements ReplicationListener {
       if (!isMine) return
       router.host(proxy)
       this.#open(topic, [proxy])
-    } else if (isMine) this.replicas.update(proxy, change.state, change.version)
-    else this.#remove(proxy)
+    } else if (isMine) {
+      this.replicas.update(proxy, change.state, change.version)
+      this.#repair.look(proxy, change.state)
+    } else this.#remove(proxy)
   }
 
   #changeBroker({ nodeId, broker }: Extract<ImageChange, { kind: 'broker' }>): void {
