@@ -107,6 +107,11 @@ export class EmbeddedMetadataStore implements MetadataStore {
     return this.#state.lease(ttlMs)
   }
 
+  async revokeLease(leaseId: string): Promise<void> {
+    this.#checkUsable()
+    this.#state.revokeLease(leaseId)
+  }
+
   async close(): Promise<void> {
     await this.#writing
     if (this.#failure === undefined) this.#failure = new MillraceError('CLOSED', 'the metadata store is closed')

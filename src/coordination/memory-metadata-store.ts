@@ -58,6 +58,11 @@ export class MemoryMetadataStore implements MetadataStore {
     return this.#state.lease(ttlMs)
   }
 
+  async revokeLease(leaseId: string): Promise<void> {
+    this.#checkOpen()
+    this.#state.revokeLease(leaseId)
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     this.#state.close()
