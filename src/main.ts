@@ -170,7 +170,11 @@ async function beginAlone({ config, storage, undo }: BeginContext): Promise<Begu
 }
 
 async function beginInCluster({ config, storage, undo, onOver }: BeginContext): Promise<Begun> {
-  const store = await openClusterStore(config.cluster, { clock: systemClock, timers: { ...nodeTimers, startTimer }, newId })
+  const store = await openClusterStore(config.cluster, {
+    clock: systemClock,
+    timers: { ...nodeTimers, startTimer },
+    newId,
+  })
   undo.push(() => store.close())
   const context = { storage, path: resolve(config.dataDir), config, timers: nodeTimers, newId }
   const joined = await joinCluster({ store, transport: nodeTransport, onOver }, context, (opened) =>

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { systemClock } from '../../src/base/node/system-clock.ts'
+import type { DurableFiles } from '../../src/coordination/durable-files.ts'
 import { EmbeddedMetadataStore } from '../../src/coordination/embedded-metadata-store.ts'
 import { MemoryMetadataStore } from '../../src/coordination/memory-metadata-store.ts'
 import { NodeDurableFiles } from '../../src/coordination/node-durable-files.ts'
@@ -14,8 +15,13 @@ const folder = mkdtempSync(join(tmpdir(), 'millrace-store-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 let count = 0
 
-metadataStoreContract('memory', async () => new MemoryMetadataStore(systemClock))
-metadataStoreContract('embedded', () => EmbeddedMetadataStore.open(new MemoryDurableFiles(), systemClock))
-metadataStoreContract('embedded on disk', () =>
-  EmbeddedMetadataStore.open(new NodeDurableFiles(join(folder, String(count++))), systemClock),
-)
+const nowMs = (): number => systemClock.monotonicMs()
+const openEmbedded = (files: DurableFiles): Promise<EmbeddedMetadataStore> =>
+  EmbeddedMetadataStore.open(files, systemClock)
+
+metadataStoreContract('memory', { open: async () => new MemoryMetadataStore(systemClock), nowMs })
+metadataStoreContract('embedded', { open: () => openEmbedded(new MemoryDurableFiles()), nowMs })
+metadataStoreContract('embedded on disk', {
+  open: () => openEmbedded(new NodeDurableFiles(join(folder, String(count++)))),
+  nowMs,
+})

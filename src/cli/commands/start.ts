@@ -14,9 +14,11 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
   // Here and not above: no other command loads a broker.
   const { describeStart, startBroker } = await import('../../main.ts')
   const over = new AbortController()
-  const broker = await startBroker({ config, onOver: (reason) => over.abort(new Error(reason)) }).catch(async (error: unknown) => {
-    throw await explained(error, config)
-  })
+  const broker = await startBroker({ config, onOver: (reason) => over.abort(new Error(reason)) }).catch(
+    async (error: unknown) => {
+      throw await explained(error, config)
+    },
+  )
   try {
     if (terminal.isJson) {
       const { url, port, version, shards, engine, readyMs } = broker
