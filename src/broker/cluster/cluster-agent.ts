@@ -193,14 +193,14 @@ export class ClusterAgent implements ReplicationListener {
     const { directoryId, isClean } = this.#options
     await this.#registration.start({
       ...{ incarnation: identity.incarnation, url: advertisedUrl, rack: config.cluster.rack, version },
-      ...{ directoryId, isClean, damaged: this.#damaged(), isStopping: false },
+      ...{ directoryId, isClean, damaged: this.#offline(), isStopping: false },
     })
     for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
   /** Another replica of this broker is offline, or one is no more: the controller is to know. */
   onOfflineChanged(): void {
-    this.#registration.update({ damaged: this.#damaged() })
+    this.#registration.update({ failed: this.#offline() })
     for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
@@ -351,11 +351,11 @@ export class ClusterAgent implements ReplicationListener {
     while (this.#opening.length > 0) await Promise.all(this.#opening.splice(0))
   }
 
-  #damaged(): { topicId: TopicId; partition: number }[] {
-    const damaged: { topicId: TopicId; partition: number }[] = []
+  #offline(): { topicId: TopicId; partition: number }[] {
+    const offline: { topicId: TopicId; partition: number }[] = []
     for (const { proxy } of this.replicas.all())
-      if (proxy.state === 'offline') damaged.push({ topicId: proxy.topicId, partition: proxy.partition })
-    return damaged
+      if (proxy.state === 'offline') offline.push({ topicId: proxy.topicId, partition: proxy.partition })
+    return offline
   }
 
   #onLeads({ proxy, state }: LocalReplica, isNew: boolean): void {
