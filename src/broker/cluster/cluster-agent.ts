@@ -108,7 +108,7 @@ export class ClusterAgent implements ReplicationListener {
     this.peers = new Peers({
       ...{ clock, timers, transport: options.transport, secret: options.secret, version },
       ...{ nodeId: identity.nodeId, clusterId: identity.clusterId, requestTimeoutMs: REQUEST_TIMEOUT_MS },
-      onEnded: (address) => void this.#suspect(address),
+      onUnreachable: (address) => void this.#suspect(address),
     })
     this.replicas = new LocalReplicas({
       ...{ self, links, router, opener, timers, logger },
@@ -377,7 +377,7 @@ export class ClusterAgent implements ReplicationListener {
     for (const link of links) void link.control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }).catch(() => {})
   }
 
-  /** A connection to a broker has ended: if nothing listens there any more, the controller hears of it. */
+  /** A broker cannot be reached: if nothing listens there any more, the controller hears of it. */
   async #suspect({ nodeId, incarnation }: PeerAddress): Promise<void> {
     try {
       if ((await this.peers.probe(nodeId)) !== 'refused' || this.#isClosed) return
