@@ -48,7 +48,7 @@ export function faultOf(error: unknown): EtcdFault {
   return { kind: UNSENT.test(text) ? 'unsent' : 'lost', reason: reasonOf(text) }
 }
 
-/** What was wrong, for a person. */
+/** What was wrong, for a person; '' when gRPC does not say. */
 function reasonOf(text: string): string {
   if (text.includes('ECONNREFUSED')) return 'connection refused'
   if (text.includes('Name resolution failed')) return 'its name is not known'
@@ -61,8 +61,8 @@ function reasonOf(text: string): string {
     .slice(0, 200)
   if (/certificate|\bTLS\b|\bSSL\b|altname|wrong version number|handshake/i.test(bare)) return `TLS: ${bare}`
   if (/Deadline exceeded|request timed out/i.test(bare)) return 'timeout: no answer'
-  // TLS 1.3 lets a client believe that it is connected before its certificate is looked at: nothing else is said of it.
-  if (bare === 'null' || bare === '') return 'it closed the connection at once: it may want TLS, or a certificate'
+  // gRPC pauses after an attempt whose error it told another caller, or nobody.
+  if (bare === 'null') return ''
   if (/Connection dropped|Failed to connect|ECONNRESET|socket hang up/i.test(bare)) return 'the connection broke'
   return bare
 }

@@ -77,7 +77,8 @@ export class EtcdMembers {
 
   /** A member that failed is left for the next one. */
   leave(client: EtcdClient, reason: string): void {
-    this.#reasons.set(client.url, reason)
+    if (reason !== '' || !this.#reasons.has(client.url))
+      this.#reasons.set(client.url, reason === '' ? 'the connection broke' : reason)
     if (this.#options.urls[this.#index] === client.url) this.#index = (this.#index + 1) % this.count
   }
 

@@ -13,11 +13,11 @@ import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../model/errors.ts'
 import { type EtcdClientFactory, type EtcdTls, loadEtcdClients } from './etcd-client.ts'
 import { faultOf } from './etcd-faults.ts'
-import { EtcdLease, revokeEtcdLease } from './etcd-lease.ts'
 import { EtcdMembers } from './etcd-members.ts'
 import { isOwnKey, keyAfter, keyBytes, prefixRange, revisionOf, storedValueOf } from './etcd-messages.ts'
 import { EtcdTransactions } from './etcd-transactions.ts'
 import { EtcdWatch } from './etcd-watch.ts'
+import { KeptLease } from './kept-lease.ts'
 import type {
   MetadataStore,
   StoreCondition,
@@ -70,7 +70,7 @@ export class EtcdMetadataStore implements MetadataStore {
   readonly #timers: StoreTimers
   readonly #transactions: EtcdTransactions
   readonly #watches = new Set<EtcdWatch>()
-  readonly #leases = new Map<string, EtcdLease>()
+  readonly #leases = new Map<string, KeptLease>()
 
   constructor(options: EtcdStoreOptions, createClient: EtcdClientFactory) {
     const { urls, user, password, tls, requestTimeoutMs = ETCD_REQUEST_TIMEOUT_MS, clock, timers } = options
@@ -149,15 +149,23 @@ export class EtcdMetadataStore implements MetadataStore {
       return client.grantLease(Math.ceil(ttlMs / 1_000), timeoutMs)
     })
     members.checkOpen()
-    const onEnd = () => void this.#leases.delete(leaseId)
-    const lease = new EtcdLease({ members, timers, leaseId, ttlMs, sentMs, onEnd })
+    const lease = new KeptLease({
+      leaseId,
+      ttlMs,
+      sentMs,
+      nowMs: () => members.nowMs(),
+      after: (delayMs, task) => timers.after(delayMs, task),
+      keepAlive: (timeoutMs) => this.#keepAlive(leaseId, timeoutMs),
+      revoke: () => this.#revoke(leaseId),
+      onEnd: () => void this.#leases.delete(leaseId),
+    })
     this.#leases.set(leaseId, lease)
     return lease
   }
 
   async revokeLease(leaseId: string): Promise<void> {
     checkLeaseId(leaseId)
-    await revokeEtcdLease(this.#members, leaseId)
+    await this.#revoke(leaseId)
     // What this process holds itself it need not learn by its next keep-alive.
     this.#leases.get(leaseId)?.lose()
   }
@@ -168,6 +176,27 @@ export class EtcdMetadataStore implements MetadataStore {
     for (const lease of [...this.#leases.values()]) lease.lose()
     await this.#transactions.close()
     this.#members.close()
+  }
+
+  /** One call to one member: after a failure the next call goes to the next one. */
+  async #keepAlive(leaseId: string, timeoutMs: number): Promise<boolean> {
+    const members = this.#members
+    const deadlineMs = members.nowMs() + timeoutMs
+    const attempt = await members.attempt((client, callMs) => client.keepAlive(leaseId, callMs), deadlineMs)
+    if (attempt.kind === 'answered') return attempt.value > 0
+    if (attempt.fault.kind === 'lease-gone') return false
+    throw members.errorOf(attempt.fault)
+  }
+
+  async #revoke(leaseId: string): Promise<void> {
+    await this.#members.run(async (client, timeoutMs) => {
+      try {
+        await client.revokeLease(leaseId, timeoutMs)
+      } catch (error) {
+        // It has ended already: perhaps by the try before this one.
+        if (faultOf(error).kind !== 'lease-gone') throw error
+      }
+    })
   }
 
   /** Undefined: its revision was compacted between two pages. */
