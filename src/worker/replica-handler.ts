@@ -18,13 +18,20 @@
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { isShortage } from '../log/listed-file.ts'
+import type { PartitionLog } from '../log/partition-log.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
 import type { ReplicaIdentity } from '../model/replica.ts'
 import { noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
 import { checkKnownEpoch } from '../partition/partition-fetch.ts'
-import { advanceLogStart, becomeFollower, becomeLeader, followHighWatermark } from '../partition/partition-state.ts'
+import {
+  advanceLogStart,
+  becomeFollower,
+  becomeLeader,
+  followHighWatermark,
+  type PartitionState,
+} from '../partition/partition-state.ts'
 import { countRemotes, isReplicated, remoteOf } from '../partition/replica-set.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { writeFiller } from '../record/filler-batch.ts'
@@ -180,7 +187,7 @@ export class ReplicaHandler {
 
   #endsOf({ state, log }: PartitionAgent): SetReplicasAnswer {
     const { logEndOffset, highWatermark, syncedEndOffset } = state
-    return { logEndOffset, highWatermark, syncedEndOffset, lastEpoch: log.epochs.latestEpoch }
+    return { logEndOffset, highWatermark, syncedEndOffset, lastEpoch: lastEpochOf(state, log) }
   }
 
   /** Takes the SUSPEND_LEADER_ACKS the reader stands on; the turn's writes are done. */
@@ -285,14 +292,14 @@ export class ReplicaHandler {
   #truncate(asked: Asked, partition: PartitionAgent): void {
     this.#options.effects.writeTurn()
     const { state, log } = partition
-    const { divergingEpoch: epoch, divergingEndOffset: endOffset } = this.#fields
+    const { divergingEpoch: epoch, divergingEndOffset: endOffset, logStartOffset } = this.#fields
     const own = {
       ...{ entries: log.epochs.toEntries(), logEndOffset: state.logEndOffset },
       ...{ logStartOffset: state.logStartOffset, highWatermark: state.highWatermark },
     }
-    const decision = decideTruncation(own, { epoch, endOffset })
-    if (decision.kind === 'cut') {
-      this.#cut(asked, partition, 'truncate', decision.offset)
+    const decision = decideTruncation(own, { epoch, endOffset, logStartOffset })
+    if (decision.kind === 'cut' || decision.kind === 'restart') {
+      this.#cut(asked, partition, decision.kind === 'cut' ? 'truncate' : 'restart', decision.offset)
       return
     }
     if (decision.kind === 'nothing') {
@@ -356,7 +363,7 @@ export class ReplicaHandler {
     const fields = {
       ...asked,
       errorNumber: errorNumberOf(error),
-      lastEpoch: partition?.log.epochs.latestEpoch ?? -1,
+      lastEpoch: partition === undefined ? -1 : lastEpochOf(partition.state, partition.log),
       logEndOffset: partition?.state.logEndOffset ?? -1,
       highWatermark: partition?.state.highWatermark ?? -1,
     }
@@ -408,6 +415,11 @@ export class ReplicaHandler {
     replicas.wish = undefined
     countRemotes(replicas)
   }
+}
+
+/** Of the last batch; -1 = the log has none: what its epochs say of batches that were trimmed may be less than the truth. */
+function lastEpochOf({ logStartOffset, logEndOffset }: PartitionState, { epochs }: PartitionLog): number {
+  return logStartOffset === logEndOffset ? -1 : epochs.latestEpoch
 }
 
 function syncedRowOf({ state }: PartitionAgent): ReplicaSyncedRow {
