@@ -86,6 +86,10 @@ export class LogCut {
     if (wish === undefined) return false
     switch (this.#phase) {
       case 'settle':
+        if (!wish.isWanted()) {
+          this.#end(wish, false)
+          return true
+        }
         this.#options.group.join(wish.partition)
         this.#sync('announce')
         return true

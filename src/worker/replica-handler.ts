@@ -77,6 +77,7 @@ export interface ReplicaEffects {
 
 export interface ReplicaHandlerOptions {
   readonly requests: RingReader
+  readonly reads: RingReader
   readonly partitions: PartitionTable
   readonly produces: ProduceHandler
   readonly produceReplies: ProduceReplies
@@ -105,6 +106,8 @@ export class ReplicaHandler {
   readonly #unsaid = new Set<PartitionAgent>()
   #nextLookMs: number
   #isStopping = false
+  /** Some partition has, or had, replicas elsewhere. */
+  isActive = false
 
   constructor(options: ReplicaHandlerOptions) {
     this.#options = options
@@ -169,6 +172,7 @@ export class ReplicaHandler {
 
   /** Opened as one of several replicas, in the role it has. */
   onOpened(partition: PartitionAgent): void {
+    this.isActive ||= isReplicated(partition.state.replicas)
     if (partition.state.role === 'leader' && isReplicated(partition.state.replicas)) this.#leading.add(partition)
   }
 
@@ -382,9 +386,9 @@ export class ReplicaHandler {
 
   /** Takes the REPLICA_PROGRESS the reader stands on. */
   onProgress(): void {
-    const { requests, partitions, clock, lagMsMax } = this.#options
+    const { reads, partitions, clock, lagMsMax } = this.#options
     const nowMs = clock.monotonicMs()
-    for (const row of readReplicaProgress(requests)) {
+    for (const row of readReplicaProgress(reads)) {
       const partition = partitions.get(row.partitionRef)
       if (partition === undefined || partition.isClosed) continue
       const { state } = partition
