@@ -100,12 +100,14 @@ export class LogEnds {
 
   /** The log begins anew, and empty, at `offset`: below it there is nothing that a device could lack. */
   restartAt(offset: number): void {
-    assert(offset > this.logEndOffset, `a log that ends at ${this.logEndOffset} would begin anew at ${offset}`)
+    assert(offset > this.logStartOffset, `a log that begins at ${this.logStartOffset} would begin anew at ${offset}`)
     this.logStartOffset = offset
     this.logEndOffset = offset
     this.syncedEndOffset = offset
     this.fileSyncedEndOffset = offset
     this.#syncEnd = offset
+    this.recoveryPoint = Math.min(this.recoveryPoint, offset)
+    this.checkpointEnd = Math.min(this.checkpointEnd, offset)
   }
 
   truncateTo(end: number): void {

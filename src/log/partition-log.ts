@@ -606,7 +606,7 @@ export class PartitionLog {
   }
 
   /**
-   * The log goes on empty from `offset`, which lies past its end: a follower of whose leader's log nothing is left that it has. Producers are
+   * The log goes on empty from `offset`, past its start: a follower of whose leader's log nothing is left that it has. Producers are
    * forgotten with their batches. The caller first makes the new start durable, or a crash would find records missing.
    */
   restartAt(offset: number): void {
