@@ -21,6 +21,7 @@ import { CLIENT_PROFILES } from './client-profiles.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
+import { Coordinators } from './coordinators.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { Group, type GroupParts } from './group/group.ts'
 import {
@@ -103,6 +104,7 @@ export class Client {
   readonly #runtime: ClientRuntime
   readonly #options: ResolvedClientOptions
   readonly #connections: BrokerConnections
+  readonly #coordinators: Coordinators
   readonly #metadata: MetadataCache
   readonly #requests: Requests
   readonly #positions: Positions
@@ -129,7 +131,8 @@ export class Client {
       backoff: this.#backoff,
     }
     this.#connections = new BrokerConnections(runtime, urls, connectionOptions, this.#connectionEvents())
-    this.#requests = new Requests(runtime, this.#connections, options)
+    this.#coordinators = new Coordinators(this.#connections)
+    this.#requests = new Requests(runtime, this.#connections, this.#coordinators, options)
     this.#metadata = new MetadataCache(async (request) => {
       const reply = await this.#requests.ask(metadata, request)
       this.#connections.learn(reply.brokers)
@@ -255,6 +258,7 @@ export class Client {
       onListenerError: this.#onListenerError,
       runtime: this.#runtime,
       connections: this.#connections,
+      coordinators: this.#coordinators,
       metadata: this.#metadata,
       requests: this.#requests,
       backoff: this.#backoff,
@@ -300,6 +304,7 @@ export class Client {
       onListenerError: this.#onListenerError,
       runtime: this.#runtime,
       connections: this.#connections,
+      coordinators: this.#coordinators,
       metadata: this.#metadata,
       positions: this.#positions,
       backoff: this.#backoff,
