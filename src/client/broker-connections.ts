@@ -327,7 +327,7 @@ export class BrokerConnections {
     if (clusterId === this.#clusterId) return
     connection.close()
     const why = `${url} is a broker of cluster '${clusterId}', not of '${this.#clusterId}'`
-    throw new MillraceError('INCONSISTENT_CLUSTER_ID', why)
+    throw new MillraceError('CONNECTION_FAILED', why)
   }
 
   stats(): ConnectionStats {

@@ -5,7 +5,7 @@
  * Failure   lost connections are made again by themselves, with backoff; connect() alone gives up
  */
 import { MillraceError } from '../model/errors.ts'
-import { metadata } from '../protocol/index.ts'
+import { type MetadataReply, type MetadataRequest, metadata } from '../protocol/index.ts'
 import { abortable } from './abort.ts'
 import { Admin } from './admin.ts'
 import { BrokerConnections, type ConnectionEvents, type ConnectionStats } from './broker-connections.ts'
@@ -114,6 +114,8 @@ export class Client {
   readonly #groups = new Set<Pick<Group, 'close'>>()
   readonly #urls: readonly string[]
   #keepAlive: KeepAlive | undefined
+  /** Who told of topics last. */
+  #metadataUrl: string | undefined
   #listenerErrors = 0
   #closed = false
 
@@ -133,14 +135,9 @@ export class Client {
     this.#connections = new BrokerConnections(runtime, urls, connectionOptions, this.#connectionEvents())
     this.#coordinators = new Coordinators(this.#connections)
     this.#requests = new Requests(runtime, this.#connections, this.#coordinators, options)
-    this.#metadata = new MetadataCache(async (request) => {
-      const reply = await this.#requests.ask(metadata, request)
-      this.#connections.learn(reply.brokers)
-      return reply
-    })
+    this.#metadata = new MetadataCache((request, isAgain) => this.#askMetadata(request, isAgain), runtime.clock)
     this.#positions = new Positions({ runtime, requests: this.#requests, metadata: this.#metadata })
-    const { clock } = runtime
-    this.admin = new Admin({ clock, requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
+    this.admin = new Admin({ runtime, requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
   }
 
   /** A client that connects when it is first used. */
@@ -161,6 +158,15 @@ export class Client {
       client.#connections.close()
       throw error
     }
+  }
+
+  /** Of any broker; again of another one than the last, where there is one: that one may not know the news. */
+  async #askMetadata(request: MetadataRequest, isAgain: boolean): Promise<MetadataReply> {
+    const avoid = isAgain ? this.#metadataUrl : undefined
+    const { value, url } = await this.#requests.exchange(metadata, request, { avoid })
+    this.#metadataUrl = url
+    this.#connections.learn(value.brokers)
+    return value
   }
 
   get #backoff(): { delayMsMin: number; delayMsMax: number } {

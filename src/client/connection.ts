@@ -46,6 +46,8 @@ export interface ConnectionOptions {
 export interface Reply<T> {
   readonly value: T
   readonly body: Uint8Array
+  /** Of the broker that answered. */
+  readonly url: string
 }
 
 export interface CallOptions {
@@ -226,7 +228,7 @@ export class Connection {
   ): Promise<Reply<Value>> {
     const header = codec.encodeRequest(request)
     const frame = await this.#request(codec.api, codec.name, header, options)
-    return { value: unwrapReply(codec.decodeReply(frame.header)), body: frame.body }
+    return { value: unwrapReply(codec.decodeReply(frame.header)), body: frame.body, url: this.url }
   }
 
   /** Sends a request that gets no reply; `done` runs when the platform has taken its bytes, or the connection has ended. */

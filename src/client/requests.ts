@@ -45,6 +45,11 @@ export class Requests {
     this.#options = options
   }
 
+  /** Over all attempts of a request. */
+  get timeoutMs(): number {
+    return this.#options.requestTimeoutMs
+  }
+
   /** What `check` throws of an answer counts as the answer. */
   async ask<Request, Value>(
     codec: Codec<Request, Value>,
