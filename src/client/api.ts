@@ -42,6 +42,7 @@ export {
   type GroupDescription,
   type GroupMember,
   type GroupOffset,
+  type ListGroupsOptions,
   type SeekGroupOptions,
   type SoughtOffset,
 } from './group/group-admin.ts'

@@ -1,6 +1,7 @@
 /** What is known of topics: requests that are shared, and whose fault is whose. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { systemClock } from '../../../src/base/node/system-clock.ts'
 import { MetadataCache } from '../../../src/client/metadata-cache.ts'
 import { ERRORS } from '../../../src/model/errors.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
@@ -30,7 +31,7 @@ test('topics that share a request have each its own fault', async () => {
   const cache = new MetadataCache(async ({ topics }) => {
     asked.push(topics!)
     return reply(topics!)
-  })
+  }, systemClock)
   const outcomes = [cache.refresh('there'), cache.refresh('absent'), cache.refresh('secret'), cache.get('other')]
   await Promise.all([
     outcomes[0],
