@@ -16,6 +16,10 @@ export interface PartitionInfo {
   readonly leaderEpoch: number
   /** Why it does not serve, or null. */
   readonly offline: string | null
+  /** Node ids, the preferred leader first. */
+  readonly replicas: readonly number[]
+  /** Those of `replicas` that hold all that was acknowledged to acks=all. */
+  readonly inSync: readonly number[]
 }
 
 export interface TopicInfo {
@@ -23,6 +27,8 @@ export interface TopicInfo {
   readonly topicId: TopicId
   readonly partitions: readonly PartitionInfo[]
   readonly config: Readonly<Record<string, string>>
+  /** From this partition on it takes no new records; -1 = all do. */
+  readonly drainFrom: number
 }
 
 /** What the broker said instead of telling of a topic, by its name. */
@@ -102,8 +108,8 @@ export class MetadataCache {
 
   #store(topic: MetadataTopic): MillraceError | undefined {
     if (topic.errorNumber === errorNumberOf('NONE') && topic.topicId !== '') {
-      const { name, topicId, partitions, config } = topic
-      this.#topics.set(name, { name, topicId, partitions, config })
+      const { name, topicId, partitions, config, drainFrom } = topic
+      this.#topics.set(name, { name, topicId, partitions, config, drainFrom })
       return undefined
     }
     if (topic.errorNumber === ERRORS.UNKNOWN_TOPIC_OR_PARTITION.number) {

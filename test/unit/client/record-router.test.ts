@@ -6,7 +6,7 @@ import { type Partitioner, RecordRouter } from '../../../src/client/record-route
 import { hasCode } from '../../support/expect.ts'
 
 const COUNT = 6
-const LEADER = { leaderNodeId: 1, leaderEpoch: 1, offline: null }
+const LEADER = { leaderNodeId: 1, leaderEpoch: 1, offline: null, replicas: [1], inSync: [1] }
 const partitions = Array.from({ length: COUNT }, () => LEADER)
 
 function router(partitioner: Partitioner): RecordRouter {
