@@ -46,6 +46,8 @@ export const OPERATIONS: Readonly<
   [Api.TXN_OFFSET_COMMIT]: { operation: 'read', resource: 'group' },
   [Api.ADD_PARTITIONS]: { operation: 'alter', resource: 'topic' },
   [Api.ALTER_TOPIC_CONFIG]: { operation: 'alter', resource: 'topic' },
+  [Api.ALTER_REPLICAS]: { operation: 'alter', resource: 'cluster' },
+  [Api.LIST_MOVES]: { operation: 'describe', resource: 'cluster' },
   [Api.OFFSET_COMMIT]: { operation: 'read', resource: 'group' },
   [Api.OFFSET_FETCH]: { operation: 'describe', resource: 'group' },
   // Of a transactional id: describe on that; the handler names which.
@@ -63,6 +65,7 @@ export const OPERATIONS: Readonly<
   [Api.REGISTER_PRODUCERS]: { operation: 'replicate', resource: 'cluster' },
   [Api.SUSPECT_BROKER]: { operation: 'replicate', resource: 'cluster' },
   [Api.PROBE_BROKER]: { operation: 'replicate', resource: 'cluster' },
+  [Api.PARTITION_EMPTIED]: { operation: 'replicate', resource: 'cluster' },
 }
 
 /** Whether `principal` may do `operation` on `resource`. Nobody may without being somebody; what brokers do among themselves only they may. */

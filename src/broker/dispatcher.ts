@@ -34,6 +34,7 @@ import { findCoordinatorHandler } from './handlers/find-coordinator.ts'
 import { GROUP_HANDLERS } from './handlers/groups.ts'
 import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
+import { MOVE_HANDLERS } from './handlers/moves.ts'
 import { TRANSACTION_HANDLERS } from './handlers/transactions.ts'
 import { RelayedReply } from './relayed-reply.ts'
 
@@ -54,6 +55,7 @@ const HANDLERS = new Map<number, AnyHandler>(
     ...TRANSACTION_HANDLERS,
     replicaFetchHandler,
     ...CLUSTER_HANDLERS,
+    ...MOVE_HANDLERS,
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),
 )
 

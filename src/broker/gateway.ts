@@ -28,6 +28,7 @@ import type { MetricsPort } from '../telemetry/metrics.ts'
 import { Authenticator } from './authenticate.ts'
 import { ClusterAgent, type ClusterOptions } from './cluster/cluster-agent.ts'
 import { ClusterTopics } from './cluster/cluster-topics.ts'
+import { DrainWatch } from './cluster/drain-watch.ts'
 import { describe, gaugesOf } from './cluster-description.ts'
 import { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
@@ -116,6 +117,8 @@ export class Gateway implements EngineHandler<Connection> {
   /** What /readyz waits for; empty = ready. */
   readonly notReady = new Set<string>(['recovering'])
   url = ''
+  /** Partitions that drain. */
+  readonly drainWatch: DrainWatch
   /** In a cluster. */
   readonly cluster: ClusterAgent | undefined
 
@@ -158,6 +161,10 @@ export class Gateway implements EngineHandler<Connection> {
     this.topicService = this.cluster === undefined ? new TopicService(this) : new ClusterTopics(this, this.cluster)
     this.groups = new GroupService(this)
     this.transactions = new TransactionService(this)
+    this.drainWatch = new DrainWatch({
+      ...{ router: this.router, links: this.links, timers: this.timers, logger: this.logger },
+      emptied: (topicId, partition) => this.topicService.partitionEmptied(topicId, partition),
+    })
     this.#dispatcher = new Dispatcher(this)
     this.#http = new HttpApi(this)
     this.#producerIds = new ProducerIds(options.store)
@@ -584,6 +591,7 @@ export class Gateway implements EngineHandler<Connection> {
 
   async close(): Promise<void> {
     for (const stop of this.#stopTimers) stop()
+    this.drainWatch.close()
     await this.cluster?.close()
     this.#endTurn()
     await this.#engine.close()

@@ -25,6 +25,10 @@ export interface TopicAdmin {
   create(wish: CreateTopicWish, validateOnly: boolean, by?: 'client' | 'broker'): Promise<TopicMade>
   delete(name: string): Promise<void>
   addPartitions(name: string, total: number): Promise<void>
+  /** From partition `total` on no new records are taken, and partitions go when they are empty; as many as there are ends that. */
+  drainPartitions(name: string, total: number): Promise<void>
+  /** A leader found a partition that drains empty. Answers how many of the topic's went. */
+  partitionEmptied(topicId: TopicId, partition: number): Promise<number>
   /** Answers the topic's own keys after the change. */
   alterConfig(name: string, change: TopicConfigChange): Promise<Readonly<Record<string, string>>>
 }

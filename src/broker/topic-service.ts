@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import type { BrokerConfig } from '../config/index.ts'
+import { checkNotDraining, decideDrain, removeEmptied } from '../coordination/draining.ts'
 import type { Replica } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
 import {
@@ -18,6 +19,7 @@ import {
   decideAddPartitions,
   decideAlterConfig,
   decideCreateTopic,
+  putTopicState,
   type TopicRecord,
 } from '../coordination/topics.ts'
 import { MillraceError } from '../model/errors.ts'
@@ -45,6 +47,8 @@ export class TopicService implements TopicAdmin {
   readonly #gateway: TopicServiceContext
   /** Changes run one after the other; a failed one does not stop the next. */
   #last: Promise<unknown> = Promise.resolve()
+  /** Told to be empty, as <topic id>/<partition>: they stay so while they drain. */
+  readonly #emptied = new Set<string>()
 
   constructor(gateway: TopicServiceContext) {
     this.#gateway = gateway
@@ -86,6 +90,7 @@ export class TopicService implements TopicAdmin {
   addPartitions(name: string, total: number): Promise<void> {
     return this.#inTurn(async () => {
       const topic = this.#find(name)
+      checkNotDraining(topic.record)
       decideAddPartitions(topic.record, total, this.#gateway.router.partitionCount)
       const { store, replica } = this.#gateway
       const record = await applyAddPartitions(topic.record, total, { store, replica })
@@ -93,6 +98,39 @@ export class TopicService implements TopicAdmin {
       await opener.open(router.extend(topic, record), topic, NOTHING_RECOVERED)
       this.#gateway.onTopicChanged(topic)
     })
+  }
+
+  drainPartitions(name: string, total: number): Promise<void> {
+    return this.#inTurn(async () => {
+      const topic = this.#find(name)
+      const { store, router } = this.#gateway
+      const record = await putTopicState(topic.record, decideDrain(topic.record, total), { store })
+      router.updateConfig(topic, record)
+      for (const key of this.#emptied) if (key.startsWith(record.topicId)) this.#emptied.delete(key)
+    })
+  }
+
+  partitionEmptied(topicId: TopicId, partition: number): Promise<number> {
+    return this.#inTurn(async () => {
+      const { router, store } = this.#gateway
+      const topic = router.byId(topicId)
+      if (topic === undefined || partition < (topic.record.state.drainFrom ?? Number.POSITIVE_INFINITY)) return 0
+      this.#emptied.add(`${topicId}/${partition}`)
+      const record = await removeEmptied(topic.record, (one) => this.#emptied.has(`${topicId}/${one}`), { store })
+      return record === undefined ? 0 : this.#shrink(topic, record)
+    })
+  }
+
+  /** What the store does not have any more goes from router and shards. */
+  async #shrink(topic: RoutedTopic, record: TopicRecord): Promise<number> {
+    const { router, opener } = this.#gateway
+    const gone = router.shrink(topic, record)
+    router.updateConfig(topic, record)
+    for (const { topicId, partition } of gone) this.#emptied.delete(`${topicId}/${partition}`)
+    this.#gateway.onTopicChanged(topic)
+    await Promise.all(gone.map((proxy) => opener.delete(proxy)))
+    router.releaseRefs(gone)
+    return gone.length
   }
 
   alterConfig(

@@ -36,6 +36,7 @@ export function buildProgram(terminal: Terminal): Command {
   addTopics(add, program, runs)
   addGroups(add, program, runs)
   addTools(add, program, runs)
+  addCluster(add, program, runs)
   addBench(add, program, runs)
   addDoctor(add, program, runs)
   addCompletion(add, program, runs)
@@ -178,9 +179,12 @@ function addTopics(add: Add, program: Command, runs: Runs): void {
     .option('--if-not-exists', 'a topic of this name is no error')
   runs(create, async () => (await load()).createTopic)
   runs(add(topic, 'list', 'all topics'), async () => (await load()).listTopics)
-  runs(add(topic, 'describe <name>', 'partitions, offsets, configuration'), async () => (await load()).describeTopic)
+  runs(
+    add(topic, 'describe <name>', 'partitions, leaders, replicas, offsets, configuration'),
+    async () => (await load()).describeTopic,
+  )
   runs(add(topic, 'delete <name>', 'remove a topic and its records'), async () => (await load()).deleteTopic)
-  const alter = add(topic, 'alter <name>', 'add partitions, change configuration')
+  const alter = add(topic, 'alter <name>', 'add or drain partitions, change configuration')
     .option('--partitions <n>', 'the new total; keys move to other partitions')
     .option('--drain', 'with fewer partitions: the surplus ones take no records and go when empty')
     .option('--config <key=value>', 'set a key; key= puts it back to the default', collect)
@@ -204,30 +208,6 @@ function addTools(add: Add, program: Command, runs: Runs): void {
   check.option('--max <n>', 'show at most so many anomalies (default 20)')
   check.option('--ww', 'count the order of writes as dependencies between transactions (not so in the model of Kafka)')
   runs(check, async () => (await import('./commands/check.ts')).check)
-  const cluster = program.command('cluster').description('brokers and shards').exitOverride()
-  const views = [
-    ['info', 'identity, version and counts'],
-    ['brokers', 'the brokers and where they listen'],
-    ['shards', 'the threads that own partitions'],
-    ['health', 'whether all partitions are served; exit code 5 when not'],
-  ] as const
-  for (const [view, description] of views)
-    runs(add(cluster, view, description), async () => {
-      const { describeCluster } = await import('./commands/cluster.ts')
-      return (terminal: Terminal) => describeCluster(terminal, view)
-    })
-  const later = [
-    ['reassign', 'move partitions'],
-    ['rebalance', 'spread partitions evenly'],
-    ['decommission <n>', 'drain a broker'],
-    ['adopt', 'take an embedded store over into etcd'],
-  ] as const
-  for (const [usage, description] of later) {
-    const command = add(cluster, usage, `${description} (not in this version)`)
-      .option('--dry-run', 'only say what would be done')
-      .option('--etcd <urls>', 'of the cluster')
-    runs(command, absent(`cluster ${usage.split(' ')[0]}`, 'it runs one broker by itself'))
-  }
   const config = program.command('config').description('what a broker is told').exitOverride()
   const show = configFlags(add(config, 'show', 'every key with its value, as a file'))
   show.option('--effective', 'as a table, with where each value comes from')
@@ -235,6 +215,51 @@ function addTools(add: Add, program: Command, runs: Runs): void {
   runs(show, async () => (await loadConfig()).showConfig)
   runs(add(config, 'validate <file>', 'check a configuration file'), async () => (await loadConfig()).validateConfig)
   runs(add(config, 'profiles', 'the profiles and what they set'), async () => (await loadConfig()).showProfiles)
+}
+
+function addCluster(add: Add, program: Command, runs: Runs): void {
+  const cluster = program.command('cluster').description('look at brokers, move replicas').exitOverride()
+  const views = [
+    ['info', 'identity, version, controller and counts'],
+    ['brokers', 'the brokers: where they listen, what they hold'],
+    ['shards', 'the threads that own partitions'],
+    ['health', 'whether all partitions are led and replicated; exit code 5 when not'],
+  ] as const
+  for (const [view, description] of views)
+    runs(add(cluster, view, description), async () => {
+      const { describeCluster } = await import('./commands/cluster.ts')
+      return (terminal: Terminal) => describeCluster(terminal, view)
+    })
+  const load = () => import('./commands/replicas.ts')
+  const dryRun = ['--dry-run', 'only show the plan; with --json in lines that reassign --plan reads'] as const
+  const wait = ['--wait', 'until all that has to move has moved'] as const
+  const reassign = add(cluster, 'reassign', 'move the replicas of partitions to brokers that you name')
+    .option('--topic <topic>', 'of this topic')
+    .option('--partition <n>', 'this partition (default: all of the topic, each led by another of the brokers)')
+    .option('--replicas <list>', 'node ids with commas, the preferred leader first')
+    .option('--plan <file>', 'moves as JSON lines {"topic", "partition", "to"}')
+    .option('--cancel', 'take moves back (default: all that go on)')
+    .option(...dryRun)
+    .option(...wait)
+  runs(reassign, async () => (await load()).reassign)
+  const rebalance = add(cluster, 'rebalance', 'spread replicas and leaders evenly over brokers and racks')
+  rebalance.option(...dryRun).option(...wait)
+  runs(rebalance, async () => (await load()).rebalance)
+  const decommission = add(cluster, 'decommission <node>', 'move all replicas of a broker to others')
+  decommission
+    .option('--undo', 'it takes replicas again')
+    .option(...dryRun)
+    .option(...wait)
+  runs(decommission, async () => (await load()).decommission)
+  runs(add(cluster, 'moves', 'what moves now, and how far it is'), async () => (await load()).moves)
+  const elect = add(cluster, 'elect', 'give leadership back to preferred replicas')
+    .option('--topic <topic>', 'of this topic (default: all)')
+    .option('--partition <n>', 'this partition of it')
+  runs(elect, async () => (await load()).elect)
+  const adopt = add(cluster, 'adopt', "take over what a stopped single broker's data dir knows into an empty etcd")
+    .option('--etcd <urls>', 'of the cluster')
+    .option('--dry-run', 'only say what would be done')
+  runs(adopt, absent('cluster adopt', 'it runs one broker by itself'))
 }
 
 function addBench(add: Add, program: Command, runs: Runs): void {

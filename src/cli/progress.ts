@@ -6,12 +6,12 @@
  */
 import type { SingleBar } from 'cli-progress'
 
-export interface ProgressOptions {
-  /** 'producing', 'verifying'. */
-  readonly what: string
-  /** Bytes altogether. */
-  readonly totalBytes: number
-}
+/** 'producing', 'verifying', 'moving'; and how much there is altogether. */
+export type ProgressOptions = { readonly what: string } & (
+  | { readonly totalBytes: number }
+  /** Things of which `units` is the plural. */
+  | { readonly total: number; readonly units: string }
+)
 
 /** What a bar needs of stderr. */
 export type ProgressStream = NodeJS.WritableStream & { readonly isTTY?: boolean }
@@ -21,7 +21,7 @@ const WIDTH = 30
 
 export class Progress {
   readonly #bar: SingleBar | undefined
-  #bytes = 0
+  #done = 0
 
   private constructor(bar: SingleBar | undefined) {
     this.#bar = bar
@@ -29,7 +29,8 @@ export class Progress {
 
   /** A bar on `stream` if it is a terminal; else one that shows nothing. */
   static async start(stream: ProgressStream | undefined, options: ProgressOptions): Promise<Progress> {
-    if (stream?.isTTY !== true || options.totalBytes === 0) return new Progress(undefined)
+    const whole = 'totalBytes' in options ? options.totalBytes : options.total
+    if (stream?.isTTY !== true || whole === 0) return new Progress(undefined)
     const { SingleBar } = (await import('cli-progress')).default
     const bar = new SingleBar({
       stream,
@@ -37,7 +38,7 @@ export class Progress {
         const filled = Math.round(progress * barsize)
         const track = '█'.repeat(filled) + '░'.repeat(barsize - filled)
         const left = progress < 1 && Number.isFinite(Number(eta)) ? `, ${Math.ceil(Number(eta))} s left` : ''
-        return `${options.what} ${track} ${Math.floor(progress * 100)}%  ${megabytes(value)} of ${megabytes(total)} MB${left}`
+        return `${options.what} ${track} ${Math.floor(progress * 100)}%  ${amountOf(options, value, total)}${left}`
       },
       barsize: WIDTH,
       fps: REDRAWS_PER_SECOND,
@@ -45,18 +46,23 @@ export class Progress {
       // Whatever ends the process, the cursor is there.
       hideCursor: null,
     })
-    bar.start(options.totalBytes, 0)
+    bar.start(whole, 0)
     return new Progress(bar)
   }
 
-  add(bytes: number): void {
-    this.#bytes += bytes // may pass the total: a repair looks twice, a file grows
-    this.#bar?.update(this.#bytes)
+  add(amount: number): void {
+    this.#done += amount // may pass the total: a repair looks twice, a file grows
+    this.#bar?.update(this.#done)
   }
 
   end(): void {
     this.#bar?.stop()
   }
+}
+
+function amountOf(options: ProgressOptions, value: number, total: number): string {
+  if ('totalBytes' in options) return `${megabytes(value)} of ${megabytes(total)} MB`
+  return `${value} of ${total} ${options.units}`
 }
 
 function megabytes(bytes: number): string {

@@ -20,6 +20,7 @@ import { abortable, throwIfAborted } from './abort.ts'
 import { asMillraceError } from './as-millrace-error.ts'
 import { checkedInteger } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
+import { ClusterAdmin } from './cluster-admin.ts'
 import { GroupAdmin } from './group/group-admin.ts'
 import { whileLeadersMove } from './leader-changes.ts'
 import { checkedPartitions, type MetadataCache, type PartitionInfo, type TopicInfo } from './metadata-cache.ts'
@@ -64,12 +65,16 @@ export interface TopicDescription {
   readonly name: string
   readonly topicId: string
   readonly config: Readonly<Record<string, string>>
+  /** From this partition on it takes no new records; -1 = all do. */
+  readonly drainFrom: number
   readonly partitions: readonly PartitionDescription[]
 }
 
 export interface AlterTopicOptions {
-  /** The new total; more than now. */
+  /** The new total; more than now, or with `drain` fewer. */
   readonly partitions?: number
+  /** See addPartitions(). */
+  readonly drain?: boolean
   readonly set?: Readonly<Record<string, string>>
   /** Keys that go back to their default. */
   readonly remove?: readonly string[]
@@ -187,6 +192,7 @@ export class TopicAdmin {
       name: info.name,
       topicId: info.topicId,
       config: info.config,
+      drainFrom: info.drainFrom,
       partitions: info.partitions.map((each, partition) => ({
         partition,
         ...each,
@@ -225,13 +231,30 @@ export class TopicAdmin {
     this.#metadata.forget(name)
   }
 
-  /** Adds partitions, sets and removes configuration keys. Answers the keys the topic has set itself afterwards. */
+  /**
+   * Gives a topic `total` partitions. With `drain` fewer than it has: those from `total` on take no new records, stay readable, and go
+   * when retention has emptied them; with as many as it has draining ends. Keys hash to other partitions: order per key holds before and
+   * after, not across.
+   */
+  async addPartitions(
+    topic: TopicLike,
+    total: number,
+    options: SignalOption & { readonly drain?: boolean } = {},
+  ): Promise<void> {
+    const name = topicName(topic)
+    const totalPartitions = checkedInteger('partitions', total, 1, 2 ** 31 - 1)
+    const request = { name, totalPartitions, drain: options.drain === true }
+    await this.#requests.ask(addPartitions, request, { changes: true, signal: options.signal })
+    this.#metadata.forget(name)
+  }
+
+  /** Adds or drains partitions, sets and removes configuration keys. Answers the keys the topic has set itself afterwards. */
   async alter(topic: TopicLike, options: AlterTopicOptions): Promise<Readonly<Record<string, string>>> {
     const name = topicName(topic)
     const { signal } = options
     if (options.partitions !== undefined) {
-      const totalPartitions = checkedInteger('partitions', options.partitions, 1, 2 ** 31 - 1)
-      await this.#requests.ask(addPartitions, { name, totalPartitions }, { changes: true, signal })
+      const some = { ...(signal === undefined ? {} : { signal }), drain: options.drain === true }
+      await this.addPartitions(topic, options.partitions, some)
     }
     let config: Readonly<Record<string, string>> | undefined
     if (options.set !== undefined || options.remove !== undefined) {
@@ -290,12 +313,14 @@ export class TopicAdmin {
 export class Admin {
   readonly topics: TopicAdmin
   readonly groups: GroupAdmin
+  readonly cluster: ClusterAdmin
   readonly #requests: Requests
 
   constructor(parts: { runtime: ClientRuntime; requests: Requests; metadata: MetadataCache; positions: Positions }) {
     this.#requests = parts.requests
     this.topics = new TopicAdmin(parts)
     this.groups = new GroupAdmin({ ...parts, clock: parts.runtime.clock })
+    this.cluster = new ClusterAdmin(parts.requests)
   }
 
   /** Brokers, shards and counts, as `/api/v1/cluster` gives them. */

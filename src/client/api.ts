@@ -1,7 +1,13 @@
 /** What both makes of the client (Node and browser) export. */
 
 export { type ErrorCode, isMillraceError, MillraceError } from '../model/errors.ts'
-export type { ClusterDescription } from '../protocol/index.ts'
+export type {
+  ClusterDescription,
+  LeftPartition,
+  PartitionByName,
+  PartitionMove,
+  PlannedMove,
+} from '../protocol/index.ts'
 export type { CodecName } from '../record/compression.ts'
 export type {
   AlterTopicOptions,
@@ -31,6 +37,14 @@ export type {
 } from './client-events.ts'
 export type { ClientOptions, ClientProfileName, Duration } from './client-options.ts'
 export type { ClientRuntime, Timer } from './client-runtime.ts'
+export {
+  type ChangedPartitions,
+  ClusterAdmin,
+  type ClusterCallOptions,
+  type MoveOptions,
+  type MovePlan,
+  type ReassignmentWish,
+} from './cluster-admin.ts'
 export { Consumer, type ConsumerPosition, type ConsumerStats } from './consumer.ts'
 export type { ConsumerOptions } from './consumer-options.ts'
 export { DecodeError } from './decode-error.ts'

@@ -21,6 +21,7 @@ export interface PartitionInfo {
   readonly offline: string | null
   /** Node ids, the preferred leader first. */
   readonly replicas: readonly number[]
+  /** Those of `replicas` that hold all that was acknowledged to acks=all. */
   readonly inSync: readonly number[]
 }
 
@@ -29,6 +30,8 @@ export interface TopicInfo {
   readonly topicId: TopicId
   readonly partitions: readonly PartitionInfo[]
   readonly config: Readonly<Record<string, string>>
+  /** From this partition on it takes no new records; -1 = all do. */
+  readonly drainFrom: number
 }
 
 /** What the broker said instead of telling of a topic, by its name. */
@@ -123,8 +126,9 @@ export class MetadataCache {
 
   #store(topic: MetadataTopic): MillraceError | undefined {
     if (topic.errorNumber === errorNumberOf('NONE') && topic.topicId !== '') {
-      const { name, topicId, config } = topic
-      this.#topics.set(name, { name, topicId, partitions: newest(this.#topics.get(name), topic), config })
+      const { name, topicId, config, drainFrom } = topic
+      const partitions = newest(this.#topics.get(name), topic)
+      this.#topics.set(name, { name, topicId, partitions, config, drainFrom })
       return undefined
     }
     if (topic.errorNumber === ERRORS.UNKNOWN_TOPIC_OR_PARTITION.number) {

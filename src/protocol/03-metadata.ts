@@ -4,7 +4,7 @@
  * Versions  1
  * Request   topics: names, or null for all that the caller may see; an empty list asks for brokers only
  * Reply     a topic that is not known has its error in its own row. partitions[i] is partition i. Brokers before clusters end their rows
- *           earlier: no rack is null, no replicas and no in-sync replicas are the leader alone
+ *           earlier: no rack is null, no replicas and no in-sync replicas are the leader alone; no drainFrom is -1
  */
 import type { TopicId } from '../model/ids.ts'
 import { BROKER_PARTITIONS_MAX, OFFSET_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
@@ -50,6 +50,8 @@ export interface MetadataTopic {
   readonly topicId: TopicId | ''
   readonly config: Readonly<Record<string, string>>
   readonly partitions: readonly MetadataPartition[]
+  /** From this partition on it takes no new records; -1 = all do. */
+  readonly drainFrom: number
 }
 
 export interface MetadataReply {
@@ -75,6 +77,7 @@ export const metadata = makeCodec<MetadataRequest, MetadataReply>({
       topic.topicId,
       topic.config,
       topic.partitions.map(writePartition),
+      topic.drainFrom,
     ]),
   ],
   readReply: (fields) => ({
@@ -92,6 +95,7 @@ export const metadata = makeCodec<MetadataRequest, MetadataReply>({
       topicId: topic.text('topicId', 32) as TopicId | '',
       config: topic.textMap('config', CONFIG_KEYS_MAX),
       partitions: topic.list('partitions', TOPIC_PARTITIONS_MAX, readPartition),
+      drainFrom: topic.integerOr('drainFrom', -1, TOPIC_PARTITIONS_MAX, -1),
     })),
   }),
 })

@@ -1,8 +1,10 @@
 /**
- * add-partitions (37): gives a topic more partitions. Keys hash to other partitions afterwards.
+ * add-partitions (37): gives a topic more partitions, or takes the last ones away by draining. Keys hash to other partitions afterwards.
  *
  * Versions  1
- * Failure   UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS when the total is not larger than now
+ * Request   drain (missing: false): the total is smaller than now. Partitions from it on take no new records, stay readable, and go, the
+ *           last one first, when retention has emptied them. With the total that the topic has, draining ends
+ * Failure   UNKNOWN_TOPIC_OR_PARTITION; INVALID_PARTITIONS when the total is not larger than now (with drain: larger), or the topic drains
  */
 
 import { TOPIC_NAME_LENGTH_MAX } from './19-create-topic.ts'
@@ -12,6 +14,7 @@ import { INT32_MAX } from './fields.ts'
 export interface AddPartitionsRequest {
   readonly name: string
   readonly totalPartitions: number
+  readonly drain: boolean
 }
 
 export type AddPartitionsReply = Readonly<Record<never, never>>
@@ -19,10 +22,11 @@ export type AddPartitionsReply = Readonly<Record<never, never>>
 export const addPartitions = makeCodec<AddPartitionsRequest, AddPartitionsReply>({
   api: Api.ADD_PARTITIONS,
   name: 'add-partitions',
-  writeRequest: (request) => [request.name, request.totalPartitions],
+  writeRequest: (request) => [request.name, request.totalPartitions, request.drain],
   readRequest: (fields) => ({
     name: fields.text('name', TOPIC_NAME_LENGTH_MAX),
     totalPartitions: fields.integer('totalPartitions', 1, INT32_MAX),
+    drain: fields.booleanOr('drain', false),
   }),
   writeReply: () => [],
   readReply: () => ({}),

@@ -29,6 +29,8 @@ export const Api = {
   ADD_PARTITIONS: 37,
   DELETE_GROUPS: 42,
   ALTER_TOPIC_CONFIG: 44,
+  ALTER_REPLICAS: 45,
+  LIST_MOVES: 46,
   OFFSET_DELETE: 47,
   DESCRIBE_CLUSTER: 60,
   GROUP_HEARTBEAT: 68,
@@ -41,6 +43,7 @@ export const Api = {
   REGISTER_PRODUCERS: 1005,
   SUSPECT_BROKER: 1006,
   PROBE_BROKER: 1007,
+  PARTITION_EMPTIED: 1008,
 } as const
 export type Api = (typeof Api)[keyof typeof Api]
 

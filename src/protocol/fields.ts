@@ -47,6 +47,16 @@ export class Fields {
     throw fault(`${this.#path}.${name}`, 'true or false', value)
   }
 
+  /** A field that older peers end before: `missing` is what that means. */
+  booleanOr(name: string, missing: boolean): boolean {
+    return this.#skipsNull() ? missing : this.boolean(name)
+  }
+
+  /** As above, of an integer. */
+  integerOr(name: string, min: number, max: number, missing: number): number {
+    return this.#skipsNull() ? missing : this.integer(name, min, max)
+  }
+
   text(name: string, lengthMax = TEXT_LENGTH_MAX): string {
     const value = this.#take()
     if (typeof value === 'string' && value.length <= lengthMax) return value

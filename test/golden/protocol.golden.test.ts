@@ -40,7 +40,12 @@ test('metadata: the reply, read and written to the byte', () => {
     { nodeId: 2, url: 'ws://b:1', rack: null },
   ]
   const partitions = [{ leaderNodeId: 2, leaderEpoch: 7, offline: null, replicas: [1, 2], inSync: [2] }]
-  const reply: MetadataReply = { clusterId: 'c', brokers, controllerId: 2, topics: [{ ...TOPIC, partitions }] }
+  const reply: MetadataReply = {
+    clusterId: 'c',
+    brokers,
+    controllerId: 2,
+    topics: [{ ...TOPIC, partitions, drainFrom: 3 }],
+  }
   assert.deepEqual(unwrapReply(metadata.decodeReply(golden('metadata-reply'))), reply)
   assert.equal(hexOf(metadata.encodeReply(reply)), hexOf(golden('metadata-reply')))
 })
@@ -51,7 +56,10 @@ test('metadata: the reply of a broker before clusters is read, its leader the on
     brokers: [{ nodeId: 1, url: 'ws://a:1', rack: null }],
     controllerId: 1,
     topics: [
-      { ...TOPIC, partitions: [{ leaderNodeId: 1, leaderEpoch: 7, offline: null, replicas: [1], inSync: [1] }] },
+      {
+        ...{ ...TOPIC, drainFrom: -1 },
+        partitions: [{ leaderNodeId: 1, leaderEpoch: 7, offline: null, replicas: [1], inSync: [1] }],
+      },
     ],
   })
 })

@@ -126,11 +126,47 @@ test('what a command line cannot promise parses, and says so', () =>
     /cannot be part of a transaction; take at-least-once/,
   ))
 
+test('moving replicas: what a broker alone cannot do, and what the flags cannot mean', async () => {
+  const alone =
+    'this broker is alone: it leads every partition, and there is no other broker that could have one [INVALID_REQUEST]'
+  await fails(['cluster', 'rebalance', '--dry-run'], 1, alone)
+  await fails(['cluster', 'decommission', '2', '--dry-run'], 1, alone)
+  await fails(['cluster', 'elect'], 1, alone)
+  await fails(['cluster', 'reassign', '--cancel'], 1, alone)
+  const give = 'cluster reassign: give --topic and --replicas, or --plan, or --cancel; '
+  const own = 'millrace cluster rebalance makes a plan of its own'
+  await fails(['cluster', 'reassign'], 2, give + own)
+  await fails(['cluster', 'reassign', '--topic', 'orders'], 2, give + own)
+  await fails(['cluster', 'reassign', '--partition', '1'], 2, 'cluster reassign: --partition needs --topic')
+  const cancel = 'cluster reassign: --cancel takes --topic and --partition, and nothing else'
+  await fails(['cluster', 'reassign', '--cancel', '--dry-run'], 2, cancel)
+  const both = ['--plan', 'p', '--topic', 'orders', '--replicas', '1']
+  await fails(['cluster', 'reassign', ...both], 2, 'cluster reassign: give --plan or --replicas, not both')
+  await fails(['cluster', 'reassign', '--plan', join(folder, 'absent')], 3, /--plan: there is no '.*absent'/)
+  const plan = join(folder, 'plan')
+  writeFileSync(plan, '{"topic":"orders","partition":0,"to":[1]}\n\n{"topic":"orders","partition":0,"to":[]}\n')
+  const line =
+    '--plan: line 3 is no move: expected {"topic": "…", "partition": 0, "to": [1, 2]}, as a dry run with --json prints'
+  await fails(['cluster', 'reassign', '--plan', plan], 2, line)
+  await fails(
+    ['cluster', 'reassign', '--topic', 'orders', '--replicas', '1,x'],
+    2,
+    /--replicas: expected an integer .*'x'/,
+  )
+  await fails(['cluster', 'decommission', 'two'], 2, /NODE: expected an integer .*, not 'two'/)
+  await fails(
+    ['topic', 'alter', 'orders', '--drain'],
+    2,
+    'topic alter: --drain needs --partitions, the number that stays',
+  )
+  await fails(
+    ['topic', 'alter', 'orders', '--drain', '--partitions', '9'],
+    2,
+    /orders has 3 partitions: keep 1 to 2, not 9/,
+  )
+})
+
 test('what this version does not have parses, and says so', async () => {
-  await fails(['topic', 'alter', 'orders', '--partitions', '1', '--drain'], 1, /no draining of partitions/)
-  await fails(['cluster', 'rebalance', '--dry-run'], 1, /no cluster rebalance/)
-  await fails(['cluster', 'decommission', '2', '--dry-run'], 1, /no cluster decommission/)
-  await fails(['cluster', 'reassign'], 1, /no cluster reassign/)
   await fails(['cluster', 'adopt', '--etcd', 'http://127.0.0.1:2379'], 1, /no cluster adopt/)
   await fails(['start', '--kafka', '127.0.0.1:9092'], 2, /--kafka: this version has no Kafka listener/)
   await fails(['start', '--etcd', 'http://127.0.0.1:2379'], 2, /--etcd: this version has no cluster mode/)

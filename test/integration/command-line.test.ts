@@ -61,7 +61,7 @@ test('topics: made, listed, described, altered, trimmed, deleted', async () => {
   await run(['produce', 'orders', '-p', '1'], { input: 'a\nb\nc\nd\n' })
   const trimmed = await json(['topic', 'trim', 'orders', '--before', '3', '-p', '1'])
   assert.deepEqual(trimmed, [{ topic: 'orders', partition: 1, logStartOffset: 3 }])
-  assert.match((await run(['topic', 'describe', 'orders'])).stdout, /^ {8}1 +1 +0 +3 +4 +4 {2}online$/m)
+  assert.match((await run(['topic', 'describe', 'orders'])).stdout, /^ {8}1 +1 +0 +1 +1 +3 +4 +4 {2}online$/m)
   assert.equal((await run(['consume', 'orders', '-o', 'start', '-e'])).stdout, 'd\n')
   await run(['produce', 'orders', '-p', '2'], { input: 'e\nf\n' })
   const kept = await json(['topic', 'trim', 'orders', '--before', '-1', '-p', '1,2'])
@@ -176,11 +176,12 @@ test('cluster: what one broker can tell', async () => {
   assert.match((await run(['cluster', 'info'])).stdout, /^clusterId {10}[0-9a-f]{32}$/m)
   const [node] = await json(['cluster', 'brokers'])
   assert.equal(node?.url, broker.url)
+  assert.match((await run(['cluster', 'brokers'])).stdout, /^ +1 +ws:.* {2}serving, controller$/m)
   const shards = await run(['cluster', 'shards'])
   assert.match(shards.stdout, /^NODE +SHARD +PARTITIONS +STATE +OFFLINE +REASON$/m)
   assert.match(shards.stdout, /^ +1 +0 +\d+ +serving +0 +-$/m)
   assert.equal((await run(['cluster', 'health'])).stdout, 'healthy\n')
-  assert.deepEqual(await json(['cluster', 'health']), [{ healthy: true, shards: [] }])
+  assert.deepEqual(await json(['cluster', 'health']), [{ healthy: true, reasons: [], shards: [] }])
 })
 
 test('-v says more, -q less, to stderr alone', async () => {

@@ -408,6 +408,7 @@ export class FakeBroker {
         })
         return {
           errorNumber,
+          drainFrom: -1,
           errorText: '',
           name,
           topicId: topic?.topicId ?? '',

@@ -34,6 +34,7 @@ import type { ReplicationListener } from '../replication-listener.ts'
 import type { ShardLink } from '../shard-link.ts'
 import type { Timers } from '../timers.ts'
 import type { TopicAdmin } from '../topic-admin.ts'
+import { ControllerCalls } from './controller-calls.ts'
 import { InSyncWriter } from './in-sync-writer.ts'
 import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
 import { type PeerAddress, Peers } from './peers.ts'
@@ -84,6 +85,8 @@ export interface ClusterContext {
 
 export class ClusterAgent implements ReplicationListener {
   readonly peers: Peers
+  /** What the controller is to decide, wherever it is. */
+  readonly calls: ControllerCalls
   readonly replicas: LocalReplicas
   readonly #context: ClusterContext
   readonly #options: ClusterOptions
@@ -109,6 +112,10 @@ export class ClusterAgent implements ReplicationListener {
       ...{ clock, timers, transport: options.transport, secret: options.secret, version },
       ...{ nodeId: identity.nodeId, clusterId: identity.clusterId, requestTimeoutMs: REQUEST_TIMEOUT_MS },
       onUnreachable: (address) => void this.#suspect(address),
+    })
+    this.calls = new ControllerCalls({
+      ...{ nodeId: identity.nodeId, peers: this.peers, clock, timers },
+      controllerNodeId: () => this.controllerNodeId,
     })
     this.replicas = new LocalReplicas({
       ...{ self, links, router, opener, timers, logger },
@@ -167,6 +174,8 @@ export class ClusterAgent implements ReplicationListener {
       create: (wish, validateOnly) => controller.createTopic(wish, validateOnly),
       delete: (name) => controller.deleteTopic(name),
       addPartitions: (name, total) => controller.addPartitions(name, total),
+      drainPartitions: (name, total) => controller.drainPartitions(name, total),
+      partitionEmptied: (topicId, partition) => controller.partitionEmptied(topicId, partition),
       alterConfig: (name, change) => controller.alterConfig(name, change),
     }
   }

@@ -4,6 +4,7 @@
  * Versions  1
  * Thread    main; the body is only valid during start(), so everything is in a ring or in the staging area when it returns
  * Ordering  parts enter a shard's ring in the order of frames and parts: appends of one connection to one partition keep it
+ * Refusal   POLICY_VIOLATION: the partition drains. Clients ask for metadata, whose drainFrom says which partitions take records
  * Limits    what is wrong with one part is that part's error; a frame whose lengths do not add up is the request's
  * Timeout   the shard answers within timeoutMs; for the case that it does not, the sweep of the gateway does (SLACK_MS later)
  */
@@ -87,6 +88,12 @@ class ProduceCall implements ProduceWaiter {
     }
     if (isInternalTopic(partition.topicName)) {
       this.#refuse(index, 'INVALID_TOPIC_EXCEPTION', `${partition.topicName} belongs to the broker`)
+      return
+    }
+    const { drainFrom } = topic!.record.state
+    if (drainFrom !== undefined && part.partition >= drainFrom) {
+      const text = `the partition drains and takes no new records: partitions 0 to ${drainFrom - 1} do`
+      this.#refuse(index, 'POLICY_VIOLATION', text)
       return
     }
     const refusal = leadRefusal(partition)

@@ -33,7 +33,7 @@ async function find(gateway: HandlerContext, name: string): Promise<MetadataTopi
   } catch (error) {
     if (!isMillraceError(error)) throw error
     const errorNumber = errorNumberOf(error.code)
-    return { errorNumber, errorText: error.message, name, topicId: '', config: {}, partitions: [] }
+    return { errorNumber, errorText: error.message, name, topicId: '', config: {}, partitions: [], drainFrom: -1 }
   }
 }
 
@@ -53,6 +53,7 @@ function describe(gateway: HandlerContext, topic: RoutedTopic): MetadataTopic {
     name: topic.record.state.name,
     topicId: topic.record.topicId,
     config: topic.record.state.config,
+    drainFrom: topic.record.state.drainFrom ?? -1,
     partitions: topic.partitions.map((partition) => {
       const leader = gateway.leaderOf(partition)?.nodeId ?? NO_LEADER
       const { leaderEpoch, replicas, inSync, state, reason } = partition

@@ -9,7 +9,7 @@ import type { ColdHandler } from './handler.ts'
 import type { HandlerContext } from './handler-context.ts'
 
 /** What another broker sends on is for the controller, which this broker is or is not: it is not sent on again. */
-function adminOf(gateway: HandlerContext, principal: Principal | undefined): TopicAdmin {
+export function adminOf(gateway: HandlerContext, principal: Principal | undefined): TopicAdmin {
   return principal?.isBroker === true && gateway.cluster !== undefined
     ? gateway.cluster.localController()
     : gateway.topicService
@@ -47,7 +47,9 @@ export const addPartitionsHandler: ColdHandler<protocol.AddPartitionsRequest, pr
   codec: protocol.addPartitions,
   resources: byName,
   async answer(gateway, request, { principal }) {
-    await adminOf(gateway, principal).addPartitions(request.name, request.totalPartitions)
+    const { name, totalPartitions, drain } = request
+    const admin = adminOf(gateway, principal)
+    await (drain ? admin.drainPartitions(name, totalPartitions) : admin.addPartitions(name, totalPartitions))
     return {}
   },
 }

@@ -3,13 +3,14 @@ import {
   type Client,
   isMillraceError,
   MillraceError,
+  type PartitionDescription,
   type PartitionOffset,
   type Position,
   type TopicDescription,
 } from '../../client/index.ts'
 import { integerOf, pairsOf, partitionsOf, positionOf } from '../arguments.ts'
 import { withClient } from '../connect.ts'
-import { notAvailable, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { table } from '../table.ts'
 import type { GlobalOptions, Terminal } from '../terminal.ts'
 import { counted } from '../words.ts'
@@ -72,13 +73,21 @@ function printDescription(terminal: Terminal, topic: TopicDescription): void {
     each.partition,
     each.leaderNodeId < 0 ? '-' : each.leaderNodeId,
     each.leaderEpoch,
+    each.replicas.join(',') || '-',
+    each.inSync.join(',') || '-',
     each.logStartOffset ?? '-',
     each.lastStableOffset ?? '-',
     each.highWatermark ?? '-',
-    each.offline === null ? 'online' : `offline: ${each.offline}`,
+    stateOf(each, topic.drainFrom),
   ])
-  const heads = ['PARTITION', 'LEADER', 'EPOCH', 'START', 'STABLE', 'END', 'STATE']
+  const heads = ['PARTITION', 'LEADER', 'EPOCH', 'REPLICAS', 'IN-SYNC', 'START', 'STABLE', 'END', 'STATE']
   for (const line of table(heads, rows)) terminal.writeLine(line)
+}
+
+function stateOf({ partition, leaderNodeId, offline }: PartitionDescription, drainFrom: number): string {
+  if (offline !== null) return `offline: ${offline}`
+  if (leaderNodeId < 0) return 'no leader'
+  return drainFrom >= 0 && partition >= drainFrom ? 'drains' : 'online'
 }
 
 export async function deleteTopic(terminal: Terminal, _flags: GlobalOptions, name: string): Promise<void> {
@@ -96,9 +105,10 @@ interface AlterFlags extends GlobalOptions {
 }
 
 export async function alterTopic(terminal: Terminal, flags: AlterFlags, name: string): Promise<void> {
-  if (flags.drain === true) throw notAvailable('draining of partitions (--drain)')
   const pairs = Object.entries(pairsOf('--config', flags.config))
   const partitions = flags.partitions === undefined ? undefined : integerOf('--partitions', flags.partitions, 1)
+  if (flags.drain === true && partitions === undefined)
+    throw new UsageError('topic alter: --drain needs --partitions, the number that stays')
   if (pairs.length === 0 && partitions === undefined)
     throw new UsageError('topic alter: nothing to change; give --partitions or --config')
   const changes =
@@ -106,10 +116,16 @@ export async function alterTopic(terminal: Terminal, flags: AlterFlags, name: st
       ? {}
       : { set: Object.fromEntries(pairs.filter(isSet)), remove: pairs.filter(isRemoval).map(([key]) => key) }
   await withClient(terminal, async (client) => {
-    const options = { ...changes, signal: terminal.signal, ...(partitions === undefined ? {} : { partitions }) }
+    const drain = flags.drain === true
+    const options = { ...changes, signal: terminal.signal, ...(partitions === undefined ? {} : { partitions, drain }) }
     const config = await client.admin.topics.alter(name, options)
-    if (terminal.isJson) terminal.writeJson({ name, config, ...(partitions === undefined ? {} : { partitions }) })
+    const drains = drain && (await client.admin.topics.describe(name, { signal: terminal.signal })).drainFrom >= 0
+    const count = partitions === undefined ? {} : { partitions, ...(drain ? { drains } : {}) }
+    if (terminal.isJson) terminal.writeJson({ name, config, ...count })
     else for (const line of changesOf(partitions, pairs)) terminal.say(`${name}: ${line}`)
+    if (drains)
+      terminal.say(`partitions from ${partitions} on take no new records; they go when retention has emptied them`)
+    else if (drain) terminal.say('all partitions take records')
     if (partitions !== undefined)
       terminal.say('keys hash to other partitions from now on: order per key holds before and after, not across')
   })

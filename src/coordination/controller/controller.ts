@@ -15,6 +15,7 @@ import { isMillraceError, MillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
 import { unchanged } from '../cluster-identity.ts'
 import type { ClusterImage, ImageChange } from '../cluster-image.ts'
+import { removeEmptied } from '../draining.ts'
 import {
   decodeState,
   encodeState,
@@ -48,7 +49,6 @@ import {
   deleteTopic,
   drainPartitions,
   type RequestContext,
-  removeEmptied,
 } from './topic-requests.ts'
 
 export interface ControllerOptions {
@@ -143,10 +143,10 @@ export class Controller {
     return this.#request((context) => alterConfig(name, change, context))
   }
 
-  /** From partition `from` on no new records are taken, and partitions go when they are empty; null ends that. */
-  drainPartitions(name: string, from: number | null): Promise<void> {
+  /** From partition `total` on no new records are taken, and partitions go when they are empty; as many as there are ends that. */
+  drainPartitions(name: string, total: number): Promise<void> {
     return this.#request(async (context) => {
-      await drainPartitions(name, from, context)
+      await drainPartitions(name, total, context)
       const topicId = context.image.topicByName(name)?.topicId
       for (const key of this.#emptied) if (topicId !== undefined && key.startsWith(topicId)) this.#emptied.delete(key)
     })
@@ -159,7 +159,10 @@ export class Controller {
       if (topic === undefined || partition < (topic.state.drainFrom ?? Number.POSITIVE_INFINITY)) return 0
       this.#emptied.add(`${topicId}/${partition}`)
       const isEmpty = (one: number) => this.#emptied.has(`${topicId}/${one}`)
-      return removeEmptied(topic, isEmpty, context)
+      const { store, fence } = context
+      const before = topic.state.partitions
+      const left = await removeEmptied(topic, isEmpty, { store, fence: [fence] })
+      return before - (left?.state.partitions ?? before)
     })
   }
 
@@ -172,7 +175,8 @@ export class Controller {
     return this.#moves(planRebalance, dryRun)
   }
 
-  cancelReassignment(partitions: readonly PartitionOf[]): Promise<MoveOutcome> {
+  /** Moves taken back: of these partitions, or all that go on. */
+  cancelReassignment(partitions: readonly PartitionOf[] | null): Promise<MoveOutcome> {
     return this.#request((context) => cancelMoves(partitions, context, this.#configs))
   }
 

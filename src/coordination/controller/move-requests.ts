@@ -6,6 +6,7 @@
  */
 import { MillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
+import type { PartitionState } from '../keys.ts'
 import type { TopicRecord } from '../topics.ts'
 import { putTopicState } from '../topics.ts'
 import type { MovePlan } from './move-plans.ts'
@@ -72,11 +73,11 @@ async function followReplicas(writes: readonly PartitionWrite[], context: Reques
 }
 
 export function cancelMoves(
-  partitions: readonly PartitionOf[],
+  partitions: readonly PartitionOf[] | null,
   context: RequestContext,
   configs: TopicConfigs,
 ): Promise<MoveOutcome> {
-  return change(partitions, context, (topic, partition) => {
+  return change(partitions ?? partitionsWhere(isMoving, context), context, (topic, partition) => {
     const state = topic.partitions[partition]!
     if (!isMoving(state)) return undefined
     return decideCancel(state, electionContextOf(topic, partition, context.image, configs))
@@ -88,14 +89,14 @@ export function electPreferred(
   context: RequestContext,
   configs: TopicConfigs,
 ): Promise<MoveOutcome> {
-  return change(partitions ?? everyPartition(context), context, (topic, partition) => {
+  return change(partitions ?? partitionsWhere(() => true, context), context, (topic, partition) => {
     return decidePreferred(topic, partition, context.image, configs)?.next
   })
 }
 
-function everyPartition({ image }: RequestContext): PartitionOf[] {
-  return [...image.topics.values()].flatMap(({ state, partitions }) =>
-    partitions.map((_, partition) => ({ topic: state.name, partition })),
+function partitionsWhere(isMeant: (state: PartitionState) => boolean, { image }: RequestContext): PartitionOf[] {
+  return [...image.topics.values()].flatMap(({ state: { name }, partitions }) =>
+    partitions.flatMap((state, partition) => (isMeant(state) ? { topic: name, partition } : [])),
   )
 }
 

@@ -5,14 +5,14 @@
  * Invariants  TR1 every write asks for the controller's key, and for the revision of what it changes
  *             TR2 min.insync.replicas is raised only after eligible leaders of the lower bound are gone: they need not hold what became
  *             visible under it (KIP-966)
- *             TR3 partitions go from the last one down, when they are drained and empty
  * Failure     MillraceError with the row that the client gets
  */
 import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../model/errors.ts'
 import type { LeaderEpoch, TopicId } from '../../model/ids.ts'
 import type { ClusterImage } from '../cluster-image.ts'
-import type { PartitionState, Replica, TopicState } from '../keys.ts'
+import { checkNotDraining, decideDrain } from '../draining.ts'
+import type { PartitionState, Replica } from '../keys.ts'
 import type { MetadataStore, StoreCondition } from '../metadata-store.ts'
 import {
   type Assignment,
@@ -25,7 +25,6 @@ import {
   decideAlterConfig,
   decideCreateTopic,
   putTopicState,
-  removePartitionKeys,
   type TopicDefaults,
   type TopicRecord,
 } from '../topics.ts'
@@ -117,11 +116,7 @@ function assignmentOf(sets: readonly (readonly number[])[], from: number, image:
 export async function addPartitions(name: string, total: number, context: RequestContext): Promise<void> {
   const { store, image, fence, self } = context
   const topic = topicOf(name, image)
-  if (topic.state.drainFrom !== undefined)
-    throw new MillraceError(
-      'INVALID_PARTITIONS',
-      `${name} drains its partitions from ${topic.state.drainFrom} on: end that first`,
-    )
+  checkNotDraining(topic)
   decideAddPartitions(topic, total, image.partitionCount)
   const brokers = placementBrokers(image)
   const { partitions: before, replicas: wanted } = topic.state
@@ -178,39 +173,11 @@ async function settleEligible(topic: TopicRecord, minInsync: number, { store, fe
     throw new MillraceError('INVALID_UPDATE_VERSION', `the topic ${topic.state.name} was changed meanwhile: look again`)
 }
 
-/** From partition `from` on the topic takes no new records (T5); null: all do again. */
-export async function drainPartitions(name: string, from: number | null, context: RequestContext): Promise<void> {
+/** From partition `total` on the topic takes no new records (T5); with as many as it has, all do again. */
+export async function drainPartitions(name: string, total: number, context: RequestContext): Promise<void> {
   const { store, image, fence } = context
   const topic = topicOf(name, image)
-  const { drainFrom: _, ...state } = topic.state
-  if (from !== null && (from < 1 || from >= state.partitions))
-    throw new MillraceError(
-      'INVALID_PARTITIONS',
-      `${name} has ${state.partitions} partitions: keep 1 to ${state.partitions - 1}, not ${from}`,
-    )
-  await putTopicState(topic, from === null ? state : { ...state, drainFrom: from }, { store, fence: [fence] })
-}
-
-/**
- * Takes away the last partitions of a topic that drains and that `isEmpty` knows to be empty. They stay empty: a partition that drains
- * takes no records. Answers how many went.
- */
-export async function removeEmptied(
-  topic: TopicRecord,
-  isEmpty: (partition: number) => boolean,
-  { store, fence }: Pick<RequestContext, 'store' | 'fence'>,
-): Promise<number> {
-  const { drainFrom, partitions: before, ...state } = topic.state
-  if (drainFrom === undefined) return 0
-  let partitions = before
-  while (partitions > drainFrom && isEmpty(partitions - 1)) partitions--
-  if (partitions === before) return 0
-  const next: TopicState = { ...state, partitions, ...(partitions > drainFrom ? { drainFrom } : {}) }
-  // As it is now: the image may have followed the change before the keys are removed.
-  const lost = { ...topic, partitionVersions: [...topic.partitionVersions] }
-  await putTopicState(topic, next, { store, fence: [fence] })
-  await removePartitionKeys(lost, partitions, { store, fence: [fence] })
-  return before - partitions
+  await putTopicState(topic, decideDrain(topic, total), { store, fence: [fence] })
 }
 
 export function topicOf(name: string, image: ClusterImage): TopicRecord {

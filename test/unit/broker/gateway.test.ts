@@ -400,8 +400,8 @@ for (const { engine, skip } of await enginesHere()) {
       await assert.rejects(client.call(protocol.createTopic, { ...NONE, name: '../x', partitions: 1 }), {
         code: 'INVALID_TOPIC_EXCEPTION',
       })
-      await client.call(protocol.addPartitions, { name: 'orders', totalPartitions: 5 })
-      await assert.rejects(client.call(protocol.addPartitions, { name: 'orders', totalPartitions: 5 }), {
+      await client.call(protocol.addPartitions, { name: 'orders', totalPartitions: 5, drain: false })
+      await assert.rejects(client.call(protocol.addPartitions, { name: 'orders', totalPartitions: 5, drain: false }), {
         code: 'INVALID_PARTITIONS',
       })
       const altered = await client.call(protocol.alterTopicConfig, {

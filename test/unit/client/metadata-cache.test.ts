@@ -21,7 +21,7 @@ function reply(names: readonly string[]): MetadataReply {
     topics: names.map((name) => {
       const fault = FAULTS[name]
       const topicId = fault === undefined ? ('f'.repeat(32) as TopicId) : ''
-      return { name, topicId, partitions: [], config: {}, errorNumber: 0, errorText: '', ...fault }
+      return { name, topicId, partitions: [], config: {}, drainFrom: -1, errorNumber: 0, errorText: '', ...fault }
     }),
   }
 }

@@ -80,8 +80,9 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
             { leaderNodeId: 1, leaderEpoch: 4, offline: null, replicas: [1, MAX], inSync: [MAX] },
             { leaderNodeId: -1, leaderEpoch: 4, offline: 'EIO', replicas: [], inSync: [] },
           ],
+          drainFrom: 1,
         },
-        { errorNumber: 3, errorText: 'none', name: '', topicId: '', config: {}, partitions: [] },
+        { errorNumber: 3, errorText: 'none', name: '', topicId: '', config: {}, partitions: [], drainFrom: -1 },
       ],
     },
   ],
@@ -187,7 +188,37 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
     },
     { topics: [{ topicId, topic: 'orders', partitions: [{ partition: 1, errorNumber: 0, errorText: '' }] }] },
   ],
-  [protocol.addPartitions, { name: 'a', totalPartitions: 12 }, {}],
+  [protocol.addPartitions, { name: 'a', totalPartitions: 12, drain: true }, {}],
+  [
+    protocol.alterReplicas,
+    {
+      ...{ kind: 'reassign', nodeId: -1, partitions: null, dryRun: true },
+      wishes: [{ topic: 'a', partition: 9_999, replicas: [0, MAX] }],
+    },
+    {
+      moves: [{ topicId, topic: 'a', partition: 0, from: [1, 2], to: [2, MAX] }],
+      changed: [],
+      left: [{ topic: 'b', partition: 1, reason: 'no broker is left' }],
+    },
+  ],
+  [
+    protocol.alterReplicas,
+    { kind: 'elect-preferred', nodeId: MAX, wishes: [], partitions: [{ topic: 'a', partition: 3 }], dryRun: false },
+    { moves: [], changed: [{ topic: 'a', partition: 3 }], left: [] },
+  ],
+  [
+    protocol.listMoves,
+    {},
+    {
+      moves: [
+        {
+          ...{ topic: 'a', partition: 2, replicas: [3, 1, 2], adding: [3], removing: [2] },
+          ...{ inSync: [1, 2], leader: -1 },
+        },
+      ],
+    },
+  ],
+  [protocol.partitionEmptied, { topicId, partition: 9_999 }, { removed: 3 }],
   [protocol.alterTopicConfig, { name: 'a', set: { x: '1' }, remove: ['y'] }, { config: { x: '1' } }],
   [protocol.describeCluster, {}, { cluster: { clusterId: 'c', brokers: [] } }],
   [
@@ -444,6 +475,28 @@ test('metadata of a broker before clusters: no rack, and the leader is the only 
     { leaderNodeId: 7, leaderEpoch: 3, offline: null, replicas: [7], inSync: [7] },
     { leaderNodeId: -1, leaderEpoch: 3, offline: 'EIO', replicas: [], inSync: [] },
   ])
+})
+
+test('what later fields mean where a peer of before does not send them', () => {
+  const old = pack(['orders', 12])
+  assert.deepEqual(protocol.addPartitions.decodeRequest(old), { name: 'orders', totalPartitions: 12, drain: false })
+  const reply = pack([0, '', 'c', [], 1, [[0, '', 'orders', topicId, {}, []]]])
+  assert.equal(protocol.unwrapReply(protocol.metadata.decodeReply(reply)).topics[0]!.drainFrom, -1)
+})
+
+test('alter-replicas knows six kinds, and takes no partition that cannot be', () => {
+  const all = { nodeId: -1, wishes: [], partitions: null, dryRun: false } as const
+  assert.deepEqual(protocol.alterReplicas.decodeRequest(pack([5, -1, [], null, false])), {
+    kind: 'elect-preferred',
+    ...all,
+  })
+  for (const [fields, field] of [
+    [[6, -1, [], null, false], /kind/],
+    [[0, -1, [['a', 10_000, [1]]], null, false], /wishes\[0\]\.partition/],
+    [[0, -1, [['a', 0, [-1]]], null, false], /replicas/],
+    [[4, -1, [], [['a', -1]], false], /partitions\[0\]/],
+  ] as const)
+    assert.throws(() => protocol.alterReplicas.decodeRequest(pack(fields)), field)
 })
 
 test('find-coordinator asks for 1 to 100 ids', () => {
