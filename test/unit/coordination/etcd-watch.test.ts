@@ -160,7 +160,7 @@ test('a watch that cannot begin says why; one that began tries for ever; a close
   await clock.advance(60_000, settle)
   etcd.fate = () => 'done'
   const streams = etcd.streams.length
-  await clock.advance(5_000, settle)
+  await clock.advance(2_500, settle)
   assert.equal(etcd.streams.length, streams + 1)
   etcd.stream.say({ created: true })
   etcd.stream.tell([{ revision: 16, keys: ['/w/a'] }])
