@@ -91,6 +91,27 @@ test('a lost reply of a transaction whose conditions do not hold is no success',
   }
 })
 
+test('after an unknown outcome the next transaction decides: what was lost before it is void when it arrives', async () => {
+  const clock = new TestClock(0)
+  const { etcd, store } = await openFake(clock)
+  etcd.fate = () => 'late'
+  let outcome: unknown
+  store.transact([], [put('/a', 'lost')]).catch((error) => (outcome = error))
+  await clock.advance(3 * REQUEST_TIMEOUT_MS, settle)
+  // It could not even get its lease: nothing was sent.
+  assert.ok(hasCode('BROKER_NOT_AVAILABLE')(outcome))
+  etcd.fate = () => 'done'
+  await store.transact([], [put('/b', '')])
+  etcd.fate = () => 'late'
+  store.transact([], [put('/a', 'lost')]).catch((error) => (outcome = error))
+  await clock.advance(3 * REQUEST_TIMEOUT_MS, settle)
+  assert.ok(isOutcomeUnknown(outcome))
+  etcd.fate = () => 'done'
+  assert.equal((await store.transact([], [put('/b', '')])).applied, true)
+  etcd.arrive()
+  assert.equal(textOf(etcd, '/a'), undefined)
+})
+
 test('seeded: many at once under every fate; who was told applied was applied once, who was told otherwise never', async () => {
   const seeds = process.env.MILLRACE_SEED === undefined ? 60 : 1
   const first = Number(process.env.MILLRACE_SEED ?? 1)
