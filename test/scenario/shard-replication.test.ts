@@ -147,6 +147,22 @@ describe('leader changes', () => {
     assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
   })
 
+  test('a follower tells nothing of what is synced before its history was compared: it may be about to be cut', () => {
+    const cluster = started()
+    cluster.produce(makeBatch())
+    cluster.cut(1)
+    cluster.shard(1).produce(makeBatch({ records: 4 }), { acks: 1 })
+    cluster.elect(2, [2, 3])
+    cluster.produce(makeBatch({ records: 4 }))
+    cluster.heal(1)
+    cluster.shard(1).settle()
+    const rows = () => cluster.shard(1).synced.filter(({ leaderEpoch }) => leaderEpoch === 2)
+    assert.deepEqual(rows(), [])
+    cluster.pump()
+    assert.equal(rows().at(-1)?.syncedEndOffset, 5)
+    cluster.assertEqualLogs()
+  })
+
   test('two quick changes (KIP-279): each replica has a history of its own, and all end as the last leader', () => {
     const cluster = started()
     cluster.produce(makeBatch())
