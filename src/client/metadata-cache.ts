@@ -120,6 +120,11 @@ export class MetadataCache {
   }
 }
 
+/** How many partitions take new records: the first ones. */
+export function openPartitions({ partitions, drainFrom }: Pick<TopicInfo, 'partitions' | 'drainFrom'>): number {
+  return drainFrom < 0 ? partitions.length : Math.min(drainFrom, partitions.length)
+}
+
 /** The partitions asked for, all when none are named. Throws INVALID_ARGUMENT for one the topic does not have. */
 export function checkedPartitions(info: TopicInfo, partitions: readonly number[] | undefined): readonly number[] {
   const count = info.partitions.length
