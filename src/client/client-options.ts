@@ -2,7 +2,7 @@
 import { kindOf } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import { VERSION } from '../model/version.ts'
-import { SILENCE_MS_MAX } from './connection.ts'
+import { SILENCE_MS_MAX } from '../transport/connection.ts'
 
 /** Milliseconds, or text with its unit: 250, '250ms', '5s', '2m', '1h', '14d'. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
