@@ -208,9 +208,10 @@ export class FakeBroker {
   async stop(): Promise<void> {
     const server = this.#server
     this.#server = undefined
+    const isClosed = server === undefined ? undefined : new Promise<void>((resolve) => server.close(() => resolve()))
     this.breakConnections()
     for (const wake of [...this.#waiters]) wake()
-    if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()))
+    await isClosed
   }
 
   breakConnections(): void {
@@ -247,6 +248,11 @@ export class FakeBroker {
   }
 
   #accept(socket: WebSocket): void {
+    // Its handshake was under way when the broker stopped.
+    if (this.#server === undefined) {
+      socket.terminate()
+      return
+    }
     const session: Session = { socket, receivedBytes: 0, grantedBytes: 0, isGreeted: false }
     this.connections++
     this.#sessions.add(session)
