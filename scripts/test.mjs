@@ -45,6 +45,7 @@ const COUNTS = {
   crashes: { variable: 'MILLRACE_CRASHES', files: 'semantics' },
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
   'transaction-seeds': { variable: 'MILLRACE_SEEDS', files: 'transactions' },
+  'replica-seeds': { variable: 'MILLRACE_SEEDS', files: 'replicas' },
 }
 const UNBOUNDED_MS = 24 * 3_600_000
 

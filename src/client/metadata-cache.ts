@@ -139,15 +139,21 @@ export class MetadataCache {
   }
 }
 
-/** Of each partition what is known under the newest leader epoch; partitions do not become fewer. */
+/** Of each partition what is known under the newest leader epoch; no partition goes but one that drains. */
 function newest(known: TopicInfo | undefined, told: MetadataTopic): readonly PartitionInfo[] {
   if (known === undefined || known.topicId !== told.topicId) return told.partitions
-  const missing = known.partitions.slice(told.partitions.length)
+  const isDrained = known.drainFrom >= 0 && told.partitions.length >= known.drainFrom
+  const missing = isDrained ? [] : known.partitions.slice(told.partitions.length)
   const rows = told.partitions.map((row, partition) => {
     const before = known.partitions[partition]
     return before !== undefined && before.leaderEpoch > row.leaderEpoch ? before : row
   })
   return [...rows, ...missing]
+}
+
+/** How many partitions take new records: the first ones. */
+export function openPartitions({ partitions, drainFrom }: Pick<TopicInfo, 'partitions' | 'drainFrom'>): number {
+  return drainFrom < 0 ? partitions.length : Math.min(drainFrom, partitions.length)
 }
 
 /** The partitions asked for, all when none are named. Throws INVALID_ARGUMENT for one the topic does not have. */

@@ -355,6 +355,17 @@ export class PartitionQueue {
     return batches
   }
 
+  /** The partition takes no records any more: takes out what is not in flight and may go elsewhere, the oldest first. */
+  takeElsewhere(): ProducerBatch[] {
+    this.seal()
+    const batches = this.#waiting.filter(({ mayGoElsewhere }) => mayGoElsewhere)
+    if (batches.length === 0) return batches
+    this.#waiting.splice(0, Number.POSITIVE_INFINITY, ...this.#waiting.filter((batch) => !batch.mayGoElsewhere))
+    for (const batch of batches) this.#giveUp(batch)
+    this.#recovering = this.#waiting.length > 0 && this.#waiting[0]!.attempts > 0
+    return batches
+  }
+
   /** For good: answers what was not sent; what is in flight fails when it comes back. */
   close(): ProducerBatch[] {
     this.#isClosed = true

@@ -9,7 +9,7 @@
  *             it is used up, batches keep filling instead of being queued as frames
  * Failure     per batch, decided by its PartitionQueue; here: when to ask for metadata, when to try again
  */
-import { ERRORS, errorCodeOf, MillraceError } from '../model/errors.ts'
+import { ERRORS, type ErrorCode, errorCodeOf, MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import {
   initProducerId,
@@ -24,7 +24,7 @@ import { type BackoffOptions, backoffMs } from './backoff.ts'
 import { type BrokerConnections, PATIENCE_MS } from './broker-connections.ts'
 import type { ClientRuntime, Timer } from './client-runtime.ts'
 import { mayHaveMoved, mayMove } from './leader-changes.ts'
-import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
+import { type MetadataCache, openPartitions, type TopicInfo } from './metadata-cache.ts'
 import { type BatchFault, faultOf, type PartitionQueue } from './partition-queue.ts'
 import type { ProducerBatch } from './producer-batch.ts'
 import type { Requests } from './requests.ts'
@@ -69,6 +69,8 @@ export interface BatchOutcomes {
   onFailed(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void
   onTaken(queue: PartitionQueue): void
   onRetried(batch: ProducerBatch, queue: PartitionQueue, error: MillraceError): void
+  /** Its partition takes no records any more: they go to others. */
+  onDrained(batch: ProducerBatch, queue: PartitionQueue): void
 }
 
 export interface StoredPart {
@@ -90,6 +92,11 @@ interface Parcel {
   readonly batch: ProducerBatch
 }
 
+/** The partition drains: where records go instead is in the topic's metadata. */
+const DRAINS: ErrorCode = 'POLICY_VIOLATION'
+/** After these, what is known of the topic may be old. */
+const STALE_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', DRAINS]
+
 const NOT_STORED_YET: StoredPart = { baseOffset: -1, logAppendTimeMs: -1, durability: 0 }
 
 export class ProduceSender {
@@ -107,6 +114,8 @@ export class ProduceSender {
   /** Connections whose credit wakes the pump, and how that ends. */
   readonly #watched = new Map<Connection, () => void>()
   #topicId: TopicId | undefined
+  /** As of which drained partitions were left. */
+  #topic: TopicInfo | undefined
   #metadataAtMs = 0
   #unknownSinceMs = -1
   #refreshing = false
@@ -179,11 +188,21 @@ export class ProduceSender {
       if (this.#active.size > 0) this.#refresh()
     } else {
       this.#noticeTopicId(topic)
+      this.#leaveDrained(topic)
       const ageMsMax = this.#options.acks === 0 ? METADATA_AGE_UNTOLD_MS_MAX : METADATA_AGE_MS_MAX
       if (nowMs - this.#metadataAtMs > ageMsMax) this.#refresh()
       while (this.#sendOne(topic, nowMs)) {}
     }
     this.#armTimer()
+  }
+
+  /** What waits for partitions that drain, or are gone, goes to others, in its order, before anything newer is sent there. */
+  #leaveDrained(topic: TopicInfo): void {
+    const open = openPartitions(topic)
+    if (topic === this.#topic && open === topic.partitions.length) return
+    this.#topic = topic
+    for (const queue of [...this.#active])
+      if (queue.partition >= open) for (const batch of queue.takeElsewhere()) this.#outcomes.onDrained(batch, queue)
   }
 
   /** Builds and sends one request; false when there is nothing that may leave now. */
@@ -324,10 +343,10 @@ export class ProduceSender {
   #returned(parcel: Parcel, error: MillraceError): void {
     const { queue, batch } = parcel
     const nowMs = this.#runtime.clock.monotonicMs()
-    if (error.code === 'UNKNOWN_TOPIC_ID' || error.code === 'UNKNOWN_TOPIC_OR_PARTITION') this.#isStale = true
+    if (STALE_CODES.includes(error.code)) this.#isStale = true
     else if (mayHaveMoved(error)) this.#stale.add(queue)
     else if (mayMove(error)) this.#refresh()
-    if (queue.returned(batch, this.#faultOf(error, queue), nowMs) === 'failed') {
+    if (queue.returned(batch, this.#faultOf(error, parcel), nowMs) === 'failed') {
       this.#outcomes.onFailed(
         batch,
         queue,
@@ -340,8 +359,9 @@ export class ProduceSender {
     this.#active.add(queue)
   }
 
-  #faultOf(error: MillraceError, queue: PartitionQueue): BatchFault {
+  #faultOf(error: MillraceError, { queue, batch }: Parcel): BatchFault {
     const fault = faultOf(error)
+    if (error.code === DRAINS) return { ...fault, isMending: batch.mayGoElsewhere }
     // A late answer to what was given up says nothing of the transaction that is open by now.
     if (error.code !== 'INVALID_TXN_STATE' || this.#topicId === undefined || queue.isClosed) return fault
     return { ...fault, isMending: this.#transaction?.addAgain(this.#topicId, queue.partition) === true }

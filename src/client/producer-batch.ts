@@ -52,6 +52,8 @@ export class ProducerBatch {
   lastError: MillraceError | undefined
   /** Made when the first send() waits: enqueue() needs none. */
   waiters: RecordWaiter[] | undefined
+  /** One of its records, or more, go to no other partition. */
+  namesPartition = false
   /** It has left its producer's accounts. */
   released = false
   #countedBytes = 0
@@ -79,6 +81,12 @@ export class ProducerBatch {
   /** Bytes it was counted with in its producer's account: those before compression. */
   countedBytes(): number {
     return this.#bytes === undefined ? this.writer.sizeInBytes : this.#countedBytes
+  }
+
+  /** It is stored nowhere for certain, and its records may go wherever they are routed. */
+  get mayGoElsewhere(): boolean {
+    // Of a transaction only what was never sent: the rest is the transaction's to give up.
+    return !this.namesPartition && !this.inDoubt && (!this.isTransactional || this.attempts === 0)
   }
 
   assign(producerId: number, producerEpoch: number, baseSequence: number): void {

@@ -14,6 +14,7 @@
 import { BurstClock } from '../base/burst-clock.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { HelloReply } from '../protocol/index.ts'
+import { BatchReader } from '../record/batch-reader.ts'
 import { BatchWriter, type HeaderInput } from '../record/batch-writer.ts'
 import { abortable, abortError, sleep } from './abort.ts'
 import { asMillraceError } from './as-millrace-error.ts'
@@ -23,10 +24,10 @@ import type { BrokerConnections } from './broker-connections.ts'
 import { PRODUCER_EVENTS, type ProducerEvents } from './client-events.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
-import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
+import { type MetadataCache, openPartitions, type TopicInfo } from './metadata-cache.ts'
 import { PartitionQueue } from './partition-queue.ts'
 import { type BatchOutcomes, ProduceSender, type StoredPart, type TransactionGate } from './produce-sender.ts'
-import { type DeliveredRecord, ProducerBatch } from './producer-batch.ts'
+import { type DeliveredRecord, ProducerBatch, type RecordWaiter } from './producer-batch.ts'
 import {
   type FailedBatch,
   type ProducerOptions,
@@ -425,19 +426,69 @@ export class Producer<Key = Bytes, Value = Bytes> {
     const timestampMs = record.timestampMs ?? this.#burstClock.nowMs()
     this.#appendedTimestampMs = timestampMs
     const key = record.key ?? null
-    const partition = this.#router.route(record.partition, key, this.#partitions())
+    const batch = this.#place(record.partition, key, record.value, record.headers ?? null, timestampMs)
+    if (record.partition !== undefined) batch.namesPartition = true
+    return batch
+  }
+
+  #place(
+    named: number | undefined,
+    key: Bytes | null,
+    value: Bytes | null,
+    headers: readonly HeaderInput[] | null,
+    timestampMs: number,
+  ): ProducerBatch {
+    const info = this.#topicInfo()
+    const partition = this.#router.route(named, key, info.partitions, openPartitions(info))
     const queue = this.#queues[partition] ?? this.#queueOf(partition)
-    const headers = record.headers ?? null
     const open = queue.open
     if (open !== undefined) {
       const before = open.writer.sizeInBytes
-      if (open.writer.append(key, record.value, headers, timestampMs)) {
+      if (open.writer.append(key, value, headers, timestampMs)) {
         this.#bufferedBytes += open.writer.sizeInBytes - before
         this.#recordsEnqueued++
         return open
       }
     }
-    return this.#appendToNew(queue, key, record.value, headers, timestampMs)
+    return this.#appendToNew(queue, key, value, headers, timestampMs)
+  }
+
+  /**
+   * The records of a batch whose partition drains go where they are routed now, with whoever waits for them. One that can go nowhere
+   * fails alone.
+   */
+  #goElsewhere(batch: ProducerBatch, queue: PartitionQueue): void {
+    this.#router.batchClosed(queue.partition)
+    if (!this.#release(batch)) return
+    const records = new BatchReader({ codecs: this.#runtime.codecs, checkCrc: false })
+    try {
+      records.reset(batch.bytes())
+    } catch (error) {
+      this.#lose(batch, queue, asMillraceError(error)) // a codec that is missing or fails
+      return
+    }
+    this.#recordsEnqueued -= batch.recordsCount
+    const waiters = new Map(batch.waiters?.map((waiter) => [waiter.index, waiter]))
+    for (let index = 0; records.next(); index++) {
+      const { key, value, headers, timestampMs } = records
+      const waiter = waiters.get(index)
+      try {
+        const next = this.#place(undefined, key, value, headers, timestampMs)
+        next.deadlineMs = Math.min(next.deadlineMs, batch.deadlineMs)
+        if (waiter !== undefined) (next.waiters ??= []).push({ ...waiter, index: next.recordsCount - 1 })
+      } catch (error) {
+        this.#loseOne(queue, waiter, asMillraceError(error))
+      }
+    }
+    this.#wake()
+  }
+
+  #loseOne(queue: PartitionQueue, waiter: RecordWaiter | undefined, error: MillraceError): void {
+    this.#recordsEnqueued++
+    this.#recordsFailed++
+    waiter?.reject(error)
+    if (waiter === undefined && !this.#isToldOfFailures) this.#firstFailure ??= error
+    this.#events.emit('batchFailed', { topic: this.topic, partition: queue.partition, recordsCount: 1, error })
   }
 
   #appendToNew(
@@ -495,11 +546,11 @@ export class Producer<Key = Bytes, Value = Bytes> {
     }
   }
 
-  #partitions(): TopicInfo['partitions'] {
+  #topicInfo(): TopicInfo {
     // The cache may know more by now: partitions that were added.
     const info = this.#metadata.peek(this.topic)
     if (info !== undefined && info !== this.#info) this.#useInfo(info)
-    return this.#info!.partitions
+    return this.#info!
   }
 
   #queueOf(partition: number): PartitionQueue {
@@ -522,6 +573,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
     return {
       onStored: (batch, queue, part) => this.#stored(batch, queue, part),
       onFailed: (batch, queue, error) => this.#failed(batch, queue, error),
+      onDrained: (batch, queue) => this.#goElsewhere(batch, queue),
       onTaken: (queue) => {
         if (queue.open === undefined) this.#router.batchClosed(queue.partition)
       },

@@ -2,7 +2,8 @@
  * RecordRouter: which partition a record goes to. A record's own partition first; then its key's (murmur2, as Kafka's
  * clients do); without a key, by the partitioner's name: 'sticky' a random one that stays until its batch is full or sent
  * (KIP-480), so that batches fill; 'random' one drawn for each record; 'round-robin' each in turn. Partitions without a leader
- * are passed over while any has one. A function of the user's decides for all records that name no partition.
+ * are passed over while any has one. A function of the user's decides for all records that name no partition. Partitions that drain are
+ * chosen by none of them.
  */
 import { utf8Encode } from '../base/bytes.ts'
 import type { Prng } from '../base/prng.ts'
@@ -55,27 +56,30 @@ export class RecordRouter {
     this.#spread = typeof partitioner === 'function' ? 'sticky' : partitioner
   }
 
-  /** The partition of a record. Throws INVALID_ARGUMENT when the record or the custom partitioner names none of the topic's. */
+  /**
+   * The partition of a record: of the first `count`, but for a record that names another one. Throws INVALID_ARGUMENT when the record or
+   * the custom partitioner names none of the topic's.
+   */
   route(
     partition: number | undefined,
     key: Uint8Array | string | null | undefined,
     partitions: readonly PartitionInfo[],
+    count: number = partitions.length,
   ): number {
-    const count = partitions.length
-    if (partition !== undefined) return checked(partition, count, 'partition')
+    if (partition !== undefined) return checked(partition, partitions.length, 'partition')
     if (this.#custom !== undefined) return checked(this.#custom(key ?? null, count), count, 'partitioner')
     if (key !== null && key !== undefined) return (this.#hash(key) & 0x7fffffff) % count
-    if (this.#spread !== 'sticky') return this.#spreadOut(partitions)
-    if (this.#sticky < 0 || this.#sticky >= count) this.#sticky = this.#withLeader(this.#prng.below(count), partitions)
+    if (this.#spread !== 'sticky') return this.#spreadOut(partitions, count)
+    if (this.#sticky < 0 || this.#sticky >= count)
+      this.#sticky = this.#withLeader(this.#prng.below(count), partitions, count)
     return this.#sticky
   }
 
-  #spreadOut(partitions: readonly PartitionInfo[]): number {
-    const count = partitions.length
-    if (this.#spread === 'random') return this.#withLeader(this.#prng.below(count), partitions)
+  #spreadOut(partitions: readonly PartitionInfo[], count: number): number {
+    if (this.#spread === 'random') return this.#withLeader(this.#prng.below(count), partitions, count)
     // The first turn is drawn: producers that begin together do not all begin with the same partition.
     const next = this.#turn < 0 ? this.#prng.below(count) : (this.#turn + 1) % count
-    this.#turn = this.#withLeader(next, partitions)
+    this.#turn = this.#withLeader(next, partitions, count)
     return this.#turn
   }
 
@@ -91,9 +95,9 @@ export class RecordRouter {
   }
 
   /** `from`, or the first after it that has a leader if any has. */
-  #withLeader(from: number, partitions: readonly PartitionInfo[]): number {
-    for (let step = 0; step < partitions.length; step++) {
-      const index = (from + step) % partitions.length
+  #withLeader(from: number, partitions: readonly PartitionInfo[], count: number): number {
+    for (let step = 0; step < count; step++) {
+      const index = (from + step) % count
       const info = partitions[index]!
       if (info.leaderNodeId >= 0 && info.offline === null) return index
     }

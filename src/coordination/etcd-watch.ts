@@ -71,8 +71,8 @@ export class EtcdWatch implements StoreWatch {
       this.#opened = {
         resolve: () => settle(resolve),
         reject: (error) => {
-          this.end()
           settle(() => reject(error))
+          this.end()
         },
       }
       void this.#connect()

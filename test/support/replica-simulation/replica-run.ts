@@ -351,7 +351,7 @@ class ReplicaRun {
       }
     for (const { shard } of this.#cluster.nodes)
       if (shard.shard.stats().duplicateBatches > 0) this.#run.count('duplicate')
-    if (this.#cluster.version > 1) this.#run.count('grown')
+    if (this.#cluster.grown > 0) this.#run.count('grown')
   }
 }
 

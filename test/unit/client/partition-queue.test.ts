@@ -122,3 +122,30 @@ describe('answers in another order than the batches', () => {
     assert.deepEqual(takeAll(queue), newer.slice(4, 5))
   })
 })
+
+describe('a partition that takes no records any more', () => {
+  const drains = { ...faultOf(new MillraceError('POLICY_VIOLATION')), isMending: true }
+  const lost = faultOf(new MillraceError('NETWORK_EXCEPTION'))
+
+  test('gives up what is certainly not stored and may go elsewhere, the oldest first', () => {
+    const { queue, batches } = inFlight(3)
+    const waiting = add(queue)
+    const named = add(queue)
+    named.namesPartition = true
+    for (const batch of [batches[2]!, batches[0]!]) assert.equal(queue.returned(batch, drains, NOW_MS), 'again')
+    assert.deepEqual(queue.takeElsewhere(), [batches[0], batches[2], waiting])
+    assert.equal(queue.returned(batches[1]!, drains, NOW_MS), 'again')
+    assert.deepEqual(queue.takeElsewhere(), [batches[1]])
+    assert.deepEqual(takeAll(queue), [named], 'the broker says so to who named it')
+    assert.equal(named.baseSequence, 0, 'under a new epoch: those before it left a gap')
+  })
+
+  test('keeps what may be stored there already: elsewhere it would be there twice', () => {
+    const { queue, batches } = inFlight(1)
+    queue.returned(batches[0]!, lost, NOW_MS)
+    assert.deepEqual(queue.takeElsewhere(), [])
+    assert.deepEqual(takeAll(queue), batches)
+    const refused = faultOf(new MillraceError('POLICY_VIOLATION'))
+    assert.equal(queue.returned(batches[0]!, { ...refused, isMending: batches[0]!.mayGoElsewhere }, NOW_MS), 'failed')
+  })
+})

@@ -33,6 +33,25 @@ test('sticky stays until its batch closes, and moves on then', () => {
   assert.equal(seen.size, COUNT)
 })
 
+test('partitions that drain are chosen by nobody but a record that names one', () => {
+  for (const partitioner of ['sticky', 'random', 'round-robin'] as const) {
+    const one = router(partitioner)
+    for (let index = 0; index < 200; index++) {
+      const partition = one.route(undefined, null, partitions, 2)
+      assert.ok(partition < 2, partitioner)
+      one.batchClosed(partition)
+      assert.ok(one.route(undefined, `key ${index}`, partitions, 2) < 2)
+    }
+  }
+  const before = router('sticky')
+  while (before.route(undefined, null, partitions) < 2) before.batchClosed(before.route(undefined, null, partitions))
+  assert.ok(before.route(undefined, null, partitions, 2) < 2, 'where it stuck drains by now')
+  assert.equal(before.route(5, null, partitions, 2), 5)
+  const counts: number[] = []
+  router((_, count) => counts.push(count) - 1).route(undefined, 'k', partitions, 2)
+  assert.deepEqual(counts, [2])
+})
+
 test('random draws for every record; round-robin goes through all in turn', () => {
   for (const count of spread('random', 6_000)) assert.ok(count > 800 && count < 1_200, `${count} of 6,000`)
   assert.deepEqual(spread('round-robin', 60), [10, 10, 10, 10, 10, 10])
