@@ -1,9 +1,9 @@
 /**
  * LocalCluster: one etcd and the brokers of a plan as processes of this machine.
  *
- * Owns      the processes, cluster.json, the warden
+ * Owns      the processes, the warden
  * Ordering  ports looked at -> etcd answers -> brokers started together -> all ready. Stop: brokers one by one, so that each hands its
- *           leaders to those that are left -> etcd -> cluster.json gone
+ *           leaders to those that are left -> etcd
  * Limits    ETCD_READY_MS_MAX, BROKER_READY_MS_MAX; a stop: BROKER_STOP_MS_MAX a broker, ETCD_STOP_MS_MAX
  * Failure   start() rejects with the reason and the last lines of who ended or was not ready; what was started is then to be stopped
  */
@@ -12,7 +12,6 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Child } from './child.ts'
-import { removeClusterFile, writeClusterFile } from './cluster-file.ts'
 import type { ClusterFlags } from './options.ts'
 import { type BrokerPlan, commandLine, type EtcdPlan, isOfCluster, planBrokers, planEtcd } from './plan.ts'
 import { chooseEtcdPorts, portFault } from './ports.ts'
@@ -75,14 +74,13 @@ export class LocalCluster {
         this.#ready(broker, `http${this.plans[index]!.url.slice(2)}/readyz`, BROKER_READY_MS_MAX),
       ),
     )
-    this.#writeFile()
     this.#watchEnds()
   }
 
   /** The same however far the start got. */
   async stop(): Promise<void> {
     this.#isStopping = true
-    const { say, flags } = this.#options
+    const { say } = this.#options
     for (const broker of this.brokers.toReversed()) {
       if (!broker.isUp) continue
       say(`stopping ${broker.name}`)
@@ -90,7 +88,6 @@ export class LocalCluster {
     }
     if (this.#etcd?.isUp === true) say('stopping etcd')
     await this.#etcd?.stop()
-    removeClusterFile(flags.dataDir)
     this.#warden.close()
   }
 
@@ -138,13 +135,6 @@ export class LocalCluster {
       await sleep(LOOK_MS)
     }
     if (how !== undefined) throw new Error(`${child.name} did not start: ${how}; another process answers at ${url}`)
-  }
-
-  #writeFile(): void {
-    const brokers = this.plans.map(({ nodeId, url }, index) => {
-      return { nodeId, url, pid: this.brokers[index]!.pid, command: this.commandOf(index) }
-    })
-    writeClusterFile(this.#options.flags.dataDir, { etcd: { url: this.etcdUrl, pid: this.#etcd!.pid }, brokers })
   }
 
   #watchEnds(): void {

@@ -78,5 +78,5 @@ export function commandLine(words: readonly string[]): string {
 
 /** What `--clean` removes: only what a cluster writes, whatever else lies in the folder. */
 export function isOfCluster(entry: string): boolean {
-  return /^(etcd|node-\d+|cluster\.json)$/.test(entry)
+  return /^(etcd|node-\d+)$/.test(entry)
 }
