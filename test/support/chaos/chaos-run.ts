@@ -24,6 +24,7 @@ import { Workload } from './workload.ts'
 const TOPIC = 'chaos'
 const PROBE_TOPIC = 'probe'
 const PARTITIONS = 6
+const ALL_PARTITIONS: readonly number[] = Array.from({ length: PARTITIONS }, (_, partition) => partition)
 const PRODUCERS = 3
 const READERS = 2
 const FLOWING_MS_MAX = 60_000
@@ -109,10 +110,12 @@ class ChaosRun {
     const settledMs = await this.#cluster.settle()
     const flowMs = await this.#flowing()
     const acked = this.#acks.count(span, true)
-    const gapMs = this.#acks.longestGapMs({ ...span, toMs: performance.now() })
+    const whole = { ...span, toMs: performance.now() }
+    const gaps = ALL_PARTITIONS.map((partition) => this.#acks.longestGapMs(whole, partition).toFixed(0))
     say(
       `${name}: ${((span.toMs - span.fromMs) / 1000).toFixed(1)} s, ${acked} acknowledged meanwhile, longest time without ` +
-        `${gapMs.toFixed(0)} ms; all in sync ${settledMs.toFixed(0)} ms after, all partitions flow ${flowMs.toFixed(0)} ms after that`,
+        `${this.#acks.longestGapMs(whole).toFixed(0)} ms, by partition ${gaps.join(' ')}; all in sync ${settledMs.toFixed(0)} ms ` +
+        `after, all partitions flow ${flowMs.toFixed(0)} ms after that`,
     )
     if (acked < acksMin) this.wrong.push(`${name}: ${acked} acknowledged meanwhile, not ${acksMin}`)
     const { readerFaults, failures } = this.#workload!
@@ -132,11 +135,10 @@ class ChaosRun {
   /** Every partition acknowledges what is sent from now on; answers after how long. */
   async #flowing(): Promise<number> {
     const fromMs = performance.now()
-    const all = Array.from({ length: PARTITIONS }, (_, partition) => partition)
-    let stuck = all
+    let stuck: readonly number[] = []
     try {
       await until('acknowledgement in every partition', FLOWING_MS_MAX, () => {
-        stuck = all.filter((partition) => this.#acks.firstAfter(fromMs, partition) === undefined)
+        stuck = ALL_PARTITIONS.filter((partition) => this.#acks.firstAfter(fromMs, partition) === undefined)
         return stuck.length === 0
       })
     } catch (error) {
