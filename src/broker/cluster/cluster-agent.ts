@@ -124,7 +124,7 @@ export class ClusterAgent implements ReplicationListener {
       makeFetcher: (leaderNodeId) =>
         new ReplicaFetcher({
           ...{ leaderNodeId, self, peers: this.peers, links, clock, timers, logger },
-          ...{ waitMs: config.cluster.fetchWaitMs, throttle },
+          ...{ waitMs: Math.min(config.cluster.fetchWaitMs, Math.floor(config.cluster.replicaLagMs / 4)), throttle },
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
     })
