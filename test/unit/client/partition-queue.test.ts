@@ -122,3 +122,13 @@ describe('answers in another order than the batches', () => {
     assert.deepEqual(takeAll(queue), newer.slice(4, 5))
   })
 })
+
+test('under another leader epoch one batch goes first: the new leader may not know the producer', () => {
+  const { queue, batches } = inFlight(2)
+  for (const batch of batches) queue.succeeded(batch)
+  queue.leaderChanged()
+  const next = Array.from({ length: 4 }, () => add(queue))
+  assert.deepEqual(takeAll(queue), next.slice(0, 1))
+  queue.succeeded(next[0]!)
+  assert.deepEqual(takeAll(queue), next.slice(1))
+})
