@@ -10,19 +10,25 @@ import { join, resolve } from 'node:path'
 import './base/node/native-crc32c.ts'
 import { nodeTimers } from './base/node/node-timers.ts'
 import { systemClock } from './base/node/system-clock.ts'
+import { startTimer } from './base/node/system-timers.ts'
+import type { ClusterOptions } from './broker/cluster/cluster-agent.ts'
 import { Gateway } from './broker/gateway.ts'
 import { chooseEngine } from './broker/listeners/choose-engine.ts'
 import type { WebSocketEngine } from './broker/listeners/web-socket-engine.ts'
+import type { RecoveredOf } from './broker/partition-opener.ts'
 import { PoolStorageTasks } from './broker/pool-storage-tasks.ts'
 import { shutdown } from './broker/shutdown.ts'
-import type { StorageTasks } from './broker/storage-tasks.ts'
+import type { KnownPartition, OpenedDataDir, StorageTasks } from './broker/storage-tasks.ts'
 import { WorkerPool } from './broker/worker-pool.ts'
 import { throwIfAborted } from './client/abort.ts'
 import { type BrokerConfig, planThreads, type ThreadPlan } from './config/index.ts'
-import { beginIncarnation } from './coordination/cluster-identity.ts'
+import { beginIncarnation, type ClusterIdentity } from './coordination/cluster-identity.ts'
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
+import type { MetadataStore } from './coordination/metadata-store.ts'
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
-import { loadTopics } from './coordination/topics.ts'
+import { loadTopics, type TopicRecord } from './coordination/topics.ts'
+import { joinCluster } from './in-process/cluster-join.ts'
+import { openClusterStore } from './in-process/cluster-store.ts'
 import { channelSizesOf, partitionsOf, shardOptionsOf } from './in-process/shard-setup.ts'
 import { partitionFolder } from './model/ids.ts'
 import { VERSION } from './model/version.ts'
@@ -30,6 +36,7 @@ import { createSignals } from './ring/ring-signal.ts'
 import { createShardChannel } from './ring/shard-channel.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { Metrics } from './telemetry/metrics.ts'
+import { nodeTransport } from './transport/node-transport.ts'
 
 export interface StartBrokerOptions {
   /** From resolveConfig(). */
@@ -38,6 +45,8 @@ export interface StartBrokerOptions {
   readonly engine?: WebSocketEngine
   /** Default: JSON lines on stderr, from the configured level on. */
   readonly logger?: Logger
+  /** In a cluster: another process has this node id, and this one has ended. */
+  readonly onOver?: (reason: string) => void
   /** Gives the start up at its next step: what was begun is undone, then ABORTED. */
   readonly signal?: AbortSignal
 }
@@ -59,6 +68,25 @@ export interface RunningBroker {
 
 const newId = (): string => randomBytes(16).toString('hex')
 
+/** What must be known before shards run. */
+interface Begun {
+  readonly dataDir: OpenedDataDir
+  readonly store: MetadataStore
+  readonly identity: ClusterIdentity
+  /** Replicas that lie here. */
+  readonly known: readonly KnownPartition[]
+  /** Of a broker alone. */
+  readonly topics: readonly TopicRecord[]
+  readonly cluster?: ClusterOptions
+}
+
+interface BeginContext {
+  readonly config: BrokerConfig
+  readonly storage: StorageTasks
+  readonly undo: (() => Promise<unknown>)[]
+  readonly onOver: (reason: string) => void
+}
+
 /** Starts a broker; resolves when it is ready. */
 export async function startBroker(options: StartBrokerOptions): Promise<RunningBroker> {
   const startedMs = systemClock.monotonicMs()
@@ -66,22 +94,18 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
   const logger = options.logger ?? createLogger(config.logLevel)
   const storage: StorageTasks = new PoolStorageTasks(new URL('../workers/storage-task.js', import.meta.url))
   const undo: (() => Promise<unknown>)[] = [() => storage.destroy()]
+  let end: () => Promise<void> = async () => {}
+  const onOver = (reason: string): void => {
+    logger.error({ reason }, 'this broker ends')
+    void end().finally(() => options.onOver?.(reason))
+  }
   try {
     throwIfAborted(options.signal)
-    const path = resolve(config.dataDir)
-    const dataDir = await storage.open({ path, nodeId: config.nodeId, newClusterId: newId() })
-    undo.push(() => storage.close(dataDir, false))
+    const context = { config, storage, undo, onOver }
+    const isAlone = config.cluster.etcdUrls.length === 0
+    const { dataDir, store, identity, known, topics, cluster } = await (isAlone ? beginAlone : beginInCluster)(context)
     throwIfAborted(options.signal)
-    const store = await EmbeddedMetadataStore.open(new NodeDurableFiles(join(path, 'metadata')), systemClock)
-    undo.push(() => store.close())
-    const { nodeId } = config
-    const identity = await beginIncarnation(store, {
-      nodeId,
-      newId: () => dataDir.clusterId,
-      atLeast: dataDir.incarnation,
-    })
-    const topics = await loadTopics(store)
-    const { recovered, notes } = await storage.recover(dataDir, partitionsOf(topics))
+    const { recovered, notes } = await storage.recover(dataDir, known)
     for (const note of notes) logger.warn(note)
     throwIfAborted(options.signal)
     const engine = options.engine ?? (await chooseEngine(config.engine, nodeTimers))
@@ -94,21 +118,19 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
       ...{ version: VERSION, config, identity, store, channels, doorbell, engine },
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
       compact: (task) => storage.compact(task),
+      ...(cluster === undefined ? {} : { cluster }),
     })
-    const workers = startWorkers({
-      config,
-      channels,
-      threads,
-      gateway,
-      dataDir: path,
-      incarnation: dataDir.incarnation,
-    })
+    const { path, incarnation } = dataDir
+    const workers = startWorkers({ config, channels, threads, gateway, dataDir: path, incarnation })
     undo.push(
       () => gateway.close(),
       () => workers.close(Promise.resolve()),
     )
-    await gateway.openTopics(topics, (topicId, partition) => recovered.get(partitionFolder(topicId, partition)))
+    const recoveredOf: RecoveredOf = (topicId, partition) => recovered.get(partitionFolder(topicId, partition))
+    if (isAlone) await gateway.openTopics(topics, recoveredOf)
+    else await gateway.openCluster(recoveredOf)
     const port = options.engine === undefined ? await gateway.listen() : 0
+    if (!isAlone) await gateway.register()
     throwIfAborted(options.signal)
     let closing: Promise<void> | undefined
     const close = (): Promise<void> => {
@@ -121,6 +143,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
       })
       return closing
     }
+    end = close
     const readyMs = Math.round(systemClock.monotonicMs() - startedMs)
     return {
       ...{ url: gateway.url, port, config, version: gateway.version, shards, engine: engine.name, readyMs, gateway },
@@ -133,9 +156,37 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
   }
 }
 
+async function beginAlone({ config, storage, undo }: BeginContext): Promise<Begun> {
+  const path = resolve(config.dataDir)
+  const { nodeId } = config
+  const dataDir = await storage.open({ path, nodeId, newClusterId: newId() })
+  undo.push(() => storage.close(dataDir, false))
+  const store = await EmbeddedMetadataStore.open(new NodeDurableFiles(join(path, 'metadata')), systemClock)
+  undo.push(() => store.close())
+  const { clusterId, incarnation } = dataDir
+  const identity = await beginIncarnation(store, { nodeId, newId: () => clusterId, atLeast: incarnation })
+  const topics = await loadTopics(store)
+  return { dataDir, store, identity, topics, known: partitionsOf(topics) }
+}
+
+async function beginInCluster({ config, storage, undo, onOver }: BeginContext): Promise<Begun> {
+  const store = await openClusterStore(config.cluster, {
+    clock: systemClock,
+    timers: { ...nodeTimers, startTimer },
+    newId,
+  })
+  undo.push(() => store.close())
+  const context = { storage, path: resolve(config.dataDir), config, timers: nodeTimers, newId }
+  const joined = await joinCluster({ store, transport: nodeTransport, onOver }, context, (opened) =>
+    undo.push(() => storage.close(opened, false)),
+  )
+  const { dataDir, identity, known, options: cluster } = joined
+  return { dataDir, store, identity, known, topics: [], cluster }
+}
+
 /** What a person wants to see of a broker that has started, a line each. */
 export function describeStart(broker: RunningBroker): string[] {
-  const { config, shards, engine, url, version, readyMs } = broker
+  const { config, shards, engine, url, version, readyMs, gateway } = broker
   const http = url.replace(/^ws/, 'http')
   const fsync =
     config.storage.fsync === 'group'
@@ -148,6 +199,11 @@ export function describeStart(broker: RunningBroker): string[] {
     `  profile     ${config.profile}`,
     `  durability  ${fsync}`,
     `  data        ${resolve(config.dataDir)}`,
+    ...(config.cluster.etcdUrls.length === 0
+      ? []
+      : [
+          `  cluster     node ${config.nodeId} of ${gateway.identity.clusterId}, etcd at ${config.cluster.etcdUrls.join(', ')}`,
+        ]),
     `  WebSocket   ${url}`,
     `  HTTP        ${http}/readyz  ${http}/metrics  ${http}/api/v1/cluster`,
     ...(config.auth.tokens.length === 0 && config.isInsecure ? ['  warning     --insecure: anybody may connect'] : []),

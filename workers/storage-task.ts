@@ -25,6 +25,8 @@ export const prepareRecovery = (task: { dataDir: DataDir; knownFolders: Readonly
 export const recoverPartitions = (task: RecoverPartitionsTask): Promise<PartitionRecovery[]> =>
   recovery.recoverPartitions(task)
 
+export const setAside = (task: { dataDir: DataDir; folder: string }): string | null => tasks.setAside(task)
+
 export const finishRecovery = (task: { dataDir: DataDir; results: PartitionRecovery[] }): void =>
   tasks.finishRecovery(task)
 

@@ -416,7 +416,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.logger.error({ shard, reason }, 'a shard has failed: its partitions are offline')
     this.router.failShard(link.shard, reason)
     link.fail(reason)
-    this.cluster?.onPartitionOffline()
+    this.cluster?.onOfflineChanged()
     if (isStorage) this.#storageFailures++
     if (this.#storageFailures < 2) return
     // Two shards, one device: nothing that lies on it is to be believed any more.
@@ -437,7 +437,7 @@ export class Gateway implements EngineHandler<Connection> {
         const partition = this.router.byRef(notice.partitionRef)
         if (partition === undefined) return
         setOffline(partition, notice.reason)
-        this.cluster?.onPartitionOffline()
+        this.cluster?.onOfflineChanged()
         const { topicName, partition: number } = partition
         this.logger.error({ topic: topicName, partition: number, reason: notice.reason }, 'a partition is offline')
         return

@@ -86,6 +86,10 @@ export class PoolStorageTasks implements StorageTasks {
     return { recovered, notes: [...plan.notes, ...notes] }
   }
 
+  setAside(opened: OpenedDataDir, folder: string): Promise<string | null> {
+    return this.#run('setAside', { dataDir: (opened as Opened).dataDir, folder })
+  }
+
   async compact(task: unknown): Promise<unknown> {
     const run = this.#compactions.run(task, { name: 'compact', signal: this.#stopping.signal })
     this.#running.add(run)

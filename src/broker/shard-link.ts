@@ -271,12 +271,12 @@ export class ShardLink {
   /** What followers have told of their synced ends. False = some rows were dropped, the ring and what waits for it are full: a later one tells more. */
   replicaProgress(rows: readonly ReplicaProgressRow[]): boolean {
     if (this.state === 'failed') return false
-    const rowsMax = replicaProgressRowsMax(this.side.requests)
+    const rowsMax = replicaProgressRowsMax(this.side.reads)
     for (let from = 0; from < rows.length; from += rowsMax) {
       const part = rows.slice(from, from + rowsMax)
-      const write = () => writeReplicaProgress(this.side.requests, part)
+      const write = () => writeReplicaProgress(this.side.reads, part)
       const bytes = replicaProgressBytes(part.length)
-      if (this.#replication.submit({ requestId: 0, bytes, write, keep: () => write, onTaken: () => {} }) === 'full')
+      if (this.#reads.submit({ requestId: 0, bytes, write, keep: () => write, onTaken: () => {} }) === 'full')
         return false
     }
     return true

@@ -40,6 +40,8 @@ export interface StorageTasks {
   }): Promise<OpenedDataDir>
   /** Recovers every folder; those that are not among `known` are set aside. */
   recover(dataDir: OpenedDataDir, known: readonly KnownPartition[]): Promise<Recovery>
+  /** Renames a folder below the data dir into quarantine/, durably; answers where it is, null where there was none. */
+  setAside(dataDir: OpenedDataDir, folder: string): Promise<string | null>
   /** Runs the task of a shard's notice 'compact'; plain data, opaque here. Rejects with why nothing was compacted. */
   compact(task: unknown): Promise<unknown>
   /** Gives the lock back; `isClean` writes the clean marker first. A compaction under way is ended before. */

@@ -1,22 +1,28 @@
 /** Admin: what changes or describes the cluster's topics and groups. Every call takes an AbortSignal and throws MillraceError. */
 
-import type { Clock } from '../base/clock.ts'
+import { MillraceError } from '../model/errors.ts'
 import { isInternalTopic } from '../model/internal-topics.ts'
 import {
   addPartitions,
   alterTopicConfig,
   type ClusterDescription,
+  type CreateTopicReply,
+  type CreateTopicRequest,
   createTopic,
   deleteTopic,
   describeCluster,
   metadata,
   READ_COMMITTED,
+  READ_UNCOMMITTED,
   trim,
 } from '../protocol/index.ts'
-import { abortable } from './abort.ts'
+import { abortable, throwIfAborted } from './abort.ts'
+import { asMillraceError } from './as-millrace-error.ts'
 import { checkedInteger } from './client-options.ts'
+import type { ClientRuntime } from './client-runtime.ts'
 import { ClusterAdmin } from './cluster-admin.ts'
 import { GroupAdmin } from './group/group-admin.ts'
+import { whileLeadersMove } from './leader-changes.ts'
 import { checkedPartitions, type MetadataCache, type PartitionInfo, type TopicInfo } from './metadata-cache.ts'
 import { checkedPosition, type PartitionOffset, type Positions } from './positions.ts'
 import type { Position } from './record-types.ts'
@@ -87,12 +93,17 @@ interface SignalOption {
   readonly signal?: AbortSignal
 }
 
+/** A partition whose leader is gone is described without offsets sooner than another one may be found. */
+const DESCRIBE_PATIENCE_MS = 3_000
+
 export class TopicAdmin {
+  readonly #runtime: ClientRuntime
   readonly #requests: Requests
   readonly #metadata: MetadataCache
   readonly #positions: Positions
 
-  constructor(parts: { requests: Requests; metadata: MetadataCache; positions: Positions }) {
+  constructor(parts: { runtime: ClientRuntime; requests: Requests; metadata: MetadataCache; positions: Positions }) {
+    this.#runtime = parts.runtime
     this.#requests = parts.requests
     this.#metadata = parts.metadata
     this.#positions = parts.positions
@@ -110,9 +121,46 @@ export class TopicAdmin {
     }
     for (const field of ['partitions', 'replicas'] as const)
       if (options[field] !== undefined) checkedInteger(field, request[field], 1, 2 ** 31 - 1)
-    const reply = await this.#requests.ask(createTopic, request, { changes: true, signal: options.signal })
+    const reply = await this.#create(request, options.signal)
     this.#metadata.forget(name)
     return { name, topicId: reply.topicId, partitions: reply.partitions, created: reply.created }
+  }
+
+  /**
+   * A create whose answer was lost is read back. A topic that is there then was made by this call, as far as anybody can tell; one that
+   * is not is asked for once more.
+   */
+  async #create(request: CreateTopicRequest, signal: AbortSignal | undefined): Promise<CreateTopicReply> {
+    const once = (): Promise<CreateTopicReply> =>
+      this.#requests.ask(createTopic, request, { changes: !request.validateOnly, signal })
+    try {
+      return await once()
+    } catch (lost) {
+      if (request.validateOnly || asMillraceError(lost).code !== 'NETWORK_EXCEPTION') throw lost
+      const made = await this.#readBack(request, signal)
+      if (made !== undefined) return made
+      try {
+        return await once()
+      } catch (error) {
+        const isThere = asMillraceError(error).code === 'TOPIC_ALREADY_EXISTS'
+        const madeMeanwhile = isThere ? await this.#readBack(request, signal) : undefined
+        if (madeMeanwhile === undefined) throw error
+        return madeMeanwhile
+      }
+    }
+  }
+
+  /** The topic as `request` wants it; undefined where there is none, or another one. */
+  async #readBack(request: CreateTopicRequest, signal: AbortSignal | undefined): Promise<CreateTopicReply | undefined> {
+    const { name, partitions, ifNotExists } = request
+    try {
+      const info = await abortable(this.#metadata.fresh(name), signal)
+      if (partitions > 0 && partitions !== info.partitions.length) return undefined
+      return { topicId: info.topicId, partitions: info.partitions.length, created: !ifNotExists }
+    } catch (error) {
+      if (asMillraceError(error).code === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined
+      throw error
+    }
   }
 
   /** All topics, by name; those that the broker keeps for itself only when asked for. */
@@ -131,10 +179,12 @@ export class TopicAdmin {
       each.leaderNodeId >= 0 && each.offline === null ? [index] : [],
     )
     const { signal } = options
+    const ask = (position: Position, isolation: 0 | 1) =>
+      this.#answered(info.name, serving, position, isolation, signal)
     const [starts, stableEnds, ends] = await Promise.all([
-      this.#positions.resolve(info.name, serving, 'start', { signal }),
-      this.#positions.resolve(info.name, serving, 'end', { isolation: READ_COMMITTED, signal }),
-      this.#positions.resolve(info.name, serving, 'end', { signal }),
+      ask('start', READ_UNCOMMITTED),
+      ask('end', READ_COMMITTED),
+      ask('end', READ_UNCOMMITTED),
     ])
     const find = (list: readonly PartitionOffset[], partition: number): number | undefined =>
       list.find((each) => each.partition === partition)?.offset
@@ -151,6 +201,28 @@ export class TopicAdmin {
         lastStableOffset: find(stableEnds, partition),
       })),
     }
+  }
+
+  /** Offsets of the partitions whose leaders answer, or are found within moments. */
+  async #answered(
+    topic: string,
+    partitions: readonly number[],
+    position: Position,
+    isolation: 0 | 1,
+    signal: AbortSignal | undefined,
+  ): Promise<PartitionOffset[]> {
+    const options = { isolation, signal, patienceMs: DESCRIBE_PATIENCE_MS }
+    try {
+      return await this.#positions.resolve(topic, partitions, position, options)
+    } catch (error) {
+      if (!asMillraceError(error).retriable) throw error
+    }
+    const each = partitions.map((partition) =>
+      this.#positions.resolve(topic, [partition], position, { ...options, patienceMs: 0 }),
+    )
+    const outcomes = await Promise.allSettled(each)
+    throwIfAborted(signal)
+    return outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []))
   }
 
   async delete(topic: TopicLike, options: SignalOption = {}): Promise<void> {
@@ -196,17 +268,32 @@ export class TopicAdmin {
   /** Removes the records before an offset. Answers each partition's new log start. */
   async trim(topic: TopicLike, options: TrimOptions = {}): Promise<PartitionOffset[]> {
     const info = await this.#fresh(topicName(topic), options.signal)
-    const beforeOffset = options.before ?? -1
-    if (options.before !== undefined) checkedInteger('before', beforeOffset, 0, Number.MAX_SAFE_INTEGER)
+    const { before, signal } = options
+    if (before !== undefined) checkedInteger('before', before, 0, Number.MAX_SAFE_INTEGER)
+    const partitions = checkedPartitions(info, options.partitions)
+    // The ends as they are now: a request that must be repeated trims no more than the first one.
+    const ends = before === undefined ? await this.#positions.resolve(info.name, partitions, 'end', { signal }) : []
     const results: PartitionOffset[] = []
-    for (const partition of checkedPartitions(info, options.partitions)) {
-      const nodeId = info.partitions[partition]!.leaderNodeId
-      const request = { topicId: info.topicId, partition, beforeOffset }
-      const asked = { changes: true, signal: options.signal, ...(nodeId < 0 ? {} : { nodeId }) }
-      const reply = await this.#requests.ask(trim, request, asked)
-      results.push({ partition, offset: reply.logStartOffset })
-    }
+    for (const [index, partition] of partitions.entries())
+      results.push(await this.#trimOne(info.name, partition, before ?? ends[index]!.offset, signal))
     return results
+  }
+
+  async #trimOne(
+    topic: string,
+    partition: number,
+    beforeOffset: number,
+    signal: AbortSignal | undefined,
+  ): Promise<PartitionOffset> {
+    const options = { patienceMs: this.#requests.timeoutMs, signal }
+    const attempt = async ({ topicId, partitions }: TopicInfo): Promise<PartitionOffset> => {
+      const nodeId = partitions[partition]?.leaderNodeId ?? -1
+      if (nodeId < 0)
+        throw new MillraceError('LEADER_NOT_AVAILABLE', `${topic}/${partition}: the partition has no leader now`)
+      const reply = await this.#requests.ask(trim, { topicId, partition, beforeOffset }, { nodeId, signal })
+      return { partition, offset: reply.logStartOffset }
+    }
+    return whileLeadersMove({ runtime: this.#runtime, metadata: this.#metadata }, topic, attempt, options)
   }
 
   /** The offset of a position in every partition. */
@@ -219,8 +306,7 @@ export class TopicAdmin {
   }
 
   #fresh(name: string, signal: AbortSignal | undefined): Promise<TopicInfo> {
-    this.#metadata.forget(name)
-    return abortable(this.#metadata.get(name), signal)
+    return abortable(this.#metadata.fresh(name), signal)
   }
 }
 
@@ -230,10 +316,10 @@ export class Admin {
   readonly cluster: ClusterAdmin
   readonly #requests: Requests
 
-  constructor(parts: { requests: Requests; metadata: MetadataCache; positions: Positions; clock: Clock }) {
+  constructor(parts: { runtime: ClientRuntime; requests: Requests; metadata: MetadataCache; positions: Positions }) {
     this.#requests = parts.requests
     this.topics = new TopicAdmin(parts)
-    this.groups = new GroupAdmin(parts)
+    this.groups = new GroupAdmin({ ...parts, clock: parts.runtime.clock })
     this.cluster = new ClusterAdmin(parts.requests)
   }
 

@@ -56,6 +56,7 @@ export {
   type GroupDescription,
   type GroupMember,
   type GroupOffset,
+  type ListGroupsOptions,
   type SeekGroupOptions,
   type SoughtOffset,
 } from './group/group-admin.ts'

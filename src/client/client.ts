@@ -5,7 +5,7 @@
  * Failure   lost connections are made again by themselves, with backoff; connect() alone gives up
  */
 import { MillraceError } from '../model/errors.ts'
-import { metadata } from '../protocol/index.ts'
+import { type MetadataReply, type MetadataRequest, metadata } from '../protocol/index.ts'
 import { abortable } from './abort.ts'
 import { Admin } from './admin.ts'
 import { BrokerConnections, type ConnectionEvents, type ConnectionStats } from './broker-connections.ts'
@@ -21,6 +21,7 @@ import { CLIENT_PROFILES } from './client-profiles.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import { Consumer, type ConsumerParts } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
+import { Coordinators } from './coordinators.ts'
 import { EventHub, type ListenerError, type ListenOptions } from './events.ts'
 import { Group, type GroupParts } from './group/group.ts'
 import {
@@ -103,6 +104,7 @@ export class Client {
   readonly #runtime: ClientRuntime
   readonly #options: ResolvedClientOptions
   readonly #connections: BrokerConnections
+  readonly #coordinators: Coordinators
   readonly #metadata: MetadataCache
   readonly #requests: Requests
   readonly #positions: Positions
@@ -112,6 +114,8 @@ export class Client {
   readonly #groups = new Set<Pick<Group, 'close'>>()
   readonly #urls: readonly string[]
   #keepAlive: KeepAlive | undefined
+  /** Who told of topics last. */
+  #metadataUrl: string | undefined
   #listenerErrors = 0
   #closed = false
 
@@ -129,15 +133,11 @@ export class Client {
       backoff: this.#backoff,
     }
     this.#connections = new BrokerConnections(runtime, urls, connectionOptions, this.#connectionEvents())
-    this.#requests = new Requests(runtime, this.#connections, options)
-    this.#metadata = new MetadataCache(async (request) => {
-      const reply = await this.#requests.ask(metadata, request)
-      this.#connections.learn(reply.brokers)
-      return reply
-    })
+    this.#coordinators = new Coordinators(this.#connections)
+    this.#requests = new Requests(runtime, this.#connections, this.#coordinators, options)
+    this.#metadata = new MetadataCache((request, isAgain) => this.#askMetadata(request, isAgain), runtime.clock)
     this.#positions = new Positions({ runtime, requests: this.#requests, metadata: this.#metadata })
-    const { clock } = runtime
-    this.admin = new Admin({ clock, requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
+    this.admin = new Admin({ runtime, requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
   }
 
   /** A client that connects when it is first used. */
@@ -158,6 +158,15 @@ export class Client {
       client.#connections.close()
       throw error
     }
+  }
+
+  /** Of any broker; again of another one than the last, where there is one: that one may not know the news. */
+  async #askMetadata(request: MetadataRequest, isAgain: boolean): Promise<MetadataReply> {
+    const avoid = isAgain ? this.#metadataUrl : undefined
+    const { value, url } = await this.#requests.exchange(metadata, request, { avoid })
+    this.#metadataUrl = url
+    this.#connections.learn(value.brokers)
+    return value
   }
 
   get #backoff(): { delayMsMin: number; delayMsMax: number } {
@@ -255,6 +264,7 @@ export class Client {
       onListenerError: this.#onListenerError,
       runtime: this.#runtime,
       connections: this.#connections,
+      coordinators: this.#coordinators,
       metadata: this.#metadata,
       requests: this.#requests,
       backoff: this.#backoff,
@@ -300,6 +310,7 @@ export class Client {
       onListenerError: this.#onListenerError,
       runtime: this.#runtime,
       connections: this.#connections,
+      coordinators: this.#coordinators,
       metadata: this.#metadata,
       positions: this.#positions,
       backoff: this.#backoff,

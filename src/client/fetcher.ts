@@ -23,9 +23,10 @@ import type { Connection, Reply } from '../transport/connection.ts'
 import { sleep } from './abort.ts'
 import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
-import type { BrokerConnections } from './broker-connections.ts'
+import { type BrokerConnections, PATIENCE_MS } from './broker-connections.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import type { ResolvedConsumerOptions } from './consumer-options.ts'
+import { mayHaveMoved, mayMove } from './leader-changes.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 
 /** One partition as a consumer reads it. */
@@ -247,7 +248,8 @@ export class Fetcher {
   async #fetch(leader: number, cursors: readonly Cursor[]): Promise<void> {
     const { connections, metadata, requestTimeoutMs } = this.#parts
     const connection: Connection =
-      connections.openTo(leader) ?? (await connections.node(leader, { signal: this.#stop.signal }))
+      connections.openTo(leader) ??
+      (await connections.node(leader, { signal: this.#stop.signal, patienceMs: PATIENCE_MS }))
     if (this.#isDone) return
     const asked: Cursor[] = []
     const parts: FetchRequestPart[] = []
@@ -332,6 +334,12 @@ export class Fetcher {
   }
 
   #outOfRange(cursor: Cursor, part: FetchReplyPart): void {
+    const { leaderEpoch = -1 } = this.#parts.metadata.peek(cursor.topic)?.partitions[cursor.partition] ?? {}
+    if (part.leaderEpoch >= 0 && part.leaderEpoch < leaderEpoch) {
+      // From a leader of the past: its ends say nothing of where the partition ends now.
+      this.#postpone(cursor, new MillraceError('FENCED_LEADER_EPOCH', `${cursor.topic}/${cursor.partition}`))
+      return
+    }
     const policy = this.#options.onOutOfRange
     const start = part.logStartOffset
     const end = this.#options.isolation === READ_COMMITTED ? part.lastStableOffset : part.highWatermark
@@ -363,7 +371,7 @@ export class Fetcher {
       return
     }
     // Nobody answers where the leader was: it may be elsewhere, or another one may lead.
-    if (!ERRORS[error.code].refresh && error.code !== 'CONNECTION_FAILED') return
+    if (!mayHaveMoved(error) && !mayMove(error)) return
     metadata.refresh(cursor.topic).catch((cause: unknown) => {
       const fault = asMillraceError(cause)
       if (fault.code === 'UNKNOWN_TOPIC_OR_PARTITION' && cursor.failures > UNKNOWN_TOPIC_FAILURES_MAX)

@@ -3,9 +3,12 @@
  * answer says that it is old.
  *
  * Ordering  callers that ask while a refresh is under way share the next one: at most one request is out at a time
+ * Invariants a partition's leader epoch does not fall while its topic is the same one: what a broker says that has fallen behind
+ *           is ignored, row by row                                                       checked in: newest()
  * Limits    as many topics as the client uses
  * Failure   what the broker says of a topic is thrown to those who asked for that one, and not to those who share the request
  */
+import type { Clock } from '../base/clock.ts'
 import { ERRORS, errorNumberOf, MillraceError } from '../model/errors.ts'
 import { isTopicName, type TopicId } from '../model/ids.ts'
 import { errorOf, type MetadataReply, type MetadataRequest, type MetadataTopic } from '../protocol/index.ts'
@@ -29,22 +32,32 @@ export interface TopicInfo {
   readonly config: Readonly<Record<string, string>>
   /** From this partition on it takes no new records; -1 = all do. */
   readonly drainFrom: number
+  /** Grows with each change of configuration or number of partitions; -1 = not known. */
+  readonly revision: number
 }
 
 /** What the broker said instead of telling of a topic, by its name. */
 type Faults = ReadonlyMap<string, MillraceError>
 
-/** How the cache asks: the client's call to any broker, with its retries. */
-export type AskMetadata = (request: MetadataRequest) => Promise<MetadataReply>
+/** How the cache asks: the client's call to any broker, with its retries. `isAgain` = the last answer, moments ago, did not help. */
+export type AskMetadata = (request: MetadataRequest, isAgain: boolean) => Promise<MetadataReply>
+
+/** Who asks again within this time had an answer that did not help: another broker may know more. */
+const AGAIN_MS = 5_000
 
 export class MetadataCache {
   readonly #ask: AskMetadata
+  readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #topics = new Map<string, TopicInfo>()
   #running: Promise<Faults> | undefined
   #next: { readonly names: Set<string>; readonly done: Promise<Faults> } | undefined
 
-  constructor(ask: AskMetadata) {
+  /** By topic: when it was told of last. */
+  readonly #askedMs = new Map<string, number>()
+
+  constructor(ask: AskMetadata, clock: Pick<Clock, 'monotonicMs'>) {
     this.#ask = ask
+    this.#clock = clock
   }
 
   /** What is known of a topic, without asking. */
@@ -54,9 +67,12 @@ export class MetadataCache {
 
   /** What a topic is; asks when it is not known. Throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, … */
   async get(name: string): Promise<TopicInfo> {
+    return this.#topics.get(name) ?? this.fresh(name)
+  }
+
+  /** The same, asked for anew. */
+  async fresh(name: string): Promise<TopicInfo> {
     if (!isTopicName(name)) throw new MillraceError('INVALID_TOPIC_EXCEPTION', `'${name}' is not a topic name: ${RULE}`)
-    const known = this.#topics.get(name)
-    if (known !== undefined) return known
     await this.refresh(name)
     const info = this.#topics.get(name)
     if (info === undefined) throw unknownTopic(name)
@@ -94,10 +110,14 @@ export class MetadataCache {
   /** Takes a topic out: it was deleted. */
   forget(name: string): void {
     this.#topics.delete(name)
+    this.#askedMs.delete(name)
   }
 
   async #load(names: readonly string[]): Promise<Faults> {
-    const reply = await this.#ask({ topics: names })
+    const nowMs = this.#clock.monotonicMs()
+    const isAgain = names.some((name) => nowMs - (this.#askedMs.get(name) ?? Number.NEGATIVE_INFINITY) < AGAIN_MS)
+    const reply = await this.#ask({ topics: names }, isAgain)
+    for (const name of names) this.#askedMs.set(name, this.#clock.monotonicMs())
     const faults = new Map<string, MillraceError>()
     for (const topic of reply.topics) {
       const fault = this.#store(topic)
@@ -108,8 +128,8 @@ export class MetadataCache {
 
   #store(topic: MetadataTopic): MillraceError | undefined {
     if (topic.errorNumber === errorNumberOf('NONE') && topic.topicId !== '') {
-      const { name, topicId, partitions, config, drainFrom } = topic
-      this.#topics.set(name, { name, topicId, partitions, config, drainFrom })
+      const { name, topicId } = topic
+      this.#topics.set(name, newest(this.#topics.get(name), { ...topic, name, topicId }))
       return undefined
     }
     if (topic.errorNumber === ERRORS.UNKNOWN_TOPIC_OR_PARTITION.number) {
@@ -123,6 +143,27 @@ export class MetadataCache {
 /** How many partitions take new records: the first ones. */
 export function openPartitions({ partitions, drainFrom }: Pick<TopicInfo, 'partitions' | 'drainFrom'>): number {
   return drainFrom < 0 ? partitions.length : Math.min(drainFrom, partitions.length)
+}
+
+/**
+ * Brokers hear of changes one after the other: one that lags changes nothing of what a newer one has told. A higher revision is newer in
+ * everything, fewer partitions and lower epochs of partitions that are there again included; under the same one, of each partition the
+ * newest leader epoch counts.
+ */
+function newest(known: TopicInfo | undefined, told: TopicInfo): TopicInfo {
+  const { name, topicId, config, drainFrom, revision } = told
+  const isNew = known === undefined || known.topicId !== topicId || revision > known.revision
+  if (isNew) return { name, topicId, partitions: told.partitions, config, drainFrom, revision }
+  return revision < known.revision ? known : { ...known, config, partitions: newestRows(known, told) }
+}
+
+function newestRows(known: TopicInfo, told: TopicInfo): readonly PartitionInfo[] {
+  const missing = known.partitions.slice(told.partitions.length)
+  const rows = told.partitions.map((row, partition) => {
+    const before = known.partitions[partition]
+    return before !== undefined && before.leaderEpoch > row.leaderEpoch ? before : row
+  })
+  return [...rows, ...missing]
 }
 
 /** The partitions asked for, all when none are named. Throws INVALID_ARGUMENT for one the topic does not have. */

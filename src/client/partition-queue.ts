@@ -8,6 +8,7 @@
  *                batch could overtake a first one that was refused. Counted from the oldest without an answer: a request carries
  *                batches of many partitions, so answers of one partition come in any order, and what the oldest was followed by
  *                must not push it out of what the partition remembers, else its retry is refused although it is stored
+ *                Another leader epoch is as a new producer epoch: with acks of the leader alone the new one may not know this producer
  *             Q3 sequences of one producer epoch have no gap among batches that can still be stored
  * Sequences   A batch keeps its sequence until it is acknowledged, so a retry is recognised. When a batch is given up, its
  *             sequence leaves a gap, and the partition begins a new producer epoch at sequence 0 as soon as nothing is in
@@ -162,6 +163,11 @@ export class PartitionQueue {
 
   /** The topic is another one now (deleted and made again): its log knows nothing of this producer. */
   topicReplaced(): void {
+    this.#established = false
+  }
+
+  /** The partition has another leader, or the same under another epoch: it may know less of this producer than the one before. */
+  leaderChanged(): void {
     this.#established = false
   }
 

@@ -8,9 +8,9 @@
 import type { Clock } from '../base/clock.ts'
 import { errorCodeOf, MillraceError } from '../model/errors.ts'
 import { EARLIEST, errorOf, LATEST, listOffsets, READ_UNCOMMITTED } from '../protocol/index.ts'
-import { abortable, sleep } from './abort.ts'
 import { checkedInteger, UNIT_MS } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
+import { whileLeadersMove } from './leader-changes.ts'
 import type { MetadataCache, TopicInfo } from './metadata-cache.ts'
 import type { Position } from './record-types.ts'
 import type { Requests } from './requests.ts'
@@ -52,6 +52,8 @@ export interface ResolveOptions {
   /** Which end is meant. Default read_uncommitted: the high watermark. */
   readonly isolation?: 0 | 1
   readonly signal?: AbortSignal | undefined
+  /** How long leaders that move are followed. Default: the client's requestTimeoutMs. */
+  readonly patienceMs?: number
 }
 
 export interface PartitionOffset {
@@ -99,18 +101,11 @@ export class Positions {
     timestampMs: number,
     options: ResolveOptions,
   ): Promise<PartitionOffset[]> {
-    const { signal } = options
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const info = await abortable(this.#metadata.get(topic), signal)
-        return await this.#listOnce(info, partitions, timestampMs, options)
-      } catch (error) {
-        const refresh = error instanceof MillraceError && error.retriable
-        if (!refresh || attempt >= ATTEMPTS_MAX) throw error
-        await sleep(this.#runtime, RETRY_MS, signal)
-        await abortable(this.#metadata.refresh(topic), signal)
-      }
-    }
+    const { signal, patienceMs = this.#requests.timeoutMs } = options
+    const parts = { runtime: this.#runtime, metadata: this.#metadata }
+    return whileLeadersMove(parts, topic, (info) => this.#listOnce(info, partitions, timestampMs, options), {
+      ...{ patienceMs, signal },
+    })
   }
 
   async #listOnce(
@@ -147,7 +142,3 @@ export class Positions {
     return partitions.map((partition) => ({ partition, offset: offsets.get(partition)! }))
   }
 }
-
-/** Leaders that move are found within seconds. */
-const ATTEMPTS_MAX = 30
-const RETRY_MS = 100

@@ -2,6 +2,9 @@
  * ProduceSender: carries a producer's batches to the brokers that lead their partitions, and the answers back.
  *
  * Ordering    one pump at a time; a request takes at most one batch of each partition, partitions take turns
+ * Invariants  S1 the batches of a partition that are in flight are with one leader under one epoch: nothing goes to the next one before
+ *                all are answered, or their connection has ended                                         checked in: #isOnItsWay()
+ *             S2 a partition whose leader may have moved waits for metadata; the others do not
  * Limits      requestBytesMax a request, REQUESTS_MAX requests without an answer a connection, and the broker's credit: while
  *             it is used up, batches keep filling instead of being queued as frames
  * Failure     per batch, decided by its PartitionQueue; here: when to ask for metadata, when to try again
@@ -18,8 +21,9 @@ import {
 import type { Connection } from '../transport/connection.ts'
 import { asMillraceError } from './as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from './backoff.ts'
-import type { BrokerConnections } from './broker-connections.ts'
+import { type BrokerConnections, PATIENCE_MS } from './broker-connections.ts'
 import type { ClientRuntime, Timer } from './client-runtime.ts'
+import { mayHaveMoved, mayMove } from './leader-changes.ts'
 import { type MetadataCache, openPartitions, type TopicInfo } from './metadata-cache.ts'
 import { type BatchFault, faultOf, type PartitionQueue } from './partition-queue.ts'
 import type { ProducerBatch } from './producer-batch.ts'
@@ -32,6 +36,11 @@ const REQUEST_OVERHEAD_BYTES = 256
 const PART_OVERHEAD_BYTES = 64
 /** Metadata older than this is asked for again while records flow: partitions may have been added. */
 const METADATA_AGE_MS_MAX = 300_000
+/** The same with acks none: nobody says that the leader has moved. */
+const METADATA_AGE_UNTOLD_MS_MAX = 10_000
+/** Who asks for metadata again and again waits up to so long in between, and begins anew after having had no need to for a while. */
+const REFRESH_PAUSE_MS_MAX = 500
+const REFRESH_CALM_MS = 5_000
 /** A topic that the broker does not know for so long is gone, not late. */
 const UNKNOWN_TOPIC_MS_MAX = 3_000
 
@@ -85,8 +94,8 @@ interface Parcel {
 
 /** The partition drains: where records go instead is in the topic's metadata. */
 const DRAINS: ErrorCode = 'POLICY_VIOLATION'
-/** After these, what is known of leaders and partitions may be old. */
-const STALE_CODES: readonly ErrorCode[] = ['CONNECTION_FAILED', DRAINS]
+/** After these, what is known of the topic is old. */
+const TOPIC_CHANGED_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', DRAINS]
 
 const NOT_STORED_YET: StoredPart = { baseOffset: -1, logAppendTimeMs: -1, durability: 0 }
 
@@ -110,8 +119,14 @@ export class ProduceSender {
   #metadataAtMs = 0
   #unknownSinceMs = -1
   #refreshing = false
-  /** A broker's answer, or a lost connection, said that leaders may have changed: nothing is sent before metadata is asked. */
+  /** The topic may be another one: nothing is sent before metadata is asked. */
   #isStale = false
+  /** Their leaders may have moved: nothing of these is sent before metadata is asked. */
+  readonly #stale = new Set<PartitionQueue>()
+  /** Where a queue's batches went last. */
+  readonly #places = new WeakMap<PartitionQueue, { readonly connection: Connection; readonly leaderEpoch: number }>()
+  #refreshes = 0
+  #refreshedMs = Number.NEGATIVE_INFINITY
   #initialising = false
   #producer: { readonly id: number; readonly epoch: number } | undefined
   #pumpQueued = false
@@ -174,7 +189,8 @@ export class ProduceSender {
     } else {
       this.#noticeTopicId(topic)
       this.#leaveDrained(topic)
-      if (nowMs - this.#metadataAtMs > METADATA_AGE_MS_MAX) this.#refresh()
+      const ageMsMax = this.#options.acks === 0 ? METADATA_AGE_UNTOLD_MS_MAX : METADATA_AGE_MS_MAX
+      if (nowMs - this.#metadataAtMs > ageMsMax) this.#refresh()
       while (this.#sendOne(topic, nowMs)) {}
     }
     this.#armTimer()
@@ -204,6 +220,7 @@ export class ProduceSender {
       } else if (queue.needsProducerId && !this.#giveProducerId(queue)) continue
       const leader = this.#leaderConnection(topic, queue)
       if (leader === undefined || (connection !== undefined && leader !== connection)) continue
+      if (this.#isOnItsWay(topic, queue, leader)) continue
       const bytesNeeded = requestBytes + PART_OVERHEAD_BYTES + queue.nextBytes()
       if (parcels.length > 0 && bytesNeeded > this.#options.requestBytesMax) break
       if (!this.#hasRoom(leader, bytesNeeded)) continue
@@ -228,6 +245,17 @@ export class ProduceSender {
     if (producer === undefined) return false
     queue.joinEpoch(producer.producerId, producer.producerEpoch)
     return true
+  }
+
+  /** Batches are in flight to another leader, or under another epoch; once there are none, the next ones go where `leader` is. */
+  #isOnItsWay(topic: TopicInfo, queue: PartitionQueue, connection: Connection): boolean {
+    const { leaderEpoch } = topic.partitions[queue.partition]!
+    const place = this.#places.get(queue)
+    if (place?.connection === connection && place.leaderEpoch === leaderEpoch) return false
+    if (queue.inFlightCount > 0) return true
+    if (place !== undefined && place.leaderEpoch !== leaderEpoch) queue.leaderChanged()
+    this.#places.set(queue, { connection, leaderEpoch })
+    return false
   }
 
   #hasRoom(connection: Connection, bytes: number): boolean {
@@ -315,7 +343,9 @@ export class ProduceSender {
   #returned(parcel: Parcel, error: MillraceError): void {
     const { queue, batch } = parcel
     const nowMs = this.#runtime.clock.monotonicMs()
-    if (ERRORS[error.code].refresh || STALE_CODES.includes(error.code)) this.#isStale = true
+    if (TOPIC_CHANGED_CODES.includes(error.code)) this.#isStale = true
+    else if (mayHaveMoved(error)) this.#stale.add(queue)
+    else if (mayMove(error)) this.#refresh()
     if (queue.returned(batch, this.#faultOf(error, parcel), nowMs) === 'failed') {
       this.#outcomes.onFailed(
         batch,
@@ -359,6 +389,10 @@ export class ProduceSender {
 
   #leaderConnection(topic: TopicInfo, queue: PartitionQueue): Connection | undefined {
     const info = topic.partitions[queue.partition]
+    if (this.#stale.has(queue)) {
+      this.#refresh()
+      return undefined
+    }
     if (info === undefined || info.leaderNodeId < 0 || info.offline !== null) {
       this.#obstacle = new MillraceError(
         'LEADER_NOT_AVAILABLE',
@@ -385,7 +419,7 @@ export class ProduceSender {
     if (this.#connecting.has(nodeId)) return
     this.#connecting.add(nodeId)
     this.#connections
-      .node(nodeId)
+      .node(nodeId, { patienceMs: PATIENCE_MS })
       .catch((error: unknown) => {
         this.#obstacle = asMillraceError(error)
         this.#refresh() // another broker may lead by now
@@ -397,27 +431,39 @@ export class ProduceSender {
       })
   }
 
-  #pause(): Promise<void> {
+  #pause(delayMs = this.#options.backoff.delayMsMin): Promise<void> {
     return new Promise((resolve) => {
-      this.#runtime.startTimer(this.#options.backoff.delayMsMin, resolve)
+      this.#runtime.startTimer(delayMs, resolve)
     })
+  }
+
+  #refreshPauseMs(): number {
+    const { delayMsMin, delayMsMax } = this.#options.backoff
+    const delays = { delayMsMin, delayMsMax: Math.max(delayMsMin, Math.min(delayMsMax, REFRESH_PAUSE_MS_MAX)) }
+    return backoffMs(this.#runtime.prng, this.#refreshes, delays)
   }
 
   /** Asks for metadata; one request at a time, paced. */
   #refresh(): void {
     if (this.#refreshing || this.#stopped) return
     this.#refreshing = true
+    const nowMs = this.#runtime.clock.monotonicMs()
+    this.#refreshes = nowMs - this.#refreshedMs > REFRESH_CALM_MS ? 1 : this.#refreshes + 1
+    this.#refreshedMs = nowMs
+    // What is found to have moved while this is asked is newer than the answer.
+    const stale = [...this.#stale]
     this.#metadata
       .refresh(this.#options.topic)
       .then(
         () => {
           this.#metadataAtMs = this.#runtime.clock.monotonicMs()
           this.#isStale = false
+          for (const queue of stale) this.#stale.delete(queue)
           this.schedule()
         },
         (error: unknown) => this.#refreshFailed(asMillraceError(error)),
       )
-      .then(() => this.#pause())
+      .then(() => this.#pause(this.#refreshPauseMs()))
       .finally(() => {
         this.#refreshing = false
         this.schedule()

@@ -7,16 +7,21 @@
  */
 import { ERRORS, isMillraceError, MillraceError } from '../model/errors.ts'
 import type { Codec } from '../protocol/index.ts'
-import type { Reply } from '../transport/connection.ts'
+import type { Connection, Reply } from '../transport/connection.ts'
 import { abortable, sleep, throwIfAborted } from './abort.ts'
 import { backoffMs } from './backoff.ts'
-import type { BrokerConnections } from './broker-connections.ts'
+import { type BrokerConnections, PATIENCE_MS } from './broker-connections.ts'
 import type { ResolvedClientOptions } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
+import type { CoordinatedId, Coordinators } from './coordinators.ts'
 
 export interface AskOptions {
-  /** The broker to ask; any, when left out. */
+  /** The broker to ask; any, when left out. One that is not reached is not waited for: the caller may know of another by then. */
   readonly nodeId?: number
+  /** Asks the coordinator of this id instead, wherever it is by then. */
+  readonly coordinator?: CoordinatedId
+  /** The answer of this broker did not help: another one is asked where there is one. */
+  readonly avoid?: string | undefined
   /** The request changes something: see the rule above. */
   readonly changes?: boolean
   readonly signal?: AbortSignal | undefined
@@ -25,16 +30,34 @@ export interface AskOptions {
 export class Requests {
   readonly #runtime: ClientRuntime
   readonly #connections: BrokerConnections
+  readonly #coordinators: Coordinators
   readonly #options: ResolvedClientOptions
 
-  constructor(runtime: ClientRuntime, connections: BrokerConnections, options: ResolvedClientOptions) {
+  constructor(
+    runtime: ClientRuntime,
+    connections: BrokerConnections,
+    coordinators: Coordinators,
+    options: ResolvedClientOptions,
+  ) {
     this.#runtime = runtime
     this.#connections = connections
+    this.#coordinators = coordinators
     this.#options = options
   }
 
-  async ask<Request, Value>(codec: Codec<Request, Value>, request: Request, options: AskOptions = {}): Promise<Value> {
-    return (await this.exchange(codec, request, options)).value
+  /** Over all attempts of a request. */
+  get timeoutMs(): number {
+    return this.#options.requestTimeoutMs
+  }
+
+  /** What `check` throws of an answer counts as the answer. */
+  async ask<Request, Value>(
+    codec: Codec<Request, Value>,
+    request: Request,
+    options: AskOptions = {},
+    check?: (value: Value) => void,
+  ): Promise<Value> {
+    return (await this.exchange(codec, request, options, check)).value
   }
 
   /** The reply with its body. */
@@ -42,20 +65,25 @@ export class Requests {
     codec: Codec<Request, Value>,
     request: Request,
     options: AskOptions = {},
+    check?: (value: Value) => void,
   ): Promise<Reply<Value>> {
     const deadlineMs = this.#runtime.clock.monotonicMs() + this.#options.requestTimeoutMs
     for (let failures = 1; ; failures++) {
       throwIfAborted(options.signal)
       try {
-        return await this.#once(codec, request, options, deadlineMs)
+        const reply = await this.#once(codec, request, options, deadlineMs)
+        check?.(reply.value)
+        return reply
       } catch (error) {
-        if (!isMillraceError(error) || !mayRetry(error, options)) throw error
+        if (!isMillraceError(error)) throw error
+        if (options.coordinator !== undefined) this.#coordinators.failed(options.coordinator, error)
         if (error.code === 'NETWORK_EXCEPTION' && options.changes === true)
           throw new MillraceError(
             'NETWORK_EXCEPTION',
             `the connection broke while ${codec.name} was under way: it may or may not have happened (${error.message})`,
             { cause: error },
           )
+        if (!mayRetry(error, options)) throw error
         const delayMs = backoffMs(this.#runtime.prng, failures, {
           delayMsMin: this.#options.backoffMsMin,
           delayMsMax: this.#options.backoffMsMax,
@@ -72,20 +100,23 @@ export class Requests {
     options: AskOptions,
     deadlineMs: number,
   ): Promise<Reply<Value>> {
-    const wait = { deadlineMs, signal: options.signal }
-    const connection = await abortable(
-      options.nodeId === undefined ? this.#connections.any(wait) : this.#connections.node(options.nodeId, wait),
-      options.signal,
-    )
+    const connection = await abortable(this.#connect(options, deadlineMs), options.signal)
     // A timeout ends the connection for everybody: the last attempt gets time enough to be judged fairly.
     const timeoutMs = Math.max(1_000, deadlineMs - this.#runtime.clock.monotonicMs())
     return abortable(connection.call(codec, request, { timeoutMs }), options.signal)
+  }
+
+  #connect({ nodeId, coordinator, avoid, signal }: AskOptions, deadlineMs: number): Promise<Connection> {
+    if (coordinator !== undefined) return this.#coordinators.connection(coordinator, { deadlineMs, signal })
+    if (nodeId !== undefined) return this.#connections.node(nodeId, { patienceMs: PATIENCE_MS, signal })
+    return this.#connections.any({ deadlineMs, avoid, signal })
   }
 }
 
 /** Asking the same broker again helps against weather, not against a name that does not exist or a leader that has moved. */
 function mayRetry(error: MillraceError, options: AskOptions): boolean {
-  if (error.code === 'NETWORK_EXCEPTION') return true
+  const isLost = error.code === 'NETWORK_EXCEPTION' || error.code === 'CONNECTION_FAILED'
+  if (isLost) return options.nodeId === undefined
   if (error.code === 'UNKNOWN_TOPIC_OR_PARTITION' || error.code === 'UNKNOWN_TOPIC_ID') return false
   return error.retriable && !(ERRORS[error.code].refresh && options.nodeId !== undefined)
 }

@@ -374,7 +374,6 @@ function findUnsafe(config: BrokerConfig): string[] {
   if (maxMessageBytes > config.rings.requestBytes * (3 / 8) - 64)
     add('rings.requestBytes', `too small for batches of max.message.bytes ${maxMessageBytes}`)
   if (entryOf('kafka').value !== 'off') add('kafka', 'this version has no Kafka listener; leave it off')
-  if (config.cluster.etcdUrls.length > 0) add('etcd', 'this version has no cluster mode; leave it empty')
   findUnsafeCluster(config.cluster, add)
   return faults
 }

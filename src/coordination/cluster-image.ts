@@ -147,8 +147,13 @@ export class ClusterImage {
     return all.filter(({ topicId }) => !this.#topics.has(topicId))
   }
 
-  /** Takes in events, whole revisions, in order; answers what they changed. */
+  /** Takes in events, whole revisions, in order; answers what they changed. Revisions that it knows may come again: they change nothing. */
   advance(events: readonly StoreEvent[]): ImageChange[] {
+    const known = this.#revision
+    return this.#apply(events.filter(({ revision }) => revision > known))
+  }
+
+  #apply(events: readonly StoreEvent[]): ImageChange[] {
     const touched: Touched = { topics: new Set(), partitions: new Map(), changes: [] }
     for (const event of events) {
       this.#take(event, touched)
@@ -167,7 +172,7 @@ export class ClusterImage {
       if (this.#revisions.get(key) !== modRevision) events.push({ kind: 'put', key, value, revision: modRevision })
     }
     for (const key of gone) events.push({ kind: 'delete', key, value: undefined, revision })
-    const changes = this.advance(events)
+    const changes = this.#apply(events)
     this.#revision = revision
     return changes
   }

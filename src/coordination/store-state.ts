@@ -4,26 +4,26 @@
  *
  * Invariants  SS1 the revision grows by one for each applied transaction with operations; all of them carry it
  *             SS2 a watcher sees each revision after its start once, in order, or onResync instead
+ *             SS3 a lease's keys go at one revision, when the lease ends
  * Limits      HISTORY_REVISIONS_MAX revisions are remembered for watches that begin in the past
- * Leases      the store lives and dies with its only client: a lease never expires by itself, its keys go when it is revoked
+ * Leases      a lease never expires by itself: where the store lives and dies with its only client it need not, and SharedMemoryStore
+ *             ends those that their clients do not keep alive
  * Failure     check() throws MillraceError INVALID_ARGUMENT for what no store takes
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../model/errors.ts'
-import {
-  STORE_OPERATIONS_MAX,
-  STORE_VALUE_BYTES_MAX,
-  type StoreCondition,
-  type StoredValue,
-  type StoreEvent,
-  type StoreLease,
-  type StoreOperation,
-  type StoreWatch,
+import type {
+  StoreCondition,
+  StoredValue,
+  StoreEvent,
+  StoreLease,
+  StoreOperation,
+  StoreWatch,
 } from './metadata-store.ts'
+import { checkTransaction, checkTtl } from './store-bounds.ts'
 
 const HISTORY_REVISIONS_MAX = 1_000
-const KEY_LENGTH_MAX = 4_096
 
 interface Watcher {
   readonly prefix: string
@@ -79,29 +79,14 @@ export class StoreState {
     for (const value of this.#values.values()) if (!leased.has(value.key)) yield value
   }
 
-  /** Refuses what no make of the store takes. */
+  /** Refuses what no make of the store takes, and puts under a lease that there is not. */
   check(conditions: readonly StoreCondition[], operations: readonly StoreOperation[]): void {
-    if (operations.length > STORE_OPERATIONS_MAX || conditions.length > STORE_OPERATIONS_MAX)
-      throw new MillraceError('INVALID_ARGUMENT', `a transaction has at most ${STORE_OPERATIONS_MAX} operations`)
-    const seen = new Set<string>()
+    checkTransaction(conditions, operations)
     for (const operation of operations) {
-      if (operation.key === '' || operation.key.length > KEY_LENGTH_MAX)
-        throw new MillraceError('INVALID_ARGUMENT', `a key has 1 to ${KEY_LENGTH_MAX} characters`)
-      if (seen.has(operation.key))
-        throw new MillraceError('INVALID_ARGUMENT', `the key ${operation.key} comes twice in one transaction`)
-      seen.add(operation.key)
-      if (operation.kind === 'put') this.#checkPut(operation)
+      const leaseId = operation.kind === 'put' ? operation.leaseId : undefined
+      if (leaseId !== undefined && !this.#leases.has(leaseId))
+        throw new MillraceError('INVALID_ARGUMENT', `${operation.key}: the lease ${leaseId} does not exist`)
     }
-  }
-
-  #checkPut(operation: StoreOperation & { kind: 'put' }): void {
-    if (operation.value.length > STORE_VALUE_BYTES_MAX)
-      throw new MillraceError(
-        'INVALID_ARGUMENT',
-        `${operation.key}: a value has at most ${STORE_VALUE_BYTES_MAX} bytes`,
-      )
-    if (operation.leaseId !== undefined && !this.#leases.has(operation.leaseId))
-      throw new MillraceError('INVALID_ARGUMENT', `${operation.key}: the lease ${operation.leaseId} does not exist`)
   }
 
   holds(conditions: readonly StoreCondition[]): boolean {
@@ -154,30 +139,49 @@ export class StoreState {
     }
   }
 
+  /** A lease for a client that lives and dies with this state. */
   lease(ttlMs: number): StoreLease {
-    if (!(ttlMs > 0)) throw new MillraceError('INVALID_ARGUMENT', `a lease lasts more than 0 ms, not ${ttlMs}`)
-    const leaseId = `lease-${this.#nextLease++}`
-    const lease: Lease = { keys: new Set(), lost: [] }
-    this.#leases.set(leaseId, lease)
+    checkTtl(ttlMs)
+    const leaseId = this.grant()
     return {
       leaseId,
       deadlineMs: () => (this.#leases.has(leaseId) ? this.#clock.monotonicMs() + ttlMs : Number.NEGATIVE_INFINITY),
-      revoke: async () => void this.#endLease(leaseId),
-      onLost: (listener) => void lease.lost.push(listener),
+      revoke: async () => this.#endLease(leaseId),
+      onLost: (listener) => {
+        const lease = this.#leases.get(leaseId)
+        if (lease === undefined) listener()
+        else lease.lost.push(listener)
+      },
     }
   }
 
-  /** Not by its holder: it is told. */
-  revokeLease(leaseId: string): void {
-    for (const listener of this.#endLease(leaseId)?.lost ?? []) listener()
+  grant(): string {
+    const leaseId = `lease-${this.#nextLease++}`
+    this.#leases.set(leaseId, { keys: new Set(), lost: [] })
+    return leaseId
   }
 
-  #endLease(leaseId: string): Lease | undefined {
+  hasLease(leaseId: string): boolean {
+    return this.#leases.has(leaseId)
+  }
+
+  /** Somebody else ends the lease: its holder hears of it. */
+  revokeLease(leaseId: string): void {
+    const lost = this.#leases.get(leaseId)?.lost ?? []
+    this.#endLease(leaseId)
+    for (const listener of lost) listener()
+  }
+
+  #endLease(leaseId: string): void {
     const lease = this.#leases.get(leaseId)
-    if (lease === undefined) return undefined
+    if (lease === undefined) return
     this.#leases.delete(leaseId)
     this.apply([...lease.keys].map((key) => ({ kind: 'delete', key }) as const))
-    return lease
+  }
+
+  /** Forgets the past, as etcd's compaction does: a watch from before now is told to list again. */
+  compact(): void {
+    this.#history.length = 0
   }
 
   close(): void {

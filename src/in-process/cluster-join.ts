@@ -14,6 +14,7 @@ import { clusterSecretOf } from '../coordination/cluster-secret.ts'
 import { ROOT_PREFIX } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
 import type { Timers } from '../coordination/timers.ts'
+import { partitionFolder } from '../model/ids.ts'
 import type { Transport } from '../transport/transport.ts'
 
 /** A lease that its broker did not give back is gone after so many of its times: etcd may see it later than it began. */
@@ -66,7 +67,9 @@ export async function joinCluster(
   const secret = config.cluster.secret || (await clusterSecretOf(store, newId))
   const { revision, values } = await store.list(ROOT_PREFIX)
   const known = replicasOn(ClusterImage.of(revision, values), nodeId)
-  return { dataDir, identity, known, options: { transport, secret, directoryId, isClean, onOver } }
+  const setAside: ClusterOptions['setAside'] = (topicId, partition) =>
+    storage.setAside(dataDir, partitionFolder(topicId, partition))
+  return { dataDir, identity, known, options: { transport, secret, directoryId, isClean, setAside, onOver } }
 }
 
 function replicasOn(image: ClusterImage, nodeId: number): KnownPartition[] {

@@ -39,6 +39,12 @@ export class DataDirTasks {
     keepReserve(this.#files, dataDir.path)
   }
 
+  setAside({ dataDir, folder }: { dataDir: DataDir; folder: string }): string | null {
+    const { path, identity } = dataDir
+    if (this.#files.stat(`${path}/${folder}`).kind === 'absent') return null
+    return dataDirModule.quarantineFolder(this.#files, { path, incarnation: identity.incarnation }, folder)
+  }
+
   closeDataDir(task: { dataDir: DataDir; isClean: boolean }): void {
     const { dataDir, isClean } = task
     keepReserve(this.#files, dataDir.path)

@@ -47,6 +47,10 @@ export class LocalStorageTasks implements StorageTasks {
     return { recovered, notes: [...notes, ...results.flatMap(notesOf)] }
   }
 
+  async setAside(opened: OpenedDataDir, folder: string): Promise<string | null> {
+    return this.#tasks.setAside({ dataDir: (opened as Opened).dataDir, folder })
+  }
+
   async compact(task: unknown): Promise<unknown> {
     const run = this.#compact(task as SeededCompactionTask)
     this.#running.add(run)

@@ -85,14 +85,29 @@ export class LogEnds {
     this.#cuts++
   }
 
+  /**
+   * The log was cut below the producer snapshot that the last checkpoint names; `newestOffset` is of those that are left, -1 = none. Then
+   * producers are replayed from the log's start, where none was known.
+   */
+  fallBackTo(newestOffset: number): void {
+    if (Math.max(this.checkpointSnapshot, this.recoverySnapshot) <= newestOffset) return
+    this.checkpointSnapshot = Math.min(this.checkpointSnapshot, newestOffset)
+    this.recoverySnapshot = Math.min(this.recoverySnapshot, newestOffset)
+    if (newestOffset >= 0) return
+    this.recoveryPoint = Math.min(this.recoveryPoint, this.logStartOffset)
+    this.checkpointEnd = Math.min(this.checkpointEnd, this.logStartOffset)
+  }
+
   /** The log begins anew, and empty, at `offset`: below it there is nothing that a device could lack. */
   restartAt(offset: number): void {
-    assert(offset > this.logEndOffset, `a log that ends at ${this.logEndOffset} would begin anew at ${offset}`)
+    assert(offset > this.logStartOffset, `a log that begins at ${this.logStartOffset} would begin anew at ${offset}`)
     this.logStartOffset = offset
     this.logEndOffset = offset
     this.syncedEndOffset = offset
     this.fileSyncedEndOffset = offset
     this.#syncEnd = offset
+    this.recoveryPoint = Math.min(this.recoveryPoint, offset)
+    this.checkpointEnd = Math.min(this.checkpointEnd, offset)
   }
 
   truncateTo(end: number): void {

@@ -601,20 +601,29 @@ export class PartitionLog {
     this.#truncateEpochs(end)
     this.#aborted.truncateTo(end, this.#active)
     this.#rebuildProducers(end)
+    this.#ends.fallBackTo(this.#snapshots.newestOffset)
     return end as Offset
   }
 
   /**
-   * The log goes on empty from `offset`, which lies past its end: a follower of whose leader's log nothing is left that it has. Producers are
+   * The log goes on empty from `offset`, past its start: a follower of whose leader's log nothing is left that it has. Producers are
    * forgotten with their batches. The caller first makes the new start durable, or a crash would find records missing.
    */
   restartAt(offset: number): void {
-    this.truncateTo(this.#ends.logStartOffset)
+    assert(!this.#hasStaged, 'no restart while batches are staged')
+    this.#generation++
+    if (this.#folderExists) {
+      this.#unsynced.addEntry()
+      while (this.#segments.last !== undefined) this.#dropLastSegment()
+      this.#compaction.onTruncated(this.folder, 0)
+    }
     this.#ends.restartAt(offset)
-    this.#locator.truncateTo(offset)
+    this.#locator.truncateTo(0)
     this.#truncateEpochs(0)
+    this.#aborted.truncateTo(0, undefined)
     this.transactions.restore([])
     this.#snapshots.replace(this.folder, new ProducerState({ transactions: this.transactions }), -1)
+    this.#ends.fallBackTo(-1)
   }
 
   /** Gives all descriptors back. Syncs nothing: who wants a clean folder has made a checkpoint before. */

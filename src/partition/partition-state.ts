@@ -165,10 +165,10 @@ export function truncateLogEnd(state: PartitionState, logEndOffset: Offset): voi
   checkWatermarks(state)
 }
 
-/** A follower's log begins anew, and empty, at `offset`: all that it had lies below the leader's log start. */
+/** A follower's log begins anew, and empty, at `offset`: it shares nothing with what is left of its leader's log. */
 export function restartAt(state: PartitionState, offset: Offset): void {
   assert(state.role === 'follower', 'only a follower begins anew')
-  assert(offset > state.logEndOffset, `a log that ends at ${state.logEndOffset} would begin anew at ${offset}`)
+  assert(offset >= state.highWatermark, `I7: a new start at ${offset}, the high watermark is ${state.highWatermark}`)
   state.logStartOffset = offset
   state.highWatermark = offset
   state.logEndOffset = offset

@@ -6,11 +6,13 @@
  *   an older one                                                                 its end here, and ask again with that epoch
  *   none, but newer ones                                                         where those begin: the leader has none of them
  *   none at all                                                                  the leader's end offset
+ *   Where that lies at or below the leader's log start, and that above the follower's: what they share is gone at the leader, and so the
+ *   follower begins anew at the leader's start, as if it ended below it.
  *
  * Thread      the follower's shard; pure
  * Invariants  T1 never below the high watermark that the follower knows, nor its log start (I7): that would lose what may have been
  *                acknowledged, so it is a fault
- *             T2 a cut makes the log shorter: an answer by which nothing goes is a fault too, for it would come again and again
+ *             T2 a cut makes the log shorter. An answer by which nothing goes was asked for with another log end: the follower asks again
  */
 import { type EpochHistory, endOfEpochAtMost } from './epoch-ends.ts'
 
@@ -23,12 +25,16 @@ export interface FollowerHistory extends EpochHistory {
 export interface Divergence {
   readonly epoch: number
   readonly endOffset: number
+  /** The leader's. */
+  readonly logStartOffset: number
 }
 
 export type Truncation =
   /** `isDone`: what is left is a prefix of the leader's log, by what was known when it answered. */
   | { readonly kind: 'cut'; readonly offset: number; readonly isDone: boolean }
-  | { readonly kind: 'fault'; readonly text: string }
+  /** Empty from there on. */
+  | { readonly kind: 'restart'; readonly offset: number }
+  | { readonly kind: 'nothing' | 'fault'; readonly text: string }
 
 export function decideTruncation(own: FollowerHistory, leader: Divergence): Truncation {
   const { logEndOffset, logStartOffset, highWatermark } = own
@@ -39,12 +45,18 @@ export function decideTruncation(own: FollowerHistory, leader: Divergence): Trun
   const offset = Math.min(wanted, logEndOffset)
   const answer = `the leader's history up to epoch ${leader.epoch} ends at offset ${leader.endOffset}`
   const floor = Math.max(highWatermark, logStartOffset)
+  if (
+    leader.endOffset <= leader.logStartOffset &&
+    leader.logStartOffset > logStartOffset &&
+    leader.logStartOffset >= floor
+  )
+    return { kind: 'restart', offset: leader.logStartOffset }
   if (offset < floor)
     return {
       kind: 'fault',
       text: `${answer}: the log would be cut at offset ${offset}, below its high watermark ${highWatermark} (log start ${logStartOffset})`,
     }
   if (offset === logEndOffset)
-    return { kind: 'fault', text: `${answer}, the log ends at ${logEndOffset}: by that nothing is to be cut` }
+    return { kind: 'nothing', text: `${answer}, the log ends at ${logEndOffset}: by that nothing is to be cut` }
   return { kind: 'cut', offset, isDone }
 }

@@ -5,14 +5,16 @@
  * A message is a ring frame: `type` is the frame's type word, the layout below its payload. Field constants are byte
  * distances from the payload's start; variable parts follow the fixed part. Only code and text of an error cross.
  *
- * Direction  gateway -> shard (request ring: PRODUCE, CONTROL, REPLICA_APPEND, REPLICA_PROGRESS; read ring: FETCH, FETCH_FINISH,
- *            FETCH_CANCEL),
+ * Direction  gateway -> shard (request ring: PRODUCE, CONTROL, REPLICA_APPEND; read ring: FETCH, FETCH_FINISH, FETCH_CANCEL,
+ *            REPLICA_PROGRESS),
  *            shard -> gateway (reply ring), shard -> disk, disk -> shard
  * Ordering   a ring is FIFO: control that changes a partition travels in order with data, the end of a fetch behind the fetch.
  *            A fetch has a ring of its own, so that it does not queue behind megabytes of produce; it needs no order with
  *            them: it reads what is visible when it is served, and whoever has seen an acknowledgement finds the record
  *            visible. A partition's handle is used in a fetch only between the answers to its opening and its closing; one
  *            that is overtaken by the close gets UNKNOWN_TOPIC_OR_PARTITION, and a handle is given away again only after
+ *            REPLICA_PROGRESS lies there for the same reason: acknowledgements wait for it, and what it tells was first made possible by
+ *            an answer to a fetch under the epoch it names
  * Priority   `control` frames may use the reserved quarter of a ring; `data` frames (PRODUCE, FETCH) may not.
  *            Replication is `control`: producers that fill the ring may not keep a follower from what it follows
  * Reply room every request names `requestId`, the gateway's slot; each request gets exactly one final reply; REPLICA_PROGRESS has
@@ -20,7 +22,7 @@
  */
 
 export const MessageType = {
-  // gateway -> shard, request ring: PRODUCE, CONTROL, REPLICA_*; read ring: FETCH, FETCH_FINISH, FETCH_CANCEL
+  // gateway -> shard, request ring: PRODUCE, CONTROL, REPLICA_APPEND; read ring: FETCH, FETCH_FINISH, FETCH_CANCEL, REPLICA_PROGRESS
   PRODUCE: 1,
   FETCH: 2,
   FETCH_FINISH: 3,

@@ -7,7 +7,8 @@
  * Limits      the outbox is bounded by its callers (the producer's bufferBytesMax, one fetch a broker)
  * Failure     a request that is not answered in time, while this thread was there to read, ends the whole connection: its state is unknown, and so is that of
  *             whatever was sent after it. Requests fail with NETWORK_EXCEPTION (sent, outcome unknown) or
- *             CONNECTION_FAILED (never sent)
+ *             CONNECTION_FAILED (never sent). A broker that owes answers and says nothing is asked for a sign of life; where none comes
+ *             either, it is taken for gone after silenceMsMax instead of each request's own time (a paused process, a cable that was cut)
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
@@ -22,6 +23,7 @@ import {
   groupChanged,
   type HelloReply,
   hello,
+  metadata,
   PROLOGUE_BYTES,
   unwrapReply,
   writePrologue,
@@ -46,6 +48,8 @@ export interface ConnectionOptions {
   readonly token?: string | undefined
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+  /** A broker that owes answers and says nothing at all for so long is taken for gone. Default SILENCE_MS_MAX. */
+  readonly silenceMsMax?: number
   /** The broker has something new for this member of a group. */
   readonly onGroupChanged?: (memberId: string) => void
 }
@@ -54,6 +58,8 @@ export interface ConnectionOptions {
 export interface Reply<T> {
   readonly value: T
   readonly body: Uint8Array
+  /** Of the broker that answered. */
+  readonly url: string
 }
 
 export interface CallOptions {
@@ -84,6 +90,14 @@ const MESSAGE_BYTES_MAX = 80 * 1024 * 1024
 const DEADLINE_CHECK_MS = 100
 /** A message that has begun and stops for so long will not go on: the other side has lost its end. */
 const MESSAGE_STALL_MS_MAX = 10_000
+/** Default of silenceMsMax. */
+export const SILENCE_MS_MAX = 5_000
+/** After this part of silenceMsMax a sign of life is asked for; what is left of it the answer has. */
+const SILENCE_BEFORE_PROBE = 0.3
+/** Any broker answers it at once, whatever else it has to do, and whoever may not ask it is refused at once. */
+const PROBE = { api: Api.METADATA, header: metadata.encodeRequest({ topics: [] }) }
+/** Of the credit, kept free for probes: else who waits for credit could not ask whether anybody is there to grant some. */
+const PROBE_CREDIT_BYTES = 16 * (PROLOGUE_BYTES + PROBE.header.length)
 const HTTP_UNAUTHORISED = [401, 403]
 
 export class Connection {
@@ -101,6 +115,11 @@ export class Connection {
   #timer: Timer | undefined
   /** The last check of deadlines came late, and judged nothing. */
   #wasLate = false
+  /** When something came last, or the broker began to owe an answer. */
+  #heardMs = 0
+  #probedMs: number | undefined
+  /** At the last check of deadlines, of what the platform has to pass on. */
+  #bufferedBytes = 0
   #hello: HelloReply | undefined
   #failure: MillraceError | undefined
   #onEnd: (() => void)[] = []
@@ -176,6 +195,16 @@ export class Connection {
     return this.#failure === undefined
   }
 
+  /** It was asked for a sign of life and has given none yet: others are asked rather than this one. */
+  get isQuiet(): boolean {
+    return this.#probedMs !== undefined && this.isOpen
+  }
+
+  /** Whether the broker serves a request at all. */
+  serves(api: number): boolean {
+    return this.broker.apis.some((each) => each.api === api)
+  }
+
   /** Why it has ended; undefined while it is open. */
   get failure(): MillraceError | undefined {
     return this.#failure
@@ -183,7 +212,7 @@ export class Connection {
 
   /** True when a frame of `bytes` could leave now, without waiting for credit. */
   hasCredit(bytes: number): boolean {
-    return this.#outbox.size === 0 && this.#sentBytes + bytes <= this.#grantedBytes
+    return this.#outbox.size === 0 && this.#sentBytes + bytes + PROBE_CREDIT_BYTES <= this.#grantedBytes
   }
 
   /** Bytes that wait for credit or for the platform. */
@@ -211,7 +240,7 @@ export class Connection {
   ): Promise<Reply<Value>> {
     const header = codec.encodeRequest(request)
     const frame = await this.#request(codec.api, codec.name, header, options)
-    return { value: unwrapReply(codec.decodeReply(frame.header)), body: frame.body }
+    return { value: unwrapReply(codec.decodeReply(frame.header)), body: frame.body, url: this.url }
   }
 
   /** Sends a request that gets no reply; `done` runs when the platform has taken its bytes, or the connection has ended. */
@@ -230,7 +259,9 @@ export class Connection {
       const correlationId = this.#nextCorrelationId()
       this.#pending.set(correlationId, { resolve, reject, deadlineMs, name, sent: false })
       this.#enqueue(api, correlationId, header, options.body ?? NO_PARTS, undefined)
-      if (this.#timer === undefined) this.#startDeadlineCheck()
+      if (this.#timer !== undefined) return
+      this.#heard()
+      this.#startDeadlineCheck()
     })
   }
 
@@ -259,7 +290,7 @@ export class Connection {
 
   #transmit(): void {
     for (let frame = this.#outbox.peek(); frame !== undefined; frame = this.#outbox.peek()) {
-      if (this.#sentBytes + frame.bytes > this.#grantedBytes) return
+      if (this.#sentBytes + frame.bytes + PROBE_CREDIT_BYTES > this.#grantedBytes) return
       this.#outbox.shift()
       this.#outboxBytes -= frame.bytes
       this.#sentBytes += frame.bytes
@@ -270,6 +301,7 @@ export class Connection {
   }
 
   #receive(bytes: Uint8Array): void {
+    this.#heard()
     const decoded = decodeFrame(bytes)
     if (decoded.kind !== 'frame') {
       this.fail(new MillraceError('NETWORK_EXCEPTION', `${this.url}: not a frame: ${decoded.text}`))
@@ -338,6 +370,12 @@ export class Connection {
       this.fail(new MillraceError('NETWORK_EXCEPTION', `${this.url}: a message stopped halfway`))
       return
     }
+    if (this.#isGone(nowMs)) {
+      const silentMs = Math.round(nowMs - this.#heardMs)
+      const why = `${this.url}: it owes answers and has said nothing for ${silentMs} ms`
+      this.fail(new MillraceError('REQUEST_TIMED_OUT', why))
+      return
+    }
     for (const pending of this.#pending.values()) {
       if (nowMs < pending.deadlineMs) continue
       const why = `${this.url}: no reply to ${pending.name} in time`
@@ -345,6 +383,38 @@ export class Connection {
       return
     }
     if (this.#pending.size > 0) this.#startDeadlineCheck()
+  }
+
+  #heard(): void {
+    this.#heardMs = this.#runtime.clock.monotonicMs()
+    this.#probedMs = undefined
+  }
+
+  /** Whether a broker that owes answers has said nothing for too long; asks it for a sign of life before that. */
+  #isGone(nowMs: number): boolean {
+    const { messageStalledMs, bufferedBytes } = this.#transport
+    // Where the platform does not show what is on its way, a large answer over a slow line looks like silence.
+    if (messageStalledMs === undefined || this.#hello === undefined) return false
+    const isMoving = messageStalledMs > 0 || bufferedBytes < this.#bufferedBytes
+    this.#bufferedBytes = bufferedBytes
+    if (isMoving) this.#heard()
+    const silenceMsMax = this.#options.silenceMsMax ?? SILENCE_MS_MAX
+    const beforeProbeMs = silenceMsMax * SILENCE_BEFORE_PROBE
+    if (this.#probedMs !== undefined) return nowMs - this.#probedMs >= silenceMsMax - beforeProbeMs
+    if (nowMs - this.#heardMs >= beforeProbeMs) this.#probe(nowMs)
+    return false
+  }
+
+  /** Past the outbox: what waits there may wait for credit. Nobody waits for the answer itself. */
+  #probe(nowMs: number): void {
+    const { api, header } = PROBE
+    const frame = new Uint8Array(PROLOGUE_BYTES + header.length)
+    if (this.#sentBytes + frame.length > this.#grantedBytes) return
+    writePrologue(frame, 0, { api, isReply: false, correlationId: this.#nextCorrelationId() }, header.length)
+    frame.set(header, PROLOGUE_BYTES)
+    this.#sentBytes += frame.length
+    this.#probedMs = nowMs
+    this.#transport.send([frame])
   }
 
   #closed(close: TransportClose): void {

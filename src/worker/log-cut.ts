@@ -37,7 +37,7 @@ export interface LogCutOptions {
 
 export interface CutWish {
   readonly partition: PartitionAgent
-  /** 'restart': empty from `offset` on, which lies past the log end. */
+  /** 'restart': empty from `offset` on, which lies past the log start. */
   readonly kind: 'truncate' | 'restart'
   readonly offset: number
   /** False: the partition has another leader by now, or is closed. */
@@ -86,6 +86,10 @@ export class LogCut {
     if (wish === undefined) return false
     switch (this.#phase) {
       case 'settle':
+        if (!wish.isWanted()) {
+          this.#end(wish, false)
+          return true
+        }
         this.#options.group.join(wish.partition)
         this.#sync('announce')
         return true
@@ -130,11 +134,14 @@ export class LogCut {
     const { topicId, log, state } = partition
     const change = { topicId, partition: partition.partition, offset, syncedEndOffset: 0 }
     if (journal !== undefined) {
-      if (!(kind === 'truncate' ? journal.addTruncate(change) : journal.addLogStart(change))) return false
+      const isThere = journal.addTruncate(change) && (kind === 'truncate' || journal.addLogStart(change))
+      if (!isThere) {
+        journal.dropStaged()
+        return false
+      }
       journal.writeStaged()
     }
-    if (kind === 'truncate')
-      syncedEnds.set(partition.syncedSlot, Math.min(offset, log.syncedEndOffset, state.logEndOffset))
+    syncedEnds.set(partition.syncedSlot, Math.min(offset, log.syncedEndOffset, state.logEndOffset))
     syncedEnds.write()
     return true
   }

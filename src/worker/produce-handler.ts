@@ -118,6 +118,10 @@ export class ProduceHandler {
       this.#refuse(undefined, { kind: 'refused', error: 'UNKNOWN_TOPIC_OR_PARTITION', text: '' })
       return
     }
+    if (this.#options.replies.isFull && fields.acks !== ACKS_NONE) {
+      this.#refuse(partition, { kind: 'refused', error: 'OVERLOADED', text: 'too many producers wait on this shard' })
+      return
+    }
     const attempt = this.#attempt
     attempt.state = partition.state
     attempt.acks = fields.acks

@@ -63,6 +63,7 @@ export class ProduceReplies {
   readonly #notices: NoticeSender
   readonly #clock: Clock
   readonly #deadlines: DeadlineHeap<WaitingProduce>
+  readonly #waitingMax: number
   /** Of the shard's own appends. */
   readonly #ownDeadlines = new DeadlineHeap<WaitingProduce>(Number.POSITIVE_INFINITY)
 
@@ -76,10 +77,16 @@ export class ProduceReplies {
     this.#notices = options.notices
     this.#clock = options.clock
     this.#deadlines = new DeadlineHeap(options.waitingMax)
+    this.#waitingMax = options.waitingMax
   }
 
   get waiting(): number {
     return this.#deadlines.size + this.#ownDeadlines.size
+  }
+
+  /** So many producers wait that another one is better refused. */
+  get isFull(): boolean {
+    return this.#deadlines.size >= this.#waitingMax
   }
 
   get nextDeadlineMs(): number {

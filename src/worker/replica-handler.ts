@@ -18,13 +18,20 @@
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { isShortage } from '../log/listed-file.ts'
+import type { PartitionLog } from '../log/partition-log.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
 import type { ReplicaIdentity } from '../model/replica.ts'
 import { noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
 import { checkKnownEpoch } from '../partition/partition-fetch.ts'
-import { advanceLogStart, becomeFollower, becomeLeader, followHighWatermark } from '../partition/partition-state.ts'
+import {
+  advanceLogStart,
+  becomeFollower,
+  becomeLeader,
+  followHighWatermark,
+  type PartitionState,
+} from '../partition/partition-state.ts'
 import { countRemotes, isReplicated, remoteOf } from '../partition/replica-set.ts'
 import { BatchView } from '../record/batch-view.ts'
 import { writeFiller } from '../record/filler-batch.ts'
@@ -70,6 +77,7 @@ export interface ReplicaEffects {
 
 export interface ReplicaHandlerOptions {
   readonly requests: RingReader
+  readonly reads: RingReader
   readonly partitions: PartitionTable
   readonly produces: ProduceHandler
   readonly produceReplies: ProduceReplies
@@ -98,6 +106,8 @@ export class ReplicaHandler {
   readonly #unsaid = new Set<PartitionAgent>()
   #nextLookMs: number
   #isStopping = false
+  /** Some partition has, or had, replicas elsewhere. */
+  isActive = false
 
   constructor(options: ReplicaHandlerOptions) {
     this.#options = options
@@ -162,6 +172,7 @@ export class ReplicaHandler {
 
   /** Opened as one of several replicas, in the role it has. */
   onOpened(partition: PartitionAgent): void {
+    this.isActive ||= isReplicated(partition.state.replicas)
     if (partition.state.role === 'leader' && isReplicated(partition.state.replicas)) this.#leading.add(partition)
   }
 
@@ -180,7 +191,7 @@ export class ReplicaHandler {
 
   #endsOf({ state, log }: PartitionAgent): SetReplicasAnswer {
     const { logEndOffset, highWatermark, syncedEndOffset } = state
-    return { logEndOffset, highWatermark, syncedEndOffset, lastEpoch: log.epochs.latestEpoch }
+    return { logEndOffset, highWatermark, syncedEndOffset, lastEpoch: lastEpochOf(state, log) }
   }
 
   /** Takes the SUSPEND_LEADER_ACKS the reader stands on; the turn's writes are done. */
@@ -285,14 +296,18 @@ export class ReplicaHandler {
   #truncate(asked: Asked, partition: PartitionAgent): void {
     this.#options.effects.writeTurn()
     const { state, log } = partition
-    const { divergingEpoch: epoch, divergingEndOffset: endOffset } = this.#fields
+    const { divergingEpoch: epoch, divergingEndOffset: endOffset, logStartOffset } = this.#fields
     const own = {
       ...{ entries: log.epochs.toEntries(), logEndOffset: state.logEndOffset },
       ...{ logStartOffset: state.logStartOffset, highWatermark: state.highWatermark },
     }
-    const decision = decideTruncation(own, { epoch, endOffset })
-    if (decision.kind === 'cut') {
-      this.#cut(asked, partition, 'truncate', decision.offset)
+    const decision = decideTruncation(own, { epoch, endOffset, logStartOffset })
+    if (decision.kind === 'cut' || decision.kind === 'restart') {
+      this.#cut(asked, partition, decision.kind === 'cut' ? 'truncate' : 'restart', decision.offset)
+      return
+    }
+    if (decision.kind === 'nothing') {
+      this.#fail(asked, partition, refuse('REPLICA_NOT_AVAILABLE', decision.text))
       return
     }
     this.#options.notices.log('error', `${partition.topicId}-${partition.partition}: ${decision.text}`)
@@ -352,7 +367,7 @@ export class ReplicaHandler {
     const fields = {
       ...asked,
       errorNumber: errorNumberOf(error),
-      lastEpoch: partition?.log.epochs.latestEpoch ?? -1,
+      lastEpoch: partition === undefined ? -1 : lastEpochOf(partition.state, partition.log),
       logEndOffset: partition?.state.logEndOffset ?? -1,
       highWatermark: partition?.state.highWatermark ?? -1,
     }
@@ -371,9 +386,9 @@ export class ReplicaHandler {
 
   /** Takes the REPLICA_PROGRESS the reader stands on. */
   onProgress(): void {
-    const { requests, partitions, clock, lagMsMax } = this.#options
+    const { reads, partitions, clock, lagMsMax } = this.#options
     const nowMs = clock.monotonicMs()
-    for (const row of readReplicaProgress(requests)) {
+    for (const row of readReplicaProgress(reads)) {
       const partition = partitions.get(row.partitionRef)
       if (partition === undefined || partition.isClosed) continue
       const { state } = partition
@@ -404,6 +419,11 @@ export class ReplicaHandler {
     replicas.wish = undefined
     countRemotes(replicas)
   }
+}
+
+/** Of the last batch; -1 = the log has none: what its epochs say of batches that were trimmed may be less than the truth. */
+function lastEpochOf({ logStartOffset, logEndOffset }: PartitionState, { epochs }: PartitionLog): number {
+  return logStartOffset === logEndOffset ? -1 : epochs.latestEpoch
 }
 
 function syncedRowOf({ state }: PartitionAgent): ReplicaSyncedRow {

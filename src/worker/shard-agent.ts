@@ -6,7 +6,8 @@
  * Ordering    a turn: late answers out -> disk answers -> next sync, if something was written meanwhile -> deadlines -> fetches
  *             -> publish: what is due by now does not wait for the writes -> up to drainBytesMax of requests -> one vectored
  *             write a partition -> answers or parking -> ring space back -> next sync -> publish
- * Limits      no request is taken while an answer waits for the reply ring, or while waitingProducesMax producers wait
+ * Limits      no request is taken while an answer waits for the reply ring, or while waitingProducesMax producers wait; with replicas
+ *             elsewhere produces are refused instead: what lies behind them may be what those of another broker wait for
  * Failure     a failed sync, or a failed write for another reason than space: every partition goes offline with the reason, the
  *             gateway is told, nothing is synced again (R3). A broken invariant throws: the thread ends
  * Not here    what a step does: *-handler.ts, group-commit.ts, checkpointer.ts …; what a partition may: partition/
@@ -199,7 +200,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const controlReplies = new ControlReplies(this.#outbox)
     this.#cuts = new LogCut({ journal, syncedEnds, group: this.#group, checkpointer: this.#checkpointer, cache })
     this.#replicas = new ReplicaHandler({
-      ...{ requests, partitions, produces: this.#produces, produceReplies: replies, replies: controlReplies, clock },
+      ...{ requests, reads: side.reads, partitions, produces: this.#produces, produceReplies: replies, clock },
+      replies: controlReplies,
       ...{ outbox: this.#outbox, notices: this.#notices, cuts: this.#cuts, effects: this },
       lagMsMax: options.replicaLagMs,
     })
@@ -328,6 +330,9 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       case MessageType.FETCH:
         this.#fetches.onFetch()
         return
+      case MessageType.REPLICA_PROGRESS:
+        this.#replicas.onProgress()
+        return
       case MessageType.FETCH_FINISH:
         this.#fetches.onEnd(reads.view.getUint32(reads.at + FETCH_REQUEST_ID_AT, true), false)
         return
@@ -346,7 +351,8 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     let takenBytes = 0
     while (takenBytes < drainBytesMax && this.#outbox.isClear) {
       const waiting = this.#replies.waiting + taken + this.#produces.ownStaged
-      if (waiting >= waitingProducesMax || !requests.next()) break
+      // Where there are replicas others may wait for what lies behind: produces are refused then (ProduceReplies.isFull).
+      if ((waiting >= waitingProducesMax && !this.#replicas.isActive) || !requests.next()) break
       taken++
       takenBytes += requests.length
       this.#onRequest()
@@ -375,9 +381,6 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         return
       case MessageType.REPLICA_APPEND:
         this.#replicas.onAppend()
-        return
-      case MessageType.REPLICA_PROGRESS:
-        this.#replicas.onProgress()
         return
       default:
         this.#onUnknown(requests.type)

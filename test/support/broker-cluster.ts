@@ -7,7 +7,8 @@ import { systemClock } from '../../src/base/node/system-clock.ts'
 import { systemPrng } from '../../src/base/node/system-prng.ts'
 import { Client } from '../../src/client/client.ts'
 import type { ClientOptions } from '../../src/client/client-options.ts'
-import { brokerKey } from '../../src/coordination/keys.ts'
+import { ClusterImage } from '../../src/coordination/cluster-image.ts'
+import { brokerKey, type PartitionState, ROOT_PREFIX } from '../../src/coordination/keys.ts'
 import { MemoryMetadataStore } from '../../src/coordination/memory-metadata-store.ts'
 import type { MetadataStore } from '../../src/coordination/metadata-store.ts'
 import { inProcessConfig } from '../../src/in-process/in-process-config.ts'
@@ -15,6 +16,7 @@ import { InThreadBroker } from '../../src/in-process/in-thread-broker.ts'
 import { MemoryDisk } from '../../src/in-process/local-storage.ts'
 import { SILENT } from '../../src/in-process/silent-logger.ts'
 import { systemTime } from '../../src/in-process/time-source.ts'
+import type { FileSystem } from '../../src/io/file-system.ts'
 import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import type { Logger } from '../../src/telemetry/logger.ts'
 import type { Transport } from '../../src/transport/transport.ts'
@@ -34,6 +36,8 @@ export class BrokerCluster {
   readonly #runs = new Map<number, StoreOfRun>()
   readonly #clients = new Set<Client>()
   readonly #options: BrokerClusterOptions
+  /** The brokers' timers keep no process alive. */
+  readonly #alive = setInterval(() => {}, 60_000)
 
   private constructor(options: BrokerClusterOptions) {
     this.#options = options
@@ -78,6 +82,14 @@ export class BrokerCluster {
     },
   }
 
+  /** What the store says of a topic's partitions. */
+  async partitionsOf(topic: string): Promise<readonly PartitionState[]> {
+    const { revision, values } = await this.store.list(ROOT_PREFIX)
+    const record = ClusterImage.of(revision, values).topicByName(topic)
+    if (record === undefined) throw new Error(`the store has no topic ${topic}`)
+    return record.partitions
+  }
+
   /** A client that is told of these brokers, of all when none are named. */
   client(options: ClientOptions & { readonly nodes?: readonly number[] } = {}): Client {
     const { nodes = [...this.brokers.keys()], ...clientOptions } = options
@@ -101,6 +113,12 @@ export class BrokerCluster {
     this.#disks.get(nodeId)!.crash('kill', systemPrng())
   }
 
+  /** The disk of a broker that does not run, and where its data dir is. */
+  diskOf(nodeId: number): { readonly files: FileSystem; readonly dataDir: string } {
+    const { files, dataDir } = this.#disks.get(nodeId)!.storage()
+    return { files, dataDir }
+  }
+
   /** The store finds that the lease of a broker is over, as it would after its TTL. */
   async expire(nodeId: number): Promise<void> {
     const stored = await this.store.get(brokerKey(nodeId))
@@ -119,6 +137,7 @@ export class BrokerCluster {
     await Promise.all(running.map((broker) => broker.stop()))
     for (const broker of this.brokers.values()) broker.loop.close()
     await this.store.close()
+    clearInterval(this.#alive)
   }
 }
 

@@ -3,12 +3,12 @@
  * luck: replies that are lost, late or refused, connections that break before or after the work is done, moved leaders.
  *
  * It keeps the rules a client depends on: Kafka's acceptance of producer sequences (with a memory of five batches), log start
- * and high watermark, long polling, credit; groups: fake-coordinator.ts; transactions: fake-transactions.ts. Not here: durability, limits,
- * authorisation.
+ * and high watermark, leader epochs, long polling, credit; groups: fake-coordinator.ts; transactions: fake-transactions.ts; several
+ * brokers with what they share: fake-cluster.ts. Not here: durability, limits, authorisation.
  */
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { type ErrorCode, errorNumberOf, isMillraceError } from '../../src/model/errors.ts'
+import { type ErrorCode, errorNumberOf, isMillraceError, MillraceError } from '../../src/model/errors.ts'
 import type { TopicId } from '../../src/model/ids.ts'
 import * as wire from '../../src/protocol/index.ts'
 import { sequenceAfter } from '../../src/record/batch-layout.ts'
@@ -45,6 +45,25 @@ export interface FakeBrokerOptions {
   readonly token?: string
   /** Default 1. */
   readonly nodeId?: number
+  /** Requests that it does not know, as an older broker. */
+  readonly lacks?: readonly number[]
+  readonly membership?: FakeMembership
+}
+
+/** Who leads what, as one broker knows it. */
+export interface FakeView {
+  readonly brokers: readonly wire.MetadataBroker[]
+  leaderOf(topic: string, partition: number): { readonly nodeId: number; readonly leaderEpoch: number }
+  coordinatorOf(kind: wire.CoordinatorKind, id: string): number
+}
+
+/** What the brokers of a cluster have in common: logs, groups, transactions, and the truth about who leads. */
+export interface FakeMembership {
+  readonly topics: Map<string, FakeTopic>
+  readonly groups: FakeCoordinator
+  readonly transactions: FakeTransactions
+  readonly truth: FakeView
+  newTopicNumber(): number
 }
 
 interface StoredBatch {
@@ -72,7 +91,7 @@ export interface FakePartition {
   readonly transactions: PartitionTransactions
 }
 
-interface FakeTopic {
+export interface FakeTopic {
   readonly name: string
   readonly topicId: TopicId
   readonly partitions: FakePartition[]
@@ -90,18 +109,15 @@ const CREDIT_BYTES_DEFAULT = 16 * 1024 * 1024
 const EMPTY = new Uint8Array(0)
 
 export class FakeBroker {
-  readonly topics = new Map<string, FakeTopic>()
+  readonly topics: Map<string, FakeTopic>
   readonly counts = new Map<number, number>()
   /** The coordinator of its groups. */
-  readonly groups = new FakeCoordinator(this.topics)
-  readonly transactions = new FakeTransactions({
-    find: (topicId, partition) => this.#find(topicId, partition),
-    groups: this.groups,
-    newProducerId: () => this.#producerId++,
-    onChange: () => {
-      for (const wake of [...this.#waiters]) wake()
-    },
-  })
+  readonly groups: FakeCoordinator
+  readonly transactions: FakeTransactions
+  /** What it tells of the cluster; the truth, unless a test makes it fall behind. */
+  view: FakeView
+  /** It reads nothing and says nothing, as a process that was stopped; connections stay. */
+  isPaused = false
   faults: (request: SeenRequest) => Fault
   port = 0
   connections = 0
@@ -109,12 +125,26 @@ export class FakeBroker {
   readonly #sessions = new Set<Session>()
   readonly #waiters = new Set<() => void>()
   #server: WebSocketServer | undefined
+  readonly #newTopicNumber: () => number
   #topicNumber = 0
   #producerId = 1000
 
   constructor(options: FakeBrokerOptions = {}) {
     this.#options = options
     this.faults = options.faults ?? (() => NO_FAULT)
+    const { membership } = options
+    this.topics = membership?.topics ?? new Map()
+    this.groups = membership?.groups ?? new FakeCoordinator(this.topics)
+    this.transactions =
+      membership?.transactions ??
+      new FakeTransactions({
+        find: (topicId, partition) => this.#find(topicId, partition),
+        groups: this.groups,
+        newProducerId: () => this.#producerId++,
+        onChange: () => this.wake(),
+      })
+    this.view = membership?.truth ?? this.#alone()
+    this.#newTopicNumber = membership?.newTopicNumber ?? (() => ++this.#topicNumber)
     for (const [name, partitions] of Object.entries(options.topics ?? {})) this.createTopic(name, partitions)
   }
 
@@ -126,6 +156,28 @@ export class FakeBroker {
 
   get nodeId(): number {
     return this.#options.nodeId ?? 1
+  }
+
+  #alone(): FakeView {
+    return {
+      brokers: [{ nodeId: this.nodeId, url: '', rack: null }],
+      leaderOf: (topic, partition) => ({
+        nodeId: this.nodeId,
+        leaderEpoch: this.partition(topic, partition).leaderEpoch,
+      }),
+      coordinatorOf: () => this.nodeId,
+    }
+  }
+
+  /** Whether it leads, in truth: a fake broker does not believe what is not so any more. */
+  #leads(topic: string, partition: number): boolean {
+    const truth = this.#options.membership?.truth
+    return truth === undefined || truth.leaderOf(topic, partition).nodeId === this.nodeId
+  }
+
+  #coordinates(kind: wire.CoordinatorKind, id: string): boolean {
+    const truth = this.#options.membership?.truth
+    return truth === undefined || truth.coordinatorOf(kind, id) === this.nodeId
   }
 
   get url(): string {
@@ -158,7 +210,7 @@ export class FakeBroker {
   }
 
   createTopic(name: string, partitions: number): FakeTopic {
-    const topicId = (++this.#topicNumber).toString(16).padStart(32, '0') as TopicId
+    const topicId = this.#newTopicNumber().toString(16).padStart(32, '0') as TopicId
     const topic: FakeTopic = { name, topicId, partitions: [] }
     for (let index = 0; index < partitions; index++)
       topic.partitions.push({
@@ -201,6 +253,7 @@ export class FakeBroker {
   }
 
   async #receive(session: Session, bytes: Uint8Array): Promise<void> {
+    if (this.isPaused) return
     const decoded = wire.decodeFrame(bytes)
     if (decoded.kind !== 'frame') {
       session.socket.close(1002, 'not a frame')
@@ -249,6 +302,7 @@ export class FakeBroker {
 
   #send(session: Session, frame: wire.Frame, header: Uint8Array, body: Uint8Array): void {
     const prologue = { api: frame.api, isReply: true, correlationId: frame.correlationId }
+    if (this.isPaused) return
     if (session.socket.readyState === session.socket.OPEN)
       session.socket.send(wire.encodeFrame(prologue, header, [body]))
   }
@@ -276,6 +330,8 @@ export class FakeBroker {
 
   async #perform(session: Session, frame: wire.Frame): Promise<{ header: Uint8Array; body: Uint8Array } | undefined> {
     try {
+      if (this.#options.lacks?.includes(frame.api)) throw new MillraceError('UNKNOWN_API')
+      this.#checkCoordinates(frame)
       if (frame.api === wire.Api.FETCH) return await this.#fetch(wire.fetch.decodeRequest(frame.header))
       const header = this.#answer(session, frame)
       return header === undefined ? undefined : { header, body: EMPTY }
@@ -294,6 +350,10 @@ export class FakeBroker {
         return this.#metadata(wire.metadata.decodeRequest(header))
       case wire.Api.PRODUCE:
         return this.#produce(wire.produce.decodeRequest(header), body)
+      case wire.Api.FIND_COORDINATOR:
+        return this.#findCoordinator(wire.findCoordinator.decodeRequest(header))
+      case wire.Api.LIST_GROUPS:
+        return this.#listGroups(frame)
       case wire.Api.LIST_OFFSETS:
         return this.#listOffsets(wire.listOffsets.decodeRequest(header))
       case wire.Api.CREATE_TOPIC: {
@@ -328,7 +388,7 @@ export class FakeBroker {
       creditBytes: session.grantedBytes,
       frameBytesMax: 8 * 1024 * 1024,
       batchBytesMax: this.#options.batchBytesMax ?? 1024 * 1024,
-      apis: wire.SERVED_APIS,
+      apis: wire.SERVED_APIS.filter(({ api }) => !this.#options.lacks?.includes(api)),
     })
   }
 
@@ -336,21 +396,20 @@ export class FakeBroker {
     const names = request.topics ?? [...this.topics.keys()]
     return wire.metadata.encodeReply({
       clusterId: 'fake',
-      brokers: [{ nodeId: this.nodeId, url: this.url, rack: null }],
+      brokers: this.#brokers(),
       controllerId: this.nodeId,
       topics: names.map((name) => {
         const topic = this.topics.get(name)
         const errorNumber = topic === undefined ? errorNumberOf('UNKNOWN_TOPIC_OR_PARTITION') : 0
-        const partitions = (topic?.partitions ?? []).map(({ leaderEpoch }) => ({
-          leaderNodeId: this.nodeId,
-          leaderEpoch,
-          offline: null,
-          replicas: [this.nodeId],
-          inSync: [this.nodeId],
-        }))
+        const partitions = (topic?.partitions ?? []).map((_, partition) => {
+          const { nodeId: leaderNodeId, leaderEpoch } = this.view.leaderOf(name, partition)
+          const replicas = this.view.brokers.map(({ nodeId }) => nodeId)
+          return { leaderNodeId, leaderEpoch, offline: null, replicas, inSync: replicas }
+        })
         return {
           errorNumber,
           drainFrom: -1,
+          revision: -1,
           errorText: '',
           name,
           topicId: topic?.topicId ?? '',
@@ -361,9 +420,50 @@ export class FakeBroker {
     })
   }
 
+  #brokers(): readonly wire.MetadataBroker[] {
+    return this.view.brokers.map((each) => (each.nodeId === this.nodeId ? { ...each, url: this.url } : each))
+  }
+
+  #findCoordinator({ kind, ids }: wire.FindCoordinatorRequest): Uint8Array {
+    const coordinators = ids.map((id) => {
+      const nodeId = this.view.coordinatorOf(kind, id)
+      const url = this.#brokers().find((each) => each.nodeId === nodeId)?.url
+      if (url !== undefined) return { errorNumber: 0, errorText: '', nodeId, url }
+      return { errorNumber: errorNumberOf('COORDINATOR_NOT_AVAILABLE'), errorText: '', nodeId: -1, url: '' }
+    })
+    return wire.findCoordinator.encodeReply({ coordinators })
+  }
+
+  /** Throws NOT_COORDINATOR for what another broker coordinates. */
+  #checkCoordinates(frame: wire.Frame): void {
+    if (this.#options.membership === undefined) return
+    const of = coordinatedBy(frame)
+    if (of !== undefined && !this.#coordinates(of.kind, of.id)) throw new MillraceError('NOT_COORDINATOR')
+  }
+
+  #listGroups(frame: wire.Frame): Uint8Array {
+    const all = wire.unwrapReply(wire.listGroups.decodeReply(this.groups.answer(frame)!))
+    const groups = all.groups.filter(({ groupId }) => this.#coordinates(wire.CoordinatorKind.GROUP, groupId))
+    return wire.listGroups.encodeReply({ ...all, groups })
+  }
+
   #find(topicId: string, partition: number): FakePartition | undefined {
-    for (const topic of this.topics.values()) if (topic.topicId === topicId) return topic.partitions[partition]
+    return this.#topicOf(topicId)?.partitions[partition]
+  }
+
+  #topicOf(topicId: string): FakeTopic | undefined {
+    for (const topic of this.topics.values()) if (topic.topicId === topicId) return topic
     return undefined
+  }
+
+  /** Why it does not serve a part of a request; undefined = it does. */
+  #refusalOf(part: { topicId: string; partition: number; leaderEpoch: number }): ErrorCode | undefined {
+    const topic = this.#topicOf(part.topicId)
+    const partition = topic?.partitions[part.partition]
+    if (topic === undefined || partition === undefined) return 'UNKNOWN_TOPIC_ID'
+    if (!this.#leads(topic.name, part.partition)) return 'NOT_LEADER_OR_FOLLOWER'
+    if (part.leaderEpoch < 0 || part.leaderEpoch === partition.leaderEpoch) return undefined
+    return part.leaderEpoch < partition.leaderEpoch ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH'
   }
 
   #produce(request: wire.ProduceRequest, body: Uint8Array): Uint8Array | undefined {
@@ -372,7 +472,7 @@ export class FakeBroker {
       const bytes = body.slice(at, at + part.batchBytes)
       at += part.batchBytes
       const partition = this.#find(part.topicId, part.partition)
-      const answer = partition === undefined ? ('UNKNOWN_TOPIC_ID' as const) : this.#append(partition, bytes)
+      const answer = this.#refusalOf(part) ?? this.#append(partition!, bytes)
       const code: ErrorCode = typeof answer === 'string' ? answer : 'NONE'
       const baseOffset = typeof answer === 'string' ? -1 : answer
       const errorNumber = errorNumberOf(code)
@@ -458,7 +558,11 @@ export class FakeBroker {
     request.parts.forEach((part, index) => {
       const partition = this.#find(part.topicId, part.partition)
       const isCommitted = request.isolation === wire.READ_COMMITTED
-      const { code, batches } = readable(partition, part, { isFirst: bytes === 0, isCommitted })
+      const refusal = this.#refusalOf(part)
+      const { code, batches } =
+        refusal === undefined
+          ? readable(partition, part, { isFirst: bytes === 0, isCommitted })
+          : { code: refusal, batches: [] }
       let batchBytes = 0
       let endOffset = part.fetchOffset
       for (const batch of batches) {
@@ -493,7 +597,7 @@ export class FakeBroker {
     const parts = request.parts.map((part) => {
       const partition = this.#find(part.topicId, part.partition)
       const { timestampMs } = part
-      const errorNumber = partition === undefined ? errorNumberOf('UNKNOWN_TOPIC_ID') : 0
+      const errorNumber = errorNumberOf(this.#refusalOf(part) ?? 'NONE')
       let offset = -1
       const latest = request.isolation === wire.READ_COMMITTED ? partition?.openOffset : undefined
       if (partition !== undefined && timestampMs === wire.LATEST)
@@ -506,6 +610,35 @@ export class FakeBroker {
       return { errorNumber, errorText: '', offset, timestampMs: -1, leaderEpoch: 1 }
     })
     return wire.listOffsets.encodeReply({ parts })
+  }
+}
+
+/** Whose coordinator a request is for; undefined = anybody answers it. */
+function coordinatedBy({ api, header }: wire.Frame): { kind: wire.CoordinatorKind; id: string } | undefined {
+  const { GROUP, TRANSACTION } = wire.CoordinatorKind
+  switch (api) {
+    case wire.Api.GROUP_HEARTBEAT:
+    case wire.Api.OFFSET_COMMIT:
+    case wire.Api.OFFSET_FETCH:
+    case wire.Api.OFFSET_DELETE:
+    case wire.Api.SESSION_EXTEND:
+      return { kind: GROUP, id: wire.peekGroupId(header)! }
+    case wire.Api.GROUP_DESCRIBE:
+      return { kind: GROUP, id: wire.groupDescribe.decodeRequest(header).groupIds[0]! }
+    case wire.Api.DELETE_GROUPS:
+      return { kind: GROUP, id: wire.deleteGroups.decodeRequest(header).groupIds[0]! }
+    case wire.Api.INIT_PRODUCER_ID: {
+      const { transactionalId } = wire.initProducerId.decodeRequest(header)
+      return transactionalId === null ? undefined : { kind: TRANSACTION, id: transactionalId }
+    }
+    case wire.Api.ADD_PARTITIONS_TO_TXN:
+      return { kind: TRANSACTION, id: wire.addPartitionsToTxn.decodeRequest(header).transactionalId }
+    case wire.Api.END_TXN:
+      return { kind: TRANSACTION, id: wire.endTxn.decodeRequest(header).transactionalId }
+    case wire.Api.TXN_OFFSET_COMMIT:
+      return { kind: TRANSACTION, id: wire.txnOffsetCommit.decodeRequest(header).transactionalId }
+    default:
+      return undefined
   }
 }
 

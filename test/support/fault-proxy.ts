@@ -13,11 +13,16 @@ export class FaultProxy {
   readonly #targetPort: number
   readonly #links = new Set<Link>()
   accepted = 0
+  #isRefusing = false
 
   private constructor(server: Server, targetPort: number) {
     this.#server = server
     this.#targetPort = targetPort
     server.on('connection', (client) => {
+      if (this.#isRefusing) {
+        client.destroy()
+        return
+      }
       this.accepted++
       const link = new Link(client, connect({ host: '127.0.0.1', port: this.#targetPort }), () =>
         this.#links.delete(link),
@@ -36,11 +41,25 @@ export class FaultProxy {
   }
 
   get url(): string {
-    return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    return `ws://127.0.0.1:${this.port}`
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
   }
 
   get links(): readonly Link[] {
     return [...this.#links]
+  }
+
+  /** Cuts every connection and lets no new one in, until admit(). */
+  refuse(): void {
+    this.#isRefusing = true
+    for (const link of this.#links) link.cut()
+  }
+
+  admit(): void {
+    this.#isRefusing = false
   }
 
   close(): void {

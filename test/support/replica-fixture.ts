@@ -7,7 +7,7 @@ import { SeededPrng } from '../../src/base/prng.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
 import type { LeaderEpoch, PartitionRef } from '../../src/model/ids.ts'
-import type { ReplicaIdentity } from '../../src/model/replica.ts'
+import { hasReplica, type ReplicaIdentity } from '../../src/model/replica.ts'
 import type { TopicConfig } from '../../src/model/topic-config.ts'
 import {
   ControlOperation,
@@ -30,11 +30,13 @@ const REF = 0 as PartitionRef
 const FETCH_WAIT_MS = 500
 const ROUNDS_MAX = 5_000
 
-interface Node {
+export interface Node {
   readonly nodeId: number
   shard: ShardFixture
   files: MemoryFileSystem
   incarnation: number
+  /** That it was told last. */
+  leaderEpoch: number
   isUp: boolean
   /** Carries nothing to the others, and takes nothing. */
   isCut: boolean
@@ -85,7 +87,15 @@ export class ReplicaFixture {
     const files = new MemoryFileSystem()
     const incarnation = 1
     return {
-      ...{ nodeId, files, incarnation, shard: this.#newShard(files, incarnation), isUp: true, isCut: false },
+      ...{
+        nodeId,
+        files,
+        incarnation,
+        shard: this.#newShard(files, incarnation),
+        isUp: true,
+        isCut: false,
+        leaderEpoch: -1,
+      },
       ...{ fetch: undefined, append: undefined, logEndOffset: 0, lastEpoch: -1, carried: 0, wishes: 0, faults: [] },
     }
   }
@@ -147,6 +157,8 @@ export class ReplicaFixture {
     const answer = node.shard.control(ControlOperation.SET_REPLICAS, body)
     assert.equal(answer.error, 'NONE', String(answer.body))
     const ends = answer.body as SetReplicasAnswer
+    if (node.leaderEpoch === this.leaderEpoch) return
+    node.leaderEpoch = this.leaderEpoch
     node.logEndOffset = ends.logEndOffset
     node.lastEpoch = ends.lastEpoch
     node.fetch = undefined
@@ -192,7 +204,7 @@ export class ReplicaFixture {
     const recovered = results.map((result) => result.recovered).find((one) => one !== null) ?? null
     assert.equal(recovered?.damaged ?? null, null)
     node.shard = this.#newShard(node.files, node.incarnation)
-    Object.assign(node, { isUp: true, carried: 0, wishes: 0 })
+    Object.assign(node, { isUp: true, carried: 0, wishes: 0, leaderEpoch: -1 })
     this.#open(node, recovered)
     if (!node.isCut) this.tellOne(node)
   }
@@ -206,7 +218,7 @@ export class ReplicaFixture {
       for (const node of this.nodes) {
         if (!node.isUp) continue
         node.shard.settle()
-        moved += this.#follow(node) + this.#carrySynced(node) + this.#wish(node)
+        moved += this.carry(node)
       }
       if (moved === 0) return
     }
@@ -268,6 +280,11 @@ export class ReplicaFixture {
   assertEqualLogs(nodeIds: readonly number[] = this.nodes.map(({ nodeId }) => nodeId)): void {
     const leaders = this.logOf(this.leader)
     for (const nodeId of nodeIds) assert.ok(Buffer.from(leaders).equals(this.logOf(nodeId)), `node ${nodeId} differs`)
+  }
+
+  /** What a node's gateway would do now, once: answers how much moved. Steps no shard. */
+  carry(node: Node): number {
+    return node.isUp ? this.#follow(node) + this.#carrySynced(node) + this.#wish(node) : 0
   }
 
   /** One step of a follower's loop: answers whether it moved. */
@@ -344,13 +361,24 @@ export class ReplicaFixture {
     node.wishes = notices.length
     for (const wish of wishes) {
       if (wish.kind !== 'in-sync-wish' || !this.writesWishes) continue
+      if (node.nodeId !== this.leader) continue
       this.tellPending(node, wish.inSync)
-      if (wish.version !== this.version || wish.leaderEpoch !== this.leaderEpoch) continue
+      const isCurrent = wish.version === this.version && wish.leaderEpoch === this.leaderEpoch
+      if (!isCurrent || !wish.inSync.every((member) => this.#mayBeIn(member))) {
+        this.tellPending(node, null)
+        continue
+      }
       this.inSync = wish.inSync
       this.version++
       this.tellPending(node, null)
     }
     return 1
+  }
+
+  /** It was in the set before, or it is alive under this incarnation. */
+  #mayBeIn(member: ReplicaIdentity): boolean {
+    const node = this.node(member.nodeId)
+    return hasReplica(this.inSync, member) || (node.isUp && node.incarnation === member.incarnation)
   }
 
   tellPending(node: Node, pending: readonly ReplicaIdentity[] | null): void {

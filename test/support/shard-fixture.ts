@@ -222,8 +222,8 @@ export class ShardFixture {
   }
 
   sendReplicaProgress(rows: readonly ReplicaProgressRow[]): void {
-    assert.ok(writeReplicaProgress(this.gateway.requests, rows))
-    this.gateway.requests.publish()
+    assert.ok(writeReplicaProgress(this.gateway.reads, rows))
+    this.gateway.reads.publish()
   }
 
   sendControl(operation: ControlOperation, body: unknown): number {

@@ -40,6 +40,7 @@ import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
 import { type PeerAddress, Peers } from './peers.ts'
 import { Registration } from './registration.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
+import { ReplicaRepair, type SetAside } from './replica-repair.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
 const STOP_WAIT_MS = 5_000
@@ -54,6 +55,8 @@ export interface ClusterOptions {
   readonly directoryId: string
   /** The last run on it ended in order. */
   readonly isClean: boolean
+  /** Of the data dir: what is left of a damaged replica goes into quarantine/. */
+  readonly setAside: SetAside
   /** The process cannot go on: another one has its node id. */
   readonly onOver: (reason: string) => void
 }
@@ -88,6 +91,7 @@ export class ClusterAgent implements ReplicationListener {
   readonly #context: ClusterContext
   readonly #options: ClusterOptions
   readonly #inSync: InSyncWriter
+  readonly #repair: ReplicaRepair
   readonly #registration: Registration
   #watch: ClusterWatch | undefined
   #recovered: RecoveredOf = NOTHING_RECOVERED
@@ -107,7 +111,7 @@ export class ClusterAgent implements ReplicationListener {
     this.peers = new Peers({
       ...{ clock, timers, transport: options.transport, secret: options.secret, version },
       ...{ nodeId: identity.nodeId, clusterId: identity.clusterId, requestTimeoutMs: REQUEST_TIMEOUT_MS },
-      onEnded: (address) => void this.#suspect(address),
+      onUnreachable: (address) => void this.#suspect(address),
     })
     this.calls = new ControllerCalls({
       ...{ nodeId: identity.nodeId, peers: this.peers, clock, timers },
@@ -121,6 +125,10 @@ export class ClusterAgent implements ReplicationListener {
           waitMs: config.cluster.fetchWaitMs,
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
+    })
+    this.#repair = new ReplicaRepair({
+      ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, setAside: options.setAside, logger },
+      onRepaired: () => this.onOfflineChanged(),
     })
     this.#inSync = new InSyncWriter({ store, replicas: this.replicas, timers, logger })
     this.#registration = new Registration({
@@ -194,13 +202,15 @@ export class ClusterAgent implements ReplicationListener {
     const { directoryId, isClean } = this.#options
     await this.#registration.start({
       ...{ incarnation: identity.incarnation, url: advertisedUrl, rack: config.cluster.rack, version },
-      ...{ directoryId, isClean, damaged: this.#damaged(), isStopping: false },
+      ...{ directoryId, isClean, damaged: this.#offline(), isStopping: false },
     })
+    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
-  /** A partition of this broker is offline for good: it is in sync no more. */
-  onPartitionOffline(): void {
-    this.#registration.update({ damaged: this.#damaged() })
+  /** Another replica of this broker is offline, or one is no more: the controller is to know. */
+  onOfflineChanged(): void {
+    this.#registration.update({ failed: this.#offline() })
+    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
   /** Its leaderships go to others, as far as there are any. */
@@ -220,6 +230,7 @@ export class ClusterAgent implements ReplicationListener {
     await this.controller.close()
     this.#isClosed = true
     this.#inSync.close()
+    await this.#repair.close()
     this.replicas.close()
     this.peers.close()
     await this.#watch?.close()
@@ -317,8 +328,10 @@ export class ClusterAgent implements ReplicationListener {
       if (!isMine) return
       router.host(proxy)
       this.#open(topic, [proxy])
-    } else if (isMine) this.replicas.update(proxy, change.state, change.version)
-    else this.#remove(proxy)
+    } else if (isMine) {
+      this.replicas.update(proxy, change.state, change.version)
+      this.#repair.look(proxy, change.state)
+    } else this.#remove(proxy)
   }
 
   #changeBroker({ nodeId, broker }: Extract<ImageChange, { kind: 'broker' }>): void {
@@ -347,11 +360,11 @@ export class ClusterAgent implements ReplicationListener {
     while (this.#opening.length > 0) await Promise.all(this.#opening.splice(0))
   }
 
-  #damaged(): { topicId: TopicId; partition: number }[] {
-    const damaged: { topicId: TopicId; partition: number }[] = []
+  #offline(): { topicId: TopicId; partition: number }[] {
+    const offline: { topicId: TopicId; partition: number }[] = []
     for (const { proxy } of this.replicas.all())
-      if (proxy.state === 'offline') damaged.push({ topicId: proxy.topicId, partition: proxy.partition })
-    return damaged
+      if (proxy.state === 'offline') offline.push({ topicId: proxy.topicId, partition: proxy.partition })
+    return offline
   }
 
   #onLeads({ proxy, state }: LocalReplica, isNew: boolean): void {
@@ -373,7 +386,7 @@ export class ClusterAgent implements ReplicationListener {
     for (const link of links) void link.control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }).catch(() => {})
   }
 
-  /** A connection to a broker has ended: if nothing listens there any more, the controller hears of it. */
+  /** A broker cannot be reached: if nothing listens there any more, the controller hears of it. */
   async #suspect({ nodeId, incarnation }: PeerAddress): Promise<void> {
     try {
       if ((await this.peers.probe(nodeId)) !== 'refused' || this.#isClosed) return

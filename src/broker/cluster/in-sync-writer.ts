@@ -5,10 +5,11 @@
  * Invariants  IW1 a wish is written only under the version of the state that its leader knew, and for the epoch that it leads under
  *             IW2 a leader that wished hears what became of it: the new state by the image, or the old one again
  * Ordering    wish -> compare-and-set -> image -> SET_REPLICAS. Until then the leader counts both sets
- * Failure     the store does not answer: it is not known what became of the write, so nothing is told; looked at again every RETRY_MS
+ * Failure     the store does not answer: it is not known what became of the write, or will yet, so nothing is told; the same is asked for
+ *             again every RETRY_MS until there is an answer or another version
  */
-import { applyInSyncChange, isSameState, withInSync } from '../../coordination/controller/in-sync-changes.ts'
-import { decodePartitionState, partitionKey, type Replica } from '../../coordination/keys.ts'
+import { applyInSyncChange, withInSync } from '../../coordination/controller/in-sync-changes.ts'
+import type { PartitionState, Replica } from '../../coordination/keys.ts'
 import type { MetadataStore } from '../../coordination/metadata-store.ts'
 import type { ReplicaIdentity } from '../../model/replica.ts'
 import type { Logger } from '../../telemetry/logger.ts'
@@ -58,40 +59,42 @@ export class InSyncWriter {
   }
 
   async #write(replica: LocalReplica, wish: InSyncWish): Promise<void> {
-    const { store, replicas, logger } = this.#options
-    const { topicId, partition, topicName: topic } = replica.proxy
     const next = withInSync(replica.state, wish.inSync as readonly Replica[], replica.topic.config.minInsyncReplicas)
-    const inSync = wish.inSync.map(({ nodeId }) => nodeId)
     try {
-      const outcome = await applyInSyncChange(store, topicId, partition, wish.version, next)
-      if (outcome.applied) {
-        logger.info({ topic, partition, inSync, leaderEpoch: wish.leaderEpoch }, 'the in-sync set has changed')
-        replicas.update(replica.proxy, next, outcome.version)
-      } else if (!this.#isClosed) replicas.retell(replica)
+      await this.#apply(replica, wish.version, next)
     } catch (error) {
-      logger.warn({ err: error, topic, partition, inSync }, 'it is not known whether the in-sync set has changed')
-      await this.#settle(replica, wish.version, next)
+      const { topicName: topic, partition } = replica.proxy
+      this.#options.logger.warn({ err: error, topic, partition }, 'it is not known whether the in-sync set has changed')
+      await this.#again(replica, wish.version, next)
     }
   }
 
-  /** Until the store answers, the leader counts both sets. */
-  async #settle(replica: LocalReplica, version: number, next: LocalReplica['state']): Promise<void> {
-    const { store, replicas, timers } = this.#options
-    const { topicId, partition } = replica.proxy
+  /** A write without an answer may take effect yet: the same is asked for again until there is one, or the partition has another version. */
+  async #again(replica: LocalReplica, version: number, next: PartitionState): Promise<void> {
+    const { timers, replicas } = this.#options
     while (!this.#isClosed && replica.version === version) {
       await new Promise<void>((resolve) => void timers.after(RETRY_MS, resolve))
+      if (this.#isClosed || replica.version !== version) return
       try {
-        const stored = await store.get(partitionKey(topicId, partition))
-        if (stored === undefined || replica.version !== version) return
-        if (stored.modRevision === version) replicas.retell(replica)
-        else {
-          const state = decodePartitionState(stored.key, stored.value)
-          replicas.update(replica.proxy, isSameState(state, next) ? next : state, stored.modRevision)
-        }
+        await this.#apply(replica, version, next)
         return
       } catch {
-        // Not yet.
+        // Not yet. The leader counts both sets.
       }
     }
+    if (!this.#isClosed) replicas.retell(replica)
+  }
+
+  async #apply(replica: LocalReplica, version: number, next: PartitionState): Promise<void> {
+    const { store, replicas, logger } = this.#options
+    const { topicId, partition, topicName: topic } = replica.proxy
+    const outcome = await applyInSyncChange(store, topicId, partition, version, next)
+    if (!outcome.applied) {
+      if (!this.#isClosed) replicas.retell(replica)
+      return
+    }
+    const inSync = next.inSyncReplicas.map(({ nodeId }) => nodeId)
+    logger.info({ topic, partition, inSync, leaderEpoch: next.leaderEpoch }, 'the in-sync set has changed')
+    replicas.update(replica.proxy, next, outcome.version)
   }
 }

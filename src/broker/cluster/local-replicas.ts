@@ -94,7 +94,7 @@ export class LocalReplicas {
     if (replica === undefined || version <= replica.version) return
     replica.state = state
     replica.version = version
-    this.#tell(replica)
+    if (this.#isHere(replica)) this.#tell(replica)
   }
 
   /** Tells its shard the same again: what it asked for did not come about. */
@@ -104,12 +104,17 @@ export class LocalReplicas {
 
   /** The replica is no longer this broker's, or its topic is gone: its files go. */
   async remove(proxy: PartitionProxy): Promise<void> {
+    if (this.forget(proxy)) await this.#options.opener.delete(proxy)
+  }
+
+  /** Nothing is told to its shard any more, and nothing fetched. */
+  forget(proxy: PartitionProxy): boolean {
     const replica = this.#byRef.get(proxy.ref)
-    if (replica === undefined) return
+    if (replica === undefined) return false
     this.#byRef.delete(proxy.ref)
     replica.told++
     this.#unfollow(replica)
-    await this.#options.opener.delete(proxy)
+    return true
   }
 
   /** A broker can be reached, perhaps: those who follow there need not wait. */

@@ -1,11 +1,12 @@
 /**
- * Peers: this broker's connections to the others of its cluster: one each, made when something is to be said, made again when lost.
+ * Peers: this broker's connections to the others of its cluster: one each, kept open whether anything is to be said or not, for one that ends
+ * is how a broker's death is noticed before its lease is over.
  *
  * Owns        a connection per broker that the cluster image names, and what is known of its address
  * Thread      main
  * Invariants  PE1 at most one connection and one attempt per broker
  *             PE2 who answers is who is meant: cluster, node id and incarnation of the hello are those of the image, or it is closed
- * Limits      as many connections as brokers; attempts are RETRY_MS apart; requests end within requestTimeoutMs
+ * Limits      as many connections as brokers; attempts are RETRY_MS apart, KEEP_MS where nobody asks; requests end within requestTimeoutMs
  * Failure     ask() rejects with CONNECTION_FAILED (never sent) or NETWORK_EXCEPTION (sent, outcome unknown), or the peer's own error
  * Not here    what is said (replica-fetcher.ts, cluster-agent.ts)
  */
@@ -18,6 +19,7 @@ import type { Timers } from '../timers.ts'
 
 const CONNECT_TIMEOUT_MS = 2_000
 const RETRY_MS = 100
+const KEEP_MS = 500
 
 export interface PeerAddress {
   readonly nodeId: number
@@ -35,8 +37,8 @@ export interface PeersOptions {
   readonly secret: string
   readonly version: string
   readonly requestTimeoutMs: number
-  /** A connection that was open has ended, and not by this end. */
-  readonly onEnded: (address: PeerAddress) => void
+  /** A connection to it has ended, and not by this end, or could not be made. */
+  readonly onUnreachable: (address: PeerAddress) => void
 }
 
 interface Peer {
@@ -65,12 +67,9 @@ export class Peers {
     const known = this.#peers.get(nodeId)?.address
     if (known?.incarnation === incarnation && known.url === url) return
     this.forget(nodeId)
-    this.#peers.set(nodeId, {
-      address,
-      connection: undefined,
-      attempt: undefined,
-      notBeforeMs: Number.NEGATIVE_INFINITY,
-    })
+    const peer: Peer = { address, connection: undefined, attempt: undefined, notBeforeMs: Number.NEGATIVE_INFINITY }
+    this.#peers.set(nodeId, peer)
+    this.#keep(peer)
   }
 
   /** The broker is gone. */
@@ -160,7 +159,7 @@ export class Peers {
     if (waitMs > 0) await new Promise<void>((resolve) => void timers.after(waitMs, resolve))
     try {
       const connection = await this.#open(peer.address)
-      if (this.#peers.get(peer.address.nodeId) !== peer || this.#isClosed) {
+      if (!this.#isKnown(peer)) {
         connection.close()
         throw new MillraceError('CONNECTION_FAILED', `broker ${peer.address.nodeId} is another one now`)
       }
@@ -192,10 +191,25 @@ export class Peers {
     throw new MillraceError('CONNECTION_FAILED', `${address.url}: ${found} answers, not node ${address.nodeId}`)
   }
 
+  #isKnown(peer: Peer): boolean {
+    return this.#peers.get(peer.address.nodeId) === peer && !this.#isClosed
+  }
+
+  /** Connected as long as it is known. */
+  #keep(peer: Peer): void {
+    if (!this.#isKnown(peer) || peer.connection?.isOpen) return
+    this.connection(peer.address.nodeId).catch(() => {
+      if (!this.#isKnown(peer)) return
+      this.#options.onUnreachable(peer.address)
+      this.#options.timers.after(KEEP_MS, () => this.#keep(peer))
+    })
+  }
+
   #onEnd(peer: Peer): void {
-    const isWanted = this.#peers.get(peer.address.nodeId) === peer && !this.#isClosed
     peer.connection = undefined
+    if (!this.#isKnown(peer)) return
     peer.notBeforeMs = this.#options.clock.monotonicMs() + RETRY_MS
-    if (isWanted) this.#options.onEnded(peer.address)
+    this.#options.onUnreachable(peer.address)
+    this.#keep(peer)
   }
 }

@@ -13,9 +13,12 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
   const config = resolveConfig(configInputOf(flags, process.env))
   // Here and not above: no other command loads a broker.
   const { describeStart, startBroker } = await import('../../main.ts')
-  const broker = await startBroker({ config }).catch(async (error: unknown) => {
-    throw await explained(error, config)
-  })
+  const over = new AbortController()
+  const broker = await startBroker({ config, onOver: (reason) => over.abort(new Error(reason)) }).catch(
+    async (error: unknown) => {
+      throw await explained(error, config)
+    },
+  )
   try {
     if (terminal.isJson) {
       const { url, port, version, shards, engine, readyMs } = broker
@@ -23,7 +26,8 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
       const node = process.versions.node
       terminal.writeJson({ event: 'ready', url, http, port, version, node, shards, engine, readyMs, pid: process.pid })
     } else for (const line of describeStart(broker)) terminal.say(line)
-    await aborted(terminal.signal)
+    await aborted(AbortSignal.any([terminal.signal, over.signal]))
+    if (over.signal.aborted) throw over.signal.reason
     terminal.say(`${terminal.interruptedBy ?? 'stdout closed'}: stopping`)
   } finally {
     await broker.close()

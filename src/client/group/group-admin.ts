@@ -8,6 +8,8 @@ import type { Clock } from '../../base/clock.ts'
 import { errorCodeOf, MillraceError } from '../../model/errors.ts'
 import {
   allPages,
+  CoordinatorKind,
+  type DeletedGroup,
   type DescribedGroup,
   type DescribedMember,
   deleteGroups,
@@ -17,6 +19,8 @@ import {
   joinDescribed,
   type ListedGroup,
   listGroups,
+  type MetadataBroker,
+  metadata,
   offsetCommit,
   offsetDelete,
   offsetFetch,
@@ -24,7 +28,9 @@ import {
 } from '../../protocol/index.ts'
 import { BATCH_HEADER_BYTES } from '../../record/batch-layout.ts'
 import { BatchView } from '../../record/batch-view.ts'
-import { abortable } from '../abort.ts'
+import { abortable, throwIfAborted } from '../abort.ts'
+import { asMillraceError } from '../as-millrace-error.ts'
+import { type CoordinatedId, hasMoved } from '../coordinators.ts'
 import { checkedPartitions, type MetadataCache } from '../metadata-cache.ts'
 import { checkedPosition, type Positions } from '../positions.ts'
 import type { Position } from '../record-types.ts'
@@ -70,6 +76,13 @@ export interface GroupDescription {
   readonly offsets: readonly GroupOffset[]
 }
 
+export interface ListGroupsOptions extends SignalOption {
+  readonly states?: readonly string[]
+  readonly kinds?: readonly string[]
+  /** A broker did not answer: what it coordinates is not in the list. */
+  readonly onMissing?: (broker: { readonly nodeId: number; readonly url: string }, error: MillraceError) => void
+}
+
 export interface SeekGroupOptions extends SignalOption {
   /** Default: all that the group has committed offsets of. */
   readonly topics?: TopicLike | readonly TopicLike[]
@@ -102,13 +115,31 @@ export class GroupAdmin {
     this.#clock = parts.clock
   }
 
-  /** Groups by id; `states` and `kinds` keep some, in any case. */
-  async list(
-    options: SignalOption & { readonly states?: readonly string[]; readonly kinds?: readonly string[] } = {},
-  ): Promise<ListedGroup[]> {
-    const { states = [], kinds = [], signal } = options
-    const pages = await allPages((cursor) => this.#requests.ask(listGroups, { states, kinds, cursor }, { signal }))
-    return pages.flatMap(({ groups }) => groups).sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
+  /**
+   * Groups by id; `states` and `kinds` keep some, in any case. Every broker tells of those that it coordinates; one that does not
+   * answer is left out, and told to `onMissing`, unless none does.
+   */
+  async list(options: ListGroupsOptions = {}): Promise<ListedGroup[]> {
+    const { states = [], kinds = [], onMissing, signal } = options
+    const { brokers } = await this.#requests.ask(metadata, { topics: [] }, { signal })
+    const listOf = async ({ nodeId }: MetadataBroker): Promise<readonly ListedGroup[]> => {
+      const asked = { nodeId, signal }
+      const pages = await allPages((cursor) => this.#requests.ask(listGroups, { states, kinds, cursor }, asked))
+      return pages.flatMap(({ groups }) => groups)
+    }
+    const outcomes = await Promise.allSettled(brokers.map(listOf))
+    throwIfAborted(signal)
+    // By id: while a coordinator moves two brokers may tell of a group.
+    const byId = new Map<string, ListedGroup>()
+    const missing: { readonly broker: MetadataBroker; readonly error: MillraceError }[] = []
+    outcomes.forEach((outcome, index) => {
+      if (outcome.status === 'rejected')
+        missing.push({ broker: brokers[index]!, error: asMillraceError(outcome.reason) })
+      else for (const group of outcome.value) byId.set(group.groupId, group)
+    })
+    if (missing.length > 0 && missing.length === brokers.length) throw missing[0]!.error
+    for (const { broker, error } of missing) onMissing?.(broker, error)
+    return [...byId.values()].sort((left, right) => (left.groupId < right.groupId ? -1 : 1))
   }
 
   /** Throws GROUP_ID_NOT_FOUND. */
@@ -128,7 +159,8 @@ export class GroupAdmin {
 
   /** Forgets a group without members, its offsets too. Throws NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND. */
   async delete(groupId: string, options: SignalOption = {}): Promise<void> {
-    const reply = await this.#requests.ask(deleteGroups, { groupIds: [groupId] }, { changes: true, ...options })
+    const asked = { changes: true, coordinator: ofGroup(groupId), signal: options.signal }
+    const reply = await this.#requests.ask(deleteGroups, { groupIds: [groupId] }, asked, throwIfMoved)
     for (const group of reply.groups) throwGroupError(group)
   }
 
@@ -180,20 +212,23 @@ export class GroupAdmin {
     const info = await abortable(this.#metadata.get(topicName(topic)), signal)
     const partitions = checkedPartitions(info, options.partitions)
     const topics = [{ topic: info.name, topicId: info.topicId, partitions }]
-    const reply = await this.#requests.ask(offsetDelete, { groupId, topics }, { changes: true, signal })
+    const asked = { changes: true, coordinator: ofGroup(groupId), signal }
+    const reply = await this.#requests.ask(offsetDelete, { groupId, topics }, asked)
     throwPartitionErrors(reply.topics)
   }
 
   async #described(groupId: string, signal: AbortSignal | undefined): Promise<DescribedGroup | undefined> {
     const groupIds = [groupId]
+    const asked = { coordinator: ofGroup(groupId), signal }
     return joinDescribed(
-      await allPages((cursor) => this.#requests.ask(groupDescribe, { groupIds, cursor }, { signal })),
+      await allPages((cursor) => this.#requests.ask(groupDescribe, { groupIds, cursor }, asked, throwIfMoved)),
     )
   }
 
   async #committed(groupId: string, signal: AbortSignal | undefined) {
     const request = { groupId, ...NOBODY, requireStable: false, topics: null }
-    const pages = await allPages((cursor) => this.#requests.ask(offsetFetch, { ...request, cursor }, { signal }))
+    const asked = { coordinator: ofGroup(groupId), signal }
+    const pages = await allPages((cursor) => this.#requests.ask(offsetFetch, { ...request, cursor }, asked))
     const fetched = pages.flatMap((page) => page.topics)
     throwPartitionErrors(fetched)
     return fetched.flatMap(({ topic, partitions }) =>
@@ -222,7 +257,8 @@ export class GroupAdmin {
         }),
       })),
     }
-    const reply = await this.#requests.ask(offsetCommit, request, { changes: true, signal })
+    const asked = { changes: true, coordinator: ofGroup(groupId), signal }
+    const reply = await this.#requests.ask(offsetCommit, request, asked)
     throwPartitionErrors(reply.topics)
   }
 
@@ -292,6 +328,15 @@ export class GroupAdmin {
       return undefined
     }
   }
+}
+
+function ofGroup(groupId: string): CoordinatedId {
+  return { kind: CoordinatorKind.GROUP, id: groupId }
+}
+
+/** An error in a group's own row that says that another broker is to be asked is one of the whole request. */
+function throwIfMoved({ groups }: { readonly groups: readonly DeletedGroup[] }): void {
+  for (const group of groups) if (hasMoved(errorCodeOf(group.errorNumber))) throwGroupError(group)
 }
 
 function seekTopics(groupId: string, options: SeekGroupOptions, before: readonly TopicPartition[]): string[] {

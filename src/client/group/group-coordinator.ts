@@ -1,20 +1,22 @@
 /**
- * GroupCoordinator: how a group's requests reach the broker that coordinates it. Any broker takes them: the gateway knows which
- * shard owns the group, by hash(group).
+ * GroupCoordinator: how a group's requests reach the broker that coordinates it.
  *
- * Failure  one attempt a call; what its caller does about an error differs: see classOf()
+ * Failure  one attempt a call; what its caller does about an error differs: see classOf(). After an error that may mean that the group is
+ *          coordinated elsewhere by now the next call looks for its coordinator again
  */
 import { errorCodeOf, type MillraceError } from '../../model/errors.ts'
 import {
   allPages,
   type Codec,
+  CoordinatorKind,
   errorOf,
   offsetFetch,
   type TopicPartitions,
   type TopicResults,
 } from '../../protocol/index.ts'
 import { abortable } from '../abort.ts'
-import type { BrokerConnections } from '../broker-connections.ts'
+import { asMillraceError } from '../as-millrace-error.ts'
+import type { CoordinatedId, Coordinators } from '../coordinators.ts'
 
 /**
  *   weather   the same request may succeed later               wait, ask again as the same member
@@ -46,22 +48,34 @@ export interface CommittedOffset {
 
 export class GroupCoordinator {
   readonly groupId: string
-  readonly #connections: BrokerConnections
+  readonly #coordinators: Coordinators
+  readonly #of: CoordinatedId
 
-  constructor(groupId: string, connections: BrokerConnections) {
+  constructor(groupId: string, coordinators: Coordinators) {
     this.groupId = groupId
-    this.#connections = connections
+    this.#coordinators = coordinators
+    this.#of = { kind: CoordinatorKind.GROUP, id: groupId }
   }
 
   async call<Request, Value>(codec: Codec<Request, Value>, request: Request, options: CallOptions): Promise<Value> {
     const { timeoutMs, signal } = options
-    const connection = await abortable(this.#connections.any({ signal }), signal)
-    return (await abortable(connection.call(codec, request, { timeoutMs }), signal)).value
+    try {
+      const connection = await this.#coordinators.connection(this.#of, { signal })
+      return (await abortable(connection.call(codec, request, { timeoutMs }), signal)).value
+    } catch (error) {
+      this.#coordinators.failed(this.#of, asMillraceError(error))
+      throw error
+    }
+  }
+
+  /** Where brokers may be: for a thread that looks by itself. */
+  get urls(): readonly string[] {
+    return this.#coordinators.urls
   }
 
   /** Runs `listener` when the broker has something new for the member; the answer stops that. */
   onChanged(memberId: string, listener: () => void): () => void {
-    return this.#connections.onGroupChanged(memberId, listener)
+    return this.#coordinators.onGroupChanged(memberId, listener)
   }
 
   /** Committed offsets of the partitions named, as a member or as nobody (memberId '', epoch -1). Throws a partition's error. */

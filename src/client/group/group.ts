@@ -14,6 +14,7 @@ import { abortError, whenAborted } from '../abort.ts'
 import type { BackoffOptions } from '../backoff.ts'
 import { GROUP_EVENTS, type GroupEvents } from '../client-events.ts'
 import type { Timer } from '../client-runtime.ts'
+import type { Coordinators } from '../coordinators.ts'
 import type { DecodeError } from '../decode-error.ts'
 import { EventHub, type ListenerError, type ListenOptions } from '../events.ts'
 import type { FetcherParts } from '../fetcher.ts'
@@ -60,6 +61,7 @@ export interface DeadLetterSink {
 
 export interface GroupParts<Handed> extends FetcherParts {
   readonly transactionalProducer: (options: TransactionalProducerOptions) => TransactionalProducer
+  readonly coordinators: Coordinators
   readonly positions: Positions
   readonly keepAlive: KeepAlive | undefined
   readonly decoder: (onDecodeError: (error: DecodeError) => void) => DecodeRecord<Handed>
@@ -111,7 +113,7 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
       this.#events.emit('decodeError', { error })
     })
     const { runtime, backoff, requestTimeoutMs } = parts
-    const coordinator = new GroupCoordinator(id, parts.connections)
+    const coordinator = new GroupCoordinator(id, parts.coordinators)
     const common = { runtime, coordinator, backoff, requestTimeoutMs }
     const resolved = this.#options
     this.#stallWatch = new StallWatch(runtime.clock, resolved.pollIntervalMsMax, () => this.#progress)

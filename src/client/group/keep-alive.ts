@@ -16,6 +16,8 @@ export interface KeptMember {
   readonly forMs: number
   /** Bounds how long one extension may be waited for. */
   readonly sessionTimeoutMs: number
+  /** Where brokers may be by now. */
+  readonly urls: readonly string[]
 }
 
 export interface KeepAlive {

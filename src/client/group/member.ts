@@ -211,10 +211,10 @@ export class Member {
     if (keepAlive === undefined) return
     // A handler that begins right after this has pollIntervalMsMax from now.
     const leftMs = Math.min(this.#events.stalledAtMs() - runtime.clock.monotonicMs(), this.#options.pollIntervalMsMax)
-    const { groupId } = coordinator
+    const { groupId, urls } = coordinator
     const { sessionTimeoutMs } = this.#options
     const forMs = Math.max(0, leftMs)
-    keepAlive.heard({ groupId, memberId: this.memberId, everyMs: this.#intervalMs, forMs, sessionTimeoutMs })
+    keepAlive.heard({ groupId, memberId: this.memberId, everyMs: this.#intervalMs, forMs, sessionTimeoutMs, urls })
   }
 
   /** The broker has heard of the member: until then its session has not ended. */

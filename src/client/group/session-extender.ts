@@ -16,6 +16,7 @@ import { backoffMs } from '../backoff.ts'
 import { BrokerConnections } from '../broker-connections.ts'
 import { CLIENT_VERSION } from '../client-options.ts'
 import type { ClientRuntime, Timer } from '../client-runtime.ts'
+import { Coordinators } from '../coordinators.ts'
 import { GroupCoordinator } from './group-coordinator.ts'
 import type { KeepAlive, KeepAliveTarget, KeptMember } from './keep-alive.ts'
 
@@ -48,6 +49,9 @@ export class SessionExtender implements KeepAlive {
   readonly #target: KeepAliveTarget
   readonly #groups = new Map<string, KeptGroup>()
   #connections: BrokerConnections | undefined
+  /** Of these connections: when they go, so does what was found through them. */
+  #coordinators: Coordinators | undefined
+  #urls: readonly string[]
   /** The longest of each wait: see E4. */
   #patienceMs = Number.POSITIVE_INFINITY
   #timer: Timer | undefined
@@ -56,9 +60,12 @@ export class SessionExtender implements KeepAlive {
   constructor(runtime: ClientRuntime, target: KeepAliveTarget) {
     this.#runtime = runtime
     this.#target = target
+    this.#urls = target.urls
   }
 
-  heard({ groupId, memberId, everyMs, forMs, sessionTimeoutMs }: KeptMember): void {
+  heard({ groupId, memberId, everyMs, forMs, sessionTimeoutMs, urls }: KeptMember): void {
+    this.#urls = [...new Set([...this.#target.urls, ...urls])]
+    this.#connections?.addUrls(urls)
     this.#bePatientFor(Math.max(PATIENCE_MS_MIN, sessionTimeoutMs * PATIENCE_OF_SESSION))
     const nowMs = this.#runtime.clock.monotonicMs()
     const dueMs = nowMs + LATE_INTERVALS * everyMs
@@ -72,6 +79,7 @@ export class SessionExtender implements KeepAlive {
     this.#patienceMs = ms
     this.#connections?.close() // what is under way is sent again
     this.#connections = undefined
+    this.#coordinators = undefined
   }
 
   #group(groupId: string): KeptGroup {
@@ -147,12 +155,13 @@ export class SessionExtender implements KeepAlive {
     for (const memberId of unknownMemberIds) this.forget(groupId, memberId)
   }
 
-  #connect(): BrokerConnections {
-    const { urls, options } = this.#target
+  #connect(): Coordinators {
+    const { options } = this.#target
     const { token, clientName } = options
     const common = { clientName, clientVersion: CLIENT_VERSION, token, ...this.#waits() }
-    this.#connections ??= new BrokerConnections(this.#runtime, urls, common, NO_EVENTS)
-    return this.#connections
+    this.#connections ??= new BrokerConnections(this.#runtime, this.#urls, common, NO_EVENTS)
+    this.#coordinators ??= new Coordinators(this.#connections)
+    return this.#coordinators
   }
 
   /** The client's own, none longer than a session allows. */

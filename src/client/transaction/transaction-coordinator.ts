@@ -1,6 +1,6 @@
 /**
- * TransactionCoordinator: the requests of one transactional id, each asked until its outcome is known. Any broker takes them: the
- * gateway knows which shard coordinates the id.
+ * TransactionCoordinator: the requests of one transactional id, each asked until its outcome is known, of the broker that coordinates the
+ * id by then.
  *
  * Ordering  one request at a time: a change of the transaction while another is being made would be answered CONCURRENT_TRANSACTIONS
  * Again     every request may be asked again: partitions that were added are added, an end of the same epoch and outcome is answered as
@@ -10,19 +10,26 @@
  */
 import { errorCodeOf, MillraceError } from '../../model/errors.ts'
 import type { Codec, ProducerIdentity, TransactionPartition } from '../../protocol/index.ts'
-import { addPartitionsToTxn, endTxn, errorOf, initProducerId, txnOffsetCommit } from '../../protocol/index.ts'
+import {
+  addPartitionsToTxn,
+  CoordinatorKind,
+  endTxn,
+  errorOf,
+  initProducerId,
+  txnOffsetCommit,
+} from '../../protocol/index.ts'
 import { abortable, sleep } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from '../backoff.ts'
-import type { BrokerConnections } from '../broker-connections.ts'
 import type { ClientRuntime } from '../client-runtime.ts'
+import type { CoordinatedId, Coordinators } from '../coordinators.ts'
 import { throwPartitionErrors } from '../group/group-coordinator.ts'
 import { Turns } from '../turns.ts'
 import type { OffsetsToCommit } from './transaction-offsets.ts'
 
 export interface CoordinatorParts {
   readonly runtime: ClientRuntime
-  readonly connections: BrokerConnections
+  readonly coordinators: Coordinators
   readonly backoff: BackoffOptions
   readonly requestTimeoutMs: number
 }
@@ -45,11 +52,13 @@ const ATTEMPT_MS_MIN = 1_000
 export class TransactionCoordinator {
   readonly transactionalId: string
   readonly #parts: CoordinatorParts
+  readonly #of: CoordinatedId
   readonly #turns = new Turns()
 
   constructor(transactionalId: string, parts: CoordinatorParts) {
     this.transactionalId = transactionalId
     this.#parts = parts
+    this.#of = { kind: CoordinatorKind.TRANSACTION, id: transactionalId }
   }
 
   /** A new epoch of the transactional id: whoever had it before is fenced, and what it had open is aborted. */
@@ -114,6 +123,7 @@ export class TransactionCoordinator {
         return value
       } catch (cause) {
         const error = asMillraceError(cause)
+        this.#parts.coordinators.failed(this.#of, error)
         const isUnanswered = error.code === 'NETWORK_EXCEPTION' || error.code === 'REQUEST_TIMED_OUT'
         if (doubt !== undefined && (isUnanswered || error.code === 'ABORTED')) doubt.isInDoubt = true
         if (!mayMend(error)) throw error
@@ -126,9 +136,9 @@ export class TransactionCoordinator {
   }
 
   async #once<Request, Value>(codec: Codec<Request, Value>, request: Request, options: AskOptions): Promise<Value> {
-    const { connections, requestTimeoutMs, runtime } = this.#parts
+    const { coordinators, requestTimeoutMs, runtime } = this.#parts
     const { deadlineMs, signal } = options
-    const connection = await abortable(connections.any({ deadlineMs, signal }), signal)
+    const connection = await coordinators.connection(this.#of, { deadlineMs, signal })
     // A timeout ends the connection for everybody: the last attempt gets time enough to be judged fairly.
     const leftMs = Math.max(ATTEMPT_MS_MIN, deadlineMs - runtime.clock.monotonicMs())
     const timeoutMs = Math.min(requestTimeoutMs, leftMs)

@@ -17,6 +17,7 @@ import type { ProducerIdentity } from '../../protocol/index.ts'
 import { abortable } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
 import { TRANSACTIONAL_PRODUCER_EVENTS, type TransactionalProducerEvents } from '../client-events.ts'
+import type { Coordinators } from '../coordinators.ts'
 import { EventHub, type ListenOptions } from '../events.ts'
 import { PRODUCER_EPOCH_MAX } from '../partition-queue.ts'
 import { Producer, type ProducerParts, type ProducerStats, type SendOptions } from '../producer.ts'
@@ -42,7 +43,9 @@ export interface TransactionalProducerStats extends ProducerStats {
 }
 
 export interface TransactionalProducerParts<Key, Value>
-  extends Omit<ProducerParts<Key, Value>, 'transaction' | 'events'> {}
+  extends Omit<ProducerParts<Key, Value>, 'transaction' | 'events'> {
+  readonly coordinators: Coordinators
+}
 
 interface Unsettled<Key, Value> {
   readonly producer: ProducerIdentity

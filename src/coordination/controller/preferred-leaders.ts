@@ -17,5 +17,7 @@ export function decidePreferredLeader(state: PartitionState, context: ElectionCo
   const entry = state.inSyncReplicas.find(({ nodeId }) => nodeId === preferred)
   if (entry === undefined || !takesReplicas(preferred, context.members)) return undefined
   const standing = standingOf(entry, { ...context, fsync: context.config.fsync })
-  return standing.kind === 'live' ? withLeader(state, standing.replica) : undefined
+  // Under a new incarnation the in-sync set is to name that first.
+  const isCurrent = standing.kind === 'live' && standing.replica.incarnation === entry.incarnation
+  return isCurrent ? withLeader(state, standing.replica) : undefined
 }

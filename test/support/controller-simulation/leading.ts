@@ -114,15 +114,28 @@ export class Leading {
 
   #joining(nodeId: number, isRegistered: (replica: Replica) => boolean): Replica | undefined {
     const known = this.#followers.get(nodeId)
-    if (known === undefined || known.logEnd < Math.max(this.#log.highWatermark, this.epochStart)) return undefined
+    if (known === undefined || known.logEnd < this.epochStart) return undefined
+    // What the set stands for must survive the follower's next power cut too.
+    const safeEnd = this.#config.fsync === 'group' ? known.syncedEnd : known.logEnd
+    if (safeEnd < this.#log.highWatermark) return undefined
     const replica = { nodeId, incarnation: known.incarnation as Replica['incarnation'] }
     return isRegistered(replica) ? replica : undefined
   }
 
   /** Asks until there is a definite answer: until then the larger set counts. */
-  async ask(next: PartitionState, store: MetadataStore, wait: (ms: number) => Promise<void>): Promise<boolean> {
+  async ask(
+    next: PartitionState,
+    store: MetadataStore,
+    nowMs: number,
+    wait: (ms: number) => Promise<void>,
+  ): Promise<boolean> {
     const { version } = this
     this.#pending = next
+    // Whoever joins has its time to catch up from now on.
+    for (const { nodeId } of next.inSyncReplicas) {
+      const follower = this.#followers.get(nodeId)
+      if (follower !== undefined && !this.inSync(nodeId)) follower.caughtUpMs = nowMs
+    }
     while (this.#pending === next) {
       try {
         const outcome = await applyInSyncChange(store, this.topicId, this.partition, version, next)

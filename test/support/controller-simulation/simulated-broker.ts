@@ -267,7 +267,7 @@ export class SimulatedBroker {
     if (next === undefined) return
     const grows = next.inSyncReplicas.length > leading.state.inSyncReplicas.length
     leading
-      .ask(next, run.client, (ms) => wait(run, ms))
+      .ask(next, run.client, run.process.nowMs(), (ms) => wait(run, ms))
       .then((isApplied) => isApplied && this.#world.note(grows ? 'in-sync set grown' : 'in-sync set shrunk'))
   }
 

@@ -5,6 +5,7 @@ import type { EventQueue } from '../event-simulation/event-queue.ts'
 
 export class SimulatedProcess implements Timers, Clock {
   readonly #queue: EventQueue
+  readonly #backlog: (() => void)[] = []
   isDead = false
   frozenUntilMs = 0
 
@@ -31,8 +32,25 @@ export class SimulatedProcess implements Timers, Clock {
   /** Runs it now, or when the process runs again. */
   deliver(task: () => void): void {
     if (this.isDead) return
+    if (this.#backlog.length === 0 && this.frozenUntilMs <= this.#queue.nowMs) {
+      task()
+      return
+    }
+    this.#backlog.push(task)
+    if (this.#backlog.length === 1) this.#thaw()
+  }
+
+  /** What came while it was frozen happens then, in its order. */
+  #thaw(): void {
     const waitMs = this.frozenUntilMs - this.#queue.nowMs
-    if (waitMs > 0) this.#queue.after(waitMs, () => this.deliver(task))
-    else task()
+    if (waitMs > 0) {
+      this.#queue.after(waitMs, () => this.#thaw())
+      return
+    }
+    const task = this.#backlog.shift()
+    if (task === undefined || this.isDead) return
+    // One at a time: promises of one go on before the next, as in a real turn.
+    this.#queue.after(0, () => this.#thaw())
+    task()
   }
 }

@@ -171,6 +171,7 @@ export class SimulatedBroker {
         const recovered = new Map(recovery.results.map((result) => [result.folder, result.recovered]))
         return { recovered, notes: [] }
       },
+      setAside: () => Promise.reject(new Error('a broker alone sets nothing aside')),
       compact: async (task) => {
         this.#checkAlive()
         const { seed, ...rest } = task as SeededCompactionTask

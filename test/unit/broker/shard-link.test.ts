@@ -122,7 +122,7 @@ test('a fetch does not wait behind appends, its end stays behind it, and one tha
 })
 
 test('what a leader answered gets past the appends of producers; every waiter is told, at the end of the shard too', () => {
-  const { link, produce, requests } = open(10 * BATCH_BYTES)
+  const { link, produce, requests, reads } = open(10 * BATCH_BYTES)
   while (produce(0) === 'sent');
   const told: [number, string, number][] = []
   const waiter = {
@@ -142,13 +142,14 @@ test('what a leader answered gets past the appends of producers; every waiter is
   link.flush()
   const seen: unknown[] = []
   const fields = new ReplicaAppendFields()
+  assert.ok(reads.next() && reads.type === MessageType.REPLICA_PROGRESS, 'it does not queue behind appends')
+  seen.push(readReplicaProgress(reads)[0]?.syncedEndOffset)
   while (requests.next()) {
-    if (requests.type === MessageType.REPLICA_PROGRESS) seen.push(readReplicaProgress(requests)[0]?.syncedEndOffset)
     if (requests.type !== MessageType.REPLICA_APPEND) continue
     readReplicaAppend(requests, fields)
     seen.push([...requests.bytes.subarray(fields.batchesAt, fields.batchesAt + fields.batchBytes)])
   }
-  assert.deepEqual(seen, [[1, 2, 3], 9, []])
+  assert.deepEqual(seen, [9, [1, 2, 3], []])
   link.fail('it ended')
   assert.deepEqual(told, [
     [4, 'KAFKA_STORAGE_ERROR', -1],

@@ -5,7 +5,7 @@ import { BrokerConnections } from '../../../src/client/broker-connections.ts'
 import { checkedUrls, resolveClientOptions } from '../../../src/client/client-options.ts'
 import { connect, isMillraceError } from '../../../src/client/index.ts'
 import { nodeRuntime } from '../../../src/client/node-runtime.ts'
-import { metadata, produce } from '../../../src/protocol/index.ts'
+import { Api, metadata, produce } from '../../../src/protocol/index.ts'
 import { Connection } from '../../../src/transport/connection.ts'
 import type { Transport } from '../../../src/transport/transport.ts'
 import { hasCode, until } from '../../support/expect.ts'
@@ -82,7 +82,7 @@ test('everything that waits for a broker is given up by its signal', () =>
       'consumer.read': (signal) => mq.consume('t', { signal }).readable().getReader().read(),
       'producer.drain': (signal) => busy.drain({ signal }),
       'producer.close': (signal) => busy.close({ signal }),
-      'producer.ready': (signal) => mq.producer('t').ready({ signal }),
+      'producer.ready': (signal) => mq.producer('not-known-yet').ready({ signal }),
       'producer.send': (signal) => mq.producer('t').send({ value: 'x' }, { signal }),
       'producer.sendMany': (signal) => mq.producer('t').sendMany([{ value: 'x' }], { signal }),
     }
@@ -133,13 +133,34 @@ test('a broker that never answers the hello is given up after connectTimeoutMs',
 test('a change whose outcome is unknown is not repeated; a refused one is', () =>
   withFakeBroker({}, async (broker) => {
     await using mq = await connect(broker.url, { backoffMsMin: 1, backoffMsMax: 5 })
+    await mq.admin.topics.create('a')
     broker.faults = ({ name, index }) =>
-      name === 'CREATE_TOPIC' && index === 0 ? { kind: 'break', work: 'done' } : { kind: 'none' }
-    await assert.rejects(mq.admin.topics.create('a'), hasCode('NETWORK_EXCEPTION', /may or may not/))
-    assert.ok(broker.topics.has('a'))
+      name === 'DELETE_TOPIC' && index === 0 ? { kind: 'break', work: 'done' } : { kind: 'none' }
+    await assert.rejects(mq.admin.topics.delete('a'), hasCode('NETWORK_EXCEPTION', /may or may not/))
+    assert.ok(!broker.topics.has('a'))
+    assert.equal(broker.counts.get(Api.DELETE_TOPIC), 1)
     broker.faults = ({ name, index }) =>
-      name === 'CREATE_TOPIC' && index < 3 ? { kind: 'error', code: 'OVERLOADED' } : { kind: 'none' }
+      name === 'CREATE_TOPIC' && index < 4 ? { kind: 'error', code: 'OVERLOADED' } : { kind: 'none' }
     assert.equal((await mq.admin.topics.create('b')).created, true)
+  }))
+
+test('a create whose answer was lost is read back, and asked for once more where nothing was made', () =>
+  withFakeBroker({}, async (broker) => {
+    await using mq = await connect(broker.url, { backoffMsMin: 1, backoffMsMax: 5 })
+    for (const work of ['done', 'not-done'] as const) {
+      const first = broker.counts.get(Api.CREATE_TOPIC) ?? 0
+      broker.faults = ({ name, index }) =>
+        name === 'CREATE_TOPIC' && index === first ? { kind: 'break', work } : { kind: 'none' }
+      const created = await mq.admin.topics.create(work, { partitions: 3 })
+      const { topicId } = broker.topics.get(work)!
+      assert.deepEqual(created, { name: work, topicId, partitions: 3, created: true })
+      assert.equal(broker.counts.get(Api.CREATE_TOPIC), first + (work === 'done' ? 1 : 2))
+    }
+    // There was one of this name before, with other partitions: that is not what was asked for.
+    const first = broker.counts.get(Api.CREATE_TOPIC)!
+    broker.faults = ({ name, index }) =>
+      name === 'CREATE_TOPIC' && index === first ? { kind: 'break', work: 'done' } : { kind: 'none' }
+    await assert.rejects(mq.admin.topics.create('done', { partitions: 4 }), hasCode('TOPIC_ALREADY_EXISTS'))
   }))
 
 test('frames beyond the credit wait for it', () =>

@@ -25,7 +25,7 @@ async function withExtender(
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-const member = { groupId: 'g', memberId: 'm', everyMs: 20, forMs: 60_000, sessionTimeoutMs: 3_600_000 }
+const member = { groupId: 'g', memberId: 'm', everyMs: 20, forMs: 60_000, sessionTimeoutMs: 3_600_000, urls: [] }
 
 /** So that the group knows the member and keeps being asked for it. */
 function join(broker: FakeBroker, memberId: string, groupId = 'g'): void {

@@ -37,11 +37,11 @@ function follow(follower: Log, leader: Log, options: { highWatermark?: number; l
       lastEpoch: log.at(-1) ?? -1,
     })
     if (answer.kind === 'agrees') return log.length
-    assert.equal(answer.kind, 'diverging')
-    if (answer.kind !== 'diverging') break
+    if (answer.kind === 'below-start') return logStartOffset
     const own = { entries: entriesOf(log), logEndOffset: log.length, logStartOffset: 0, highWatermark }
-    const cut = decideTruncation(own, answer)
-    assert.equal(cut.kind, 'cut', cut.kind === 'fault' ? cut.text : '')
+    const cut = decideTruncation(own, { ...answer, logStartOffset })
+    if (cut.kind === 'restart') return cut.offset
+    assert.equal(cut.kind, 'cut', 'text' in cut ? cut.text : '')
     if (cut.kind !== 'cut') break
     assert.ok(cut.offset < log.length, 'each answer makes the log shorter')
     log.length = cut.offset
@@ -101,8 +101,6 @@ describe('histories', () => {
         const from = logs[leader]!
         const logStartOffset = Math.min(trim, from.length)
         for (const log of logs) {
-          // Below the start everything was safe, and so the same.
-          if (commonPrefix(log, from) < Math.min(logStartOffset, log.length)) continue
           const at = { fetchOffset: log.length, lastEpoch: log.at(-1) ?? -1 }
           if (log.length < logStartOffset)
             assert.equal(compareHistory(leaderOf(from, logStartOffset), at).kind, 'below-start')
@@ -121,7 +119,11 @@ describe('histories', () => {
     assert.deepEqual(answer, { kind: 'diverging', epoch: 1, endOffset: 2 })
     // The follower has nothing of epoch 1: what it has of 0 is asked about next.
     const own = { entries: entriesOf([0, 0, 2, 2]), logEndOffset: 4, logStartOffset: 0, highWatermark: 0 }
-    assert.deepEqual(decideTruncation(own, { epoch: 1, endOffset: 9 }), { kind: 'cut', offset: 2, isDone: false })
+    assert.deepEqual(decideTruncation(own, { epoch: 1, endOffset: 9, logStartOffset: 0 }), {
+      kind: 'cut',
+      offset: 2,
+      isDone: false,
+    })
   })
 
   test('a follower past the log end under the present epoch is told where that is', () => {
@@ -138,17 +140,22 @@ describe('histories', () => {
     assert.equal(compareHistory(leaderOf([]), { fetchOffset: 0, lastEpoch: -1 }).kind, 'agrees')
   })
 
-  test('a cut below the high watermark or the log start is a fault that names both; so is one by which nothing goes', () => {
+  test('a cut below the high watermark or the log start is a fault that names both; one by which nothing goes is late', () => {
     const own = { entries: entriesOf([1, 1, 1, 2]), logEndOffset: 4, logStartOffset: 0, highWatermark: 3 }
-    const fault = decideTruncation(own, { epoch: 1, endOffset: 2 })
+    const fault = decideTruncation(own, { epoch: 1, endOffset: 2, logStartOffset: 0 })
     assert.equal(fault.kind, 'fault')
     assert.match(fault.kind === 'fault' ? fault.text : '', /cut at offset 2, below its high watermark 3/)
-    assert.deepEqual(decideTruncation(own, { epoch: 1, endOffset: 3 }), { kind: 'cut', offset: 3, isDone: true })
+    assert.deepEqual(decideTruncation(own, { epoch: 1, endOffset: 3, logStartOffset: 0 }), {
+      kind: 'cut',
+      offset: 3,
+      isDone: true,
+    })
     assert.equal(
-      decideTruncation({ ...own, highWatermark: 0, logStartOffset: 3 }, { epoch: 1, endOffset: 2 }).kind,
+      decideTruncation({ ...own, highWatermark: 0, logStartOffset: 3 }, { epoch: 1, endOffset: 2, logStartOffset: 0 })
+        .kind,
       'fault',
     )
-    assert.equal(decideTruncation(own, { epoch: 2, endOffset: 9 }).kind, 'fault')
+    assert.equal(decideTruncation(own, { epoch: 2, endOffset: 9, logStartOffset: 0 }).kind, 'nothing')
   })
 
   test('the largest epoch that is not above: its end is where the next began, or the log end', () => {

@@ -1,0 +1,93 @@
+/**
+ * ReplicaRepair: a replica that is damaged here is made anew from its leader: what is left of it is set aside, never deleted.
+ *
+ * Thread      main
+ * Invariants  RR1 nothing is set aside before the metadata store says that this replica is neither in sync nor eligible to lead, and that
+ *             another broker leads: what is here counts for nothing then
+ *             RR2 one replica at a time: a broker that lost a disk does not rename thousands of folders at once
+ * Ordering    out of the in-sync set -> closed on its shard -> folder renamed, durably -> opened as new -> fetched from the log start
+ * Failure     a step that fails leaves the replica offline with the reason; it is tried again when its partition changes
+ */
+
+import { NO_LEADER, type PartitionState } from '../../coordination/keys.ts'
+import { isMillraceError } from '../../model/errors.ts'
+import type { TopicId } from '../../model/ids.ts'
+import { ControlOperation } from '../../ring/control-messages.ts'
+import type { Logger } from '../../telemetry/logger.ts'
+import { NOTHING_RECOVERED } from '../partition-opener.ts'
+import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
+import type { ShardLink } from '../shard-link.ts'
+import type { LocalReplicas } from './local-replicas.ts'
+
+/** Renames the folder of a partition into quarantine/, durably; nothing where there is none. Answers where it is. */
+export type SetAside = (topicId: TopicId, partition: number) => Promise<string | null>
+
+export interface ReplicaRepairOptions {
+  readonly nodeId: number
+  readonly links: readonly ShardLink[]
+  readonly router: PartitionRouter
+  readonly replicas: LocalReplicas
+  readonly setAside: SetAside
+  readonly logger: Logger
+  /** It is as good as new. */
+  readonly onRepaired: () => void
+}
+
+export class ReplicaRepair {
+  readonly #options: ReplicaRepairOptions
+  readonly #queued = new Set<PartitionProxy>()
+  #last: Promise<void> = Promise.resolve()
+  #isClosed = false
+
+  constructor(options: ReplicaRepairOptions) {
+    this.#options = options
+  }
+
+  /** An offline replica whose partition the store describes so. */
+  look(proxy: PartitionProxy, state: PartitionState): void {
+    if (proxy.state !== 'offline' || this.#queued.has(proxy) || !this.#mayRepair(state)) return
+    this.#queued.add(proxy)
+    this.#last = this.#last.then(() => this.#repair(proxy)).finally(() => this.#queued.delete(proxy))
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#last
+  }
+
+  #mayRepair({ leader, replicas, inSyncReplicas, eligibleLeaders }: PartitionState): boolean {
+    const { nodeId } = this.#options
+    const counts = [...inSyncReplicas, ...eligibleLeaders].some((replica) => replica.nodeId === nodeId)
+    return replicas.includes(nodeId) && !counts && leader !== NO_LEADER && leader !== nodeId
+  }
+
+  async #repair(proxy: PartitionProxy): Promise<void> {
+    const { links, router, replicas, setAside, logger, onRepaired } = this.#options
+    const { topicId, partition, topicName: topic } = proxy
+    const routed = router.byId(topicId)
+    const link = links[proxy.shard]
+    const state = routed?.record.partitions[partition]
+    const isCurrent = routed?.partitions[partition] === proxy && link?.state === 'serving'
+    if (this.#isClosed || !isCurrent || state === undefined || !this.#mayRepair(state)) return
+    const { reason } = proxy
+    try {
+      replicas.forget(proxy)
+      await link.control(ControlOperation.CLOSE_PARTITION, { partitionRef: proxy.ref }).catch(ignoreUnknown)
+      const folder = await setAside(topicId, partition)
+      proxy.state = 'opening'
+      proxy.reason = null
+      await replicas.open(routed, [proxy], NOTHING_RECOVERED)
+      logger.warn({ topic, partition, reason, folder }, 'a damaged replica begins anew from its leader')
+      onRepaired()
+    } catch (error) {
+      logger.error({ err: error, topic, partition }, 'a damaged replica could not be set aside')
+      proxy.state = 'offline'
+      proxy.reason ??= String(error)
+    }
+  }
+}
+
+/** A replica that could not be opened is not known to its shard. */
+function ignoreUnknown(error: unknown): void {
+  if (!isMillraceError(error) || error.code !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error
+}

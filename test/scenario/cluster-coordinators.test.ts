@@ -1,0 +1,108 @@
+/** Groups and transactions on three brokers, while the broker of their coordinator dies. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { utf8Decode } from '../../src/base/bytes.ts'
+import { coordinatorPartitionOf, OFFSETS_TOPIC, TRANSACTIONS_TOPIC } from '../../src/model/internal-topics.ts'
+import { BrokerCluster } from '../support/broker-cluster.ts'
+import { until } from '../support/until.ts'
+
+const WAIT_MS = 60_000
+
+async function withCluster(work: (cluster: BrokerCluster) => Promise<void>): Promise<void> {
+  const cluster = await BrokerCluster.start({ nodes: 3 })
+  try {
+    await work(cluster)
+  } finally {
+    await cluster.close()
+  }
+}
+
+/** The broker that coordinates `id`. */
+async function coordinatorOf(cluster: BrokerCluster, topic: string, id: string): Promise<number> {
+  const partitions = await cluster.partitionsOf(topic)
+  return partitions[coordinatorPartitionOf(id, partitions.length)]!.leader
+}
+
+test('the broker of a group’s coordinator is killed, twice: the group goes on, everything is handled, no offset falls', () =>
+  withCluster(async (cluster) => {
+    const client = cluster.client()
+    await client.admin.topics.create('t', { partitions: 4, replicas: 3, config: { 'min.insync.replicas': '2' } })
+    const producer = client.producer('t')
+    const handled = new Map<string, number>()
+    const members = [1, 2].map(() => cluster.client().group('g', ['t'], { from: 'start' }))
+    const running = members.map((group) =>
+      group.run(async (record) => {
+        const value = utf8Decode(record.value!)
+        handled.set(value, (handled.get(value) ?? 0) + 1)
+      }),
+    )
+    let sent = 0
+    const send = async (count: number): Promise<void> => {
+      for (let index = 0; index < count; index++) await producer.send({ key: `k${sent % 7}`, value: String(sent++) })
+    }
+    await send(100)
+    await until('the first records handled', WAIT_MS, () => handled.size === sent)
+    for (let round = 0; round < 2; round++) {
+      const broker = await coordinatorOf(cluster, OFFSETS_TOPIC, 'g')
+      cluster.kill(broker)
+      await send(50)
+      await until('what came after the kill handled', WAIT_MS, () => handled.size === sent)
+      await cluster.restart(broker)
+      await until('all in sync', WAIT_MS, async () =>
+        [...(await cluster.partitionsOf('t')), ...(await cluster.partitionsOf(OFFSETS_TOPIC))].every(
+          ({ inSyncReplicas }) => inSyncReplicas.length === 3,
+        ),
+      )
+    }
+    const twice = [...handled.values()].filter((count) => count > 1).length
+    assert.ok(twice < sent / 2, `${twice} of ${sent} were handled again`)
+    await Promise.all(members.map((group) => group.close()))
+    await Promise.all(running)
+    await until('everything committed', WAIT_MS, async () => {
+      const { offsets } = await client.admin.groups.describe('g')
+      return offsets.reduce((sum, { offset }) => sum + offset, 0) === sent && offsets.every(({ lag }) => lag === 0)
+    })
+  }))
+
+test('the broker of a transaction’s coordinator is killed in the middle: each transaction is there wholly, once, or not at all', () =>
+  withCluster(async (cluster) => {
+    const client = cluster.client()
+    await client.admin.topics.create('t', { partitions: 4, replicas: 3, config: { 'min.insync.replicas': '2' } })
+    const producer = client.producer('t', { transactionalId: 'p' })
+    const committed: number[] = []
+    let next = 0
+    const transact = async (): Promise<void> => {
+      const number = next++
+      await producer.transaction(async (transaction) => {
+        for (let part = 0; part < 4; part++)
+          await transaction.send('t', { key: `k${part}`, value: `${number}/${part}`, partition: part })
+      })
+      committed.push(number)
+    }
+    for (let index = 0; index < 20; index++) await transact()
+    for (let round = 0; round < 2; round++) {
+      const broker = await coordinatorOf(cluster, TRANSACTIONS_TOPIC, 'p')
+      const running = (async () => {
+        for (let index = 0; index < 30; index++) await transact()
+      })()
+      cluster.kill(broker)
+      await running
+      await cluster.restart(broker)
+      await until('all in sync', WAIT_MS, async () =>
+        [...(await cluster.partitionsOf('t')), ...(await cluster.partitionsOf(TRANSACTIONS_TOPIC))].every(
+          ({ inSyncReplicas }) => inSyncReplicas.length === 3,
+        ),
+      )
+    }
+    const seen = new Map<string, number>()
+    for await (const { value } of client.consume('t', { from: 'start', to: 'end' })) {
+      const text = utf8Decode(value!)
+      seen.set(text, (seen.get(text) ?? 0) + 1)
+    }
+    const wanted = committed.flatMap((number) => [0, 1, 2, 3].map((part) => `${number}/${part}`))
+    assert.deepEqual([...seen.keys()].sort(), wanted.sort())
+    assert.deepEqual(
+      [...seen.values()].filter((count) => count !== 1),
+      [],
+    )
+  }))
