@@ -2,10 +2,8 @@
  * `npm run demo`: starts a broker, streams two data sets of flights through it, reads everything back, and checks it:
  * the count, every record's content, and the order of the records of each key.
  */
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
 import { type Client, connect } from '../src/client/index.ts'
+import { consumeAndCheck, loadFlights, type Row } from './flights.ts'
 import { startLocalBroker } from './local-broker.ts'
 
 interface DataSet {
@@ -20,11 +18,6 @@ const DATA_SETS: readonly DataSet[] = [
   { topic: 'flights-by-distance', file: 'flights-200k.json', keyField: 'distance' },
 ]
 
-interface Row {
-  readonly key: string
-  readonly value: string
-}
-
 interface Result {
   readonly topic: string
   readonly records: number
@@ -32,14 +25,6 @@ interface Result {
   readonly bytes: number
   readonly produceMs: number
   readonly consumeMs: number
-}
-
-// The package exports its build only: build/<file> beside data/.
-const dataFolder = join(dirname(createRequire(import.meta.url).resolve('vega-datasets')), '..', 'data')
-
-function load(set: DataSet): Row[] {
-  const rows = JSON.parse(readFileSync(join(dataFolder, set.file), 'utf8')) as Record<string, unknown>[]
-  return rows.map((row) => ({ key: String(row[set.keyField]), value: JSON.stringify(row) }))
 }
 
 /** Sends all rows; resolves when each is on disk. */
@@ -52,38 +37,8 @@ async function produce(mq: Client, topic: string, rows: readonly Row[]): Promise
   return performance.now() - startedMs
 }
 
-/** Reads the topic from start to end and compares: each key's records must come in the order in which they were sent. */
-async function consumeAndCheck(mq: Client, topic: string, rows: readonly Row[]): Promise<number> {
-  const expected = new Map<string, string[]>()
-  for (const { key, value } of rows) {
-    const values = expected.get(key)
-    if (values === undefined) expected.set(key, [value])
-    else values.push(value)
-  }
-  const places = new Map<string, { partition: number; next: number }>()
-  const decoder = new TextDecoder()
-  let count = 0
-  const startedMs = performance.now()
-  for await (const batch of mq.consume(topic, { from: 'start', to: 'end' }).batches()) {
-    const record = batch.reader()
-    while (record.next()) {
-      const key = decoder.decode(record.key!)
-      const place = places.get(key) ?? { partition: batch.partition, next: 0 }
-      places.set(key, place)
-      const where = `${topic}/${batch.partition} at offset ${record.offset}, key ${key}`
-      if (place.partition !== batch.partition) throw new Error(`${where}: the key was in partition ${place.partition}`)
-      const wanted = expected.get(key)?.[place.next++]
-      if (decoder.decode(record.value!) !== wanted) throw new Error(`${where}: expected ${wanted ?? 'no more records'}`)
-      count++
-    }
-  }
-  const elapsedMs = performance.now() - startedMs
-  if (count !== rows.length) throw new Error(`${topic}: ${rows.length} records were sent, ${count} were read`)
-  return elapsedMs
-}
-
 async function run(mq: Client, set: DataSet): Promise<Result> {
-  const rows = load(set)
+  const rows = loadFlights(set.file, set.keyField)
   await mq.admin.topics.create(set.topic, { partitions: PARTITIONS })
   const produceMs = await produce(mq, set.topic, rows)
   const consumeMs = await consumeAndCheck(mq, set.topic, rows)

@@ -25,13 +25,16 @@ if (major < 20 || (major === 20 && minor < 19)) {
 const COMMANDS = {
   start: ['dist/src/cli/main.js', 'start'],
   'build:binary': ['scripts/build-binary.mjs'],
+  cluster: ['dist/scripts/cluster/main.js'],
   demo: ['dist/demo/main.js'],
+  'demo:cluster': ['dist/demo/cluster.js'],
   check: ['scripts/check.mjs'],
   generate: ['dist/src/config/write-files.js'],
   'generate:check': ['dist/src/config/write-files.js', '--check'],
   test: ['scripts/test.mjs', 'all'],
   'test:sim': ['scripts/test.mjs', 'simulation'],
   'test:crash': ['scripts/test.mjs', 'crash'],
+  'test:chaos': ['scripts/test.mjs', 'chaos'],
   'test:stress': ['scripts/test.mjs', 'stress'],
   'test:fuzz': ['scripts/test.mjs', 'fuzz'],
   'test:integration': ['scripts/test.mjs', 'integration'],
@@ -92,7 +95,7 @@ function installWhatIsMissing() {
 
 function buildWhatIsStale() {
   const built = 'dist/.built'
-  const sources = ['src', 'workers', 'native-free-bench', 'test', 'demo']
+  const sources = ['src', 'workers', 'native-free-bench', 'test', 'demo', 'scripts/cluster']
   const newest = Math.max(
     statSync('tsconfig.json').mtimeMs,
     statSync('package-lock.json').mtimeMs,

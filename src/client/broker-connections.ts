@@ -40,12 +40,15 @@ interface Endpoint {
   nodeId: number | undefined
 }
 
+/** URL -> a number that grows with each time it is asked. */
+export type AskedUrls = ReadonlyMap<string, number>
+
 export interface WaitOptions {
   /** Keep trying until then, on the monotonic clock; without one every candidate is tried once. */
   readonly deadlineMs?: number
   readonly signal?: AbortSignal | undefined
-  /** Of any(): the URL of a broker whose answer did not help; another one is taken where there is one. */
-  readonly avoid?: string | undefined
+  /** Of any(): URLs of brokers whose answers did not help. Others are taken where there are some, else the one that was asked the longest ago. */
+  readonly avoid?: AskedUrls | undefined
 }
 
 export interface NodeWaitOptions extends WaitOptions {
@@ -146,7 +149,7 @@ export class BrokerConnections {
   /** A connection to any broker. */
   any(options: WaitOptions = {}): Promise<Connection> {
     for (const { url, connection } of this.#endpoints.values())
-      if (connection?.isOpen && !connection.isQuiet && url !== options.avoid) return Promise.resolve(connection)
+      if (connection?.isOpen && !connection.isQuiet && !options.avoid?.has(url)) return Promise.resolve(connection)
     return this.#firstOf(() => this.#anybody(), options)
   }
 
@@ -358,18 +361,23 @@ export class BrokerConnections {
 }
 
 /** The endpoint to try next: see Ordering. */
-function nextOf(candidates: readonly Endpoint[], nowMs: number, avoid: string | undefined): Endpoint | undefined {
+function nextOf(candidates: readonly Endpoint[], nowMs: number, avoid: AskedUrls | undefined): Endpoint | undefined {
   const rankOf = ({ url, connection, isSlow, notBeforeMs }: Endpoint): number => {
     if (isSlow || connection?.isQuiet) return Rank.SLOW
-    if (url === avoid) return Rank.AVOIDED
-    if (connection?.isOpen) return Rank.OPEN
-    return notBeforeMs <= nowMs ? Rank.DUE : Rank.LATER
+    const isOpen = connection?.isOpen === true
+    if (!isOpen && notBeforeMs > nowMs) return Rank.LATER
+    if (avoid?.has(url)) return Rank.AVOIDED
+    return isOpen ? Rank.OPEN : Rank.DUE
+  }
+  const comesBefore = (one: Endpoint, other: Endpoint): boolean => {
+    const [left, right] = [rankOf(one), rankOf(other)]
+    if (left !== right) return left < right
+    if (left === Rank.AVOIDED) return avoid!.get(one.url)! < avoid!.get(other.url)!
+    return one.notBeforeMs < other.notBeforeMs
   }
   let next: Endpoint | undefined
   for (const each of candidates) {
-    if (next === undefined) next = each
-    const [rank, least] = [rankOf(each), rankOf(next)]
-    if (rank < least || (rank === least && each.notBeforeMs < next.notBeforeMs)) next = each
+    if (next === undefined || comesBefore(each, next)) next = each
   }
   return next
 }

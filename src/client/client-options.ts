@@ -2,6 +2,7 @@
 import { kindOf } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import { VERSION } from '../model/version.ts'
+import { SILENCE_MS_MAX } from '../transport/connection.ts'
 
 /** Milliseconds, or text with its unit: 250, '250ms', '5s', '2m', '1h', '14d'. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
@@ -25,6 +26,11 @@ export interface ClientOptions {
   readonly connectWaitMs?: Duration
   /** A request without a reply for so long ends its connection. Default 30,000. */
   readonly requestTimeoutMs?: Duration
+  /**
+   * A broker that owes answers and says nothing at all for so long, not even that it lives, is taken for gone: another one may have
+   * its work by then. Default 5,000.
+   */
+  readonly silenceMsMax?: Duration
   /** First and largest delay between attempts. Defaults 50 and 2,000. */
   readonly backoffMsMin?: Duration
   readonly backoffMsMax?: Duration
@@ -39,6 +45,7 @@ export interface ResolvedClientOptions {
   readonly connectTimeoutMs: number
   readonly connectWaitMs: number
   readonly requestTimeoutMs: number
+  readonly silenceMsMax: number
   readonly backoffMsMin: number
   readonly backoffMsMax: number
 }
@@ -53,6 +60,7 @@ export function resolveClientOptions(options: ClientOptions): ResolvedClientOpti
     connectTimeoutMs: checkedDuration('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 1, 600_000),
     connectWaitMs: checkedDuration('connectWaitMs', options.connectWaitMs ?? 0, 0, Number.MAX_SAFE_INTEGER),
     requestTimeoutMs: checkedDuration('requestTimeoutMs', options.requestTimeoutMs ?? 30_000, 1, 600_000),
+    silenceMsMax: checkedDuration('silenceMsMax', options.silenceMsMax ?? SILENCE_MS_MAX, 100, 600_000),
     backoffMsMin: checkedDuration('backoffMsMin', options.backoffMsMin ?? 50, 1, 600_000),
     backoffMsMax: checkedDuration('backoffMsMax', options.backoffMsMax ?? 2_000, 1, 600_000),
   }

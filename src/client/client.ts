@@ -114,8 +114,9 @@ export class Client {
   readonly #groups = new Set<Pick<Group, 'close'>>()
   readonly #urls: readonly string[]
   #keepAlive: KeepAlive | undefined
-  /** Who told of topics last. */
-  #metadataUrl: string | undefined
+  /** Who told of topics lately. */
+  readonly #metadataAsked = new Map<string, number>()
+  #metadataCount = 0
   #listenerErrors = 0
   #closed = false
 
@@ -130,6 +131,7 @@ export class Client {
       token: options.token,
       connectTimeoutMs: options.connectTimeoutMs,
       requestTimeoutMs: options.requestTimeoutMs,
+      silenceMsMax: options.silenceMsMax,
       backoff: this.#backoff,
     }
     this.#connections = new BrokerConnections(runtime, urls, connectionOptions, this.#connectionEvents())
@@ -160,11 +162,11 @@ export class Client {
     }
   }
 
-  /** Of any broker; again of another one than the last, where there is one: that one may not know the news. */
+  /** Of any broker; again and again of one after the other: some may not know the news. */
   async #askMetadata(request: MetadataRequest, isAgain: boolean): Promise<MetadataReply> {
-    const avoid = isAgain ? this.#metadataUrl : undefined
-    const { value, url } = await this.#requests.exchange(metadata, request, { avoid })
-    this.#metadataUrl = url
+    if (!isAgain) this.#metadataAsked.clear()
+    const { value, url } = await this.#requests.exchange(metadata, request, { avoid: this.#metadataAsked })
+    this.#metadataAsked.set(url, ++this.#metadataCount)
     this.#connections.learn(value.brokers)
     return value
   }

@@ -39,9 +39,10 @@ export interface CoordinatedId {
 interface Place {
   /** Undefined = it is to be looked for. */
   nodeId: number | undefined
-  /** Who said so; where that was wrong, another broker is asked the next time. */
-  askedUrl: string | undefined
-  wasWrong: boolean
+  /** Who said so. */
+  askedUrl: string
+  /** Who was wrong, or knew of none: others are asked rather than these. */
+  readonly wrong: Map<string, number>
 }
 
 const NO_ROW = { errorNumber: errorNumberOf('COORDINATOR_NOT_AVAILABLE'), errorText: '', nodeId: -1, url: '' }
@@ -49,6 +50,7 @@ const NO_ROW = { errorNumber: errorNumberOf('COORDINATOR_NOT_AVAILABLE'), errorT
 export class Coordinators {
   readonly #connections: BrokerConnections
   readonly #places = new Map<string, Place>()
+  #wrongCount = 0
   readonly #looking = new Map<string, Promise<Connection>>()
 
   constructor(connections: BrokerConnections) {
@@ -74,7 +76,7 @@ export class Coordinators {
     const place = this.#places.get(keyOf(of))
     if (place === undefined || !hasMoved(error.code)) return
     place.nodeId = undefined
-    place.wasWrong = error.code === 'NOT_COORDINATOR'
+    if (error.code === 'NOT_COORDINATOR') this.#wasWrong(place)
   }
 
   /** Runs `listener` when a broker has something new for a member; the answer stops that. */
@@ -90,25 +92,33 @@ export class Coordinators {
   async #look({ kind, id }: CoordinatedId, key: string, deadlineMs: number | undefined): Promise<Connection> {
     const place = this.#place(key)
     const deadline = deadlineMs === undefined ? {} : { deadlineMs }
-    const asked = await this.#connections.any({ ...deadline, avoid: place.wasWrong ? place.askedUrl : undefined })
+    const asked = await this.#connections.any({ ...deadline, avoid: place.wrong })
     if (!asked.serves(Api.FIND_COORDINATOR)) return asked
     place.askedUrl = asked.url
-    // Until it has proved right.
-    place.wasWrong = true
     const { coordinators } = (await asked.call(findCoordinator, { kind, ids: [id] }).catch(notSent)).value
     const row = coordinators[0] ?? NO_ROW
-    if (errorCodeOf(row.errorNumber) !== 'NONE') throw errorOf(row.errorNumber, row.errorText)
+    if (errorCodeOf(row.errorNumber) !== 'NONE') {
+      this.#wasWrong(place)
+      throw errorOf(row.errorNumber, row.errorText)
+    }
     place.nodeId = row.nodeId
     this.#connections.learnNode(row.nodeId, row.url)
-    const connection = await this.#connections.node(row.nodeId, { patienceMs: PATIENCE_MS })
-    place.wasWrong = false
-    return connection
+    try {
+      return await this.#connections.node(row.nodeId, { patienceMs: PATIENCE_MS })
+    } catch (error) {
+      this.#wasWrong(place)
+      throw error
+    }
+  }
+
+  #wasWrong({ wrong, askedUrl }: Place): void {
+    wrong.set(askedUrl, ++this.#wrongCount)
   }
 
   #place(key: string): Place {
     let place = this.#places.get(key)
     if (place === undefined) {
-      place = { nodeId: undefined, askedUrl: undefined, wasWrong: false }
+      place = { nodeId: undefined, askedUrl: '', wrong: new Map() }
       this.#places.set(key, place)
       for (const oldest of this.#places.keys()) {
         if (this.#places.size <= COORDINATORS_MAX) break

@@ -94,8 +94,8 @@ interface Parcel {
 
 /** The partition drains: where records go instead is in the topic's metadata. */
 const DRAINS: ErrorCode = 'POLICY_VIOLATION'
-/** After these, what is known of the topic is old. */
-const TOPIC_CHANGED_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', DRAINS]
+/** After these, what is known of the topic may be old. */
+const STALE_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', DRAINS]
 
 const NOT_STORED_YET: StoredPart = { baseOffset: -1, logAppendTimeMs: -1, durability: 0 }
 
@@ -343,7 +343,7 @@ export class ProduceSender {
   #returned(parcel: Parcel, error: MillraceError): void {
     const { queue, batch } = parcel
     const nowMs = this.#runtime.clock.monotonicMs()
-    if (TOPIC_CHANGED_CODES.includes(error.code)) this.#isStale = true
+    if (STALE_CODES.includes(error.code)) this.#isStale = true
     else if (mayHaveMoved(error)) this.#stale.add(queue)
     else if (mayMove(error)) this.#refresh()
     if (queue.returned(batch, this.#faultOf(error, parcel), nowMs) === 'failed') {

@@ -10,7 +10,7 @@ import type { Codec } from '../protocol/index.ts'
 import type { Connection, Reply } from '../transport/connection.ts'
 import { abortable, sleep, throwIfAborted } from './abort.ts'
 import { backoffMs } from './backoff.ts'
-import { type BrokerConnections, PATIENCE_MS } from './broker-connections.ts'
+import { type AskedUrls, type BrokerConnections, PATIENCE_MS } from './broker-connections.ts'
 import type { ResolvedClientOptions } from './client-options.ts'
 import type { ClientRuntime } from './client-runtime.ts'
 import type { CoordinatedId, Coordinators } from './coordinators.ts'
@@ -20,8 +20,8 @@ export interface AskOptions {
   readonly nodeId?: number
   /** Asks the coordinator of this id instead, wherever it is by then. */
   readonly coordinator?: CoordinatedId
-  /** The answer of this broker did not help: another one is asked where there is one. */
-  readonly avoid?: string | undefined
+  /** The answers of these brokers did not help: another one is asked where there is one. */
+  readonly avoid?: AskedUrls | undefined
   /** The request changes something: see the rule above. */
   readonly changes?: boolean
   readonly signal?: AbortSignal | undefined

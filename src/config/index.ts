@@ -1,4 +1,5 @@
 /** Configuration in one import. */
+export { CLUSTER_NODES, renderClusterNode } from './cluster-files.ts'
 export * from './config.ts'
 export { configJsonSchema, renderJsonSchema } from './json-schema.ts'
 export { PROFILE_KEYS, PROFILE_NAMES, PROFILES, type Profile, type ProfileName } from './profiles.ts'

@@ -3,6 +3,7 @@
  * is written, and a file that is not as it would be written fails.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { CLUSTER_NODES, renderClusterNode } from './cluster-files.ts'
 import { renderJsonSchema } from './json-schema.ts'
 import { PROFILE_NAMES } from './profiles.ts'
 import { renderDefaults, renderProfile } from './render.ts'
@@ -12,6 +13,7 @@ const files: readonly (readonly [string, string])[] = [
   ['millrace.yaml', renderDefaults()],
   ['millrace.schema.json', renderJsonSchema()],
   ...PROFILE_NAMES.map((name) => [`${name}.yaml`, renderProfile(name)] as const),
+  ...CLUSTER_NODES.map((nodeId) => [`cluster-3/node-${nodeId}.yaml`, renderClusterNode(nodeId)] as const),
 ]
 const isCheck = process.argv.includes('--check')
 

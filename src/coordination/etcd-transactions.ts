@@ -9,7 +9,8 @@
  * Owns        the lanes, and the lease that removes their keys when this client is gone
  * Invariants  ET1 one transaction at a time in a lane
  *             ET2 a transaction is sent again only when the one before it is known not to be applied, for ever
- *             ET3 a lane whose last outcome is not known is not used again: a new key takes its place
+ *             ET3 a lane whose last outcome is not known is used again: its next transaction has the same condition, so of the two
+ *             one at most is applied, and once that is the next one, the lost one never will be
  * Limits      LANES_MAX at once, QUEUED_MAX waiting. At most requestTimeoutMs to send and as much again to read back
  * Failure     BROKER_NOT_AVAILABLE: not applied; StoreOutcomeUnknownError: it could not be read back; OVERLOADED: the queue is full
  */
@@ -33,7 +34,7 @@ const LANE_LEASE_SECONDS = 3_600
 const REVOKE_MS_MAX = 1_000
 
 interface Lane {
-  key: Buffer
+  readonly key: Buffer
   /** Of the key, as of the last answer; 0 = there is none. */
   modRevision: number
 }
@@ -46,8 +47,7 @@ export class EtcdTransactions {
   readonly #clientId: string
   readonly #lanes: Lane[] = []
   readonly #waiting = new Fifo<(lane: Lane) => void>()
-  #busy = 0
-  #nextLane = 1
+  #laneCount = 0
   #nextRequest = 1
   #lease: { readonly leaseId: string; readonly renewAtMs: number } | undefined
   #granting: Promise<string> | undefined
@@ -128,7 +128,6 @@ export class EtcdTransactions {
         if (!(await this.#members.backOff(tries, deadlineMs))) throw this.#members.unreachable()
       }
     } catch (cause) {
-      this.#renew(lane)
       const why = cause instanceof MillraceError ? cause.message : String(cause)
       throw new StoreOutcomeUnknownError(`its reply was lost (${reason}), and it could not be read back: ${why}`, {
         cause,
@@ -139,9 +138,9 @@ export class EtcdTransactions {
   async #takeLane(): Promise<Lane> {
     const lane = this.#lanes.pop()
     if (lane !== undefined) return lane
-    if (this.#busy < LANES_MAX) {
-      this.#busy++
-      return this.#renew({ key: keyBytes(''), modRevision: 0 })
+    if (this.#laneCount < LANES_MAX) {
+      this.#laneCount++
+      return { key: keyBytes(`${REQUESTS_PREFIX}${this.#clientId}/${this.#laneCount}`), modRevision: 0 }
     }
     if (this.#waiting.size >= QUEUED_MAX)
       throw new MillraceError('OVERLOADED', `${QUEUED_MAX} transactions wait for the metadata store`)
@@ -152,13 +151,6 @@ export class EtcdTransactions {
     const next = this.#waiting.shift()
     if (next === undefined) this.#lanes.push(lane)
     else next(lane)
-  }
-
-  /** A key that nobody has written and nothing on its way can write. */
-  #renew(lane: Lane): Lane {
-    lane.key = keyBytes(`${REQUESTS_PREFIX}${this.#clientId}/${this.#nextLane++}`)
-    lane.modRevision = 0
-    return lane
   }
 
   async #laneLease(deadlineMs: number): Promise<string> {
@@ -220,8 +212,8 @@ function settledOf(lane: Lane, requestId: string, answer: ITxnResponse): Settled
   }
   const mark = markOf(answer)
   // The key went with its lease, an hour old, or somebody removed it: what it said is lost.
+  lane.modRevision = mark === undefined ? 0 : revisionOf(mark.mod_revision)
   if (mark === undefined) throw new MillraceError('UNKNOWN_SERVER_ERROR', "the client's request key is gone")
-  lane.modRevision = revisionOf(mark.mod_revision)
   const value = utf8Decode(mark.value)
   return value === requestId ? { kind: 'applied', revision: lane.modRevision } : { kind: 'not-applied' }
 }

@@ -106,3 +106,30 @@ test('the broker of a transaction’s coordinator is killed in the middle: each 
       [],
     )
   }))
+
+test('internal topics that one broker made alone have three replicas when there are three brokers', async () => {
+  const cluster = await BrokerCluster.start({ nodes: 1 })
+  try {
+    const client = cluster.client()
+    await client.admin.topics.create('t', { partitions: 1 })
+    await client.producer('t').send({ value: 'x' })
+    const group = client.group('g', ['t'], { from: 'start' })
+    for await (const record of group) {
+      await group.commit(record)
+      break
+    }
+    await group.close()
+    assert.deepEqual((await cluster.partitionsOf(OFFSETS_TOPIC))[0]!.replicas, [1])
+    await cluster.add(2)
+    await cluster.add(3)
+    await until('three replicas in sync', WAIT_MS, async () =>
+      (await cluster.partitionsOf(OFFSETS_TOPIC)).every(
+        ({ replicas, inSyncReplicas, adding }) =>
+          replicas.length === 3 && inSyncReplicas.length === 3 && adding.length === 0,
+      ),
+    )
+    assert.equal((await client.admin.groups.describe('g')).offsets[0]!.offset, 1)
+  } finally {
+    await cluster.close()
+  }
+})

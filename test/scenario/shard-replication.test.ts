@@ -1,17 +1,46 @@
 /** Replicas of one partition on several shards: what is acknowledged, followed, cut and elected. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { runCompaction, type SeededCompactionTask } from '../../src/log/compaction-run.ts'
+import { type PlainRecord, readRecords } from '../../src/record/batch-reader.ts'
+import { NO_CODECS } from '../../src/record/compression.ts'
 import { ControlOperation } from '../../src/ring/control-messages.ts'
 import { Durability } from '../../src/ring/messages.ts'
+import { SHARD_DEFAULTS } from '../../src/worker/shard-options.ts'
+import { keyedBatch, tableOf } from '../support/compaction-fixture.ts'
 import { makeBatch } from '../support/log-fixture.ts'
 import { ReplicaFixture } from '../support/replica-fixture.ts'
-import { batchesOf } from '../support/shard-fixture.ts'
+import { batchesOf, type FetchAnswer } from '../support/shard-fixture.ts'
 
 function started(options: ConstructorParameters<typeof ReplicaFixture>[0] = {}): ReplicaFixture {
   const cluster = new ReplicaFixture(options)
   cluster.elect(1)
   cluster.pump()
   return cluster
+}
+
+/** Has one node compact what it can, as the pool would. */
+function compact(cluster: ReplicaFixture, nodeId: number): void {
+  const { shard, files } = cluster.node(nodeId)
+  const asked = () => shard.notices.filter((notice) => notice.kind === 'compact')
+  for (let round = 0; round < 10 && asked().length === 0; round++) cluster.pass(SHARD_DEFAULTS.compactionCheckMs)
+  const notice = asked()[0]
+  assert.ok(notice?.kind === 'compact', 'no compaction was asked for')
+  const task = notice.task as SeededCompactionTask
+  const result = runCompaction(files, task, { codecs: NO_CODECS, seed: task.seed })
+  shard.control(ControlOperation.COMPACTED, { partitionRef: 0, result, fault: null })
+  for (let round = 0; round < 3; round++) shard.control(ControlOperation.CHECKPOINT, {})
+}
+
+function readAll(cluster: ReplicaFixture, nodeId: number): PlainRecord[] {
+  const records: PlainRecord[] = []
+  for (let offset = 0, round = 0; round < 1_000; round++) {
+    const line = (cluster.answer(cluster.shard(nodeId).sendFetch([{ offset }]), nodeId) as FetchAnswer).partitions[0]
+    if (line === undefined || line.bytes.length === 0) return records
+    records.push(...readRecords(line.bytes, { fromOffset: offset }))
+    offset = batchesOf(line.bytes).at(-1)![1]
+  }
+  return assert.fail('it does not end')
 }
 
 function inSyncOf(cluster: ReplicaFixture): number[] {
@@ -147,6 +176,22 @@ describe('leader changes', () => {
     assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
   })
 
+  test('a follower tells nothing of what is synced before its history was compared: it may be about to be cut', () => {
+    const cluster = started()
+    cluster.produce(makeBatch())
+    cluster.cut(1)
+    cluster.shard(1).produce(makeBatch({ records: 4 }), { acks: 1 })
+    cluster.elect(2, [2, 3])
+    cluster.produce(makeBatch({ records: 4 }))
+    cluster.heal(1)
+    cluster.shard(1).settle()
+    const rows = () => cluster.shard(1).synced.filter(({ leaderEpoch }) => leaderEpoch === 2)
+    assert.deepEqual(rows(), [])
+    cluster.pump()
+    assert.equal(rows().at(-1)?.syncedEndOffset, 5)
+    cluster.assertEqualLogs()
+  })
+
   test('two quick changes (KIP-279): each replica has a history of its own, and all end as the last leader', () => {
     const cluster = started()
     cluster.produce(makeBatch())
@@ -278,6 +323,45 @@ describe('the rest of a log', () => {
     cluster.start(3)
     cluster.pump()
     assert.deepEqual([cluster.describe(3).logStartOffset, cluster.describe(3).logEndOffset], [30, 43])
+  })
+
+  test('a leader that compacts: who was away begins behind, or within a filler, and ends with what every other reader sees', () => {
+    const config = {
+      ...{ cleanupPolicy: 'compact' as const, minCleanableDirtyRatio: 0.01, segmentBytes: 4_000, retentionMs: -1 },
+    }
+    for (const seen of [0, 1, 7, 50]) {
+      const cluster = started({ config })
+      const produce = (round: number) => {
+        const records = Array.from({ length: 5 }, (_, key) => ({ key: `k${key}`, value: `${round}`.repeat(20) }))
+        return cluster.produce(keyedBatch(records.map((record) => ({ ...record, timestampMs: cluster.clock.ms }))))
+      }
+      let round = 0
+      while (round < seen) produce(round++)
+      cluster.cut(3)
+      cluster.setInSync([1, 2])
+      while (round < 120) produce(round++)
+      compact(cluster, 1)
+      const { bytes } = cluster.describe(1)
+      assert.ok(bytes < 0.5 * cluster.describe(2).bytes, 'the leader has compacted, the follower not')
+      cluster.heal(3)
+      cluster.pump()
+      assert.deepEqual(cluster.describe(3).logEndOffset, 600)
+      assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+      produce(round++)
+      const wanted = tableOf(readAll(cluster, 1))
+      assert.equal(wanted.size, 5)
+      for (const nodeId of [2, 3]) {
+        cluster.elect(nodeId)
+        cluster.pump()
+        assert.deepEqual(tableOf(readAll(cluster, nodeId)), wanted)
+      }
+      // What it took over is a log that recovery believes.
+      cluster.crash(3, 'kill')
+      cluster.elect(1, [1, 2])
+      cluster.start(3, 'process-died')
+      cluster.pump()
+      assert.equal(cluster.describe(3).logEndOffset, 605)
+    }
   })
 
   test('a retried batch is a duplicate at the new leader', () => {

@@ -237,8 +237,8 @@ export class EtcdCluster {
       await probe.kv.range({ key: Buffer.from('/') }, { deadline: Date.now() + CALL_MS_MAX })
       return true
     } catch (error) {
-      // With authentication on, that is an answer too.
-      return /user name is empty/.test(String(error))
+      // With authentication on, that is an answer too. (The name in a certificate counts as a user.)
+      return /user name is empty|permission denied/.test(String(error))
     } finally {
       probe.close()
     }

@@ -21,7 +21,15 @@ export type Fault =
   | { readonly kind: 'none' }
   | { readonly kind: 'delay'; readonly delayMs: number }
   /** Answer this error (produce, fetch, list-offsets: in every part), after that promise; the work is not done. */
-  | { readonly kind: 'error'; readonly code: ErrorCode; readonly after?: Promise<unknown> }
+  | {
+      readonly kind: 'error'
+      readonly code: ErrorCode
+      readonly after?: Promise<unknown>
+      /** That a fetch's parts tell; default none. */
+      readonly leaderEpoch?: number
+    }
+  /** Do the work now, answer after that promise. */
+  | { readonly kind: 'late-reply'; readonly after: Promise<unknown> }
   /** Do the work, say nothing. */
   | { readonly kind: 'drop-reply' }
   /** Do the work or not, then break the connection. */
@@ -200,9 +208,10 @@ export class FakeBroker {
   async stop(): Promise<void> {
     const server = this.#server
     this.#server = undefined
+    const isClosed = server === undefined ? undefined : new Promise<void>((resolve) => server.close(() => resolve()))
     this.breakConnections()
     for (const wake of [...this.#waiters]) wake()
-    if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()))
+    await isClosed
   }
 
   breakConnections(): void {
@@ -239,6 +248,11 @@ export class FakeBroker {
   }
 
   #accept(socket: WebSocket): void {
+    // Its handshake was under way when the broker stopped.
+    if (this.#server === undefined) {
+      socket.terminate()
+      return
+    }
     const session: Session = { socket, receivedBytes: 0, grantedBytes: 0, isGreeted: false }
     this.connections++
     this.#sessions.add(session)
@@ -269,8 +283,9 @@ export class FakeBroker {
       session.socket.terminate()
       return
     }
-    const reply = fault.kind === 'error' ? this.#refuse(frame, fault.code) : await this.#perform(session, frame)
+    const reply = fault.kind === 'error' ? this.#refuse(frame, fault) : await this.#perform(session, frame)
     this.#grant(session)
+    if (fault.kind === 'late-reply') await fault.after
     if (fault.kind === 'break') session.socket.terminate()
     else if (fault.kind !== 'drop-reply' && reply !== undefined) this.#send(session, frame, reply.header, reply.body)
   }
@@ -307,7 +322,10 @@ export class FakeBroker {
       session.socket.send(wire.encodeFrame(prologue, header, [body]))
   }
 
-  #refuse(frame: wire.Frame, code: ErrorCode): { header: Uint8Array; body: Uint8Array } {
+  #refuse(
+    frame: wire.Frame,
+    { code, leaderEpoch = -1 }: { code: ErrorCode; leaderEpoch?: number },
+  ): { header: Uint8Array; body: Uint8Array } {
     const errorNumber = errorNumberOf(code)
     const fault = { errorNumber, errorText: `the fake broker says ${code}` }
     const none = { baseOffset: -1, logAppendTimeMs: -1, logStartOffset: -1, durability: 0, leaderEpoch: -1 }
@@ -320,7 +338,7 @@ export class FakeBroker {
       // With watermarks, as a shard tells them beside an error: a client must not go by them.
       const answers = parts.map(({ topicId, partition }, index) => {
         const { highWatermark = -1, logStartOffset = -1 } = this.#find(topicId, partition) ?? {}
-        const marks = { highWatermark, lastStableOffset: highWatermark, logStartOffset, leaderEpoch: -1, batchBytes: 0 }
+        const marks = { highWatermark, lastStableOffset: highWatermark, logStartOffset, leaderEpoch, batchBytes: 0 }
         return { index, ...fault, ...marks, aborted: [] }
       })
       return { header: wire.fetch.encodeReply({ parts: answers }), body: EMPTY }

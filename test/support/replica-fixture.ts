@@ -70,6 +70,8 @@ export class ReplicaFixture {
   inSync: readonly ReplicaIdentity[] = []
   /** Wishes are written to the store and told at once. */
   writesWishes = true
+  /** Wishes that were written, and made the set larger. */
+  grown = 0
   /** Batches of the leader that were carried to followers. */
   carriedBytes = 0
   /** What a follower is given may be changed on the way. */
@@ -368,6 +370,7 @@ export class ReplicaFixture {
         this.tellPending(node, null)
         continue
       }
+      if (wish.inSync.length > this.inSync.length) this.grown++
       this.inSync = wish.inSync
       this.version++
       this.tellPending(node, null)

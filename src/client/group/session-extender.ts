@@ -166,11 +166,12 @@ export class SessionExtender implements KeepAlive {
 
   /** The client's own, none longer than a session allows. */
   #waits() {
-    const { connectTimeoutMs, requestTimeoutMs, backoffMsMin, backoffMsMax } = this.#target.options
+    const { connectTimeoutMs, requestTimeoutMs, silenceMsMax, backoffMsMin, backoffMsMax } = this.#target.options
     const most = this.#patienceMs
     return {
       connectTimeoutMs: Math.min(connectTimeoutMs, most),
       requestTimeoutMs: Math.min(requestTimeoutMs, most),
+      silenceMsMax: Math.min(silenceMsMax, most),
       backoff: { delayMsMin: Math.min(backoffMsMin, most), delayMsMax: Math.min(backoffMsMax, most) },
     }
   }

@@ -13,6 +13,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError, MillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
+import { isInternalTopic } from '../../model/internal-topics.ts'
 import { unchanged } from '../cluster-identity.ts'
 import type { ClusterImage, ImageChange } from '../cluster-image.ts'
 import { removeEmptied } from '../draining.ts'
@@ -33,6 +34,7 @@ import { ControllerElection, type ControllerTerm } from './controller-election.t
 import {
   type MovePlan,
   planDecommission,
+  planGrowth,
   planReassignment,
   planRebalance,
   type ReassignmentWish,
@@ -41,6 +43,7 @@ import { cancelMoves, carryOut, electPreferred, type MoveOutcome, type Partition
 import { TopicConfigs } from './partition-decisions.ts'
 import { PartitionRounds } from './partition-rounds.ts'
 import { checkFence, notController } from './partition-writer.ts'
+import { isMoving } from './reassignment.ts'
 import {
   addPartitions,
   alterConfig,
@@ -50,6 +53,9 @@ import {
   drainPartitions,
   type RequestContext,
 } from './topic-requests.ts'
+
+/** Of each partition of the broker's own topics, as far as there are brokers. */
+const INTERNAL_REPLICAS = 3
 
 export interface ControllerOptions {
   readonly store: MetadataStore
@@ -77,6 +83,7 @@ export class Controller {
   #image: ClusterImage | undefined
   /** Told to be empty, as <topic id>/<partition>: they stay so while they drain. */
   readonly #emptied = new Set<string>()
+  #isGrowing = false
   /** Requests run one after the other; a failed one does not stop the next. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -116,6 +123,7 @@ export class Controller {
     this.#image = image
     this.#election.look(image)
     this.#rounds.onChanges(changes)
+    if (this.isActive && changes.some(mayGrow)) this.#growInternal()
   }
 
   /** Gives up control and takes part in no more elections. */
@@ -254,7 +262,24 @@ export class Controller {
     this.#emptied.clear()
     this.#rounds.start(this.#image!)
     this.#removeHalves(term).catch((error: unknown) => log('warn', `halves of topics stay for now: ${String(error)}`))
+    this.#growInternal()
     onElected?.(term.controllerEpoch)
+  }
+
+  /** Coordinators are to survive the loss of a broker as soon as there are brokers for it. */
+  #growInternal(): void {
+    const { log } = this.#options
+    if (this.#isGrowing || planGrowth(this.#image!, INTERNAL_REPLICAS).moves.length === 0) return
+    this.#isGrowing = true
+    this.#moves((image) => planGrowth(image, INTERNAL_REPLICAS), false)
+      .then(
+        ({ moves }) => log('info', `${moves.length} partitions of internal topics get more replicas`),
+        // Something changed meanwhile: the next change looks again.
+        (error: unknown) => log('info', `internal topics get no more replicas yet: ${String(error)}`),
+      )
+      .finally(() => {
+        this.#isGrowing = false
+      })
   }
 
   #end(reason: string): void {
@@ -279,4 +304,11 @@ export class Controller {
       }
     })
   }
+}
+
+/** Whether an internal topic may be able to grow now: brokers came, it came, or a partition of it has been moved. */
+function mayGrow(change: ImageChange): boolean {
+  if (change.kind === 'broker' || change.kind === 'topic-added') return true
+  if (change.kind !== 'partition' || !isInternalTopic(change.topic.state.name)) return false
+  return !isMoving(change.state) && change.state.replicas.length < INTERNAL_REPLICAS
 }

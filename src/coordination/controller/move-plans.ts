@@ -10,6 +10,7 @@
  */
 import { MillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
+import { isInternalTopic } from '../../model/internal-topics.ts'
 import type { ClusterImage } from '../cluster-image.ts'
 import type { TopicRecord } from '../topics.ts'
 import { takesReplicas } from './membership.ts'
@@ -150,6 +151,33 @@ function compareTakers(left: number, right: number, rest: readonly number[], loa
     loads.leadsOf(left) - loads.leadsOf(right) ||
     left - right
   )
+}
+
+/**
+ * More replicas for the broker's own topics, which are made when the first client needs one, however few brokers there are then: up to
+ * `replicas` of each partition, as far as there are brokers. None is taken away.
+ */
+export function planGrowth(image: ClusterImage, replicas: number): MovePlan {
+  const loads = new Loads(image)
+  const moves: ReplicaMove[] = []
+  for (const topic of image.topics.values()) {
+    if (!isInternalTopic(topic.state.name)) continue
+    for (const [partition, state] of topic.partitions.entries()) {
+      const from = targetOf(state)
+      if (isMoving(state) || from.length >= replicas) continue
+      const to = [...from]
+      while (to.length < replicas) {
+        const candidates = loads.takers.filter((taker) => !to.includes(taker))
+        if (candidates.length === 0) break
+        to.push(candidates.reduce((best, one) => (compareTakers(one, best, to, loads) < 0 ? one : best)))
+      }
+      if (to.length === from.length) continue
+      loads.add(from, -1)
+      loads.add(to, 1)
+      moves.push(moveOf(topic, partition, from, to))
+    }
+  }
+  return { moves, stuck: [] }
 }
 
 /** As few moves as make each topic, then the whole, even over the brokers there are. */

@@ -131,7 +131,10 @@ test('an address that others can reach needs tokens or a word', () => {
     assert.deepEqual(faultsOf({ flags: [flag('listen', `${host}:0`)] }), [])
   assert.match(faultsOf({ flags: [flag('auth.tokens', 'short')] })[0]!, /auth\.tokens/)
   assert.match(faultsOf({ flags: [flag('kafka', '127.0.0.1:9092')] })[0]!, /kafka: this version has no/)
-  assert.match(faultsOf({ flags: [flag('etcd', 'http://127.0.0.1:2379')] })[0]!, /etcd: this version has no/)
+  assert.match(faultsOf({ flags: [flag('etcd', '127.0.0.1:2379')] })[0]!, /etcd: expected URLs such as/)
+  assert.match(faultsOf({ flags: [flag('cluster.etcdUser', 'u')] })[0]!, /user and password go together/)
+  assert.match(faultsOf({ flags: [flag('cluster.etcdKey', 'k')] })[0]!, /certificate and key go together/)
+  assert.match(faultsOf({ flags: [flag('cluster.secret', 'short')] })[0]!, /16 to 256 characters/)
   assert.match(faultsOf({ flags: [flag('listen', '127.0.0.1:99999')] })[0]!, /port/)
 })
 

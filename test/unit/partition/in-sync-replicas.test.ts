@@ -65,11 +65,11 @@ class Leader {
     this.synced(who, offset)
   }
 
-  fetch(who: ReplicaIdentity, offset: number): boolean {
+  fetch(who: ReplicaIdentity, offset: number): string {
     return noteFetch(this.state, who, { nowMs: this.nowMs, lagMsMax: LAG_MS, fetchOffset: offset as Offset })
   }
 
-  synced(who: ReplicaIdentity, offset: number): boolean {
+  synced(who: ReplicaIdentity, offset: number): string {
     return noteSynced(this.state, who, { nowMs: this.nowMs, lagMsMax: LAG_MS, syncedEndOffset: offset as Offset })
   }
 
@@ -136,7 +136,7 @@ describe('high watermark over replicas', () => {
     const again = { nodeId: 2, incarnation: 21 }
     leader.has(again, 10)
     assert.equal(leader.highWatermark(), 5)
-    assert.equal(leader.fetch(B, 10), false, 'the earlier one is fenced')
+    assert.equal(leader.fetch(B, 10), 'unknown', 'the earlier one is fenced')
     assert.deepEqual(leader.wish(), [1, 2])
     leader.set({ inSync: [A, again], version: 2 })
     assert.equal(leader.highWatermark(), 10)
@@ -225,6 +225,19 @@ describe('in-sync set', () => {
     assert.deepEqual(leader.wish(), [1, 2])
   })
 
+  test('one that has caught up with what there was, but not with the high watermark, does not join yet', () => {
+    const leader = new Leader({ inSync: [A] })
+    leader.append(10)
+    leader.has(B, 5)
+    leader.append(10)
+    assert.equal(leader.highWatermark(), 20)
+    leader.fetch(B, 20)
+    leader.synced(B, 10)
+    assert.equal(leader.wish(), undefined, 'it has 20, and only 10 of them are synced')
+    leader.synced(B, 20)
+    assert.deepEqual(leader.wish(), [1, 2])
+  })
+
   test('below the start of the epoch nobody joins, though the high watermark is lower', () => {
     const leader = new Leader({ inSync: [A, C], logEndOffset: 10 })
     leader.has(B, 7)
@@ -267,6 +280,9 @@ describe('roles', () => {
     assert.equal(leader.state.highWatermark, 0)
     assert.equal(checkLatestKnown(leader.state)?.error, 'OFFSET_NOT_AVAILABLE')
     assert.equal(lastStableOffset(leader.state), 0, 'transactions that ended in what it found are not known')
+    leader.has(B, 4)
+    assert.equal(leader.highWatermark(), 4)
+    assert.equal(lastStableOffset(leader.state), 0, 'one of them may have begun below, and its marker may be lost')
     leader.has(B, 10)
     assert.equal(leader.highWatermark(), 10)
     assert.equal(checkLatestKnown(leader.state), undefined)

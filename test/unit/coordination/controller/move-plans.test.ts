@@ -6,6 +6,7 @@ import { ClusterImage } from '../../../../src/coordination/cluster-image.ts'
 import {
   type MovePlan,
   planDecommission,
+  planGrowth,
   planReassignment,
   planRebalance,
 } from '../../../../src/coordination/controller/move-plans.ts'
@@ -21,7 +22,7 @@ import {
 import type { StoredValue } from '../../../../src/coordination/metadata-store.ts'
 import { brokerOf, configOf, membersOf, partitionOf, TOPIC, textOf } from '../../../support/cluster-fixture.ts'
 
-function imageOf(brokers: number, sets: readonly (readonly number[])[], racks = 1): ClusterImage {
+function imageOf(brokers: number, sets: readonly (readonly number[])[], racks = 1, name = 'a'): ClusterImage {
   const value = (key: string, state: object): StoredValue => ({
     key,
     value: encodeState(state),
@@ -30,13 +31,13 @@ function imageOf(brokers: number, sets: readonly (readonly number[])[], racks = 
   })
   const values = [
     value(topicIdKey(TOPIC), {
-      name: 'a',
+      name,
       partitions: sets.length,
       replicas: sets[0]!.length,
       config: {},
       createdMs: 0,
     }),
-    value(topicNameKey('a'), { topicId: TOPIC }),
+    value(topicNameKey(name), { topicId: TOPIC }),
     ...sets.map((replicas, partition) => value(partitionKey(TOPIC, partition), partitionOf({ replicas }))),
   ]
   for (let nodeId = 1; nodeId <= brokers; nodeId++) {
@@ -161,4 +162,24 @@ test('move: one that only adds is done when what it adds is in sync', () => {
   assert.equal(decideMove(state, context), undefined)
   const joined = decideMove(partitionOf({ replicas: [1, 2, 3], adding: [3], inSync: '1 2 3' }), context)
   assert.deepEqual([joined?.replicas, joined?.adding], [[1, 2, 3], []])
+})
+
+test('internal topics grow as far as there are brokers, evenly, keep what they have and their leaders; others do not grow', () => {
+  const sets = [[1], [1], [1], [1]]
+  const grown = after(sets, planGrowth(imageOf(4, sets, 1, '__consumer_offsets'), 3))
+  assert.deepEqual(
+    grown.map((set) => [set[0], set.length, new Set(set).size]),
+    [
+      [1, 3, 3],
+      [1, 3, 3],
+      [1, 3, 3],
+      [1, 3, 3],
+    ],
+  )
+  const counts = countsOf(4, grown).slice(1)
+  assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, String(counts))
+  const two = after([[2]], planGrowth(imageOf(2, [[2]], 1, '__transaction_state'), 3))
+  assert.deepEqual(two, [[2, 1]])
+  assert.deepEqual(planGrowth(imageOf(2, two, 1, '__transaction_state'), 3).moves, [])
+  assert.deepEqual(planGrowth(imageOf(4, sets), 3).moves, [])
 })
