@@ -431,6 +431,7 @@ export class FakeBroker {
         return {
           errorNumber,
           drainFrom: -1,
+          revision: -1,
           errorText: '',
           name,
           topicId: topic?.topicId ?? '',

@@ -21,7 +21,17 @@ function reply(names: readonly string[]): MetadataReply {
     topics: names.map((name) => {
       const fault = FAULTS[name]
       const topicId = fault === undefined ? ('f'.repeat(32) as TopicId) : ''
-      return { name, topicId, partitions: [], config: {}, drainFrom: -1, errorNumber: 0, errorText: '', ...fault }
+      return {
+        name,
+        topicId,
+        partitions: [],
+        config: {},
+        drainFrom: -1,
+        revision: -1,
+        errorNumber: 0,
+        errorText: '',
+        ...fault,
+      }
     }),
   }
 }
@@ -101,4 +111,32 @@ test('who asks again within moments is told so: another broker may know more', a
   nowMs += 60_000
   await cache.refresh('t')
   assert.deepEqual(again, [false, true, false, false])
+})
+
+const ROW = { leaderEpoch: 3, offline: null, replicas: [1, 2], inSync: [1, 2] }
+
+/** What a broker tells of the topic `t`: leaders by partition, at this revision. */
+function told(revision: number, leaders: readonly number[], change: { epoch?: number; drainFrom?: number } = {}) {
+  const { epoch: leaderEpoch = 3, drainFrom = -1 } = change
+  const partitions = leaders.map((leaderNodeId) => ({ ...ROW, leaderNodeId, leaderEpoch }))
+  const [row] = reply(['t']).topics
+  return { ...reply([]), topics: [{ ...row!, partitions, revision, drainFrom }] }
+}
+
+test('partitions become fewer, and epochs begin anew, by a newer reply only', async () => {
+  const replies: MetadataReply[] = []
+  const cache = new MetadataCache(async () => replies.shift()!, systemClock)
+  const ask = async (next: MetadataReply) => {
+    replies.push(next)
+    await cache.refresh('t')
+    const { partitions, drainFrom } = cache.peek('t')!
+    return { leaders: partitions.map(({ leaderNodeId }) => leaderNodeId).join(), drainFrom }
+  }
+  assert.deepEqual(await ask(told(5, [1, 1, 1, 1])), { leaders: '1,1,1,1', drainFrom: -1 })
+  assert.deepEqual(await ask(told(6, [1, 1, 1, 1], { drainFrom: 2 })), { leaders: '1,1,1,1', drainFrom: 2 })
+  assert.deepEqual(await ask(told(5, [2, 2, 2, 2], { epoch: 4 })), { leaders: '1,1,1,1', drainFrom: 2 }, 'it lags')
+  assert.deepEqual(await ask(told(6, [2, 2, 1, 1], { epoch: 4, drainFrom: 2 })), { leaders: '2,2,1,1', drainFrom: 2 })
+  assert.deepEqual(await ask(told(7, [2, 2], { epoch: 4 })), { leaders: '2,2', drainFrom: -1 })
+  assert.deepEqual(await ask(told(6, [2, 2, 1, 1], { drainFrom: 2 })), { leaders: '2,2', drainFrom: -1 })
+  assert.deepEqual(await ask(told(8, [2, 2, 3], { epoch: 0 })), { leaders: '2,2,3', drainFrom: -1 })
 })
