@@ -26,6 +26,7 @@ import { beginIncarnation, type ClusterIdentity } from './coordination/cluster-i
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
 import type { MetadataStore } from './coordination/metadata-store.ts'
 import { NodeDurableFiles } from './coordination/node-durable-files.ts'
+import type { Timers } from './coordination/timers.ts'
 import { loadTopics, type TopicRecord } from './coordination/topics.ts'
 import { joinCluster } from './in-process/cluster-join.ts'
 import { openClusterStore } from './in-process/cluster-store.ts'
@@ -169,6 +170,14 @@ async function beginAlone({ config, storage, undo }: BeginContext): Promise<Begu
   return { dataDir, store, identity, topics, known: partitionsOf(topics) }
 }
 
+/** Whoever starts is waited for: while an earlier registration of the node runs out, nothing else may keep the process alive. */
+const WAITED_FOR: Timers = {
+  after: (delayMs, task) => {
+    const timer = startTimer(delayMs, task)
+    return () => timer.cancel()
+  },
+}
+
 async function beginInCluster({ config, storage, undo, onOver }: BeginContext): Promise<Begun> {
   const store = await openClusterStore(config.cluster, {
     clock: systemClock,
@@ -176,7 +185,7 @@ async function beginInCluster({ config, storage, undo, onOver }: BeginContext): 
     newId,
   })
   undo.push(() => store.close())
-  const context = { storage, path: resolve(config.dataDir), config, timers: nodeTimers, newId }
+  const context = { storage, path: resolve(config.dataDir), config, timers: WAITED_FOR, newId }
   const joined = await joinCluster({ store, transport: nodeTransport, onOver }, context, (opened) =>
     undo.push(() => storage.close(opened, false)),
   )
