@@ -34,6 +34,7 @@ const COMMANDS = {
   test: ['scripts/test.mjs', 'all'],
   'test:sim': ['scripts/test.mjs', 'simulation'],
   'test:crash': ['scripts/test.mjs', 'crash'],
+  'test:chaos': ['scripts/test.mjs', 'chaos'],
   'test:stress': ['scripts/test.mjs', 'stress'],
   'test:fuzz': ['scripts/test.mjs', 'fuzz'],
   'test:integration': ['scripts/test.mjs', 'integration'],

@@ -24,10 +24,11 @@ const SUITES = {
   crash: { budgetMs: 25_000, fullMs: 300_000, parallel: 1 },
   stress: { budgetMs: 8_000, fullMs: 60_000, parallel: 1 },
   fuzz: { budgetMs: 12_000, fullMs: 120_000, parallel: 1 },
+  chaos: { budgetMs: 115_000, fullMs: 300_000, parallel: 1 },
   integration: { budgetMs: 20_000, fullMs: 120_000, parallel: 1 },
 }
 /** option -> its variable */
-const VARIABLES = { seed: 'MILLRACE_SEED', 'from-seed': 'MILLRACE_FROM_SEED' }
+const VARIABLES = { seed: 'MILLRACE_SEED', 'from-seed': 'MILLRACE_FROM_SEED', fault: 'MILLRACE_FAULT' }
 /** option -> its variable, and the test files that run until the count is reached */
 const COUNTS = {
   cycles: { variable: 'MILLRACE_CYCLES', files: 'kill-9' },

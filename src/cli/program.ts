@@ -5,7 +5,6 @@
 import { Argument, type Command, Option } from 'commander'
 import { CLIENT_VERSION } from '../client/client-options.ts'
 import type { Shell } from './completion.ts'
-import { notAvailable } from './errors.ts'
 import type { GlobalOptions, Terminal } from './terminal.ts'
 import { UsageCommand } from './usage-command.ts'
 
@@ -256,10 +255,13 @@ function addCluster(add: Add, program: Command, runs: Runs): void {
     .option('--topic <topic>', 'of this topic (default: all)')
     .option('--partition <n>', 'this partition of it')
   runs(elect, async () => (await load()).elect)
-  const adopt = add(cluster, 'adopt', "take over what a stopped single broker's data dir knows into an empty etcd")
-    .option('--etcd <urls>', 'of the cluster')
-    .option('--dry-run', 'only say what would be done')
-  runs(adopt, absent('cluster adopt', 'it runs one broker by itself'))
+  const adopt = configFlags(
+    add(cluster, 'adopt', "take what a stopped single broker's data dir knows of topics over into an empty etcd"),
+  )
+  runs(
+    adopt.option('--dry-run', 'only say what would be done'),
+    async () => (await import('./commands/adopt.ts')).adopt,
+  )
 }
 
 function addBench(add: Add, program: Command, runs: Runs): void {
@@ -303,10 +305,4 @@ function addCompletion(add: Add, program: Command, runs: Runs): void {
       terminal.write(completionScript(program, shell))
     }
   })
-}
-
-function absent(what: string, instead?: string): () => Promise<Run> {
-  return async () => async () => {
-    throw notAvailable(what, instead)
-  }
 }

@@ -364,9 +364,10 @@ export class BrokerConnections {
 function nextOf(candidates: readonly Endpoint[], nowMs: number, avoid: AskedUrls | undefined): Endpoint | undefined {
   const rankOf = ({ url, connection, isSlow, notBeforeMs }: Endpoint): number => {
     if (isSlow || connection?.isQuiet) return Rank.SLOW
+    const isOpen = connection?.isOpen === true
+    if (!isOpen && notBeforeMs > nowMs) return Rank.LATER
     if (avoid?.has(url)) return Rank.AVOIDED
-    if (connection?.isOpen) return Rank.OPEN
-    return notBeforeMs <= nowMs ? Rank.DUE : Rank.LATER
+    return isOpen ? Rank.OPEN : Rank.DUE
   }
   const comesBefore = (one: Endpoint, other: Endpoint): boolean => {
     const [left, right] = [rankOf(one), rankOf(other)]

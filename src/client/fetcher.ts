@@ -180,6 +180,7 @@ export class Fetcher {
     const nowMs = this.#parts.runtime.clock.monotonicMs()
     const byLeader = new Map<number, Cursor[]>()
     let laterMs = Number.POSITIVE_INFINITY
+    const gone = new Set<Cursor>()
     // Partitions take turns at the head of the request: a broker fills its answer from there.
     const count = this.#cursors.length
     if (count === 0) return
@@ -192,7 +193,8 @@ export class Fetcher {
         continue
       }
       const leader = this.#leaderOf(cursor)
-      if (leader < 0) {
+      if (leader < 0 && this.#isGone(cursor)) gone.add(cursor)
+      else if (leader < 0) {
         this.#postpone(cursor, new MillraceError('LEADER_NOT_AVAILABLE'))
         laterMs = Math.min(laterMs, cursor.notBeforeMs)
       } else if ((this.#busy.get(leader) ?? 0) < this.#options.fetchesPerLeaderMax) {
@@ -201,8 +203,19 @@ export class Fetcher {
         else list.push(cursor)
       }
     }
+    if (gone.size > 0) this.#cursors = this.#cursors.filter((cursor) => !gone.has(cursor))
     for (const [leader, cursors] of byLeader) this.#begin(leader, cursors)
     this.#wakeAt(laterMs, nowMs)
+  }
+
+  /**
+   * It drained, and is gone: nothing of it is left to be fetched. What has arrived is handed out. A member of a group may hear of a partition
+   * before this client's metadata does, and hears of its end from the coordinator.
+   */
+  #isGone({ topic, partition }: Cursor): boolean {
+    if (this.#options.isOpenEnded) return false
+    const info = this.#parts.metadata.peek(topic)
+    return info !== undefined && partition >= info.partitions.length
   }
 
   #leaderOf(cursor: Cursor): number {

@@ -32,6 +32,8 @@ export interface TopicInfo {
   readonly config: Readonly<Record<string, string>>
   /** From this partition on it takes no new records; -1 = all do. */
   readonly drainFrom: number
+  /** Grows with each change of configuration or number of partitions; -1 = not known. */
+  readonly revision: number
 }
 
 /** What the broker said instead of telling of a topic, by its name. */
@@ -126,9 +128,8 @@ export class MetadataCache {
 
   #store(topic: MetadataTopic): MillraceError | undefined {
     if (topic.errorNumber === errorNumberOf('NONE') && topic.topicId !== '') {
-      const { name, topicId, config, drainFrom } = topic
-      const partitions = newest(this.#topics.get(name), topic)
-      this.#topics.set(name, { name, topicId, partitions, config, drainFrom })
+      const { name, topicId } = topic
+      this.#topics.set(name, newest(this.#topics.get(name), { ...topic, name, topicId }))
       return undefined
     }
     if (topic.errorNumber === ERRORS.UNKNOWN_TOPIC_OR_PARTITION.number) {
@@ -139,21 +140,30 @@ export class MetadataCache {
   }
 }
 
-/** Of each partition what is known under the newest leader epoch; no partition goes but one that drains. */
-function newest(known: TopicInfo | undefined, told: MetadataTopic): readonly PartitionInfo[] {
-  if (known === undefined || known.topicId !== told.topicId) return told.partitions
-  const isDrained = known.drainFrom >= 0 && told.partitions.length >= known.drainFrom
-  const missing = isDrained ? [] : known.partitions.slice(told.partitions.length)
+/** How many partitions take new records: the first ones. */
+export function openPartitions({ partitions, drainFrom }: Pick<TopicInfo, 'partitions' | 'drainFrom'>): number {
+  return drainFrom < 0 ? partitions.length : Math.min(drainFrom, partitions.length)
+}
+
+/**
+ * Brokers hear of changes one after the other: one that lags changes nothing of what a newer one has told. A higher revision is newer in
+ * everything, fewer partitions and lower epochs of partitions that are there again included; under the same one, of each partition the
+ * newest leader epoch counts.
+ */
+function newest(known: TopicInfo | undefined, told: TopicInfo): TopicInfo {
+  const { name, topicId, config, drainFrom, revision } = told
+  const isNew = known === undefined || known.topicId !== topicId || revision > known.revision
+  if (isNew) return { name, topicId, partitions: told.partitions, config, drainFrom, revision }
+  return revision < known.revision ? known : { ...known, config, partitions: newestRows(known, told) }
+}
+
+function newestRows(known: TopicInfo, told: TopicInfo): readonly PartitionInfo[] {
+  const missing = known.partitions.slice(told.partitions.length)
   const rows = told.partitions.map((row, partition) => {
     const before = known.partitions[partition]
     return before !== undefined && before.leaderEpoch > row.leaderEpoch ? before : row
   })
   return [...rows, ...missing]
-}
-
-/** How many partitions take new records: the first ones. */
-export function openPartitions({ partitions, drainFrom }: Pick<TopicInfo, 'partitions' | 'drainFrom'>): number {
-  return drainFrom < 0 ? partitions.length : Math.min(drainFrom, partitions.length)
 }
 
 /** The partitions asked for, all when none are named. Throws INVALID_ARGUMENT for one the topic does not have. */

@@ -116,7 +116,8 @@ export class Positions {
   ): Promise<PartitionOffset[]> {
     const byLeader = new Map<number, number[]>()
     for (const partition of partitions) {
-      const leader = topic.partitions[partition]!.leaderNodeId
+      // A member of a group may hear of a partition before this client's metadata does.
+      const leader = topic.partitions[partition]?.leaderNodeId ?? -1
       if (leader < 0)
         throw new MillraceError('LEADER_NOT_AVAILABLE', `${topic.name}/${partition}: the partition has no leader now`)
       byLeader.set(leader, [...(byLeader.get(leader) ?? []), partition])

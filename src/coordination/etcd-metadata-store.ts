@@ -31,7 +31,8 @@ import type {
 import { checkTransaction, checkTtl } from './store-bounds.ts'
 import type { StoreTimers } from './store-timers.ts'
 
-export const ETCD_REQUEST_TIMEOUT_MS = 5_000
+/** An election in etcd takes 1 to 3 s, and what was sent before its end is answered no more: this has room for another try. */
+export const ETCD_REQUEST_TIMEOUT_MS = 8_000
 const LIST_PAGE_KEYS = 500
 /** Compactions that may get in the way of one list. */
 const LIST_TRIES_MAX = 5

@@ -8,7 +8,7 @@
  *             EW3 before a stream is opened the store's revision is read from a majority: when it is below what was told, the store
  *             is another one (a backup), and when it is beyond a compaction, events are lost: onResync
  * Ordering    read the revision -> open -> create -> events; lost: leave the member, pause, from the beginning
- * Limits      silent for requestTimeoutMs, although asked every third of it: the stream is given up
+ * Limits      silent for SILENT_ATTEMPTS_MAX times attemptMsMax, although asked PINGS_PER_ATTEMPT times in each: the stream is given up
  * Failure     the first opening rejects with BROKER_NOT_AVAILABLE; later ones are tried again until close()
  */
 import type { IWatchResponse } from 'etcd3'
@@ -22,7 +22,8 @@ import type { StoreTimers } from './store-timers.ts'
 
 const REOPEN_MS_MIN = 50
 const REOPEN_MS_MAX = 2_000
-const PINGS_PER_TIMEOUT = 3
+const PINGS_PER_ATTEMPT = 2
+const SILENT_ATTEMPTS_MAX = 2
 
 export interface EtcdWatchOptions {
   readonly members: EtcdMembers
@@ -139,10 +140,11 @@ export class EtcdWatch implements StoreWatch {
     })
     stream.on('error', (error) => this.#lose(session, faultOf(error).reason))
     stream.on('end', () => this.#lose(session, 'the watch ended'))
-    const everyMs = members.requestTimeoutMs / PINGS_PER_TIMEOUT
+    const everyMs = members.attemptMsMax / PINGS_PER_ATTEMPT
+    const silentMsMax = members.attemptMsMax * SILENT_ATTEMPTS_MAX
     const ping = (): void => {
       if (this.#session !== session) return
-      if (members.nowMs() - session.heardMs > members.requestTimeoutMs) {
+      if (members.nowMs() - session.heardMs > silentMsMax) {
         this.#lose(session, 'timeout: no answer')
         return
       }

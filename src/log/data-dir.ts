@@ -254,6 +254,32 @@ function takeLock(files: FileSystem, path: string, probe: ProcessProbe): void {
   }
 }
 
+/** The data dir of a stopped broker, held by a tool: no broker can start on it until release(), and no incarnation begins. */
+export interface HeldDataDir {
+  readonly identity: DataDirIdentity
+  /** Makes it one that is told from any other; nothing where it is one. Answers its id. */
+  giveDirectoryId(newDirectoryId: string): string
+  release(): void
+}
+
+/** Throws DataDirError: there is none, or a process holds it. */
+export function holdDataDir(files: FileSystem, path: string, probe: ProcessProbe): HeldDataDir {
+  const identity = readIdentity(files, path)
+  if (identity === undefined)
+    throw new DataDirError('NOT_A_DATA_DIR', `'${path}' is no data dir: it has no ${IDENTITY_FILE}`)
+  takeLock(files, path, probe)
+  return {
+    identity,
+    giveDirectoryId(newDirectoryId) {
+      if (identity.directoryId !== '') return identity.directoryId
+      const given = { ...identity, directoryId: newDirectoryId }
+      replaceFile(files, `${path}/${IDENTITY_FILE}`, [encodeIdentity(given)])
+      return newDirectoryId
+    },
+    release: () => releaseLock(files, path),
+  }
+}
+
 /** Pid of the living process that holds the data dir, for tools that only look; undefined when nobody does. */
 export function lockHolder(files: FileSystem, path: string, probe: ProcessProbe): number | undefined {
   const holder = readHolder(files, `${path}/${LOCK_FILE}`)

@@ -23,33 +23,38 @@ export interface LagRule {
   readonly lagMsMax: number
 }
 
-/** A replica's fetch from `fetchOffset` on, which the leader's history bears out: its log ends there. False: its word does not count. */
+/** 'unknown': its word does not count. 'same': it was known to have that much. */
+export type Heard = 'unknown' | 'same' | 'moved'
+
+/** A replica's fetch from `fetchOffset` on, which the leader's history bears out: its log ends there. */
 export function noteFetch(
   state: PartitionState,
   who: ReplicaIdentity,
   fetch: LagRule & { readonly fetchOffset: Offset },
-): boolean {
+): Heard {
   const remote = state.replicas && hear(state.replicas, who)
-  if (remote === undefined || fetch.fetchOffset > state.logEndOffset) return false
-  if (fetch.fetchOffset > remote.logEndOffset) remote.logEndOffset = fetch.fetchOffset
+  if (remote === undefined || fetch.fetchOffset > state.logEndOffset) return 'unknown'
+  const isNews = fetch.fetchOffset > remote.logEndOffset
+  if (isNews) remote.logEndOffset = fetch.fetchOffset
   noteEnd(state, remote, fetch)
-  return true
+  return isNews ? 'moved' : 'same'
 }
 
-/** A replica's word that its log is synced up to `syncedEndOffset`, under the present epoch. False: its word does not count. */
+/** A replica's word that its log is synced up to `syncedEndOffset`, under the present epoch. */
 export function noteSynced(
   state: PartitionState,
   who: ReplicaIdentity,
   synced: LagRule & { readonly syncedEndOffset: Offset },
-): boolean {
+): Heard {
   const remote = state.replicas && hear(state.replicas, who)
   const { syncedEndOffset } = synced
-  if (remote === undefined || syncedEndOffset > state.logEndOffset) return false
-  if (syncedEndOffset > remote.syncedEndOffset) remote.syncedEndOffset = syncedEndOffset
+  if (remote === undefined || syncedEndOffset > state.logEndOffset) return 'unknown'
+  const isNews = syncedEndOffset > remote.syncedEndOffset
+  if (isNews) remote.syncedEndOffset = syncedEndOffset
   // It comes by another way than fetches, and may overtake them.
   if (syncedEndOffset > remote.logEndOffset) remote.logEndOffset = syncedEndOffset
   noteEnd(state, remote, synced)
-  return true
+  return isNews ? 'moved' : 'same'
 }
 
 /** Time since the replica last had all that the leader had, ms; 0 = it has it now. */

@@ -4,7 +4,7 @@
  * Versions  1
  * Request   topics: names, or null for all that the caller may see; an empty list asks for brokers only
  * Reply     a topic that is not known has its error in its own row. partitions[i] is partition i. Brokers before clusters end their rows
- *           earlier: no rack is null, no replicas and no in-sync replicas are the leader alone; no drainFrom is -1
+ *           earlier: no rack is null, no replicas and no in-sync replicas are the leader alone; no drainFrom and no revision are -1
  */
 import type { TopicId } from '../model/ids.ts'
 import { BROKER_PARTITIONS_MAX, OFFSET_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
@@ -52,6 +52,8 @@ export interface MetadataTopic {
   readonly partitions: readonly MetadataPartition[]
   /** From this partition on it takes no new records; -1 = all do. */
   readonly drainFrom: number
+  /** Grows with each change of its configuration or number of partitions: of two replies the newer one. -1 = not known. */
+  readonly revision: number
 }
 
 export interface MetadataReply {
@@ -78,6 +80,7 @@ export const metadata = makeCodec<MetadataRequest, MetadataReply>({
       topic.config,
       topic.partitions.map(writePartition),
       topic.drainFrom,
+      topic.revision,
     ]),
   ],
   readReply: (fields) => ({
@@ -96,6 +99,7 @@ export const metadata = makeCodec<MetadataRequest, MetadataReply>({
       config: topic.textMap('config', CONFIG_KEYS_MAX),
       partitions: topic.list('partitions', TOPIC_PARTITIONS_MAX, readPartition),
       drainFrom: topic.integerOr('drainFrom', -1, TOPIC_PARTITIONS_MAX, -1),
+      revision: topic.integerOr('revision', -1, OFFSET_MAX, -1),
     })),
   }),
 })

@@ -23,7 +23,7 @@ import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
 import type { ReplicaIdentity } from '../model/replica.ts'
-import { noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
+import { type Heard, noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
 import { checkKnownEpoch } from '../partition/partition-fetch.ts'
 import {
   advanceLogStart,
@@ -182,6 +182,7 @@ export class ReplicaHandler {
     const before = { role: state.role, epoch: state.leaderEpoch }
     if (role.role === 'leader') becomeLeader(state, role, clock.monotonicMs())
     else becomeFollower(state, role)
+    this.isActive ||= isReplicated(state.replicas)
     if (state.role === 'leader') this.#leading.add(partition)
     else this.#leading.delete(partition)
     if (before.role === 'leader' && state.role !== 'leader') effects.retire(partition)
@@ -202,7 +203,8 @@ export class ReplicaHandler {
     produces.setSuspended(isSuspended)
     if (isSuspended)
       for (const partition of this.#leading)
-        produceReplies.refuseLeaderAcks(partition, "the broker's lease may be over")
+        if (isReplicated(partition.state.replicas))
+          produceReplies.refuseLeaderAcks(partition, "the broker's lease may be over")
     replies.answer(requestId, {})
   }
 
@@ -380,8 +382,8 @@ export class ReplicaHandler {
   /** A replica's fetch, whose history the leader's holds: its log ends at `fetchOffset`. */
   onFetch(partition: PartitionAgent, who: ReplicaIdentity, fetchOffset: Offset): void {
     const nowMs = this.#options.clock.monotonicMs()
-    if (!noteFetch(partition.state, who, { nowMs, lagMsMax: this.#options.lagMsMax, fetchOffset })) return
-    this.#heard(partition, who, nowMs)
+    const heard = noteFetch(partition.state, who, { nowMs, lagMsMax: this.#options.lagMsMax, fetchOffset })
+    this.#heard(partition, who, { heard, nowMs })
   }
 
   /** Takes the REPLICA_PROGRESS the reader stands on. */
@@ -395,16 +397,18 @@ export class ReplicaHandler {
       if (state.role !== 'leader' || row.leaderEpoch !== state.leaderEpoch) continue
       const who = { nodeId: row.nodeId, incarnation: row.incarnation }
       const syncedEndOffset = row.syncedEndOffset as Offset
-      if (noteSynced(state, who, { nowMs, lagMsMax, syncedEndOffset })) this.#heard(partition, who, nowMs)
+      const heard = noteSynced(state, who, { nowMs, lagMsMax, syncedEndOffset })
+      this.#heard(partition, who, { heard, nowMs })
     }
   }
 
-  #heard(partition: PartitionAgent, who: ReplicaIdentity, nowMs: number): void {
+  #heard(partition: PartitionAgent, who: ReplicaIdentity, { heard, nowMs }: { heard: Heard; nowMs: number }): void {
     const { replicas } = partition.state
-    const remote = replicas && remoteOf(replicas, who.nodeId)
+    if (replicas === undefined || heard === 'unknown') return
+    const remote = remoteOf(replicas, who.nodeId)
     // A member that keeps up is the rule: nothing is to be wished for.
     if (remote?.isJoining === true || remote?.counts === 'unheard') this.#wish(partition, nowMs)
-    this.#options.effects.progress(partition)
+    if (heard === 'moved') this.#options.effects.progress(partition)
   }
 
   #wish(partition: PartitionAgent, nowMs: number): void {

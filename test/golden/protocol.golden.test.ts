@@ -44,7 +44,7 @@ test('metadata: the reply, read and written to the byte', () => {
     clusterId: 'c',
     brokers,
     controllerId: 2,
-    topics: [{ ...TOPIC, partitions, drainFrom: 3 }],
+    topics: [{ ...TOPIC, partitions, drainFrom: 3, revision: 9 }],
   }
   assert.deepEqual(unwrapReply(metadata.decodeReply(golden('metadata-reply'))), reply)
   assert.equal(hexOf(metadata.encodeReply(reply)), hexOf(golden('metadata-reply')))
@@ -57,7 +57,7 @@ test('metadata: the reply of a broker before clusters is read, its leader the on
     controllerId: 1,
     topics: [
       {
-        ...{ ...TOPIC, drainFrom: -1 },
+        ...{ ...TOPIC, drainFrom: -1, revision: -1 },
         partitions: [{ leaderNodeId: 1, leaderEpoch: 7, offline: null, replicas: [1], inSync: [1] }],
       },
     ],

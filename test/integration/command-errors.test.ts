@@ -173,7 +173,6 @@ test('moving replicas: what a broker alone cannot do, and what the flags cannot 
 })
 
 test('what this version does not have parses, and says so', async () => {
-  await fails(['cluster', 'adopt', '--etcd', 'http://127.0.0.1:2379'], 1, /no cluster adopt/)
   await fails(['start', '--kafka', '127.0.0.1:9092'], 2, /--kafka: this version has no Kafka listener/)
 })
 

@@ -130,6 +130,19 @@ test('partitions drain: their records stay readable, they take no new ones, and 
   for await (const { value } of client.consume('drained', { from: 'start', to: 'end' }))
     values.push(new TextDecoder().decode(value!))
   assert.deepEqual(values, ['a'])
+  // One reads on while the partitions go: alone, and as a member of a group.
+  const tail = client.consume('drained', { from: 'start' })
+  const tailed: string[] = []
+  const tailing = (async () => {
+    for await (const { value } of tail) tailed.push(new TextDecoder().decode(value!))
+  })()
+  const group = cluster.client().group('readers', ['drained'], { from: 'start' })
+  const grouped: string[] = []
+  const reading = (async () => {
+    for await (const { value } of group) grouped.push(new TextDecoder().decode(value!))
+  })()
+  await until('record for each', WAIT_MS, () => tailed.length === 1 && grouped.length === 1)
+  await group.commit()
   const look = async () => {
     for (const broker of cluster.brokers.values()) await broker.gateway.drainWatch.look()
   }
@@ -148,7 +161,11 @@ test('partitions drain: their records stay readable, they take no new ones, and 
     )
   assert.equal((await first!.topics.describe('drained')).drainFrom, -1)
   await first!.topics.addPartitions('drained', 2)
-  await client.producer('drained').send({ value: 'c', partition: 1 })
+  await client.producer('drained').send({ value: 'c', partition: 0 })
+  await until('next record for each', WAIT_MS, () => tailed.includes('c') && grouped.includes('c'))
+  await tail.close()
+  await group.close()
+  await Promise.all([tailing, reading])
 })
 
 test('a broker alone drains by the same rules, and refuses to move anything', async () => {

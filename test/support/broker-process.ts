@@ -30,6 +30,10 @@ export interface BrokerProcessOptions {
   /** What runs `millrace`, instead of this node and the checkout: a path. nodeArgs are not for it. */
   readonly executable?: string
   readonly cwd?: string
+  /** Where it listens; default a free port of loopback. */
+  readonly listen?: { readonly host: string; readonly port: number }
+  /** Words before the program, which must become it (exec), such as `ip netns exec NAME`: the pid is the broker's. */
+  readonly launcher?: readonly string[]
 }
 
 export class BrokerProcess {
@@ -50,7 +54,7 @@ export class BrokerProcess {
     const broker = new BrokerProcess(options)
     // A port by number from the first start on: uSockets does not set SO_REUSEADDR on port 0, and connections of a killed
     // process would then hold the port for a minute.
-    broker.#port = await freePort()
+    broker.#port = options.listen?.port ?? (await freePort())
     await broker.start()
     return broker
   }
@@ -90,13 +94,14 @@ export class BrokerProcess {
   async start(
     changes: { readonly args?: readonly string[]; readonly env?: Record<string, string> } = {},
   ): Promise<void> {
-    const { dataDir, nodeArgs = [], env, executable, cwd } = this.#options
+    const { dataDir, nodeArgs = [], env, executable, cwd, launcher = [] } = this.#options
     const args = changes.args ?? this.#options.args ?? []
-    const listen = `127.0.0.1:${this.#port}`
+    const listen = `${this.#options.listen?.host ?? '127.0.0.1'}:${this.#port}`
     const flags = ['start', '--json', '--data-dir', dataDir, '--listen', listen, '--kafka', 'off', ...args]
     const startedMs = performance.now()
-    const [program, ...words] = executable === undefined ? [process.execPath, ...nodeArgs, MILLRACE] : [executable]
-    const child = spawn(program, [...words, ...flags], {
+    const program = executable === undefined ? [process.execPath, ...nodeArgs, MILLRACE] : [executable]
+    const [first = '', ...words] = [...launcher, ...program, ...flags]
+    const child = spawn(first, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env, ...changes.env },
       ...(cwd === undefined ? {} : { cwd }),

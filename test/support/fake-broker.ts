@@ -56,6 +56,8 @@ export interface FakeBrokerOptions {
   /** Requests that it does not know, as an older broker. */
   readonly lacks?: readonly number[]
   readonly membership?: FakeMembership
+  /** Default 'fake'. */
+  readonly clusterId?: string
 }
 
 /** Who leads what, as one broker knows it. */
@@ -126,6 +128,8 @@ export class FakeBroker {
   view: FakeView
   /** It reads nothing and says nothing, as a process that was stopped; connections stay. */
   isPaused = false
+  /** It calls itself by the URL of its view, where that has one. */
+  tellsViewUrls = false
   faults: (request: SeenRequest) => Fault
   port = 0
   connections = 0
@@ -208,9 +212,10 @@ export class FakeBroker {
   async stop(): Promise<void> {
     const server = this.#server
     this.#server = undefined
+    const isClosed = server === undefined ? undefined : new Promise<void>((resolve) => server.close(() => resolve()))
     this.breakConnections()
     for (const wake of [...this.#waiters]) wake()
-    if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()))
+    await isClosed
   }
 
   breakConnections(): void {
@@ -247,6 +252,11 @@ export class FakeBroker {
   }
 
   #accept(socket: WebSocket): void {
+    // Its handshake was under way when the broker stopped.
+    if (this.#server === undefined) {
+      socket.terminate()
+      return
+    }
     const session: Session = { socket, receivedBytes: 0, grantedBytes: 0, isGreeted: false }
     this.connections++
     this.#sessions.add(session)
@@ -394,7 +404,7 @@ export class FakeBroker {
     session.grantedBytes = this.#options.creditBytes ?? CREDIT_BYTES_DEFAULT
     return wire.hello.encodeReply({
       serverVersion: 'fake',
-      clusterId: 'fake',
+      clusterId: this.#options.clusterId ?? 'fake',
       nodeId: this.nodeId,
       incarnation: 1,
       creditBytes: session.grantedBytes,
@@ -421,6 +431,7 @@ export class FakeBroker {
         return {
           errorNumber,
           drainFrom: -1,
+          revision: -1,
           errorText: '',
           name,
           topicId: topic?.topicId ?? '',
@@ -432,7 +443,9 @@ export class FakeBroker {
   }
 
   #brokers(): readonly wire.MetadataBroker[] {
-    return this.view.brokers.map((each) => (each.nodeId === this.nodeId ? { ...each, url: this.url } : each))
+    return this.view.brokers.map((each) =>
+      each.nodeId === this.nodeId && !this.tellsViewUrls ? { ...each, url: this.url } : each,
+    )
   }
 
   #findCoordinator({ kind, ids }: wire.FindCoordinatorRequest): Uint8Array {

@@ -34,6 +34,7 @@ import type { ReplicationListener } from '../replication-listener.ts'
 import type { ShardLink } from '../shard-link.ts'
 import type { Timers } from '../timers.ts'
 import type { TopicAdmin } from '../topic-admin.ts'
+import { CatchUpThrottle } from './catch-up-throttle.ts'
 import { ControllerCalls } from './controller-calls.ts'
 import { InSyncWriter } from './in-sync-writer.ts'
 import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
@@ -117,12 +118,13 @@ export class ClusterAgent implements ReplicationListener {
       ...{ nodeId: identity.nodeId, peers: this.peers, clock, timers },
       controllerNodeId: () => this.controllerNodeId,
     })
+    const throttle = new CatchUpThrottle(config.cluster.catchUpBytes)
     this.replicas = new LocalReplicas({
       ...{ self, links, router, opener, timers, logger },
       makeFetcher: (leaderNodeId) =>
         new ReplicaFetcher({
           ...{ leaderNodeId, self, peers: this.peers, links, clock, timers, logger },
-          waitMs: config.cluster.fetchWaitMs,
+          ...{ waitMs: Math.min(config.cluster.fetchWaitMs, Math.floor(config.cluster.replicaLagMs / 4)), throttle },
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
     })

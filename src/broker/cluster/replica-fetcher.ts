@@ -9,7 +9,8 @@
  *             RF3 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
  * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
  *             the leader beside it (progress())
- * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition
+ * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
+ *             replicas that are not in sync wait for the throttle
  * Failure     a connection that fails is tried again after RETRY_MS; a partition that fails waits PARTITION_RETRY_MS and is asked for
  *             again: a new leader or epoch comes by the cluster image, never from here
  */
@@ -29,6 +30,7 @@ import type { Logger } from '../../telemetry/logger.ts'
 import type { PartitionProxy } from '../partition-router.ts'
 import type { ReplicaAppendWaiter, ShardLink } from '../shard-link.ts'
 import type { Timers } from '../timers.ts'
+import type { CatchUpThrottle } from './catch-up-throttle.ts'
 import type { Peers } from './peers.ts'
 
 const MIB = 1024 * 1024
@@ -73,6 +75,8 @@ export interface ReplicaFetcherOptions {
   readonly timers: Timers
   readonly logger: Logger
   readonly waitMs: number
+  /** Of all fetchers of this broker. */
+  readonly throttle: CatchUpThrottle
 }
 
 export class ReplicaFetcher implements ReplicaAppendWaiter {
@@ -158,14 +162,20 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   /** Who can be asked for now; sets the timer for the first who cannot yet. */
   #due(nowMs: number): Followed[] {
     const due: Followed[] = []
+    const throttledMs = nowMs + this.#options.throttle.delayMs(nowMs)
     let nextMs = Number.POSITIVE_INFINITY
     for (const followed of this.#followed.values()) {
       if (followed.isAppending) continue
-      if (followed.notBeforeMs > nowMs) nextMs = Math.min(nextMs, followed.notBeforeMs)
+      const fromMs = this.#isInSync(followed) ? followed.notBeforeMs : Math.max(throttledMs, followed.notBeforeMs)
+      if (fromMs > nowMs) nextMs = Math.min(nextMs, fromMs)
       else due.push(followed)
     }
     if (nextMs < Number.POSITIVE_INFINITY) this.#wakeAt(nextMs, nowMs)
     return due.length <= REQUEST_PARTITIONS_MAX ? due : this.#someOf(due)
+  }
+
+  #isInSync({ proxy }: Followed): boolean {
+    return proxy.inSync.includes(this.#options.self.nodeId)
   }
 
   /** More than a request has room for: they take turns. */
@@ -256,6 +266,8 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       this.#postpone(followed)
       return
     }
+    const { throttle, clock } = this.#options
+    if (!this.#isInSync(followed)) throttle.spend(batches.length, clock.monotonicMs())
     followed.isAppending = true
     followed.highWatermark = highWatermark
     followed.logStartOffset = logStartOffset

@@ -33,7 +33,16 @@ async function find(gateway: HandlerContext, name: string): Promise<MetadataTopi
   } catch (error) {
     if (!isMillraceError(error)) throw error
     const errorNumber = errorNumberOf(error.code)
-    return { errorNumber, errorText: error.message, name, topicId: '', config: {}, partitions: [], drainFrom: -1 }
+    return {
+      errorNumber,
+      errorText: error.message,
+      name,
+      topicId: '',
+      config: {},
+      partitions: [],
+      drainFrom: -1,
+      revision: -1,
+    }
   }
 }
 
@@ -54,6 +63,7 @@ function describe(gateway: HandlerContext, topic: RoutedTopic): MetadataTopic {
     topicId: topic.record.topicId,
     config: topic.record.state.config,
     drainFrom: topic.record.state.drainFrom ?? -1,
+    revision: topic.record.modRevision,
     partitions: topic.partitions.map((partition) => {
       const leader = gateway.leaderOf(partition)?.nodeId ?? NO_LEADER
       const { leaderEpoch, replicas, inSync, state, reason } = partition

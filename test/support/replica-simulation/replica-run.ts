@@ -70,7 +70,7 @@ class ReplicaRun {
   constructor(seed: number) {
     this.#run = new EventRun(seed)
     this.#prng = this.#run.prng
-    const fsync = 'group'
+    const fsync = this.#prng.below(4) === 0 ? 'interval' : 'group'
     const segmentBytes = this.#prng.below(2) === 0 ? 1_000 : 1 << 20
     this.#cluster = new ReplicaFixture({
       config: { fsync, segmentBytes, retentionMs: -1, minInsyncReplicas: 1 + this.#prng.below(2) },
@@ -202,7 +202,8 @@ class ReplicaRun {
   }
 
   #crash(node: Node): void {
-    const kind = this.#prng.below(2) === 0 ? 'power' : 'kill'
+    // With fsync: interval nothing is promised of a power cut.
+    const kind = this.#cluster.config.fsync === 'group' && this.#prng.below(2) === 0 ? 'power' : 'kill'
     this.#run.note(kind === 'power' ? 'power cut' : 'killed', String(node.nodeId))
     this.#cluster.crash(node.nodeId, kind, this.#prng.below(1_000_000))
     this.#gone(node)

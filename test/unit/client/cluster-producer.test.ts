@@ -119,10 +119,11 @@ test('the leader dies with batches in flight: the next one is found without wait
     await using mq = await connect(cluster.urls, FAST)
     const producer = oneByOne(cluster, mq)
     await producer.sendMany(['a', 'b', 'c'].map((value, partition) => ({ value, partition })))
+    const never = new Promise(() => {})
     // Half of them are stored, and their answers are lost with the broker.
     cluster.broker(1).faults = ({ name, index }) => {
       if (name !== 'PRODUCE' || index < 1) return NONE
-      return index % 2 === 0 ? { kind: 'drop-reply' } : { kind: 'delay', delayMs: 60_000 }
+      return index % 2 === 0 ? { kind: 'drop-reply' } : { kind: 'error', code: 'OVERLOADED', after: never }
     }
     const startedMs = performance.now()
     const sends = numbers(60).map((value, index) => producer.send({ value: value.padEnd(500), partition: index % 3 }))

@@ -21,7 +21,17 @@ function reply(names: readonly string[]): MetadataReply {
     topics: names.map((name) => {
       const fault = FAULTS[name]
       const topicId = fault === undefined ? ('f'.repeat(32) as TopicId) : ''
-      return { name, topicId, partitions: [], config: {}, drainFrom: -1, errorNumber: 0, errorText: '', ...fault }
+      return {
+        name,
+        topicId,
+        partitions: [],
+        config: {},
+        drainFrom: -1,
+        revision: -1,
+        errorNumber: 0,
+        errorText: '',
+        ...fault,
+      }
     }),
   }
 }
@@ -42,4 +52,91 @@ test('topics that share a request have each its own fault', async () => {
   assert.deepEqual(asked, [['there', 'absent', 'secret', 'other']])
   assert.equal(cache.peek('there')?.name, 'there')
   assert.equal(cache.peek('secret'), undefined)
+})
+
+test('what a broker that has fallen behind tells of a partition is ignored, and what it tells of others is not', async () => {
+  const id = 'a'.repeat(32) as TopicId
+  const told = (
+    topicId: TopicId,
+    ...partitions: readonly (readonly [leader: number, epoch: number])[]
+  ): MetadataReply => {
+    const [topic] = reply(['t']).topics
+    const rows = partitions.map(([leaderNodeId, leaderEpoch]) => ({
+      ...{ leaderNodeId, leaderEpoch, offline: null, replicas: [1, 2], inSync: [leaderNodeId] },
+    }))
+    return { ...reply([]), topics: [{ ...topic!, topicId, partitions: rows }] }
+  }
+  const answers = [
+    told(id, [1, 4], [1, 4]),
+    told(id, [2, 3], [2, 5]), // the first row is of the past
+    told(id, [3, 4]), // fewer partitions than there are; the same epoch is news
+    told('b'.repeat(32) as TopicId, [1, 0]), // another topic of this name: it begins anew
+  ]
+  const cache = new MetadataCache(async () => answers.shift()!, systemClock)
+  const seen: unknown[] = []
+  for (let round = 0; round < 4; round++) {
+    const { partitions } = await cache.fresh('t')
+    seen.push(partitions.map(({ leaderNodeId, leaderEpoch }) => [leaderNodeId, leaderEpoch]))
+  }
+  const [first, second, third, fourth] = seen
+  assert.deepEqual(first, [
+    [1, 4],
+    [1, 4],
+  ])
+  assert.deepEqual(second, [
+    [1, 4],
+    [2, 5],
+  ])
+  assert.deepEqual(third, [
+    [3, 4],
+    [2, 5],
+  ])
+  assert.deepEqual(fourth, [[1, 0]])
+})
+
+test('who asks again within moments is told so: another broker may know more', async () => {
+  const again: boolean[] = []
+  let nowMs = 0
+  const cache = new MetadataCache(
+    async ({ topics }, isAgain) => {
+      again.push(isAgain)
+      return reply(topics!)
+    },
+    { monotonicMs: () => nowMs },
+  )
+  await cache.refresh('t')
+  nowMs += 1_000
+  await cache.refresh('t')
+  await cache.refresh('other')
+  nowMs += 60_000
+  await cache.refresh('t')
+  assert.deepEqual(again, [false, true, false, false])
+})
+
+const ROW = { leaderEpoch: 3, offline: null, replicas: [1, 2], inSync: [1, 2] }
+
+/** What a broker tells of the topic `t`: leaders by partition, at this revision. */
+function told(revision: number, leaders: readonly number[], change: { epoch?: number; drainFrom?: number } = {}) {
+  const { epoch: leaderEpoch = 3, drainFrom = -1 } = change
+  const partitions = leaders.map((leaderNodeId) => ({ ...ROW, leaderNodeId, leaderEpoch }))
+  const [row] = reply(['t']).topics
+  return { ...reply([]), topics: [{ ...row!, partitions, revision, drainFrom }] }
+}
+
+test('partitions become fewer, and epochs begin anew, by a newer reply only', async () => {
+  const replies: MetadataReply[] = []
+  const cache = new MetadataCache(async () => replies.shift()!, systemClock)
+  const ask = async (next: MetadataReply) => {
+    replies.push(next)
+    await cache.refresh('t')
+    const { partitions, drainFrom } = cache.peek('t')!
+    return { leaders: partitions.map(({ leaderNodeId }) => leaderNodeId).join(), drainFrom }
+  }
+  assert.deepEqual(await ask(told(5, [1, 1, 1, 1])), { leaders: '1,1,1,1', drainFrom: -1 })
+  assert.deepEqual(await ask(told(6, [1, 1, 1, 1], { drainFrom: 2 })), { leaders: '1,1,1,1', drainFrom: 2 })
+  assert.deepEqual(await ask(told(5, [2, 2, 2, 2], { epoch: 4 })), { leaders: '1,1,1,1', drainFrom: 2 }, 'it lags')
+  assert.deepEqual(await ask(told(6, [2, 2, 1, 1], { epoch: 4, drainFrom: 2 })), { leaders: '2,2,1,1', drainFrom: 2 })
+  assert.deepEqual(await ask(told(7, [2, 2], { epoch: 4 })), { leaders: '2,2', drainFrom: -1 })
+  assert.deepEqual(await ask(told(6, [2, 2, 1, 1], { drainFrom: 2 })), { leaders: '2,2', drainFrom: -1 })
+  assert.deepEqual(await ask(told(8, [2, 2, 3], { epoch: 0 })), { leaders: '2,2,3', drainFrom: -1 })
 })

@@ -65,11 +65,11 @@ class Leader {
     this.synced(who, offset)
   }
 
-  fetch(who: ReplicaIdentity, offset: number): boolean {
+  fetch(who: ReplicaIdentity, offset: number): string {
     return noteFetch(this.state, who, { nowMs: this.nowMs, lagMsMax: LAG_MS, fetchOffset: offset as Offset })
   }
 
-  synced(who: ReplicaIdentity, offset: number): boolean {
+  synced(who: ReplicaIdentity, offset: number): string {
     return noteSynced(this.state, who, { nowMs: this.nowMs, lagMsMax: LAG_MS, syncedEndOffset: offset as Offset })
   }
 
@@ -136,7 +136,7 @@ describe('high watermark over replicas', () => {
     const again = { nodeId: 2, incarnation: 21 }
     leader.has(again, 10)
     assert.equal(leader.highWatermark(), 5)
-    assert.equal(leader.fetch(B, 10), false, 'the earlier one is fenced')
+    assert.equal(leader.fetch(B, 10), 'unknown', 'the earlier one is fenced')
     assert.deepEqual(leader.wish(), [1, 2])
     leader.set({ inSync: [A, again], version: 2 })
     assert.equal(leader.highWatermark(), 10)

@@ -81,8 +81,18 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
             { leaderNodeId: -1, leaderEpoch: 4, offline: 'EIO', replicas: [], inSync: [] },
           ],
           drainFrom: 1,
+          revision: MAX,
         },
-        { errorNumber: 3, errorText: 'none', name: '', topicId: '', config: {}, partitions: [], drainFrom: -1 },
+        {
+          errorNumber: 3,
+          errorText: 'none',
+          name: '',
+          topicId: '',
+          config: {},
+          partitions: [],
+          drainFrom: -1,
+          revision: -1,
+        },
       ],
     },
   ],
@@ -481,7 +491,8 @@ test('what later fields mean where a peer of before does not send them', () => {
   const old = pack(['orders', 12])
   assert.deepEqual(protocol.addPartitions.decodeRequest(old), { name: 'orders', totalPartitions: 12, drain: false })
   const reply = pack([0, '', 'c', [], 1, [[0, '', 'orders', topicId, {}, []]]])
-  assert.equal(protocol.unwrapReply(protocol.metadata.decodeReply(reply)).topics[0]!.drainFrom, -1)
+  const [topic] = protocol.unwrapReply(protocol.metadata.decodeReply(reply)).topics
+  assert.deepEqual([topic!.drainFrom, topic!.revision], [-1, -1])
 })
 
 test('alter-replicas knows six kinds, and takes no partition that cannot be', () => {

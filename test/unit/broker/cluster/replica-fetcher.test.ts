@@ -1,6 +1,7 @@
 /** What a follower's broker asks a leader for, and what it hands on: the leader and the shard are played by hand. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { CatchUpThrottle } from '../../../../src/broker/cluster/catch-up-throttle.ts'
 import { ReplicaFetcher } from '../../../../src/broker/cluster/replica-fetcher.ts'
 import type { PartitionProxy } from '../../../../src/broker/partition-router.ts'
 import type { ReplicaAppend, ReplicaAppendWaiter, ShardLink } from '../../../../src/broker/shard-link.ts'
@@ -32,7 +33,7 @@ class Stage {
   appendAnswer: 'sent' | 'full' = 'sent'
   readonly fetcher: ReplicaFetcher
 
-  constructor() {
+  constructor(catchUpBytes = 0) {
     const link = {
       replicaAppend: (
         append: ReplicaAppend,
@@ -47,6 +48,7 @@ class Stage {
     } as unknown as ShardLink
     this.fetcher = new ReplicaFetcher({
       ...{ leaderNodeId: 2, self: { nodeId: 1, incarnation: 7 }, links: [link], logger: SILENT, waitMs: 500 },
+      throttle: new CatchUpThrottle(catchUpBytes),
       ...{ clock: this.timers.clock, timers: this.timers },
       peers: {
         call: (_nodeId, _codec, request) =>
@@ -96,10 +98,10 @@ const QUIET: ReplicaFetchReplyPart = {
   ...{ divergingEpoch: -1, divergingEndOffset: -1, batchBytes: 0 },
 }
 
-function proxyOf(partition: number): PartitionProxy {
+function proxyOf(partition: number, inSync: readonly number[] = [2]): PartitionProxy {
   return {
     ...{ ref: partition, shard: 0, topicId: TOPIC, topicName: 't', partition, leaderNodeId: 2, leaderEpoch: 3 },
-    ...{ replicas: [2, 1], inSync: [2], state: 'following', reason: null },
+    ...{ replicas: [2, 1], inSync, state: 'following', reason: null },
   } as unknown as PartitionProxy
 }
 
@@ -218,5 +220,24 @@ test('synced ends are told beside the requests', () => {
   stage.fetcher.progress([{ topicId: TOPIC, partition: 0, leaderEpoch: 3, syncedEndOffset: 9 }])
   assert.deepEqual(stage.told, [
     { nodeId: 1, incarnation: 7, rows: [{ topicId: TOPIC, partition: 0, leaderEpoch: 3, syncedEndOffset: 9 }] },
+  ])
+})
+
+test('replicas that are not in sync fetch no more than the rate; those in sync do not wait for it', async () => {
+  const stage = new Stage(1_000)
+  stage.fetcher.follow(proxyOf(0), position(10))
+  stage.fetcher.follow(proxyOf(1, [2, 1]), position(20))
+  await stage.settle()
+  await stage.asked[0]!.answer([{ index: 0, batchBytes: 3_000 }], new Uint8Array(3_000))
+  await stage.appended(0, 12)
+  assert.deepEqual(stage.offsets(1), [[1, 20]])
+  stage.timers.advance(1_900)
+  await stage.settle()
+  assert.equal(stage.asked.length, 2)
+  stage.timers.advance(200)
+  await stage.settle()
+  assert.deepEqual(stage.offsets(2), [
+    [0, 12],
+    [1, 20],
   ])
 })

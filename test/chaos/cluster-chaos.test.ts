@@ -1,0 +1,67 @@
+/**
+ * Three brokers and three members of etcd as real processes on hosts of their own (network namespaces), a workload, and faults: the history
+ * is valid, every partition comes back, the replicas are the same bytes.
+ *
+ *   npm run test:chaos                                   faults in an order drawn from the seed, as many as the budget allows
+ *   npm run test:chaos -- --fault NAME --seconds 300     one of test/support/chaos/faults.ts, over and over; or several, with commas
+ *   npm run test:chaos -- --seed N                       the same order and choices again; when they meet the processes is the machine's
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SeededPrng } from '../../src/base/prng.ts'
+import { budgetMs, environmentNumber, freshSeed } from '../support/budget.ts'
+import { type ChaosPlan, EXIT_UNAVAILABLE } from '../support/chaos/chaos-plan.ts'
+import { FAULTS } from '../support/chaos/faults.ts'
+import { findLaboratory, runInLaboratory } from '../support/chaos/laboratory.ts'
+import { findEtcd } from '../support/etcd-process.ts'
+
+/** Start, coming back after the last fault, and judgement. */
+const AROUND_MS = 35_000
+const HANG_MS = 600_000
+const LEASE_TTL_MS = 4_000
+const HOLD_MS = 8_000
+const LONG_HOLD_MS = 20_000
+const ETCD_DOWN_MS = 60_000
+const RECORDS_PER_SECOND = 300
+
+function planOf(seed: number, etcdProgram: string): ChaosPlan {
+  const asked = process.env.MILLRACE_FAULT
+  const totalMs = budgetMs(115_000)
+  const base = { seed, etcdProgram, leaseTtlMs: environmentNumber('MILLRACE_LEASE_MS', LEASE_TTL_MS) }
+  const rate = { recordsPerSecond: RECORDS_PER_SECOND }
+  if (asked === undefined || asked === '') {
+    const faults = shuffled(Object.keys(FAULTS), new SeededPrng(seed))
+    return { ...base, ...rate, faults, budgetMs: Math.max(0, totalMs - AROUND_MS), isCut: true, holdMs: HOLD_MS }
+  }
+  const faults = asked.split(',')
+  const holdMs = environmentNumber('MILLRACE_HOLD_MS', faults.includes('etcd-down') ? ETCD_DOWN_MS : LONG_HOLD_MS)
+  return { ...base, ...rate, faults, budgetMs: Math.max(0, totalMs - AROUND_MS), isCut: false, holdMs }
+}
+
+function shuffled(names: readonly string[], prng: SeededPrng): string[] {
+  const rest = [...names]
+  return names.map(() => rest.splice(prng.below(rest.length), 1)[0]!)
+}
+
+test('a cluster of real processes under faults', { timeout: 24 * 3_600_000 }, async (context) => {
+  const laboratory = findLaboratory()
+  const etcd = findEtcd()
+  if (laboratory.kind === 'unavailable') return context.skip(laboratory.reason)
+  if (etcd.kind === 'absent') return context.skip(etcd.reason)
+  const seed = freshSeed()
+  const plan = planOf(seed, etcd.program)
+  console.log(`chaos: seed ${seed}, faults in order: ${plan.faults.join(' ')}`)
+  const lines: string[] = []
+  const { code, talk } = await runInLaboratory({
+    ...{ program: 'chaos-run.js', plan, timeoutMs: plan.budgetMs + HANG_MS },
+    onLine: (line) => {
+      lines.push(line)
+      console.log(`chaos: reached ${line}`)
+    },
+  })
+  if (code === EXIT_UNAVAILABLE) return context.skip(lines.at(-1) ?? 'a tool is missing')
+  const wrong = lines.filter((line) => line.startsWith('WRONG'))
+  if (code !== 0)
+    console.log(`${talk.slice(-40_000)}\nrepeat: npm run test:chaos -- --fault ${plan.faults.join()} --seed ${seed}`)
+  assert.equal(code, 0, `seed ${seed}: ${wrong.join('\n')}`)
+})
