@@ -204,7 +204,11 @@ test('two brokers with one node id, a data dir of another cluster', etcdOptions,
     const elsewhere = [...second, '--data-dir', join(folder, 'second'), '--etcd', etcd.urls[0]!]
     await fails(elsewhere, 1, `${taken} [DUPLICATE_BROKER_REGISTRATION]`)
     await first.stop()
-    await fails([...second, '--data-dir', mine, '--etcd', other.urls[0]!], 1, /the data dir '.*' belongs to cluster '\w+', this broker to '\w+'/)
+    await fails(
+      [...second, '--data-dir', mine, '--etcd', other.urls[0]!],
+      1,
+      /the data dir '.*' belongs to cluster '\w+', this broker to '\w+'/,
+    )
   } finally {
     await first.kill()
     await Promise.all([etcd.close(), other.close()])
