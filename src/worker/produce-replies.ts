@@ -214,6 +214,8 @@ export class ProduceReplies {
 
 /** How durable an acknowledged batch is. */
 function durabilityOf(state: PartitionState, acks: number): Durability {
-  if (acks === ACKS_ALL && state.remotes.length > 0) return Durability.REPLICATED
-  return state.config.fsync === 'group' ? Durability.FSYNCED : Durability.WRITTEN
+  const isSynced = state.config.fsync === 'group'
+  if (acks === ACKS_ALL && state.remotes.length > 0)
+    return isSynced ? Durability.REPLICATED : Durability.REPLICATED_WRITTEN
+  return isSynced ? Durability.FSYNCED : Durability.WRITTEN
 }
