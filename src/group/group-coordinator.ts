@@ -95,7 +95,7 @@ const APPLIED: ReplayOutcome = { kind: 'applied' }
 
 /** What happened to topics; the directory has it already. */
 export interface TopicChanges {
-  /** Made, or given more partitions. */
+  /** Made, or given more partitions, or fewer: committed offsets of partitions that it has no more go. */
   readonly changed: readonly TopicId[]
   /** Deleted, and not merely missing: their committed offsets go. */
   readonly deleted: readonly TopicId[]
@@ -104,7 +104,8 @@ export interface TopicChanges {
 export class GroupCoordinator {
   readonly #context: GroupContext
   readonly #stale = new Set<string>()
-  readonly #deletedTopics = new Map<TopicId, string[]>()
+  /** Topics of which offsets go: of partitions from `from` on, all where the topic is deleted; and the groups that have some. */
+  readonly #lost = new Map<TopicId, { readonly from: number; readonly groupIds: string[] }>()
   #sweep: Iterator<Group> | undefined
   #nextSweepMs = Number.POSITIVE_INFINITY
 
@@ -230,22 +231,29 @@ export class GroupCoordinator {
 
   /** The directory has changed. What follows from it comes by onDeadline(), a group at a time. */
   onTopicsChanged({ changed, deleted }: TopicChanges): void {
-    const { groups, pending } = this.#context.state
-    for (const group of groups.values())
+    const { directory, state } = this.#context
+    for (const group of state.groups.values())
       if (group.members.size > 0 && changed.length + deleted.length > 0) this.#markStale(group)
-    for (const topicId of deleted) {
-      const groupIds = pending.groupsWith(topicId)
-      for (const { groupId, offsets } of groups.values()) if (offsets.has(topicId)) groupIds.add(groupId)
-      for (const groupId of this.#deletedTopics.get(topicId) ?? []) groupIds.add(groupId)
-      if (groupIds.size > 0) this.#deletedTopics.set(topicId, [...groupIds])
-    }
+    for (const topicId of deleted) this.#lose(topicId, 0)
+    for (const topicId of changed)
+      this.#lose(topicId, directory.byId(topicId)?.partitionCount ?? Number.POSITIVE_INFINITY)
+  }
+
+  #lose(topicId: TopicId, from: number): void {
+    const { groups, pending } = this.#context.state
+    const before = this.#lost.get(topicId)
+    const groupIds = pending.groupsWith(topicId, from)
+    for (const { groupId, offsets } of groups.values())
+      for (const partition of offsets.get(topicId)?.keys() ?? []) if (partition >= from) groupIds.add(groupId)
+    for (const groupId of before?.groupIds ?? []) groupIds.add(groupId)
+    if (groupIds.size === 0) return
+    this.#lost.set(topicId, { from: Math.min(from, before?.from ?? from), groupIds: [...groupIds] })
   }
 
   /** Monotonic time at which onDeadline() wants to be called; -Infinity = now, Infinity = never. */
   get nextDeadlineMs(): number {
     if (!this.isLoaded) return Number.POSITIVE_INFINITY
-    if (this.#stale.size > 0 || this.#deletedTopics.size > 0 || this.#sweep !== undefined)
-      return Number.NEGATIVE_INFINITY
+    if (this.#stale.size > 0 || this.#lost.size > 0 || this.#sweep !== undefined) return Number.NEGATIVE_INFINITY
     return Math.min(this.#context.timers.nextDeadlineMs, this.#nextSweepMs)
   }
 
@@ -269,7 +277,7 @@ export class GroupCoordinator {
     if (timer !== undefined) return this.#fence(timer, nowMs)
     const [staleId] = this.#stale
     if (staleId !== undefined) return this.#refresh(staleId, nowMs)
-    if (this.#deletedTopics.size > 0) return this.#forgetDeleted()
+    if (this.#lost.size > 0) return this.#forgetLost()
     if (this.#nextSweepMs <= nowMs) {
       this.#nextSweepMs = nowMs + this.#context.config.offsetsSweepMs
       this.#sweep = this.#context.state.groups.values()
@@ -305,15 +313,15 @@ export class GroupCoordinator {
     return decisionOf(changes, groupId, [])
   }
 
-  #forgetDeleted(): DeadlineDecision | undefined {
-    const first = this.#deletedTopics.entries().next()
+  #forgetLost(): DeadlineDecision | undefined {
+    const first = this.#lost.entries().next()
     if (first.done === true) return undefined
-    const [topicId, groupIds] = first.value
+    const [topicId, { from, groupIds }] = first.value
     const groupId = groupIds.pop()
-    if (groupIds.length === 0) this.#deletedTopics.delete(topicId)
+    if (groupIds.length === 0) this.#lost.delete(topicId)
     if (groupId === undefined) return undefined
     const changes = new GroupChanges(this.#context.state)
-    forgetTopic(changes, groupId, topicId)
+    forgetTopic(changes, groupId, topicId, from)
     return changes.records.length === 0 ? undefined : decisionOf(changes, groupId, [])
   }
 

@@ -7,6 +7,7 @@
  *        commit (Kafka's rule); one of a topic that somebody subscribes to never does, however old
  * Rule   what an open transaction has pending for a partition keeps its offset: the record that removes it would stand behind the pending
  *        one in the log, and supersede it. So it keeps its group
+ * Rule   a partition that drained and is gone takes its offset with it: one that comes later under its number begins at 0
  * Rule   a topic that is only missing takes no offset with it; one that was deleted does (onTopicsChanged says so). Should
  *        that word have been lost in a crash, the offset expires by its age, members or not: nobody can subscribe to it
  * Cost   who subscribes to what is looked up for a group only when one of its offsets is old enough to go
@@ -37,11 +38,12 @@ export function expireGroup(context: GroupContext, changes: GroupChanges, group:
   if (wallMs >= group.emptySinceMs + offsetsRetentionMs) changes.emit({ type: 'group', groupId, value: null })
 }
 
-/** The topic was deleted. Of the group there may be no more than what is pending. */
-export function forgetTopic(changes: GroupChanges, groupId: string, topicId: TopicId): void {
+/** The topic has lost its partitions from `from` on, 0 = it was deleted. Of the group there may be no more than what is pending. */
+export function forgetTopic(changes: GroupChanges, groupId: string, topicId: TopicId, from: number): void {
   const { groups, pending } = changes.state
   for (const partition of [...(groups.get(groupId)?.offsets.get(topicId)?.keys() ?? [])])
-    changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
+    if (partition >= from) changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
   for (const { topicId: other, partition } of pending.partitionsOf(groupId))
-    if (other === topicId) changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
+    if (other === topicId && partition >= from)
+      changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
 }

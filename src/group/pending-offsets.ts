@@ -86,10 +86,11 @@ export class PendingOffsets {
   }
 
   /** Groups that have something pending for the topic. Looks at all that is pending. */
-  groupsWith(topicId: TopicId): Set<string> {
+  groupsWith(topicId: TopicId, fromPartition: number): Set<string> {
     const groupIds = new Set<string>()
     for (const own of this.#byProducer.values())
-      for (const pending of own.values()) if (pending.topicId === topicId) groupIds.add(pending.groupId)
+      for (const pending of own.values())
+        if (pending.topicId === topicId && pending.partition >= fromPartition) groupIds.add(pending.groupId)
     return groupIds
   }
 

@@ -1,8 +1,16 @@
 /** Producers while partitions drain: what was on its way to one goes to others, once, in its order; what names one is told. */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import type { Client } from '../../src/client/index.ts'
+import { systemPrng } from '../../src/base/node/system-prng.ts'
+import { Client } from '../../src/client/client.ts'
+import { inProcessConfig } from '../../src/in-process/in-process-config.ts'
+import { InThreadBroker } from '../../src/in-process/in-thread-broker.ts'
+import { MemoryDisk } from '../../src/in-process/local-storage.ts'
+import { SILENT } from '../../src/in-process/silent-logger.ts'
+import { systemTime } from '../../src/in-process/time-source.ts'
 import { createBroker } from '../../src/index.ts'
+import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import { hasCode } from '../support/expect.ts'
 
 const decoder = new TextDecoder()
@@ -97,3 +105,45 @@ test('a transaction that was sent to a partition that drains fails; the next one
     assert.deepEqual(new Set(records.map(({ value }) => value)), new Set([1, 3]))
     assert.equal(records.filter(({ value, partition }) => value === 3 && partition === 0).length, KEYS)
   }))
+
+test('a broker alone takes empty partitions away, and one that comes again under the number begins at 0', async () => {
+  const disk = new MemoryDisk({ nowMs: () => systemTime.nowMs(), memoryBytesMax: undefined })
+  const broker = new InThreadBroker({
+    config: await inProcessConfig({}),
+    ...{ shards: 2, time: systemTime, prng: systemPrng(), logger: SILENT },
+    newId: () => randomBytes(16).toString('hex'),
+    storage: async () => disk.storage(),
+  })
+  await broker.start()
+  const startTimer = (delayMs: number, task: () => void) => systemTime.startTimer(delayMs, task)
+  const runtime = { clock: systemTime, prng: systemPrng(), codecs: nodeCodecs(), startTimer }
+  const mq = Client.create({ ...runtime, transport: broker.engine.transport }, ['ws://in-process'], {})
+  const count = async () => (await mq.admin.topics.describe('t')).partitions.length
+  const look = async (times: number) => {
+    for (let turn = 0; turn < times; turn++) await broker.gateway.drainWatch.look()
+  }
+  try {
+    await mq.admin.topics.create('t', { partitions: 4 })
+    const producer = mq.producer('t')
+    for (const partition of [0, 2]) await producer.send({ value: '1', key: 'k', partition })
+    await mq.admin.topics.addPartitions('t', 1, { drain: true })
+    await look(3)
+    assert.equal(await count(), 3, 'partition 2 has a record, 1 stays because of it')
+    await mq.admin.topics.trim('t', { partitions: [2] })
+    await look(3)
+    assert.equal(await count(), 1)
+    await broker.stop()
+    await broker.start()
+    assert.equal(await count(), 1, 'after a start too')
+    await mq.admin.topics.addPartitions('t', 3)
+    assert.equal((await producer.send({ value: '2', key: 'k', partition: 2 })).offset, 0)
+    assert.deepEqual((await stored(mq)).map(({ partition, value }) => [partition, value]).sort(), [
+      [0, 1],
+      [2, 2],
+    ])
+  } finally {
+    await mq.close({ signal: AbortSignal.timeout(2_000) })
+    await broker.stop()
+    broker.loop.close()
+  }
+})

@@ -41,7 +41,7 @@ function install(): FoundEtcd {
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     } as const
     execFileSync('apt-get', ['update', '-qq'], options)
-    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'etcd-server'], options)
+    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'etcd-server', 'openssl'], options)
     return { kind: 'found', program: 'etcd' }
   } catch (error) {
     return { kind: 'absent', reason: `etcd could not be installed: ${String(error).slice(0, 300)}` }

@@ -76,6 +76,7 @@ export class GroupFixture {
     return topicId
   }
 
+  /** More partitions, or fewer. */
   growTopic(name: string, partitionCount: number): void {
     const topicId = this.id(name)
     this.directory.put({ topicId, name, partitionCount })

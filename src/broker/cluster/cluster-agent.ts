@@ -404,7 +404,8 @@ export class ClusterAgent implements ReplicationListener {
 
   /** The controller itself is suspected: one more broker that finds nothing there is as good as its judgement. */
   async #judge(nodeId: number, incarnation: number): Promise<void> {
-    const broker = this.image.brokers.get(nodeId)?.state
+    // While this broker starts it may hear of others before it sees the cluster: it is asked again, or another one judges.
+    const broker = this.#watch?.image.brokers.get(nodeId)?.state
     const witness = this.peers.nodeIds().find((other) => other !== nodeId)
     if (broker?.incarnation !== incarnation || witness === undefined) return
     if ((await this.askToProbe(witness, nodeId)) === 'refused') await this.#context.store.revokeLease(broker.leaseId)

@@ -282,3 +282,16 @@ test('a topic that was deleted takes its offsets along; one that is only missing
   assert.equal(fixture.committed('orders'), -1)
   assert.deepEqual([...fixture.coordinator.state.groups.get('g')!.offsets.keys()], [clicks.topicId])
 })
+
+test('partitions that drained and are gone take their offsets along: those that come later begin at 0', () => {
+  const fixture = new GroupFixture({ topics: { orders: 4, clicks: 2 } })
+  for (const partition of [0, 1, 2, 3]) fixture.commit({ offset: 10 + partition, partition })
+  fixture.commit({ topic: 'clicks', offset: 7, partition: 1 })
+  fixture.growTopic('orders', 2)
+  fixture.advance(0)
+  fixture.growTopic('orders', 4)
+  fixture.advance(0)
+  const { offsets } = fixture.coordinator.state.groups.get('g')!
+  assert.deepEqual([...offsets.get(fixture.id('orders'))!.keys()], [0, 1])
+  assert.equal(offsets.get(fixture.id('clicks'))!.get(1)!.offset, 7)
+})
