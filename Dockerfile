@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One broker on Node 24 with the native WebSocket engine. docs/deploy.md says how to run it.
+# One broker, alone or of a cluster, on Node 24 with the native WebSocket engine. docs/deploy.md says how to run it.
 # trixie, not bookworm: the builds of uWebSockets.js want a glibc of 2.38.
 ARG NODE_IMAGE=node:24-trixie-slim
 
@@ -10,7 +10,8 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
 COPY src src
 COPY workers workers
-RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+# Not `npm run build`: the bundles are for those who import the package, and the broker runs without.
+RUN node node_modules/typescript/bin/tsc -p . && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
 # Not in the npm registry, so npm fetches it with git; only the build for this platform and Node is kept, and it must load.
 FROM ${NODE_IMAGE} AS uws

@@ -28,7 +28,14 @@ const SUITES = {
   integration: { budgetMs: 20_000, fullMs: 120_000, parallel: 1 },
 }
 /** option -> its variable */
-const VARIABLES = { seed: 'MILLRACE_SEED', 'from-seed': 'MILLRACE_FROM_SEED', fault: 'MILLRACE_FAULT' }
+const VARIABLES = {
+  seed: 'MILLRACE_SEED',
+  'from-seed': 'MILLRACE_FROM_SEED',
+  fault: 'MILLRACE_FAULT',
+  runs: 'MILLRACE_RUNS',
+  'hold-ms': 'MILLRACE_HOLD_MS',
+  'lease-ms': 'MILLRACE_LEASE_MS',
+}
 /** option -> its variable, and the test files that run until the count is reached */
 const COUNTS = {
   cycles: { variable: 'MILLRACE_CYCLES', files: 'kill-9' },

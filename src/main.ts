@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import './base/node/native-crc32c.ts'
-import { nodeTimers } from './base/node/node-timers.ts'
+import { nodeTimers, waitingTimers } from './base/node/node-timers.ts'
 import { systemClock } from './base/node/system-clock.ts'
 import { startTimer } from './base/node/system-timers.ts'
 import type { ClusterOptions } from './broker/cluster/cluster-agent.ts'
@@ -176,7 +176,7 @@ async function beginInCluster({ config, storage, undo, onOver }: BeginContext): 
     newId,
   })
   undo.push(() => store.close())
-  const context = { storage, path: resolve(config.dataDir), config, timers: nodeTimers, newId }
+  const context = { storage, path: resolve(config.dataDir), config, timers: waitingTimers, newId }
   const joined = await joinCluster({ store, transport: nodeTransport, onOver }, context, (opened) =>
     undo.push(() => storage.close(opened, false)),
   )

@@ -237,13 +237,11 @@ export class Gateway implements EngineHandler<Connection> {
     for (const link of this.links) link.state = 'serving'
     await this.cluster!.open(recovered)
     this.notReady.delete('recovering')
-    this.notReady.add('not registered in the cluster')
   }
 
   /** In a cluster, once it can be reached: it is one of those that live. */
   async register(): Promise<void> {
     await this.cluster!.register()
-    this.notReady.delete('not registered in the cluster')
   }
 
   // --- the engine's events

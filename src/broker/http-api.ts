@@ -28,6 +28,7 @@ import type { HandlerContext } from './handlers/handler-context.ts'
 import { deleteGroup, describeGroup, groupMetricsText, listGroups } from './http-groups.ts'
 import type { HttpReply, HttpRequest } from './listeners/web-socket-engine.ts'
 import type { RoutedTopic } from './partition-router.ts'
+import { readinessFaults } from './readiness.ts'
 
 const TOPICS_PATH = '/api/v1/topics'
 const GROUPS_PATH = '/api/v1/groups'
@@ -182,16 +183,24 @@ export class HttpApi {
   }
 
   async #readyz(): Promise<HttpReply> {
-    const reasons = [...this.#gateway.notReady]
-    const storeFault = await this.#gateway.store.get(CLUSTER_KEY).then(
-      () => undefined,
-      (error: unknown) => (error instanceof Error ? error.message : String(error)),
-    )
-    if (storeFault !== undefined) reasons.push(`metadata store: ${storeFault}`)
-    for (const link of this.#gateway.links)
-      if (link.state !== 'serving')
-        reasons.push(`shard ${link.shard} is ${link.state}${link.reason ? `: ${link.reason}` : ''}`)
+    const { notReady, links, cluster } = this.#gateway
+    const reasons = readinessFaults({
+      ...{ notReady, shards: links, storeFault: cluster === undefined ? await this.#storeFault() : undefined },
+      cluster: cluster && {
+        isRegistered: cluster.registration.isRegistered,
+        controllerNodeId: cluster.controllerNodeId,
+      },
+    })
     return json(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons })
+  }
+
+  async #storeFault(): Promise<string | undefined> {
+    try {
+      await this.#gateway.store.get(CLUSTER_KEY)
+      return undefined
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error)
+    }
   }
 
   async #metrics(withGroups: boolean): Promise<HttpReply> {

@@ -11,7 +11,6 @@ import {
   createTopic,
   deleteTopic,
   describeCluster,
-  metadata,
   READ_COMMITTED,
   READ_UNCOMMITTED,
   trim,
@@ -165,8 +164,8 @@ export class TopicAdmin {
 
   /** All topics, by name; those that the broker keeps for itself only when asked for. */
   async list(options: SignalOption & { readonly internal?: boolean } = {}): Promise<TopicSummary[]> {
-    const reply = await this.#requests.ask(metadata, { topics: null }, options)
-    return reply.topics
+    const { value } = await this.#requests.metadata({ topics: null }, { signal: options.signal })
+    return value.topics
       .filter((topic) => topic.errorNumber === 0 && (options.internal === true || !isInternalTopic(topic.name)))
       .map((topic) => ({ name: topic.name, topicId: topic.topicId, partitions: topic.partitions.length }))
       .sort((left, right) => (left.name < right.name ? -1 : 1))

@@ -5,7 +5,7 @@
  * Failure   lost connections are made again by themselves, with backoff; connect() alone gives up
  */
 import { MillraceError } from '../model/errors.ts'
-import { type MetadataReply, type MetadataRequest, metadata } from '../protocol/index.ts'
+import type { MetadataReply, MetadataRequest } from '../protocol/index.ts'
 import { abortable } from './abort.ts'
 import { Admin } from './admin.ts'
 import { BrokerConnections, type ConnectionEvents, type ConnectionStats } from './broker-connections.ts'
@@ -165,9 +165,8 @@ export class Client {
   /** Of any broker; again and again of one after the other: some may not know the news. */
   async #askMetadata(request: MetadataRequest, isAgain: boolean): Promise<MetadataReply> {
     if (!isAgain) this.#metadataAsked.clear()
-    const { value, url } = await this.#requests.exchange(metadata, request, { avoid: this.#metadataAsked })
+    const { value, url } = await this.#requests.metadata(request, { avoid: this.#metadataAsked })
     this.#metadataAsked.set(url, ++this.#metadataCount)
-    this.#connections.learn(value.brokers)
     return value
   }
 

@@ -6,7 +6,7 @@
  * Limits   requestTimeoutMs over all attempts
  */
 import { ERRORS, isMillraceError, MillraceError } from '../model/errors.ts'
-import type { Codec } from '../protocol/index.ts'
+import { type Codec, type MetadataReply, type MetadataRequest, metadata } from '../protocol/index.ts'
 import type { Connection, Reply } from '../transport/connection.ts'
 import { abortable, sleep, throwIfAborted } from './abort.ts'
 import { backoffMs } from './backoff.ts'
@@ -48,6 +48,13 @@ export class Requests {
   /** Over all attempts of a request. */
   get timeoutMs(): number {
     return this.#options.requestTimeoutMs
+  }
+
+  /** Topics, and where the brokers are: every answer is taken note of. */
+  async metadata(request: MetadataRequest, options: AskOptions = {}): Promise<Reply<MetadataReply>> {
+    const reply = await this.exchange(metadata, request, options)
+    this.#connections.learn(reply.value.brokers)
+    return reply
   }
 
   /** What `check` throws of an answer counts as the answer. */

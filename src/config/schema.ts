@@ -166,7 +166,12 @@ export const CONFIG_KEYS = {
     300_000,
     'a follower that has not been at the log end of its leader for so long leaves the in-sync set',
   ),
-  'cluster.fetchWait': duration(500, 10, 10_000, 'how long a fetch of a follower waits for records'),
+  'cluster.fetchWait': duration(
+    2_000,
+    10,
+    10_000,
+    'how long a fetch of a follower waits for records; at most a quarter of cluster.replicaLag',
+  ),
   'cluster.catchUpRate': size(
     0,
     0,

@@ -38,7 +38,7 @@ const REFUSALS: readonly (readonly [text: RegExp, code: ErrorCode, reason: strin
 ]
 /** The call never left this process, or was turned away before it was looked at. */
 const UNSENT =
-  /No connection established|Name resolution failed|Waiting for (?:LB pick|name resolution)|too many requests|invalid auth token|auth store is old/
+  /No connection established|Name resolution failed|Waiting for (?:LB pick|name resolution)|too many requests|invalid auth token|auth store is old|Channel closed before call started/
 
 export function faultOf(error: unknown): EtcdFault {
   const text = error instanceof Error ? error.message : String(error)

@@ -143,14 +143,18 @@ export class StoreState {
   lease(ttlMs: number): StoreLease {
     checkTtl(ttlMs)
     const leaseId = this.grant()
+    let isRevoked = false
     return {
       leaseId,
       deadlineMs: () => (this.#leases.has(leaseId) ? this.#clock.monotonicMs() + ttlMs : Number.NEGATIVE_INFINITY),
-      revoke: async () => this.#endLease(leaseId),
+      revoke: async () => {
+        isRevoked ||= this.#leases.has(leaseId)
+        this.#endLease(leaseId)
+      },
       onLost: (listener) => {
         const lease = this.#leases.get(leaseId)
-        if (lease === undefined) listener()
-        else lease.lost.push(listener)
+        if (lease !== undefined) lease.lost.push(listener)
+        else if (!isRevoked) listener()
       },
     }
   }

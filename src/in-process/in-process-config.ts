@@ -57,7 +57,7 @@ export const IN_PROCESS_DEFAULTS: BrokerConfig = {
   groups: { offsetsPartitions: 16, offsetsRetentionMs: 7 * DAY_MS },
   cluster: {
     ...{ etcdUrls: [], etcdUser: '', etcdPassword: '', etcdCa: '', etcdCert: '', etcdKey: '' },
-    ...{ rack: null, secret: '', leaseTtlMs: 8_000, replicaLagMs: 10_000, fetchWaitMs: 500, catchUpBytes: 0 },
+    ...{ rack: null, secret: '', leaseTtlMs: 8_000, replicaLagMs: 10_000, fetchWaitMs: 2_000, catchUpBytes: 0 },
   },
   advertisedUrl: '',
   transactions: { statePartitions: 16, timeoutMsMax: 900_000, idExpirationMs: 7 * DAY_MS },

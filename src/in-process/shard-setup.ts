@@ -28,8 +28,9 @@ export function channelSizesOf(config: BrokerConfig): ChannelSizes {
 }
 
 export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
-  const { storage, groups, transactions } = config
+  const { storage, groups, transactions, cluster } = config
   return {
+    replicaLagMs: cluster.replicaLagMs,
     journalThresholdPartitions: storage.journalThresholdPartitions,
     journalBytes: storage.journalBytes,
     spaceLowBytes: storage.reserveBytes,

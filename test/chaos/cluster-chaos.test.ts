@@ -4,6 +4,7 @@
  *
  *   npm run test:chaos                                   faults in an order drawn from the seed, as many as the budget allows
  *   npm run test:chaos -- --fault NAME --seconds 300     one of test/support/chaos/faults.ts, over and over; or several, with commas
+ *   npm run test:chaos -- --fault failover-kill --runs 30   how long until the next acknowledgement; also -pause, -cut, -restart
  *   npm run test:chaos -- --seed N                       the same order and choices again; when they meet the processes is the machine's
  */
 import assert from 'node:assert/strict'
@@ -19,23 +20,27 @@ import { findEtcd } from '../support/etcd-process.ts'
 const AROUND_MS = 35_000
 const HANG_MS = 600_000
 const LEASE_TTL_MS = 4_000
+/** That of brokers which nobody told otherwise: failovers are measured with it. */
+const LEASE_TTL_DEFAULT_MS = 8_000
+const RUNS = 30
 const HOLD_MS = 8_000
 const LONG_HOLD_MS = 20_000
 const ETCD_DOWN_MS = 60_000
 const RECORDS_PER_SECOND = 300
 
 function planOf(seed: number, etcdProgram: string): ChaosPlan {
-  const asked = process.env.MILLRACE_FAULT
-  const totalMs = budgetMs(115_000)
-  const base = { seed, etcdProgram, leaseTtlMs: environmentNumber('MILLRACE_LEASE_MS', LEASE_TTL_MS) }
-  const rate = { recordsPerSecond: RECORDS_PER_SECOND }
-  if (asked === undefined || asked === '') {
-    const faults = shuffled(Object.keys(FAULTS), new SeededPrng(seed))
-    return { ...base, ...rate, faults, budgetMs: Math.max(0, totalMs - AROUND_MS), isCut: true, holdMs: HOLD_MS }
+  const asked = process.env.MILLRACE_FAULT ?? ''
+  const isCut = asked === ''
+  const faults = isCut ? shuffled(Object.keys(FAULTS), new SeededPrng(seed)) : asked.split(',')
+  const isFailover = faults.some((name) => name.startsWith('failover-'))
+  const holdMs = isCut ? HOLD_MS : faults.includes('etcd-down') ? ETCD_DOWN_MS : LONG_HOLD_MS
+  return {
+    ...{ seed, etcdProgram, faults, isCut, recordsPerSecond: RECORDS_PER_SECOND },
+    budgetMs: Math.max(0, budgetMs(115_000) - AROUND_MS),
+    holdMs: environmentNumber('MILLRACE_HOLD_MS', holdMs),
+    runs: environmentNumber('MILLRACE_RUNS', RUNS),
+    leaseTtlMs: environmentNumber('MILLRACE_LEASE_MS', isFailover ? LEASE_TTL_DEFAULT_MS : LEASE_TTL_MS),
   }
-  const faults = asked.split(',')
-  const holdMs = environmentNumber('MILLRACE_HOLD_MS', faults.includes('etcd-down') ? ETCD_DOWN_MS : LONG_HOLD_MS)
-  return { ...base, ...rate, faults, budgetMs: Math.max(0, totalMs - AROUND_MS), isCut: false, holdMs }
 }
 
 function shuffled(names: readonly string[], prng: SeededPrng): string[] {

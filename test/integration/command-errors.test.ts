@@ -9,9 +9,15 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connect } from '../../src/client/index.ts'
 import { BrokerProcess } from '../support/broker-process.ts'
+import { EtcdCluster, findEtcd } from '../support/etcd-process.ts'
 import { hasCode } from '../support/expect.ts'
 import { millrace } from '../support/run-millrace.ts'
 
+/** The store's own bound is 5 s; the rest is the process itself on a busy machine. */
+const ETCD_ABSENT_MS_MAX = 40_000
+const etcdFound = findEtcd()
+const etcdOptions = etcdFound.kind === 'found' ? {} : { skip: etcdFound.reason }
+const program = etcdFound.kind === 'found' ? etcdFound.program : ''
 const TOKEN = 'a-token-of-this-test'
 const folder = mkdtempSync(join(tmpdir(), 'millrace-errors-'))
 const dataDir = join(folder, 'data')
@@ -168,7 +174,45 @@ test('moving replicas: what a broker alone cannot do, and what the flags cannot 
 
 test('what this version does not have parses, and says so', async () => {
   await fails(['start', '--kafka', '127.0.0.1:9092'], 2, /--kafka: this version has no Kafka listener/)
-  await fails(['start', '--etcd', 'http://127.0.0.1:2379'], 2, /--etcd: this version has no cluster mode/)
+})
+
+test('a broker of a cluster that cannot start: its etcd, its node id', async () => {
+  const start = ['start', '--data-dir', join(folder, 'clustered'), '--listen', '127.0.0.1:0']
+  // One after the other is asked: within seconds all are named.
+  const urls = ['http://127.0.0.1:1', 'http://localhost:2']
+  const startedMs = performance.now()
+  const absent =
+    /^error: etcd cannot be reached: http:\/\/127\.0\.0\.1:1 \(connection refused\), http:\/\/localhost:2 \(.+\); start it, or name the URLs of its members with --etcd.*\[BROKER_NOT_AVAILABLE\]\n$/
+  await fails([...start, '--etcd', urls.join(','), '--node-id', '1'], 5, absent)
+  assert.ok(performance.now() - startedMs < ETCD_ABSENT_MS_MAX)
+  const misspelt = "--etcd: expected URLs such as http://127.0.0.1:2379, not '127.0.0.1:2379' [INVALID_CONFIG]"
+  await fails([...start, '--etcd', '127.0.0.1:2379'], 2, misspelt)
+  const negative = "--node-id: nodeId: expected an integer from 0 to 2147483647, not '-1' [INVALID_CONFIG]"
+  await fails([...start, '--etcd', urls[0]!, '--node-id', '-1'], 2, negative)
+  await fails([...start, '--etcd', urls[0]!, '--node-id', 'one'], 2, /--node-id: nodeId: expected an integer .*'one'/)
+})
+
+test('two brokers with one node id, a data dir of another cluster', etcdOptions, async () => {
+  const [etcd, other] = await Promise.all([EtcdCluster.start({ program }), EtcdCluster.start({ program })])
+  const flags = ['--shards', '1', '--set', 'cluster.leaseTtl=2s']
+  const mine = join(folder, 'first')
+  const args = [...flags, '--node-id', '7', '--etcd', etcd.urls[0]!]
+  const first = await BrokerProcess.start({ dataDir: mine, args })
+  const second = ['start', '--listen', '127.0.0.1:0', '--node-id', '7', ...flags]
+  try {
+    const taken = `a broker with node id 7 lives at ${first.url}: stop it, or give this one another node id`
+    const elsewhere = [...second, '--data-dir', join(folder, 'second'), '--etcd', etcd.urls[0]!]
+    await fails(elsewhere, 1, `${taken} [DUPLICATE_BROKER_REGISTRATION]`)
+    await first.stop()
+    await fails(
+      [...second, '--data-dir', mine, '--etcd', other.urls[0]!],
+      1,
+      /the data dir '.*' belongs to cluster '\w+', this broker to '\w+'/,
+    )
+  } finally {
+    await first.kill()
+    await Promise.all([etcd.close(), other.close()])
+  }
 })
 
 test('a broker that cannot start: its data dir, its port, its configuration', async () => {

@@ -48,8 +48,8 @@ const DEMOS: readonly Demo[] = [
   { program: 'exactly-once', says: [/^1000 orders: 0 labels twice, 0 missing$/m] },
   { program: 'streams', says: [/^s0: 1250 readings, [\d.]+ °C$/m, /^10000 readings$/m] },
 ]
-/** With a broker of its own, or no program. */
-const OTHERS = ['main', 'local-broker', 'in-process', 'labels']
+/** With a broker of its own, with a cluster (cluster-command.test.ts), or no program. */
+const OTHERS = ['main', 'local-broker', 'in-process', 'labels', 'cluster', 'flights']
 
 /** Runs a demo to its end; answers its stdout. */
 function run(program: string, server: string): Promise<string> {

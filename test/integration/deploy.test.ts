@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
+import { resolveConfig } from '../../src/config/index.ts'
 import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
 import { repositoryRoot } from '../support/repository.ts'
 
@@ -82,6 +83,10 @@ test('the image runs what npm runs, as nobody special, with the port and the fol
   assert.equal(last('STOPSIGNAL'), 'SIGTERM')
 })
 
+test('what the Dockerfile builds with is there: no script that does not go to the builder', () => {
+  for (const { word, rest } of instructions) if (word === 'RUN') assert.doesNotMatch(rest, /npm run|scripts\//)
+})
+
 test('the Dockerfile installs the uWebSockets.js that the README and the broker tell users to install', () => {
   const wish = /uNetworking\/uWebSockets\.js#v[\d.]+\d/
   const [inDockerfile] = wish.exec(textOf('Dockerfile')) ?? []
@@ -120,6 +125,45 @@ test('compose.yaml starts the same broker, open to this machine alone, and gives
   assert.deepEqual(mounts, [`data:${last('VOLUME')}`])
   assert.ok('data' in volumes)
   assert.ok(Number(/^(\d+)s$/.exec(grace)?.[1]) > STOP_SECONDS_MAX)
+})
+
+test('compose of three machines: one file, an environment for each, a broker that takes it and finds all of etcd', () => {
+  const example = Object.fromEntries(
+    textOf('config/cluster-3/machine.env.example')
+      .split('\n')
+      .filter((line) => /^\w+=/.test(line))
+      .map((line) => line.split('=', 2) as [string, string]),
+  )
+  // As Compose does it: a variable that is not set and has no default is an error.
+  const filled = textOf('config/cluster-3/compose.yaml').replace(
+    /\$\{(\w+)(:-|:\?[^}]*)?\}/g,
+    (_, name: string) => example[name] ?? assert.fail(`machine.env.example has no ${name}`),
+  )
+  const { services, volumes } = parse(filled) as {
+    services: {
+      etcd: { command: string[]; volumes: string[] }
+      broker: { command: string[]; environment: Record<string, string>; volumes: string[]; stop_grace_period: string }
+    }
+    volumes: Record<string, unknown>
+  }
+  const { etcd, broker } = services
+  assertStarts(broker.command)
+  assert.ok(Number(/^(\d+)s$/.exec(broker.stop_grace_period)?.[1]) > STOP_SECONDS_MAX)
+  for (const mount of [...etcd.volumes, ...broker.volumes]) assert.ok(mount.split(':')[0]! in volumes, mount)
+  const config = resolveConfig({
+    env: broker.environment,
+    flags: [{ path: 'listen', value: wordAfter(broker.command, '--listen'), source: '--listen' }],
+  })
+  const machines = [example.MACHINE_1, example.MACHINE_2, example.MACHINE_3]
+  assert.equal(config.nodeId, 1)
+  assert.deepEqual(
+    config.cluster.etcdUrls,
+    machines.map((host) => `http://${host}:2379`),
+  )
+  assert.deepEqual([config.cluster.rack, config.cluster.secret], [example.RACK, example.SECRET])
+  const members = etcd.command.find((word) => word.startsWith('--initial-cluster='))
+  for (const [index, host] of machines.entries())
+    assert.ok(members?.includes(`machine-${index + 1}=http://${host}:2380`))
 })
 
 test('the systemd unit starts a broker on its state folder, and gives it time to stop', () => {

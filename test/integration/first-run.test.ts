@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { findEtcd } from '../support/etcd-process.ts'
 import { repositoryRoot } from '../support/repository.ts'
 
 const START_TIMEOUT_MS = 300_000
@@ -87,6 +88,31 @@ test('Ctrl-C at a terminal, which reaches every process of npm start, stops the 
     await waitFor(child, /ready in [\d.]+ m?s/)
     const stopped = waitFor(child, /stopped/)
     child.stdin.write('\u0003')
+    await stopped
+  } finally {
+    try {
+      process.kill(-(child.pid as number), 'SIGKILL')
+    } catch {
+      // The group is gone, as it should be.
+    }
+  }
+})
+
+const etcd = findEtcd()
+test('npm run cluster in the clone gets to ready; Ctrl-C stops brokers and etcd', {
+  ...(etcd.kind === 'found' ? {} : { skip: etcd.reason }),
+}, async () => {
+  const flags = ['--brokers', '1', '--ports-from', String(20_000 + (process.pid % 20_000))]
+  const child = spawn('npm', ['run', 'cluster', '--', ...flags], {
+    cwd: clone,
+    env: { ...process.env, CI: '' },
+    detached: true,
+  })
+  try {
+    await waitFor(child, /Ctrl-C stops all of it in order/)
+    const stopped = waitFor(child, /stopping etcd\n[\s\S]*stopped/)
+    // To the whole group, as a terminal does it.
+    process.kill(-(child.pid as number), 'SIGINT')
     await stopped
   } finally {
     try {

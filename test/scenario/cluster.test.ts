@@ -191,3 +191,37 @@ function flipByte(files: FileSystem, path: string, at: number): void {
   files.write(fd, [byte], at)
   files.close(fd)
 }
+
+test('a broker that starts, and does not see all of the cluster yet, bears that another one is gone', () =>
+  withCluster(3, async (cluster) => {
+    const client = cluster.client()
+    await client.admin.topics.create('t', { partitions: 3, replicas: 3, config: { 'min.insync.replicas': '2' } })
+    await inSync(cluster, 't', 3)
+    await cluster.brokers.get(3)!.stop()
+    // The watch of the one that starts answers late: it has the list, and fetches from leaders that die meanwhile.
+    const { store } = cluster
+    const watch = store.watch.bind(store)
+    const { promise: gate, open } = makeGate()
+    let isAsked = false
+    store.watch = async (...how) => {
+      isAsked = true
+      await gate
+      return watch(...how)
+    }
+    const started = cluster.restart(3)
+    await until('watch', WAIT_MS, () => isAsked)
+    cluster.kill(1)
+    await sleep(500)
+    open()
+    await started
+    await cluster.restart(1)
+    await inSync(cluster, 't', 3)
+  }))
+
+function makeGate(): { readonly promise: Promise<void>; open(): void } {
+  let open = (): void => {}
+  const promise = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { promise, open: () => open() }
+}

@@ -41,7 +41,7 @@ function install(): FoundEtcd {
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     } as const
     execFileSync('apt-get', ['update', '-qq'], options)
-    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'etcd-server'], options)
+    execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'etcd-server', 'openssl'], options)
     return { kind: 'found', program: 'etcd' }
   } catch (error) {
     return { kind: 'absent', reason: `etcd could not be installed: ${String(error).slice(0, 300)}` }
@@ -72,6 +72,7 @@ interface Member {
   exited: Promise<void>
   /** It is running, as far as the test wants. */
   isWanted: boolean
+  isPaused: boolean
   talk: string
 }
 
@@ -99,6 +100,7 @@ export class EtcdCluster {
       child: undefined,
       exited: Promise.resolve(),
       isWanted: false,
+      isPaused: false,
       talk: '',
     }))
     const cluster = new EtcdCluster(options, folder, members)
@@ -137,12 +139,14 @@ export class EtcdCluster {
     await this.admin().kv.compact({ revision: header.revision, physical: true })
   }
 
-  /** Waits until a majority answers; which members are up is the caller's business. */
+  /** Waits until every member that should run answers: one that has just been started has no part in the others' majority yet. */
   async ready(): Promise<void> {
     await until('answer from etcd', READY_MS_MAX, async () => {
       const ended = this.#members.find(({ child, isWanted }) => isWanted && child === undefined)
       if (ended !== undefined) throw new Error(`etcd ended by itself:\n${ended.talk}`)
-      return this.#answers()
+      for (const { clientPort, isWanted, isPaused } of this.#members)
+        if (isWanted && !isPaused && !(await this.#answers(this.#url(clientPort)))) return false
+      return true
     })
   }
 
@@ -158,11 +162,17 @@ export class EtcdCluster {
 
   /** SIGSTOP: the process stands still, its sockets stay open. */
   pause(index: number): void {
-    this.#members[index]?.child?.kill('SIGSTOP')
+    this.#setPaused(index, true)
   }
 
   resume(index: number): void {
-    this.#members[index]?.child?.kill('SIGCONT')
+    this.#setPaused(index, false)
+  }
+
+  #setPaused(index: number, isPaused: boolean): void {
+    const member = this.#members[index]!
+    member.isPaused = isPaused
+    member.child?.kill(isPaused ? 'SIGSTOP' : 'SIGCONT')
   }
 
   /** Again, on its data and its ports. */
@@ -208,6 +218,7 @@ export class EtcdCluster {
     process.once('exit', killWithUs)
     member.child = child
     member.isWanted = true
+    member.isPaused = false
     member.talk = ''
     member.exited = new Promise((resolve) => {
       const end = (): void => {
@@ -231,8 +242,8 @@ export class EtcdCluster {
     ]
   }
 
-  async #answers(): Promise<boolean> {
-    const probe = new Etcd3(this.#clientOptions(undefined))
+  async #answers(url: string): Promise<boolean> {
+    const probe = new Etcd3({ ...this.#clientOptions(undefined), hosts: [url] })
     try {
       await probe.kv.range({ key: Buffer.from('/') }, { deadline: Date.now() + CALL_MS_MAX })
       return true

@@ -56,6 +56,8 @@ export interface FakeBrokerOptions {
   /** Requests that it does not know, as an older broker. */
   readonly lacks?: readonly number[]
   readonly membership?: FakeMembership
+  /** Default 'fake'. */
+  readonly clusterId?: string
 }
 
 /** Who leads what, as one broker knows it. */
@@ -126,6 +128,8 @@ export class FakeBroker {
   view: FakeView
   /** It reads nothing and says nothing, as a process that was stopped; connections stay. */
   isPaused = false
+  /** It calls itself by the URL of its view, where that has one. */
+  tellsViewUrls = false
   faults: (request: SeenRequest) => Fault
   port = 0
   connections = 0
@@ -400,7 +404,7 @@ export class FakeBroker {
     session.grantedBytes = this.#options.creditBytes ?? CREDIT_BYTES_DEFAULT
     return wire.hello.encodeReply({
       serverVersion: 'fake',
-      clusterId: 'fake',
+      clusterId: this.#options.clusterId ?? 'fake',
       nodeId: this.nodeId,
       incarnation: 1,
       creditBytes: session.grantedBytes,
@@ -439,7 +443,9 @@ export class FakeBroker {
   }
 
   #brokers(): readonly wire.MetadataBroker[] {
-    return this.view.brokers.map((each) => (each.nodeId === this.nodeId ? { ...each, url: this.url } : each))
+    return this.view.brokers.map((each) =>
+      each.nodeId === this.nodeId && !this.tellsViewUrls ? { ...each, url: this.url } : each,
+    )
   }
 
   #findCoordinator({ kind, ids }: wire.FindCoordinatorRequest): Uint8Array {

@@ -15,3 +15,12 @@ export const nodeTimers = {
     setImmediate(task)
   },
 }
+
+/** The same, and what waits for them keeps the process alive: while it starts there is nothing else that does. */
+export const waitingTimers = {
+  ...nodeTimers,
+  after(delayMs: number, task: () => void): () => void {
+    const timer = setTimeout(task, delayMs)
+    return () => clearTimeout(timer)
+  },
+}

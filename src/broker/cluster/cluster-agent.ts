@@ -124,7 +124,7 @@ export class ClusterAgent implements ReplicationListener {
       makeFetcher: (leaderNodeId) =>
         new ReplicaFetcher({
           ...{ leaderNodeId, self, peers: this.peers, links, clock, timers, logger },
-          ...{ waitMs: config.cluster.fetchWaitMs, throttle },
+          ...{ waitMs: Math.min(config.cluster.fetchWaitMs, Math.floor(config.cluster.replicaLagMs / 4)), throttle },
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
     })
@@ -404,7 +404,8 @@ export class ClusterAgent implements ReplicationListener {
 
   /** The controller itself is suspected: one more broker that finds nothing there is as good as its judgement. */
   async #judge(nodeId: number, incarnation: number): Promise<void> {
-    const broker = this.image.brokers.get(nodeId)?.state
+    // While this broker starts it may hear of others before it sees the cluster: it is asked again, or another one judges.
+    const broker = this.#watch?.image.brokers.get(nodeId)?.state
     const witness = this.peers.nodeIds().find((other) => other !== nodeId)
     if (broker?.incarnation !== incarnation || witness === undefined) return
     if ((await this.askToProbe(witness, nodeId)) === 'refused') await this.#context.store.revokeLease(broker.leaseId)

@@ -4,7 +4,7 @@
  * Thread      main
  * Invariants  IW1 a wish is written only under the version of the state that its leader knew, and for the epoch that it leads under
  *             IW2 a leader that wished hears what became of it: the new state by the image, or the old one again
- * Ordering    wish -> compare-and-set -> image -> SET_REPLICAS. Until then the leader counts both sets
+ * Ordering    wish -> the shard knows that it is proposed, and counts both sets -> compare-and-set -> SET_REPLICAS with what came of it
  * Failure     the store does not answer: it is not known what became of the write, or will yet, so nothing is told; the same is asked for
  *             again every RETRY_MS until there is an answer or another version
  */
@@ -27,7 +27,7 @@ export interface InSyncWish {
 
 export interface InSyncWriterOptions {
   readonly store: MetadataStore
-  readonly replicas: Pick<LocalReplicas, 'byRef' | 'retell' | 'update'>
+  readonly replicas: Pick<LocalReplicas, 'byRef' | 'propose' | 'retell' | 'update'>
   readonly timers: Timers
   readonly logger: Logger
 }
@@ -59,7 +59,16 @@ export class InSyncWriter {
   }
 
   async #write(replica: LocalReplica, wish: InSyncWish): Promise<void> {
+    const { replicas } = this.#options
     const next = withInSync(replica.state, wish.inSync as readonly Replica[], replica.topic.config.minInsyncReplicas)
+    try {
+      await replicas.propose(replica, wish.inSync)
+    } catch {
+      // The shard has no room, or has ended: nothing is proposed.
+      replicas.retell(replica)
+      return
+    }
+    if (replica.version !== wish.version) return
     try {
       await this.#apply(replica, wish.version, next)
     } catch (error) {

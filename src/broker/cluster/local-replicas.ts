@@ -33,6 +33,8 @@ export interface LocalReplica {
   version: number
   /** Counts what its shard was told. */
   told: number
+  /** The epoch under which its shard took the lead last; -1 = it never did. */
+  ledEpoch: number
   /** Where it is followed, and under which epoch; undefined = nowhere. */
   followed: { readonly leader: number; readonly leaderEpoch: number } | undefined
 }
@@ -45,7 +47,7 @@ export interface LocalReplicasOptions {
   readonly timers: Timers
   readonly logger: Logger
   readonly makeFetcher: (leaderNodeId: number) => ReplicaFetcher
-  /** It has taken the lead, or has a new in-sync set under it. */
+  /** It has taken the lead under a new epoch, or has a new in-sync set under the same. */
   readonly onLeads: (replica: LocalReplica, isNew: boolean) => void
 }
 
@@ -78,7 +80,7 @@ export class LocalReplicas {
       const { partition } = proxy
       const replica: LocalReplica = {
         ...{ proxy, topic, state: record.partitions[partition]!, version: record.partitionVersions[partition]! },
-        ...{ told: 0, followed: undefined },
+        ...{ told: 0, ledEpoch: -1, followed: undefined },
       }
       this.#byRef.set(proxy.ref, replica)
       return replica
@@ -95,6 +97,16 @@ export class LocalReplicas {
     replica.state = state
     replica.version = version
     if (this.#isHere(replica)) this.#tell(replica)
+  }
+
+  /**
+   * A set that is about to be proposed to the store: from the answer on it counts for the high watermark beside the stored one, until the
+   * shard is told anything else of the partition.
+   */
+  async propose({ proxy, state, version }: LocalReplica, pending: readonly ReplicaIdentity[]): Promise<void> {
+    const role = this.#roleOf({ state, version })
+    const body: SetReplicasBody = { partitionRef: proxy.ref, ...role, pending }
+    await this.#options.links[proxy.shard]!.control<SetReplicasAnswer>(ControlOperation.SET_REPLICAS, body)
   }
 
   /** Tells its shard the same again: what it asked for did not come about. */
@@ -150,7 +162,7 @@ export class LocalReplicas {
     return !this.#isClosed && this.#byRef.get(replica.proxy.ref) === replica && replica.proxy.state !== 'offline'
   }
 
-  #roleOf({ state, version }: LocalReplica): ReplicaRole {
+  #roleOf({ state, version }: Pick<LocalReplica, 'state' | 'version'>): ReplicaRole {
     const { nodeId, incarnation } = this.#options.self
     const isLeader = state.leader === nodeId && state.leaderIncarnation === incarnation
     return {
@@ -162,7 +174,6 @@ export class LocalReplicas {
   #tell(replica: LocalReplica): void {
     const { proxy } = replica
     const role = this.#roleOf(replica)
-    const wasLeading = proxy.state === 'serving'
     if (role.role === 'follower') {
       proxy.state = 'following'
       if (!isSameLead(replica.followed, replica.state)) this.#unfollow(replica)
@@ -175,8 +186,10 @@ export class LocalReplicas {
         if (!isLast()) return
         if (role.role === 'follower') this.#follow(replica, answer)
         else {
+          const isNew = replica.ledEpoch !== role.leaderEpoch
+          replica.ledEpoch = role.leaderEpoch
           proxy.state = 'serving'
-          this.#options.onLeads(replica, !wasLeading)
+          this.#options.onLeads(replica, isNew)
         }
       },
       (error: unknown) => this.#untold(replica, error, isLast),

@@ -3,6 +3,7 @@
  * start needs no recovery. A second signal ends the process at once. With --json the facts are events on stdout, a line each.
  */
 import { type BrokerConfig, resolveConfig } from '../../config/index.ts'
+import { isMillraceError, MillraceError } from '../../model/errors.ts'
 import { type ConfigFlags, configInputOf } from '../config-input.ts'
 import { ExitCode } from '../exit-codes.ts'
 import { plainReason } from '../files.ts'
@@ -37,8 +38,16 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
   if (terminal.interruptedBy === 'SIGINT') process.exitCode = ExitCode.INTERRUPTED
 }
 
-/** A data dir that cannot be made, an address that cannot be listened on: with the reason and what to do. */
+/** A data dir that cannot be made, an etcd or an address that cannot be had: with the reason and what to do. */
 async function explained(error: unknown, { dataDir, listen }: BrokerConfig): Promise<unknown> {
+  if (
+    isMillraceError(error) &&
+    error.code === 'BROKER_NOT_AVAILABLE' &&
+    /^etcd cannot be reached/.test(error.message)
+  ) {
+    const advice = 'start it, or name the URLs of its members with --etcd; without --etcd a broker runs alone'
+    return new MillraceError(error.code, `${error.message}; ${advice}`, { cause: error })
+  }
   const { code, syscall, message } = error as NodeJS.ErrnoException
   if (/^make folder /.test(message)) {
     const text = `the data dir '${dataDir}' cannot be made: ${plainReason(error)}; name another with --data-dir`

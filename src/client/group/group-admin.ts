@@ -20,7 +20,6 @@ import {
   type ListedGroup,
   listGroups,
   type MetadataBroker,
-  metadata,
   offsetCommit,
   offsetDelete,
   offsetFetch,
@@ -121,7 +120,7 @@ export class GroupAdmin {
    */
   async list(options: ListGroupsOptions = {}): Promise<ListedGroup[]> {
     const { states = [], kinds = [], onMissing, signal } = options
-    const { brokers } = await this.#requests.ask(metadata, { topics: [] }, { signal })
+    const { brokers } = (await this.#requests.metadata({ topics: [] }, { signal })).value
     const listOf = async ({ nodeId }: MetadataBroker): Promise<readonly ListedGroup[]> => {
       const asked = { nodeId, signal }
       const pages = await allPages((cursor) => this.#requests.ask(listGroups, { states, kinds, cursor }, asked))

@@ -2,12 +2,14 @@
 
 export interface ChaosPlan {
   readonly seed: number
-  /** Names of FAULTS, done over and over in this order. */
+  /** Names of FAULTS and FAILOVERS, done over and over in this order. */
   readonly faults: readonly string[]
   /** No fault begins after it. Every fault is done once, however long that takes, unless `isCut`. */
   readonly budgetMs: number
   readonly isCut: boolean
   readonly holdMs: number
+  /** Of FAILOVERS. */
+  readonly runs: number
   readonly leaseTtlMs: number
   readonly etcdProgram: string
   readonly recordsPerSecond: number

@@ -16,6 +16,7 @@ import { until } from '../until.ts'
 import { AckTimes } from './ack-times.ts'
 import { BROKERS, ChaosCluster, type ChaosClusterOptions, ToolMissing } from './chaos-cluster.ts'
 import { type ChaosPlan, EXIT_UNAVAILABLE, parsePlan } from './chaos-plan.ts'
+import { FAILOVERS } from './failovers.ts'
 import { FAULTS, type Fault, type FaultContext } from './faults.ts'
 import { readHistoryFile } from './history-file.ts'
 import { compareReplicas } from './replica-comparison.ts'
@@ -126,7 +127,7 @@ class ChaosRun {
   #context(name: string): FaultContext {
     return {
       ...{ cluster: this.#cluster, topic: TOPIC, partitions: PARTITIONS, probeTopic: PROBE_TOPIC },
-      ...{ prng: this.#prng, acks: this.#acks, holdMs: this.#plan.holdMs },
+      ...{ prng: this.#prng, acks: this.#acks, holdMs: this.#plan.holdMs, runs: this.#plan.runs },
       note: (text) => say(`${name}: ${text}`),
       fail: (text) => void this.wrong.push(`${name}: ${text}`),
     }
@@ -198,8 +199,9 @@ async function checkFile(file: string): Promise<HistoryVerdict> {
 }
 
 function faultNamed(name: string): Fault {
-  const fault = FAULTS[name]
-  if (fault === undefined) throw new Error(`no fault '${name}'. Known: ${Object.keys(FAULTS).join(', ')}`)
+  const known = { ...FAULTS, ...FAILOVERS }
+  const fault = known[name]
+  if (fault === undefined) throw new Error(`no fault '${name}'. Known: ${Object.keys(known).join(', ')}`)
   return fault
 }
 

@@ -22,6 +22,8 @@ export interface FaultContext {
   readonly acks: AckTimes
   /** How long a fault lasts that may last as long as one likes. */
   readonly holdMs: number
+  /** Of those that do something a number of times. */
+  readonly runs: number
   note(text: string): void
   /** A rule that was broken: the run fails, and goes on. */
   fail(text: string): void

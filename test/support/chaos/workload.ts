@@ -108,19 +108,20 @@ export class Workload {
     const { topic, partitions, producers, recordsPerSecond, prng } = this.#options
     const producer = this.#client.producer(topic, { deliveryTimeoutMs: DELIVERY_MS, requestTimeoutMs: REQUEST_MS })
     this.#producers.push(producer)
-    const perTick = (recordsPerSecond * TICK_MS) / 1_000 / producers
+    const perMs = recordsPerSecond / 1_000 / producers
     let open = 0
-    let due = 0
-    for (let serial = 0; this.#isSending; due += perTick) {
-      for (; serial < due && open < OPEN_MAX; serial++) {
+    let dueFromMs = performance.now()
+    for (let serial = 0; this.#isSending; await sleep(TICK_MS)) {
+      const nowMs = performance.now()
+      // What could not be sent is not made up for: a burst after each fault would hide how the cluster comes back.
+      let due = open < OPEN_MAX ? Math.round((nowMs - dueFromMs) * perMs) : 0
+      dueFromMs += open < OPEN_MAX ? due / perMs : nowMs - dueFromMs
+      for (; due > 0 && open < OPEN_MAX; due--, serial++) {
         const key = prng.below(KEYS)
         const at = { key: `k${key}`, partition: key % partitions, value: `${process}:${serial}` }
         open++
         void this.#send(producer, process, at).finally(() => open--)
       }
-      // What could not be sent is not made up for: a burst after each fault would hide how the cluster comes back.
-      if (open >= OPEN_MAX) due = serial
-      await sleep(TICK_MS)
     }
     await until(`answer to all of producer ${process}`, DRAIN_MS_MAX, () => open === 0)
   }

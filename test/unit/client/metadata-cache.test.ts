@@ -54,6 +54,65 @@ test('topics that share a request have each its own fault', async () => {
   assert.equal(cache.peek('secret'), undefined)
 })
 
+test('what a broker that has fallen behind tells of a partition is ignored, and what it tells of others is not', async () => {
+  const id = 'a'.repeat(32) as TopicId
+  const told = (
+    topicId: TopicId,
+    ...partitions: readonly (readonly [leader: number, epoch: number])[]
+  ): MetadataReply => {
+    const [topic] = reply(['t']).topics
+    const rows = partitions.map(([leaderNodeId, leaderEpoch]) => ({
+      ...{ leaderNodeId, leaderEpoch, offline: null, replicas: [1, 2], inSync: [leaderNodeId] },
+    }))
+    return { ...reply([]), topics: [{ ...topic!, topicId, partitions: rows }] }
+  }
+  const answers = [
+    told(id, [1, 4], [1, 4]),
+    told(id, [2, 3], [2, 5]), // the first row is of the past
+    told(id, [3, 4]), // fewer partitions than there are; the same epoch is news
+    told('b'.repeat(32) as TopicId, [1, 0]), // another topic of this name: it begins anew
+  ]
+  const cache = new MetadataCache(async () => answers.shift()!, systemClock)
+  const seen: unknown[] = []
+  for (let round = 0; round < 4; round++) {
+    const { partitions } = await cache.fresh('t')
+    seen.push(partitions.map(({ leaderNodeId, leaderEpoch }) => [leaderNodeId, leaderEpoch]))
+  }
+  const [first, second, third, fourth] = seen
+  assert.deepEqual(first, [
+    [1, 4],
+    [1, 4],
+  ])
+  assert.deepEqual(second, [
+    [1, 4],
+    [2, 5],
+  ])
+  assert.deepEqual(third, [
+    [3, 4],
+    [2, 5],
+  ])
+  assert.deepEqual(fourth, [[1, 0]])
+})
+
+test('who asks again within moments is told so: another broker may know more', async () => {
+  const again: boolean[] = []
+  let nowMs = 0
+  const cache = new MetadataCache(
+    async ({ topics }, isAgain) => {
+      again.push(isAgain)
+      return reply(topics!)
+    },
+    { monotonicMs: () => nowMs },
+  )
+  await cache.refresh('t')
+  nowMs += 1_000
+  await cache.refresh('t')
+  await cache.refresh('other')
+  nowMs += 60_000
+  await cache.refresh('t')
+  assert.deepEqual(again, [false, true, false, false])
+})
+
 const ROW = { leaderEpoch: 3, offline: null, replicas: [1, 2], inSync: [1, 2] }
 
 /** What a broker tells of the topic `t`: leaders by partition, at this revision. */

@@ -149,3 +149,13 @@ describe('a partition that takes no records any more', () => {
     assert.equal(queue.returned(batches[0]!, { ...refused, isMending: batches[0]!.mayGoElsewhere }, NOW_MS), 'failed')
   })
 })
+
+test('under another leader epoch one batch goes first: the new leader may not know the producer', () => {
+  const { queue, batches } = inFlight(2)
+  for (const batch of batches) queue.succeeded(batch)
+  queue.leaderChanged()
+  const next = Array.from({ length: 4 }, () => add(queue))
+  assert.deepEqual(takeAll(queue), next.slice(0, 1))
+  queue.succeeded(next[0]!)
+  assert.deepEqual(takeAll(queue), next.slice(1))
+})

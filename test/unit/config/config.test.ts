@@ -25,6 +25,28 @@ test('the files of config/ say what the schema says (else: npm run generate)', (
   assert.equal(read('millrace.yaml'), config.renderDefaults())
   assert.equal(read('millrace.schema.json'), config.renderJsonSchema())
   for (const name of config.PROFILE_NAMES) assert.equal(read(`${name}.yaml`), config.renderProfile(name))
+  for (const nodeId of config.CLUSTER_NODES)
+    assert.equal(read(`cluster-3/node-${nodeId}.yaml`), config.renderClusterNode(nodeId))
+})
+
+test('config/cluster-3: three brokers of one cluster that differ in what must differ, and set nothing else', () => {
+  const files = config.CLUSTER_NODES.map((nodeId) => {
+    const name = `cluster-3/node-${nodeId}.yaml`
+    return resolveConfig({ file: { name, text: read(name) } })
+  })
+  assert.deepEqual(
+    files.map(({ nodeId }) => nodeId),
+    [1, 2, 3],
+  )
+  assert.equal(new Set(files.map(({ listen }) => listen.port)).size, 3)
+  assert.equal(new Set(files.map(({ dataDir }) => dataDir)).size, 3)
+  const [first, ...others] = files.map(({ entries }) =>
+    entries
+      .filter(({ path }) => !['nodeId', 'listen', 'dataDir'].includes(path))
+      .map(({ path, value }) => [path, value]),
+  )
+  for (const other of others) assert.deepEqual(other, first)
+  assert.deepEqual(first?.find(([path]) => path === 'etcd')?.[1], ['http://127.0.0.1:2379'])
 })
 
 test('the file of a profile is what the profile alone sets', () => {
@@ -44,7 +66,8 @@ test('a profile tunes speed: it sets nothing that decides what is acknowledged, 
 test('an editor that has the JSON Schema takes what a broker takes, and refuses unknown keys', () => {
   const schema = z.fromJSONSchema(config.configJsonSchema() as Parameters<typeof z.fromJSONSchema>[0])
   const takes = (text: string): boolean => schema.safeParse(parse(text)).success
-  for (const name of ['millrace', ...config.PROFILE_NAMES]) assert.ok(takes(read(`${name}.yaml`)), name)
+  const nodes = config.CLUSTER_NODES.map((nodeId) => `cluster-3/node-${nodeId}`)
+  for (const name of ['millrace', ...config.PROFILE_NAMES, ...nodes]) assert.ok(takes(read(`${name}.yaml`)), name)
   for (const text of ['shards: 3', 'storage.fsync: interval', 'topics: { config: { retention.ms: 5 } }', 'kafka: off'])
     assert.ok(takes(text), text)
   for (const text of ['shards: x', 'storag: {}', 'storage: { fsnc: group }', 'storage: { checkpoint: 5 seconds }'])

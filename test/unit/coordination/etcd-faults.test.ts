@@ -23,6 +23,7 @@ test('what an error means, and how it is told', () => {
       'timeout: no answer',
     ],
     ['4 DEADLINE_EXCEEDED: Deadline exceeded after 1.5s,remote_addr=1.2.3.4', 'lost', 'timeout: no answer'],
+    ['14 UNAVAILABLE: Channel closed before call started', 'unsent', 'Channel closed before call started'],
     ['14 UNAVAILABLE: Connection dropped', 'lost', 'the connection broke'],
     ['14 UNAVAILABLE: etcdserver: request timed out', 'lost', 'timeout: no answer'],
     ['14 UNAVAILABLE: etcdserver: leader changed', 'lost', 'etcdserver: leader changed'],
