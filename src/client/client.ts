@@ -137,7 +137,10 @@ export class Client {
     this.#connections = new BrokerConnections(runtime, urls, connectionOptions, this.#connectionEvents())
     this.#coordinators = new Coordinators(this.#connections)
     this.#requests = new Requests(runtime, this.#connections, this.#coordinators, options)
-    this.#metadata = new MetadataCache((request, isAgain) => this.#askMetadata(request, isAgain), runtime.clock)
+    this.#metadata = new MetadataCache(
+      (request, isAgain, doubted) => this.#askMetadata(request, isAgain, doubted),
+      runtime.clock,
+    )
     this.#positions = new Positions({ runtime, requests: this.#requests, metadata: this.#metadata })
     this.admin = new Admin({ runtime, requests: this.#requests, metadata: this.#metadata, positions: this.#positions })
   }
@@ -162,9 +165,10 @@ export class Client {
     }
   }
 
-  /** Of any broker; again and again of one after the other: some may not know the news. */
-  async #askMetadata(request: MetadataRequest, isAgain: boolean): Promise<MetadataReply> {
+  /** Of any broker; again and again of one after the other: some may not know the news. Of those in doubt last. */
+  async #askMetadata(request: MetadataRequest, isAgain: boolean, doubted: ReadonlySet<string>): Promise<MetadataReply> {
     if (!isAgain) this.#metadataAsked.clear()
+    for (const url of doubted) this.#metadataAsked.set(url, ++this.#metadataCount)
     const { value, url } = await this.#requests.metadata(request, { avoid: this.#metadataAsked })
     this.#metadataAsked.set(url, ++this.#metadataCount)
     return value

@@ -39,18 +39,31 @@ export interface TopicInfo {
 /** What the broker said instead of telling of a topic, by its name. */
 type Faults = ReadonlyMap<string, MillraceError>
 
-/** How the cache asks: the client's call to any broker, with its retries. `isAgain` = the last answer, moments ago, did not help. */
-export type AskMetadata = (request: MetadataRequest, isAgain: boolean) => Promise<MetadataReply>
+/** How the cache asks: the client's call to any broker, with its retries. */
+export type AskMetadata = (
+  request: MetadataRequest,
+  /** The last answer, moments ago, did not help. */
+  isAgain: boolean,
+  /** URLs of brokers that may be cut off, and not know what has changed. */
+  doubted: ReadonlySet<string>,
+) => Promise<MetadataReply>
 
 /** Who asks again within this time had an answer that did not help: another broker may know more. */
 const AGAIN_MS = 5_000
+
+/** The request after the one that is out. */
+interface Next {
+  readonly names: Set<string>
+  readonly doubted: Set<string>
+  readonly done: Promise<Faults>
+}
 
 export class MetadataCache {
   readonly #ask: AskMetadata
   readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #topics = new Map<string, TopicInfo>()
   #running: Promise<Faults> | undefined
-  #next: { readonly names: Set<string>; readonly done: Promise<Faults> } | undefined
+  #next: Next | undefined
 
   /** By topic: when it was told of last. */
   readonly #askedMs = new Map<string, number>()
@@ -80,30 +93,32 @@ export class MetadataCache {
   }
 
   /** Asks for a topic anew; throws what the broker says instead. Afterwards peek() is undefined where it does not know the topic. */
-  async refresh(name: string): Promise<void> {
-    const fault = (await this.#share(name)).get(name)
+  async refresh(name: string, doubted: readonly string[] = []): Promise<void> {
+    const fault = (await this.#share(name, doubted)).get(name)
     if (fault !== undefined) throw fault
   }
 
   /** The next request, for this topic too. */
-  #share(name: string): Promise<Faults> {
+  #share(name: string, doubtedNow: readonly string[]): Promise<Faults> {
     if (this.#next !== undefined) {
       this.#next.names.add(name)
+      for (const url of doubtedNow) this.#next.doubted.add(url)
       return this.#next.done
     }
     const names = new Set([name])
+    const doubted = new Set(doubtedNow)
     // What is asked now may be older than the caller's news if a request is out already: this one begins after it.
     const after = this.#running ?? Promise.resolve()
     const done = after
       .catch(() => {})
       .then(() => {
         this.#next = undefined
-        this.#running = this.#load([...names]).finally(() => {
+        this.#running = this.#load([...names], doubted).finally(() => {
           this.#running = undefined
         })
         return this.#running
       })
-    this.#next = { names, done }
+    this.#next = { names, doubted, done }
     return done
   }
 
@@ -113,10 +128,10 @@ export class MetadataCache {
     this.#askedMs.delete(name)
   }
 
-  async #load(names: readonly string[]): Promise<Faults> {
+  async #load(names: readonly string[], doubted: ReadonlySet<string>): Promise<Faults> {
     const nowMs = this.#clock.monotonicMs()
     const isAgain = names.some((name) => nowMs - (this.#askedMs.get(name) ?? Number.NEGATIVE_INFINITY) < AGAIN_MS)
-    const reply = await this.#ask({ topics: names }, isAgain)
+    const reply = await this.#ask({ topics: names }, isAgain, doubted)
     for (const name of names) this.#askedMs.set(name, this.#clock.monotonicMs())
     const faults = new Map<string, MillraceError>()
     for (const topic of reply.topics) {

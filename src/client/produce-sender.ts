@@ -123,6 +123,8 @@ export class ProduceSender {
   #isStale = false
   /** Their leaders may have moved: nothing of these is sent before metadata is asked. */
   readonly #stale = new Set<PartitionQueue>()
+  /** URLs of leaders that did not get their followers' word in time, since metadata was asked last. */
+  readonly #doubted = new Set<string>()
   /** Where a queue's batches went last. */
   readonly #places = new WeakMap<PartitionQueue, { readonly connection: Connection; readonly leaderEpoch: number }>()
   #refreshes = 0
@@ -345,6 +347,7 @@ export class ProduceSender {
     const nowMs = this.#runtime.clock.monotonicMs()
     if (STALE_CODES.includes(error.code)) this.#isStale = true
     else if (mayHaveMoved(error)) this.#stale.add(queue)
+    else if (error.code === 'REQUEST_TIMED_OUT') this.#doubt(queue)
     else if (mayMove(error)) this.#refresh()
     if (queue.returned(batch, this.#faultOf(error, parcel), nowMs) === 'failed') {
       this.#outcomes.onFailed(
@@ -357,6 +360,16 @@ export class ProduceSender {
     this.#outcomes.onRetried(batch, queue, error)
     queue.delayUntil(nowMs + backoffMs(this.#runtime.prng, queue.failures, this.#options.backoff))
     this.#active.add(queue)
+  }
+
+  /**
+   * A leader whose followers do not come any more cannot tell why: it may be cut off from the metadata store, and another one lead.
+   * Then it does not know that either: others are asked.
+   */
+  #doubt(queue: PartitionQueue): void {
+    const place = this.#places.get(queue)
+    if (place !== undefined) this.#doubted.add(place.connection.url)
+    this.#stale.add(queue)
   }
 
   #faultOf(error: MillraceError, { queue, batch }: Parcel): BatchFault {
@@ -452,8 +465,10 @@ export class ProduceSender {
     this.#refreshedMs = nowMs
     // What is found to have moved while this is asked is newer than the answer.
     const stale = [...this.#stale]
+    const doubted = [...this.#doubted]
+    this.#doubted.clear()
     this.#metadata
-      .refresh(this.#options.topic)
+      .refresh(this.#options.topic, doubted)
       .then(
         () => {
           this.#metadataAtMs = this.#runtime.clock.monotonicMs()

@@ -244,3 +244,22 @@ test('metadata of a partition without a leader is asked for at a pace', () =>
     cluster.moveLeader('t', 0, 1)
     await sending
   }))
+
+test('a leader that is cut off from the metadata store times out: others are asked who leads, whatever it says itself', () =>
+  withFakeCluster({ brokers: 2, topics: { t: 1 } }, async (cluster) => {
+    // The first metadata come from broker 2: the next would be broker 1's turn.
+    await using mq = await connect([...cluster.urls].reverse(), FAST)
+    const producer = mq.producer('t', { deliveryTimeoutMs: SOON_MS })
+    await producer.send({ value: '0' })
+    const never = new Promise(() => {})
+    let asked = 0
+    cluster.freeze(1)
+    cluster.broker(1).faults = ({ name }) => {
+      if (name !== 'PRODUCE') return NONE
+      return { kind: 'error', code: 'REQUEST_TIMED_OUT', ...(asked++ === 0 ? {} : { after: never }) }
+    }
+    cluster.moveLeader('t', 0, 2)
+    await producer.send({ value: '1' })
+    assert.deepEqual(stored(cluster), ['0', '1'])
+    assert.equal(asked, 1)
+  }))
