@@ -25,6 +25,8 @@ export interface DeliveredRecord {
   readonly offset: number
   readonly timestampMs: number
   readonly durability: 'none' | 'written' | 'fsynced' | 'replicated'
+  /** Of 'replicated': how each replica syncs, 'group' before it counts, 'interval' after. */
+  readonly fsync?: 'group' | 'interval'
 }
 
 export interface ProducerBatchOptions {

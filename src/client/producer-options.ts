@@ -86,6 +86,8 @@ export interface StoredBatch {
   readonly baseOffset: number
   readonly recordsCount: number
   readonly durability: 'none' | 'written' | 'fsynced' | 'replicated'
+  /** Of 'replicated': how each replica syncs, 'group' before it counts, 'interval' after. */
+  readonly fsync?: 'group' | 'interval'
 }
 
 export interface FailedBatch {

@@ -78,7 +78,14 @@ export interface ProducerParts<Key, Value> {
   readonly events?: EventHub<ProducerEvents>
 }
 
-const DURABILITIES = ['none', 'written', 'fsynced', 'replicated'] as const
+/** What a receipt says, by the number that the broker answers. */
+const DURABILITIES: readonly Pick<DeliveredRecord, 'durability' | 'fsync'>[] = [
+  { durability: 'none' },
+  { durability: 'written' },
+  { durability: 'fsynced' },
+  { durability: 'replicated', fsync: 'group' },
+  { durability: 'replicated', fsync: 'interval' },
+]
 /** Of the buffer's bound: ready() resolves below it, so that producers do not wake for every batch. */
 const READY_PART = 0.75
 /**
@@ -595,7 +602,7 @@ export class Producer<Key = Bytes, Value = Bytes> {
   #stored(batch: ProducerBatch, queue: PartitionQueue, part: StoredPart): void {
     if (!this.#release(batch)) return
     const { recordsCount } = batch
-    const durability = DURABILITIES[part.durability] ?? 'none'
+    const reached = DURABILITIES[part.durability] ?? DURABILITIES[0]!
     this.#recordsStored += recordsCount
     this.#batchesStored++
     const { topic } = this
@@ -606,10 +613,10 @@ export class Producer<Key = Bytes, Value = Bytes> {
         partition,
         offset: part.baseOffset < 0 ? -1 : part.baseOffset + waiter.index,
         timestampMs: part.logAppendTimeMs >= 0 ? part.logAppendTimeMs : waiter.timestampMs,
-        durability,
+        ...reached,
       })
     if (this.#events.has('batchStored'))
-      this.#events.emit('batchStored', { topic, partition, baseOffset: part.baseOffset, recordsCount, durability })
+      this.#events.emit('batchStored', { topic, partition, baseOffset: part.baseOffset, recordsCount, ...reached })
     this.#recycle(batch)
     this.#admitWaiting()
   }

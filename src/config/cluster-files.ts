@@ -25,7 +25,7 @@ export function renderClusterNode(nodeId: number): string {
     'shards: 1',
     '',
     'cluster:',
-    '  # Replicas of a partition go to different racks, and consumers may read from their own. Empty: each broker is one by itself.',
+    '  # Replicas of a partition go to different racks, so that what fails together does not hold all. Empty: each broker is one.',
     '  rack: ""',
     "  # Brokers know each other by it. Empty: the first broker makes one and keeps it in etcd, which then must be nobody else's.",
     '  secret: ""',

@@ -26,6 +26,8 @@ export interface ReplicaRole {
   readonly incarnation: number
   /** Node ids of all replicas, this one included. */
   readonly replicas: readonly number[]
+  /** How many of those a move is only bringing; left out = none. */
+  readonly addingCount?: number
   /** As the store has it. */
   readonly inSync: readonly ReplicaIdentity[]
   /**

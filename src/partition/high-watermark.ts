@@ -20,6 +20,11 @@ export function inSyncCount(state: PartitionState): number {
   return state.replicas?.inSync.length ?? 1
 }
 
+/** How many have to be in sync: no more than the partition has replicas, whatever its topic asks for. */
+export function minInSync({ config, replicas }: PartitionState): number {
+  return replicas === undefined ? config.minInsyncReplicas : Math.min(config.minInsyncReplicas, replicas.settledCount)
+}
+
 /** The lowest end that every replica that counts has reached, by the topic's fsync policy; below the log start where one is unknown. */
 export function safeEndOffset(state: PartitionState): Offset {
   const synced = state.config.fsync === 'group'
@@ -37,7 +42,7 @@ export function safeEndOffset(state: PartitionState): Offset {
 /** Moves the high watermark up to what is safe; true when it moved. */
 export function advanceHighWatermark(state: PartitionState): boolean {
   if (state.role !== 'leader') return false
-  if (inSyncCount(state) < state.config.minInsyncReplicas) return false
+  if (inSyncCount(state) < minInSync(state)) return false
   const safeEnd = safeEndOffset(state)
   if (safeEnd <= state.highWatermark) return false
   state.highWatermark = safeEnd

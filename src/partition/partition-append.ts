@@ -23,7 +23,7 @@ import { type Refusal, refuse } from '../model/refusal.ts'
 import { checkBatch } from '../record/batch-validator.ts'
 import type { BatchView } from '../record/batch-view.ts'
 import { ACKS_ALL, ACKS_LEADER, ACKS_NONE } from './acks.ts'
-import { inSyncCount } from './high-watermark.ts'
+import { inSyncCount, minInSync } from './high-watermark.ts'
 import type { KeyCheck } from './key-check.ts'
 import { checkKnownEpoch, checkLeads } from './partition-fetch.ts'
 import type { PartitionState } from './partition-state.ts'
@@ -105,11 +105,8 @@ function checkLease({ acks, state, isSuspended }: ProduceAttempt): Refusal | und
 
 function checkInSync(attempt: ProduceAttempt): Refusal | undefined {
   const { state, acks } = attempt
-  if (acks !== ACKS_ALL || inSyncCount(state) >= state.config.minInsyncReplicas) return undefined
-  return refuse(
-    'NOT_ENOUGH_REPLICAS',
-    `${inSyncCount(state)} in sync, min.insync.replicas is ${state.config.minInsyncReplicas}`,
-  )
+  if (acks !== ACKS_ALL || inSyncCount(state) >= minInSync(state)) return undefined
+  return refuse('NOT_ENOUGH_REPLICAS', `${inSyncCount(state)} in sync, min.insync.replicas is ${minInSync(state)}`)
 }
 
 function checkSpace(attempt: ProduceAttempt): Refusal | undefined {

@@ -47,6 +47,8 @@ export interface ReplicaSet {
   inSync: readonly ReplicaIdentity[]
   pending: readonly ReplicaIdentity[] | null
   version: number
+  /** Replicas that the partition is to have, as long as nothing that a move brings is counted. */
+  settledCount: number
   /** All other replicas, members of a set who are none any more included. */
   remotes: RemoteReplica[]
   /** Of a leader: where its epoch began. */
@@ -67,7 +69,7 @@ export function newReplicaSet(role: ReplicaRole): ReplicaSet {
   const { nodeId, incarnation } = role
   const set: ReplicaSet = {
     self: { nodeId, incarnation },
-    ...{ inSync: role.inSync, pending: role.pending, version: role.version },
+    ...{ inSync: role.inSync, pending: role.pending, version: role.version, settledCount: 1 },
     ...{ remotes: [], epochStartOffset: 0 as Offset, isVerified: false, saidSyncedEnd: -1, wish: undefined },
   }
   setMembers(set, role)
@@ -86,6 +88,7 @@ export function setMembers(set: ReplicaSet, role: ReplicaRole): void {
   set.inSync = role.inSync
   set.pending = role.pending
   set.version = role.version
+  set.settledCount = role.replicas.length - (role.addingCount ?? 0)
   set.wish = undefined
   const nodeIds = new Set([...role.replicas, ...members(set).map(({ nodeId }) => nodeId)])
   nodeIds.delete(set.self.nodeId)

@@ -37,7 +37,7 @@ export interface ProduceReplyPart {
   /** -1 with CreateTime. */
   readonly logAppendTimeMs: number
   readonly logStartOffset: number
-  /** 0 none, 1 written, 2 fsynced, 3 replicated. */
+  /** 0 none, 1 written, 2 fsynced, 3 replicated and fsynced by each replica, 4 replicated and written by each. */
   readonly durability: number
   readonly leaderEpoch: number
 }
@@ -87,7 +87,7 @@ export const produce = makeCodec<ProduceRequest, ProduceReply>({
       baseOffset: part.offset('baseOffset', -1),
       logAppendTimeMs: part.integer('logAppendTimeMs', -1, OFFSET_MAX),
       logStartOffset: part.offset('logStartOffset', -1),
-      durability: part.integer('durability', 0, 3),
+      durability: part.integer('durability', 0, 4),
       leaderEpoch: part.integer('leaderEpoch', -1, INT32_MAX),
     })),
   }),

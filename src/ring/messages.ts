@@ -52,8 +52,8 @@ export const ACKS_LEADER = 1
 export const ACKS_ALL = -1
 export type Acks = typeof ACKS_NONE | typeof ACKS_LEADER | typeof ACKS_ALL
 
-/** How durable a record is, as told in receipts. */
-export const Durability = { NONE: 0, WRITTEN: 1, FSYNCED: 2, REPLICATED: 3 } as const
+/** How durable a record is, as told in receipts. Replicated: on the in-sync replicas, synced by each, or written by each (fsync interval). */
+export const Durability = { NONE: 0, WRITTEN: 1, FSYNCED: 2, REPLICATED: 3, REPLICATED_WRITTEN: 4 } as const
 export type Durability = (typeof Durability)[keyof typeof Durability]
 
 // PRODUCE: one partition's batches of one request. Batches follow the fixed part, `batchBytes` long, one or more whole ones.

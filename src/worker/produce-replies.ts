@@ -236,6 +236,8 @@ export class ProduceReplies {
 
 /** How durable an acknowledged batch is. */
 function durabilityOf(state: PartitionState, acks: number): Durability {
-  if (acks === ACKS_ALL && (state.replicas?.inSync.length ?? 1) > 1) return Durability.REPLICATED
-  return state.config.fsync === 'group' ? Durability.FSYNCED : Durability.WRITTEN
+  const isSynced = state.config.fsync === 'group'
+  if (acks === ACKS_ALL && (state.replicas?.inSync.length ?? 1) > 1)
+    return isSynced ? Durability.REPLICATED : Durability.REPLICATED_WRITTEN
+  return isSynced ? Durability.FSYNCED : Durability.WRITTEN
 }

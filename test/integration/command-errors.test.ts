@@ -9,15 +9,11 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connect } from '../../src/client/index.ts'
 import { BrokerProcess } from '../support/broker-process.ts'
-import { EtcdCluster, findEtcd } from '../support/etcd-process.ts'
 import { hasCode } from '../support/expect.ts'
 import { millrace } from '../support/run-millrace.ts'
 
 /** The store's own bound is 5 s; the rest is the process itself on a busy machine. */
 const ETCD_ABSENT_MS_MAX = 40_000
-const etcdFound = findEtcd()
-const etcdOptions = etcdFound.kind === 'found' ? {} : { skip: etcdFound.reason }
-const program = etcdFound.kind === 'found' ? etcdFound.program : ''
 const TOKEN = 'a-token-of-this-test'
 const folder = mkdtempSync(join(tmpdir(), 'millrace-errors-'))
 const dataDir = join(folder, 'data')
@@ -190,29 +186,6 @@ test('a broker of a cluster that cannot start: its etcd, its node id', async () 
   const negative = "--node-id: nodeId: expected an integer from 0 to 2147483647, not '-1' [INVALID_CONFIG]"
   await fails([...start, '--etcd', urls[0]!, '--node-id', '-1'], 2, negative)
   await fails([...start, '--etcd', urls[0]!, '--node-id', 'one'], 2, /--node-id: nodeId: expected an integer .*'one'/)
-})
-
-test('two brokers with one node id, a data dir of another cluster', etcdOptions, async () => {
-  const [etcd, other] = await Promise.all([EtcdCluster.start({ program }), EtcdCluster.start({ program })])
-  const flags = ['--shards', '1', '--set', 'cluster.leaseTtl=2s']
-  const mine = join(folder, 'first')
-  const args = [...flags, '--node-id', '7', '--etcd', etcd.urls[0]!]
-  const first = await BrokerProcess.start({ dataDir: mine, args })
-  const second = ['start', '--listen', '127.0.0.1:0', '--node-id', '7', ...flags]
-  try {
-    const taken = `a broker with node id 7 lives at ${first.url}: stop it, or give this one another node id`
-    const elsewhere = [...second, '--data-dir', join(folder, 'second'), '--etcd', etcd.urls[0]!]
-    await fails(elsewhere, 1, `${taken} [DUPLICATE_BROKER_REGISTRATION]`)
-    await first.stop()
-    await fails(
-      [...second, '--data-dir', mine, '--etcd', other.urls[0]!],
-      1,
-      /the data dir '.*' belongs to cluster '\w+', this broker to '\w+'/,
-    )
-  } finally {
-    await first.kill()
-    await Promise.all([etcd.close(), other.close()])
-  }
 })
 
 test('a broker that cannot start: its data dir, its port, its configuration', async () => {

@@ -27,6 +27,7 @@ function startLoad(
   const producer = client.producer(topic)
   const acknowledged = new Set<string>()
   let isStopped = false
+  let failure: unknown
   const running = (async () => {
     for (let index = 0; !isStopped; index++) {
       const value = String(index)
@@ -34,12 +35,15 @@ function startLoad(
       assert.ok(durability === 'replicated' || durability === 'fsynced')
       acknowledged.add(value)
     }
-  })()
+  })().catch((error: unknown) => {
+    failure = error
+  })
   return {
     acknowledged,
     stop: async () => {
       isStopped = true
       await running
+      if (failure !== undefined) throw failure
       return acknowledged
     },
   }

@@ -8,7 +8,13 @@ import { systemPrng } from '../../src/base/node/system-prng.ts'
 import { Client } from '../../src/client/client.ts'
 import type { ClientOptions } from '../../src/client/client-options.ts'
 import { ClusterImage } from '../../src/coordination/cluster-image.ts'
-import { brokerKey, type PartitionState, ROOT_PREFIX } from '../../src/coordination/keys.ts'
+import {
+  type BrokerState,
+  brokerKey,
+  decodeState,
+  type PartitionState,
+  ROOT_PREFIX,
+} from '../../src/coordination/keys.ts'
 import { MemoryMetadataStore } from '../../src/coordination/memory-metadata-store.ts'
 import type { MetadataStore } from '../../src/coordination/metadata-store.ts'
 import { inProcessConfig } from '../../src/in-process/in-process-config.ts'
@@ -22,6 +28,7 @@ import type { Logger } from '../../src/telemetry/logger.ts'
 import type { Transport } from '../../src/transport/transport.ts'
 
 const URL_PREFIX = 'ws://node-'
+const LEASE_TTL_MS = 2_000
 
 export interface BrokerClusterOptions {
   readonly nodes: number
@@ -36,6 +43,7 @@ export class BrokerCluster {
   readonly #runs = new Map<number, StoreOfRun>()
   readonly #clients = new Set<Client>()
   readonly #options: BrokerClusterOptions
+  #isClosed = false
   /** The brokers' timers keep no process alive. */
   readonly #alive = setInterval(() => {}, 60_000)
 
@@ -52,7 +60,7 @@ export class BrokerCluster {
   /** Starts one more broker, on an empty disk. */
   async add(nodeId: number): Promise<InThreadBroker> {
     const config = await inProcessConfig({
-      ...{ nodeId, 'listeners.advertised': `${URL_PREFIX}${nodeId}`, 'cluster.leaseTtl': '2s' },
+      ...{ nodeId, 'listeners.advertised': `${URL_PREFIX}${nodeId}`, 'cluster.leaseTtl': `${LEASE_TTL_MS}ms` },
       ...this.#options.config,
     })
     const disk = new MemoryDisk({ nowMs: () => systemTime.nowMs(), memoryBytesMax: undefined })
@@ -106,8 +114,14 @@ export class BrokerCluster {
     return client
   }
 
-  /** The broker is gone at once. Its lease goes with it, as soon as it is found out. */
+  /** The broker is gone at once. Its lease goes when it is found out, or when its time is over. */
   kill(nodeId: number): void {
+    void this.#leaseOf(nodeId).then((leaseId) => {
+      const end = (): void => {
+        if (!this.#isClosed && leaseId !== undefined) void this.store.revokeLease(leaseId)
+      }
+      setTimeout(end, LEASE_TTL_MS).unref()
+    })
     this.#runs.get(nodeId)!.isDead = true
     this.brokers.get(nodeId)!.die()
     this.#disks.get(nodeId)!.crash('kill', systemPrng())
@@ -119,12 +133,16 @@ export class BrokerCluster {
     return { files, dataDir }
   }
 
-  /** The store finds that the lease of a broker is over, as it would after its TTL. */
+  /** The store finds that the lease of a broker is over, as it does after its time. */
   async expire(nodeId: number): Promise<void> {
-    const stored = await this.store.get(brokerKey(nodeId))
-    if (stored === undefined) return
-    const { leaseId } = JSON.parse(new TextDecoder().decode(stored.value)) as { leaseId: string }
-    await this.store.revokeLease(leaseId)
+    const leaseId = await this.#leaseOf(nodeId)
+    if (leaseId !== undefined) await this.store.revokeLease(leaseId)
+  }
+
+  async #leaseOf(nodeId: number): Promise<string | undefined> {
+    const key = brokerKey(nodeId)
+    const stored = await this.store.get(key)
+    return stored && decodeState<BrokerState>(key, stored.value).leaseId
   }
 
   async restart(nodeId: number): Promise<void> {
@@ -132,6 +150,7 @@ export class BrokerCluster {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await Promise.allSettled([...this.#clients].map((client) => client.close({ signal: AbortSignal.timeout(2_000) })))
     const running = [...this.brokers.values()].filter(({ isRunning }) => isRunning)
     await Promise.all(running.map((broker) => broker.stop()))

@@ -128,6 +128,8 @@ export class FakeBroker {
   view: FakeView
   /** It reads nothing and says nothing, as a process that was stopped; connections stay. */
   isPaused = false
+  /** What its receipts say; 2 = fsynced. */
+  durability = 2
   /** It calls itself by the URL of its view, where that has one. */
   tellsViewUrls = false
   faults: (request: SeenRequest) => Fault
@@ -507,7 +509,7 @@ export class FakeBroker {
         baseOffset,
         logAppendTimeMs: -1,
         logStartOffset: 0,
-        durability: 2,
+        durability: this.durability,
         leaderEpoch,
       }
     })

@@ -167,7 +167,8 @@ export class LocalReplicas {
     const isLeader = state.leader === nodeId && state.leaderIncarnation === incarnation
     return {
       ...{ role: isLeader ? 'leader' : 'follower', leaderEpoch: state.leaderEpoch, nodeId, incarnation },
-      ...{ replicas: state.replicas, inSync: state.inSyncReplicas, pending: null, version },
+      ...{ replicas: state.replicas, addingCount: state.adding.length, inSync: state.inSyncReplicas },
+      ...{ pending: null, version },
     }
   }
 

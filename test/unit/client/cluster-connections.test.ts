@@ -4,7 +4,9 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { connect } from '../../../src/client/index.ts'
-import { Api } from '../../../src/protocol/index.ts'
+import { nodeRuntime } from '../../../src/client/node-runtime.ts'
+import { Api, metadata, PROLOGUE_BYTES } from '../../../src/protocol/index.ts'
+import { Connection } from '../../../src/transport/connection.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { FakeBroker, type Fault, withFakeBroker } from '../../support/fake-broker.ts'
 import { type FakeCluster, withFakeCluster } from '../../support/fake-cluster.ts'
@@ -95,6 +97,22 @@ test('a broker that owes an answer and says nothing is taken for gone, also when
     await Promise.all(sends)
     assert.equal(broker.partition('t', 0).highWatermark, 101)
   }))
+
+test('who has used up its credit can still ask for a sign of life', async () => {
+  const topics = ['x'.repeat(80)]
+  const frameBytes = PROLOGUE_BYTES + metadata.encodeRequest({ topics }).length
+  // Without a reserve so many frames would use it up to the byte.
+  await withFakeBroker({ creditBytes: 40 * frameBytes }, async (broker) => {
+    const options = { clientName: 't', clientVersion: '0', connectTimeoutMs: 5_000, requestTimeoutMs: 600_000 }
+    const connection = await Connection.open(nodeRuntime(), broker.url, { ...options, silenceMsMax: 200 })
+    broker.isPaused = true
+    const calls = Array.from({ length: 60 }, () => connection.call(metadata, { topics }))
+    const outcomes = Promise.allSettled(calls)
+    await until(() => !connection.isOpen)
+    assert.match(connection.failure!.message, /has said nothing/)
+    for (const outcome of await outcomes) assert.equal(outcome.status, 'rejected')
+  })
+})
 
 test('nothing is expected of a broker that owes no answer', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {

@@ -102,15 +102,16 @@ test('nothing overtakes what is with the old leader, though metadata names the n
     cluster.broker(1).partition('t', 0).producers.clear()
     // The other partition has metadata asked for.
     await producer.send({ value: '1', partition: 1 })
-    const second = producer.send({ value: '2'.padEnd(900), partition: 0 })
+    // Two batches, the first of them full: it does not wait for what is in flight.
+    const later = ['2', '3'].map((value) => producer.send({ value: value.padEnd(900), partition: 0 }))
     await producer.send({ value: '2', partition: 1 })
     await new Promise((resolve) => setTimeout(resolve, 50))
     open(0)
-    const offsets = (await Promise.all([first, second])).map(({ offset }) => offset)
-    assert.deepEqual(offsets, [1, 2])
+    const offsets = (await Promise.all([first, ...later])).map(({ offset }) => offset)
+    assert.deepEqual(offsets, [1, 2, 3])
     assert.deepEqual(
       stored(cluster, 0).map((text) => text.trim()),
-      ['0', '1', '2'],
+      ['0', '1', '2', '3'],
     )
   }))
 

@@ -32,6 +32,24 @@ test('send() answers a receipt, and the record is stored with its key and header
     assert.equal(record!.headers[0]!.key, 'h')
   }))
 
+test('the receipt of a replicated record names how its replicas sync', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url)
+    const producer = mq.producer('t')
+    const told: unknown[] = []
+    producer.on('batchStored', ({ durability, fsync }) => told.push([durability, fsync]))
+    for (const number of [1, 3, 4]) {
+      broker.durability = number
+      const { durability, fsync } = await producer.send({ value: 'x' })
+      assert.deepEqual(told.at(-1), [durability, fsync])
+    }
+    assert.deepEqual(told, [
+      ['written', undefined],
+      ['replicated', 'group'],
+      ['replicated', 'interval'],
+    ])
+  }))
+
 test('sends made before the topic is known keep their order', () =>
   withFakeBroker({ topics: { t: 1 } }, async (broker) => {
     await using mq = await connect(broker.url)

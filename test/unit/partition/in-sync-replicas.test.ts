@@ -6,7 +6,7 @@ import { OpenTransactions } from '../../../src/log/open-transactions.ts'
 import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.ts'
 import type { ReplicaIdentity } from '../../../src/model/replica.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
-import { advanceHighWatermark, lastStableOffset } from '../../../src/partition/high-watermark.ts'
+import { advanceHighWatermark, lastStableOffset, minInSync } from '../../../src/partition/high-watermark.ts'
 import { lagMsOf, noteFetch, noteSynced, takeWish } from '../../../src/partition/in-sync-replicas.ts'
 import { checkLatestKnown } from '../../../src/partition/partition-fetch.ts'
 import {
@@ -31,10 +31,14 @@ interface Role {
   inSync?: readonly ReplicaIdentity[]
   pending?: readonly ReplicaIdentity[] | null
   version?: number
+  replicas?: readonly number[]
+  addingCount?: number
 }
 
-function role({ leaderEpoch = 5, inSync = [A, B, C], pending = null, version = 1 }: Role = {}) {
-  return { role: 'leader' as const, leaderEpoch, ...A, replicas: [1, 2, 3], inSync, pending, version }
+function role(words: Role = {}) {
+  const { leaderEpoch = 5, inSync = [A, B, C], pending = null, version = 1 } = words
+  const { replicas = [1, 2, 3], addingCount = 0 } = words
+  return { role: 'leader' as const, leaderEpoch, ...A, replicas, addingCount, inSync, pending, version }
 }
 
 class Leader {
@@ -140,6 +144,20 @@ describe('high watermark over replicas', () => {
     assert.deepEqual(leader.wish(), [1, 2])
     leader.set({ inSync: [A, again], version: 2 })
     assert.equal(leader.highWatermark(), 10)
+  })
+
+  test('min.insync.replicas asks for no more than the partition is to have; what a move brings does not count', () => {
+    for (const [replicas, addingCount, needed] of [
+      [[1], 0, 1],
+      [[1, 2], 0, 2],
+      [[1, 2], 1, 1],
+      [[1, 2, 3], 0, 2],
+    ] as const) {
+      const leader = new Leader({ inSync: [A], minInsync: 2, replicas, addingCount })
+      assert.equal(minInSync(leader.state), needed)
+      leader.append(3)
+      assert.equal(leader.highWatermark(), needed === 1 ? 3 : 0)
+    }
   })
 
   test('fewer in sync by the store than min.insync.replicas: it stands, whoever catches up', () => {
