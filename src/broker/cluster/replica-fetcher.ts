@@ -6,7 +6,8 @@
  * Thread      main
  * Invariants  RF1 one request under way, and a second one only to end the first's wait: partitions came that it does not ask for
  *             RF2 a partition is asked for from the log end and last epoch that its shard told last; not while an append of it is under way
- *             RF3 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
+ *             RF3 an offline partition is not asked for: whoever asks at the leader's log end counts as in sync
+ *             RF4 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
  * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
  *             the leader beside it (progress())
  * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
@@ -166,6 +167,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     let nextMs = Number.POSITIVE_INFINITY
     for (const followed of this.#followed.values()) {
       if (followed.isAppending) continue
+      if (followed.proxy.state === 'offline') followed.notBeforeMs = nowMs + PARTITION_RETRY_MS
       const fromMs = this.#isInSync(followed) ? followed.notBeforeMs : Math.max(throttledMs, followed.notBeforeMs)
       if (fromMs > nowMs) nextMs = Math.min(nextMs, fromMs)
       else due.push(followed)

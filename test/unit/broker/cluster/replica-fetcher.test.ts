@@ -194,6 +194,27 @@ test('a partition that fails waits, the others go on; a broker that fails is ask
   ])
 })
 
+test('a partition that is offline is not asked for: at the log end its leader would take it for in sync', async () => {
+  const stage = new Stage()
+  const [failed, other] = [proxyOf(0, [2, 1]), proxyOf(1, [2, 1])]
+  stage.fetcher.follow(failed, position(10))
+  stage.fetcher.follow(other, position(20))
+  await stage.settle()
+  failed.state = 'offline'
+  for (let request = 0; request < 3; request++) {
+    stage.timers.advance(1_000)
+    await stage.asked.at(-1)!.answer([])
+  }
+  assert.deepEqual(stage.offsets(3), [[1, 20]])
+  failed.state = 'following'
+  stage.timers.advance(1_000)
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.offsets(4), [
+    [0, 10],
+    [1, 20],
+  ])
+})
+
 test('a ring without room: asked for again later, from the same offset', async () => {
   const stage = new Stage()
   stage.appendAnswer = 'full'
