@@ -14,7 +14,10 @@ import { budgetMs, environmentNumber, freshSeed } from '../support/budget.ts'
 import { type ChaosPlan, EXIT_UNAVAILABLE } from '../support/chaos/chaos-plan.ts'
 import { FAULTS } from '../support/chaos/faults.ts'
 import { findLaboratory, runInLaboratory } from '../support/chaos/laboratory.ts'
+import { buildClockShim } from '../support/clock-shim/clock-shim.ts'
 import { findEtcd } from '../support/etcd-process.ts'
+import { buildFsyncShim } from '../support/fsync-shim/fsync-shim.ts'
+import { makeSmallDisk } from '../support/small-disk.ts'
 
 /** Start, coming back after the last fault, and judgement. */
 const AROUND_MS = 35_000
@@ -23,15 +26,30 @@ const LEASE_TTL_MS = 4_000
 /** That of brokers which nobody told otherwise: failovers are measured with it. */
 const LEASE_TTL_DEFAULT_MS = 8_000
 const RUNS = 30
+const DISK_PROBE_BYTES = 1024 * 1024
 const HOLD_MS = 8_000
 const LONG_HOLD_MS = 20_000
 const ETCD_DOWN_MS = 60_000
 const RECORDS_PER_SECOND = 300
 
+/** Faults that cannot be done here, with the reason. */
+function missing(): Map<string, string> {
+  const tools = { clock: buildClockShim(), fsync: buildFsyncShim(), 'disk-full': makeSmallDisk(DISK_PROBE_BYTES) }
+  const reasons = new Map<string, string>()
+  for (const [fault, tool] of Object.entries(tools)) {
+    if (tool.kind === 'ready') tool.dispose()
+    else reasons.set(fault, tool.reason)
+  }
+  return reasons
+}
+
 function planOf(seed: number, etcdProgram: string): ChaosPlan {
   const asked = process.env.MILLRACE_FAULT ?? ''
   const isCut = asked === ''
-  const faults = isCut ? shuffled(Object.keys(FAULTS), new SeededPrng(seed)) : asked.split(',')
+  const left = isCut ? missing() : new Map<string, string>()
+  for (const [fault, reason] of left) console.log(`chaos: reached no ${fault}: ${reason}`)
+  const all = Object.keys(FAULTS).filter((name) => !left.has(name))
+  const faults = isCut ? shuffled(all, new SeededPrng(seed)) : asked.split(',')
   const isFailover = faults.some((name) => name.startsWith('failover-'))
   const holdMs = isCut ? HOLD_MS : faults.includes('etcd-down') ? ETCD_DOWN_MS : LONG_HOLD_MS
   return {
