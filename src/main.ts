@@ -85,6 +85,7 @@ interface BeginContext {
   readonly storage: StorageTasks
   readonly undo: (() => Promise<unknown>)[]
   readonly onOver: (reason: string) => void
+  readonly logger: Logger
 }
 
 /** Starts a broker; resolves when it is ready. */
@@ -101,7 +102,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
   }
   try {
     throwIfAborted(options.signal)
-    const context = { config, storage, undo, onOver }
+    const context = { config, storage, undo, onOver, logger }
     const isAlone = config.cluster.etcdUrls.length === 0
     const { dataDir, store, identity, known, topics, cluster } = await (isAlone ? beginAlone : beginInCluster)(context)
     throwIfAborted(options.signal)
@@ -169,14 +170,14 @@ async function beginAlone({ config, storage, undo }: BeginContext): Promise<Begu
   return { dataDir, store, identity, topics, known: partitionsOf(topics) }
 }
 
-async function beginInCluster({ config, storage, undo, onOver }: BeginContext): Promise<Begun> {
+async function beginInCluster({ config, storage, undo, onOver, logger }: BeginContext): Promise<Begun> {
   const store = await openClusterStore(config.cluster, {
     clock: systemClock,
     timers: { ...nodeTimers, startTimer },
     newId,
   })
   undo.push(() => store.close())
-  const context = { storage, path: resolve(config.dataDir), config, timers: waitingTimers, newId }
+  const context = { storage, path: resolve(config.dataDir), config, timers: waitingTimers, newId, logger }
   const joined = await joinCluster({ store, transport: nodeTransport, onOver }, context, (opened) =>
     undo.push(() => storage.close(opened, false)),
   )

@@ -56,6 +56,8 @@ export interface ClusterStart {
   readonly timers: Timers
   /** The time within which the last run's registration is gone by itself: its lease's. */
   readonly registrationWaitMs: number
+  /** Told once, when a registration is waited for. */
+  readonly onWait?: (text: string) => void
 }
 
 /** Begins a new incarnation of the node, durably. */
@@ -96,6 +98,8 @@ async function registrationGone(store: MetadataStore, nodeId: number, cluster: C
   for (let waitedMs = 0; ; waitedMs += LOOK_MS) {
     const stored = await store.get(key)
     if (stored === undefined) return
+    if (waitedMs === 0)
+      cluster.onWait?.(`node id ${nodeId} is registered: waits up to ${registrationWaitMs} ms until that has ended`)
     if (waitedMs >= registrationWaitMs) {
       const { url } = decodeState<BrokerState>(key, stored.value)
       throw new MillraceError(

@@ -15,6 +15,7 @@ import { ROOT_PREFIX } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
 import type { Timers } from '../coordination/timers.ts'
 import { partitionFolder } from '../model/ids.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import type { Transport } from '../transport/transport.ts'
 
 /** A lease that its broker did not give back is gone after so many of its times: etcd may see it later than it began. */
@@ -35,6 +36,7 @@ export interface JoinContext {
   readonly timers: Timers
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
+  readonly logger: Logger
 }
 
 export interface JoinedCluster {
@@ -48,7 +50,7 @@ export interface JoinedCluster {
 /** `onOpened` is told as soon as there is a data dir to close. */
 export async function joinCluster(
   { store, transport, onOver }: ClusterJoin,
-  { storage, path, config, timers, newId }: JoinContext,
+  { storage, path, config, timers, newId, logger }: JoinContext,
   onOpened: (dataDir: OpenedDataDir) => void,
 ): Promise<JoinedCluster> {
   const { nodeId } = config
@@ -62,7 +64,7 @@ export async function joinCluster(
   const registrationWaitMs = LEASES_MAX * config.cluster.leaseTtlMs
   const identity = await beginIncarnation(store, {
     ...{ nodeId, newId, atLeast: incarnation },
-    cluster: { directoryId, isClean, timers, registrationWaitMs },
+    cluster: { directoryId, isClean, timers, registrationWaitMs, onWait: (text) => logger.info(text) },
   })
   const secret = config.cluster.secret || (await clusterSecretOf(store, newId))
   const { revision, values } = await store.list(ROOT_PREFIX)

@@ -137,10 +137,10 @@ export class LocalBroker {
   }
 
   async #startInCluster(cluster: ClusterJoin, undo: (() => Promise<unknown>)[]): Promise<Gateway> {
-    const { storage, config, newId, timers, dataDir: path, checkAlive = nothing } = this.#options
+    const { storage, config, newId, timers, logger, dataDir: path, checkAlive = nothing } = this.#options
     const { store } = cluster
     undo.push(() => store.close())
-    const context = { storage, path, config, timers, newId }
+    const context = { storage, path, config, timers, newId, logger }
     const { dataDir, identity, known, options } = await joinCluster(cluster, context, (opened) =>
       undo.push(() => storage.close(opened, false)),
     )

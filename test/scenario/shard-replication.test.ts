@@ -108,7 +108,7 @@ describe('replication', () => {
   test('fsync: interval: written everywhere is enough', () => {
     const cluster = started({ config: { fsync: 'interval' } })
     const answer = cluster.produce(makeBatch())
-    assert.deepEqual([answer.error, answer.durability], ['NONE', Durability.REPLICATED])
+    assert.deepEqual([answer.error, answer.durability], ['NONE', Durability.REPLICATED_WRITTEN])
     cluster.assertEqualLogs()
   })
 

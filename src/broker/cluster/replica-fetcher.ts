@@ -16,7 +16,7 @@
  *             again: a new leader or epoch comes by the cluster image, never from here
  */
 import type { Clock } from '../../base/clock.ts'
-import { errorCodeOf, isMillraceError } from '../../model/errors.ts'
+import { type ErrorCode, errorCodeOf, isMillraceError } from '../../model/errors.ts'
 import { REQUEST_PARTITIONS_MAX } from '../../model/limits.ts'
 import type { ReplicaIdentity } from '../../model/replica.ts'
 import {
@@ -40,6 +40,10 @@ const PARTITION_BYTES_MAX = 1 * MIB
 const RETRY_MS = 100
 const PARTITION_RETRY_MS = 250
 const REPLY_SLACK_MS = 5_000
+const EXPECTED_CODES: readonly ErrorCode[] = [
+  ...(['NOT_LEADER_OR_FOLLOWER', 'FENCED_LEADER_EPOCH', 'UNKNOWN_LEADER_EPOCH'] as const),
+  ...(['REPLICA_NOT_AVAILABLE', 'UNKNOWN_TOPIC_OR_PARTITION'] as const),
+]
 
 /** How far a replica is, as its shard told when it began to follow. */
 export interface ReplicaPosition {
@@ -295,10 +299,10 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     { errorNumber, text, logEndOffset, lastEpoch }: Readonly<ReplicaAppendedFields>,
   ): void {
     const { topicName: topic, partition } = followed.proxy
-    this.#options.logger.warn(
-      { topic, partition },
-      `a replica did not take what its leader sent: ${errorCodeOf(errorNumber)} ${text}`,
-    )
+    const code = errorCodeOf(errorNumber)
+    // It leads by now, or follows under another epoch: what was on its way is nobody's fault.
+    const level = EXPECTED_CODES.includes(code) ? 'debug' : 'warn'
+    this.#options.logger[level]({ topic, partition }, `a replica did not take what its leader sent: ${code} ${text}`)
     if (logEndOffset >= 0) {
       followed.fetchOffset = logEndOffset
       followed.lastEpoch = lastEpoch
