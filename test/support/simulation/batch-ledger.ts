@@ -128,7 +128,8 @@ export function readLog(disk: MemoryFileSystem, folder: string): LogContent {
       if (view.leaderEpoch < leaderEpoch) throw new Error(`${where()}: the leader epoch falls at offset ${nextOffset}`)
       if (view.leaderEpoch > leaderEpoch) leaderEpochs.push([view.leaderEpoch, nextOffset])
       leaderEpoch = view.leaderEpoch
-      if (view.producerId >= 0) {
+      // Markers have no sequence.
+      if (view.producerId >= 0 && !view.isControl) {
         const sequence = `${view.producerId}/${view.producerEpoch}/${view.baseSequence}`
         if (sequences.has(sequence))
           throw new Error(

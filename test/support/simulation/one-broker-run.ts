@@ -11,7 +11,7 @@ import type { ClientRuntime } from '../../../src/client/client-runtime.ts'
 import { StorageError } from '../../../src/io/file-system.ts'
 import type { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { openDataDir } from '../../../src/log/data-dir.ts'
-import { type DataDirRecovery, recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
+import { recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
 import { partitionFolder, type TopicId } from '../../../src/model/ids.ts'
 import { NO_CODECS } from '../../../src/record/compression.ts'
@@ -22,7 +22,7 @@ import type { SeedOutcome } from '../seed-loop.ts'
 import { BatchLedger, compareRecovered, type LogContent, readLog } from './batch-ledger.ts'
 import { Reach } from './reach.ts'
 import { between, drawPlan, type FaultKind, type PlannedTopic, pick, type SeedPlan } from './seed-plan.ts'
-import { BROKER_URL, DATA_DIR, SimulatedBroker } from './simulated-broker.ts'
+import { BROKER_URL, DATA_DIR, type RecoveredDataDir, SimulatedBroker } from './simulated-broker.ts'
 import { type DeathKind, SimulatedCrash, SimulatedMachine } from './simulated-machine.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
 import { VirtualTime } from './virtual-time.ts'
@@ -84,6 +84,7 @@ class OneBrokerRun {
       connect: () => this.#connect(),
       onBug: (error) => this.#fail(error),
       isKept: (topic) => topic.fsync === 'group' || !mayLosePower,
+      acksThatHold: ['leader', 'all'],
       isOver: () => this.#isOver,
       isHealed: () => this.#isHealed,
       sendMsMax: this.#plan.isCalm ? CALM_SEND_MS_MAX : Number.POSITIVE_INFINITY,
@@ -235,7 +236,7 @@ class OneBrokerRun {
     this.#shards = shards
     this.#restarts++
     const broker = new SimulatedBroker({
-      ...{ time: this.#time, network: this.#network, machine: this.#machine, shards, sizes: this.#plan.sizes },
+      ...{ time: this.#time, engine: this.#network.engine(), machine: this.#machine, shards, sizes: this.#plan.sizes },
       deviceMs: () => between(prng, 0.02, this.#deviceMsMax),
       onRecovered: (recovery) => this.#onRecovered(recovery),
       onBug: (error) => this.#fail(error),
@@ -284,7 +285,7 @@ class OneBrokerRun {
     broker.die('kill')
   }
 
-  #onRecovered(recovery: DataDirRecovery): void {
+  #onRecovered(recovery: RecoveredDataDir): void {
     const reach = this.#reach
     reach.add('journal entries replayed', recovery.journals.entries)
     for (const { folder, cutBytes, setAside, notes } of recovery.results) {
@@ -498,7 +499,7 @@ class OneBrokerRun {
   }
 
   /** The logs just recovered: sound, with all that was acknowledged or read, and as recovery says. */
-  #checkLogs(disk: MemoryFileSystem, recovery: DataDirRecovery): void {
+  #checkLogs(disk: MemoryFileSystem, recovery: RecoveredDataDir): void {
     const byFolder = new Map(recovery.results.map((result) => [result.folder, result.recovered]))
     this.#forEachPartition((topic, partition, folder) => {
       const recovered = byFolder.get(folder)

@@ -31,10 +31,10 @@ export const REACH_NAMES = [
 ] as const
 export type ReachName = (typeof REACH_NAMES)[number]
 
-export class Reach {
-  readonly counts = new Map<ReachName, number>()
+export class Reach<Name extends string = ReachName> {
+  readonly counts = new Map<Name, number>()
 
-  add(name: ReachName, count = 1): void {
+  add(name: Name, count = 1): void {
     this.counts.set(name, (this.counts.get(name) ?? 0) + count)
   }
 }

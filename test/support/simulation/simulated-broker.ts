@@ -6,25 +6,37 @@
  *            and is told to onBug
  */
 import type { Agent } from '../../../src/agent/agent.ts'
+import type { Clock } from '../../../src/base/clock.ts'
 import type { Gateway } from '../../../src/broker/gateway.ts'
 import type { StorageTasks } from '../../../src/broker/storage-tasks.ts'
-import type { Timers } from '../../../src/broker/timers.ts'
+import type { BrokerConfig } from '../../../src/config/index.ts'
 import { resolveConfig } from '../../../src/config/index.ts'
+import type { ClusterJoin } from '../../../src/in-process/cluster-join.ts'
 import { type AgentHost, LocalBroker } from '../../../src/in-process/local-broker.ts'
 import { PortDurableFiles } from '../../../src/in-process/port-durable-files.ts'
+import { RecoveryTasks } from '../../../src/in-process/recovery-tasks.ts'
 import { SteppedBell } from '../../../src/in-process/stepped-bell.ts'
 import { runCompaction, type SeededCompactionTask } from '../../../src/log/compaction-run.ts'
-import { closeDataDirCleanly, type DataDir, openDataDir } from '../../../src/log/data-dir.ts'
+import {
+  closeDataDirCleanly,
+  type DataDir,
+  LOCK_FILE,
+  openDataDir,
+  quarantineFolder,
+} from '../../../src/log/data-dir.ts'
 import { type DataDirRecovery, recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
+import { finishRecovery } from '../../../src/log/finish-recovery.ts'
+import { partitionFolder } from '../../../src/model/ids.ts'
 import { NO_CODECS } from '../../../src/record/compression.ts'
 import type { RingSignal } from '../../../src/ring/ring-signal.ts'
 import type { Logger } from '../../../src/telemetry/logger.ts'
 import type { MetricsPort, ShardGauges } from '../../../src/telemetry/metrics.ts'
 import type { ShardOptions } from '../../../src/worker/shard-options.ts'
 import { type DeathKind, SimulatedCrash, type SimulatedMachine } from './simulated-machine.ts'
-import type { SimulatedEngine, SimulatedNetwork } from './simulated-network.ts'
+import type { SimulatedEngine } from './simulated-network.ts'
+import { SimulatedProcess } from './simulated-process.ts'
 import { SteppedThread } from './stepped-thread.ts'
-import type { SteppedAgent, VirtualTime, VirtualTimer } from './virtual-time.ts'
+import type { VirtualTime } from './virtual-time.ts'
 
 export const DATA_DIR = '/data'
 export const BROKER_PORT = 7171
@@ -43,33 +55,53 @@ export interface BrokerSizes {
 
 export interface SimulatedBrokerOptions {
   readonly time: VirtualTime
-  readonly network: SimulatedNetwork
+  readonly engine: SimulatedEngine
   readonly machine: SimulatedMachine
   readonly shards: number
   readonly sizes: BrokerSizes
   /** How long a device call takes now, ms. */
   readonly deviceMs: () => number
-  readonly onRecovered: (recovery: DataDirRecovery) => void
+  readonly onRecovered: (recovery: RecoveredDataDir) => void
   /** The broker broke a promise of its own. */
   readonly onBug: (error: unknown) => void
   /** What a shard says of itself from time to time. */
   readonly onStats: (shard: number, gauges: Partial<ShardGauges>) => void
   readonly onLog: (level: string, text: string) => void
+  /** What it is in; one of its own where it is not given. */
+  readonly process?: SimulatedProcess
+  /** Of its machine; virtual time itself where it is not given. */
+  readonly clock?: Clock
+  readonly config?: BrokerConfig
+  /** One of several. Left out: alone. */
+  readonly cluster?: ClusterJoin
+}
+
+export type RecoveredDataDir = Pick<DataDirRecovery, 'results'> & {
+  readonly journals: Pick<DataDirRecovery['journals'], 'entries'>
+}
+
+const ALONE = new Map<number, BrokerConfig>()
+
+/** Making one takes longer than many a seed's start. */
+function configAlone(shards: number): BrokerConfig {
+  const known = ALONE.get(shards)
+  if (known !== undefined) return known
+  const flags = Object.entries({ listen: `127.0.0.1:${BROKER_PORT}`, shards: String(shards) })
+  const config = resolveConfig({ flags: flags.map(([path, value]) => ({ path, value, source: 'simulation' })) })
+  ALONE.set(shards, config)
+  return config
 }
 
 export class SimulatedBroker {
+  readonly process: SimulatedProcess
   readonly #options: SimulatedBrokerOptions
   readonly #time: VirtualTime
-  readonly #engine: SimulatedEngine
-  readonly #timers = new Set<VirtualTimer>()
-  readonly #agents: string[] = []
   readonly #broker: LocalBroker
-  #isAlive = true
 
   constructor(options: SimulatedBrokerOptions) {
     this.#options = options
     this.#time = options.time
-    this.#engine = options.network.engine()
+    this.process = options.process ?? new SimulatedProcess(options.time, '')
     this.#broker = this.#makeBroker()
   }
 
@@ -78,7 +110,7 @@ export class SimulatedBroker {
   }
 
   get isAlive(): boolean {
-    return this.#isAlive
+    return this.process.isAlive
   }
 
   /** A shard that stopped serving: only a restart mends it. */
@@ -89,11 +121,8 @@ export class SimulatedBroker {
 
   /** Everything of this process is gone at once. The machine is told by the caller. */
   vanish(): void {
-    this.#isAlive = false
-    for (const name of this.#agents) this.#time.removeAgent(name)
-    for (const timer of this.#timers) this.#time.cancel(timer)
-    this.#timers.clear()
-    this.#engine.die()
+    this.process.end()
+    this.#options.engine.die()
   }
 
   die(kind: DeathKind): void {
@@ -104,7 +133,7 @@ export class SimulatedBroker {
   /** Resolves when it serves. Rejects with what kept it from starting. */
   async start(): Promise<void> {
     const gateway = await this.#broker.start()
-    await gateway.listen()
+    if (this.#options.cluster === undefined) await gateway.listen()
   }
 
   /** Stops in order; the data dir is clean afterwards when every shard ended well. */
@@ -115,11 +144,11 @@ export class SimulatedBroker {
   }
 
   #checkAlive(): void {
-    if (!this.#isAlive) throw new SimulatedCrash('the broker died meanwhile')
+    if (!this.isAlive) throw new SimulatedCrash('the broker died meanwhile')
   }
 
   #pause(): Promise<void> {
-    return new Promise((resolve) => this.#after(this.#options.deviceMs(), 'store', resolve))
+    return new Promise((resolve) => void this.process.after(this.#options.deviceMs(), 'store', resolve))
   }
 
   #newId(): string {
@@ -128,19 +157,21 @@ export class SimulatedBroker {
   }
 
   #makeBroker(): LocalBroker {
-    const { machine, sizes, shards } = this.#options
+    const { machine, sizes, shards, engine, cluster, onBug } = this.#options
     const { files } = machine
     const { requestRingBytes, replyRingBytes, pageBytes, pageCount } = sizes
-    const flags = Object.entries({
-      listen: `127.0.0.1:${BROKER_PORT}`,
-      shards: String(shards),
-    }).map(([path, value]) => ({ path, value, source: 'simulation' }))
     const folder = `${DATA_DIR}/metadata`
     return new LocalBroker({
-      ...{ version: '0.0.0-sim', config: resolveConfig({ flags }), dataDir: DATA_DIR, shards, files },
-      ...{ engine: this.#engine, clock: this.#time, prng: this.#time.prng, timers: this.#brokerTimers() },
+      ...{
+        version: '0.0.0-sim',
+        config: this.#options.config ?? configAlone(shards),
+        dataDir: DATA_DIR,
+        shards,
+        files,
+      },
+      ...{ engine, clock: this.#options.clock ?? this.#time, prng: this.#time.prng, timers: this.process.timers() },
       ...{ logger: this.#logger(), metrics: this.#metrics(), newId: () => this.#newId() },
-      storage: this.#storage(),
+      storage: cluster === undefined ? this.#storage() : this.#clusterStorage(),
       durableFiles: new PortDurableFiles({ files, folder, pause: () => this.#pause() }),
       host: this.#host(),
       channel: {
@@ -149,6 +180,10 @@ export class SimulatedBroker {
       },
       shard: sizes.shard,
       checkAlive: () => this.#checkAlive(),
+      // Other brokers come as soon as its replicas are open.
+      ...(cluster === undefined
+        ? {}
+        : { cluster, onServing: (gateway: Gateway) => void gateway.listen().catch(onBug) }),
     })
   }
 
@@ -157,8 +192,8 @@ export class SimulatedBroker {
     const { files, probe } = machine
     let dataDir: DataDir
     return {
-      open: async ({ path, nodeId, newClusterId }) => {
-        dataDir = openDataDir(files, { path, nodeId, newClusterId, probe })
+      open: async ({ path, nodeId, clusterId, newClusterId, newDirectoryId }) => {
+        dataDir = openDataDir(files, { path, nodeId, clusterId, newClusterId, newDirectoryId, probe })
         const { identity, created, previousRun } = dataDir
         return { path, ...identity, isNew: created, previousRun }
       },
@@ -186,6 +221,47 @@ export class SimulatedBroker {
     }
   }
 
+  /** As #storage(), with what a cluster's broker does besides: folders of replicas that are not its own are set aside. */
+  #clusterStorage(): StorageTasks {
+    const { machine, onRecovered } = this.#options
+    const { files, probe } = machine
+    const alone = this.#storage()
+    const tasks = new RecoveryTasks(files, async (target, list) => list.run(target))
+    let dataDir: DataDir
+    return {
+      ...alone,
+      open: async ({ path, nodeId, clusterId, newClusterId, newDirectoryId }) => {
+        dataDir = openDataDir(files, { path, nodeId, clusterId, newClusterId, newDirectoryId, probe })
+        const { identity, created, previousRun } = dataDir
+        return { path, ...identity, isNew: created, previousRun }
+      },
+      recover: async (_, known) => {
+        const { path, previousRun, identity } = dataDir
+        const { incarnation } = identity
+        const knownFolders = new Set(known.map(({ topicId, partition }) => partitionFolder(topicId, partition)))
+        const { adopted, partitions, notes } = await tasks.prepareRecovery({ dataDir, knownFolders })
+        const rest = await tasks.recoverPartitions({ dataDir: path, incarnation, previousRun, partitions })
+        const results = [...adopted, ...rest]
+        finishRecovery(files, { dataDir: path, incarnation, results })
+        onRecovered({ results, journals: { entries: 0 } })
+        const recovered = new Map<string, unknown>()
+        for (const result of results) if (result.recovered !== null) recovered.set(result.folder, result.recovered)
+        return { recovered, notes }
+      },
+      setAside: async (_, folder) => {
+        this.#checkAlive()
+        const { path, identity } = dataDir
+        if (files.stat(`${path}/${folder}`).kind === 'absent') return null
+        return quarantineFolder(files, { path, incarnation: identity.incarnation }, folder)
+      },
+      close: async (_, isClean) => {
+        this.#checkAlive()
+        if (isClean) closeDataDirCleanly(files, dataDir)
+        else files.remove(`${dataDir.path}/${LOCK_FILE}`)
+      },
+    }
+  }
+
   #host(): AgentHost {
     return {
       addAgent: (agent, signal, onEnded) => {
@@ -194,7 +270,7 @@ export class SimulatedBroker {
       },
       makeBell: (memory, onRing) => {
         const bell = new SteppedBell(memory, onRing)
-        this.#addAgent(bell)
+        this.process.addAgent(bell)
         return bell
       },
     }
@@ -204,51 +280,10 @@ export class SimulatedBroker {
     const isDisk = agent.name.startsWith('disk')
     const turnMs = isDisk ? this.#options.deviceMs : () => 0.01 + this.#time.prng.unit() * 0.05
     const onBug = (error: unknown) => {
-      if (error !== undefined && !(error instanceof SimulatedCrash) && this.#isAlive) this.#options.onBug(error)
+      if (error !== undefined && !(error instanceof SimulatedCrash) && this.isAlive) this.#options.onBug(error)
       else if (error === undefined) onEnded(error)
     }
-    this.#addAgent(new SteppedThread({ agent, signal, time: this.#time, turnMs, onEnded: onBug }))
-  }
-
-  #addAgent(agent: SteppedAgent): void {
-    this.#agents.push(agent.name)
-    this.#time.addAgent(agent)
-  }
-
-  #after(delayMs: number, label: string, run: () => void): VirtualTimer | undefined {
-    if (!this.#isAlive) return undefined
-    const timer = this.#time.after(delayMs, label, () => {
-      this.#timers.delete(timer)
-      run()
-    })
-    this.#timers.add(timer)
-    return timer
-  }
-
-  #brokerTimers(): Timers {
-    const cancel = (timer: VirtualTimer | undefined) => {
-      if (timer === undefined) return
-      this.#timers.delete(timer)
-      this.#time.cancel(timer)
-    }
-    return {
-      every: (periodMs, task) => {
-        let timer: VirtualTimer | undefined
-        const again = () => {
-          timer = this.#after(periodMs, 'every', () => {
-            again()
-            task()
-          })
-        }
-        again()
-        return () => cancel(timer)
-      },
-      after: (delayMs, task) => {
-        const timer = this.#after(delayMs, 'after', task)
-        return () => cancel(timer)
-      },
-      soon: (task) => void this.#after(0, 'soon', task),
-    }
+    this.process.addAgent(new SteppedThread({ agent, signal, time: this.#time, turnMs, onEnded: onBug }))
   }
 
   /** Prometheus counts for a process; a simulated broker is none. */

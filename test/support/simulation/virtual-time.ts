@@ -133,8 +133,8 @@ export class VirtualTime implements Clock {
     this.#agents = [...this.#agents, agent]
   }
 
-  removeAgent(name: string): void {
-    this.#agents = this.#agents.filter((agent) => agent.name !== name)
+  removeAgent(gone: SteppedAgent): void {
+    this.#agents = this.#agents.filter((agent) => agent !== gone)
   }
 
   stop(): void {

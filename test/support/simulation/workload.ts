@@ -6,13 +6,12 @@
  */
 import type { Client } from '../../../src/client/client.ts'
 import type { Consumer } from '../../../src/client/consumer.ts'
-import type { Producer } from '../../../src/client/producer.ts'
+import type { Receipt } from '../../../src/client/producer.ts'
 import type { ProducerOptions } from '../../../src/client/producer-options.ts'
 import type { Position } from '../../../src/client/record-types.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
-import type { HistoryOperation, HistoryRecord } from '../../../src/tools/history.ts'
+import type { HistoryOperation, HistoryRecord, Isolation } from '../../../src/tools/history.ts'
 import type { BatchLedger } from './batch-ledger.ts'
-import type { Reach } from './reach.ts'
 import { between, type PlannedTopic, pick } from './seed-plan.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
@@ -22,16 +21,24 @@ const NEVER = new Set(['CORRUPT_MESSAGE', 'UNKNOWN_SERVER_ERROR', 'INVALID_REQUE
 const RECORDS_MAX = 300
 const DECODER = new TextDecoder()
 
+export type WorkloadEvent =
+  | ('records acknowledged' | 'records polled' | 'batch retried' | 'send in doubt' | 'consumer restarted')
+  | ('offset out of range' | 'trim' | 'topic created' | 'topic deleted')
+
+type Acks = 'leader' | 'all'
+
 export interface WorkloadContext {
   readonly time: VirtualTime
   readonly ledger: BatchLedger
-  readonly reach: Reach
+  readonly reach: { add(name: WorkloadEvent, count?: number): void }
   readonly history: HistoryOperation[]
   readonly connect: () => Promise<Client>
   readonly onBug: (error: unknown) => void
   /** Whether acknowledged records of the topic must survive everything this run does. */
   readonly isKept: (topic: PlannedTopic) => boolean
   readonly isOver: () => boolean
+  /** With which acks what is acknowledged is there for ever. */
+  readonly acksThatHold: readonly Acks[]
   /** Longest that a send may take, ms: only where nothing is wrong. */
   readonly sendMsMax: number
   /** No more misfortunes come. */
@@ -40,7 +47,14 @@ export interface WorkloadContext {
 
 type Outcome = Pick<HistoryOperation, 'process' | 'type'> &
   (
-    | { readonly f: 'send' | 'poll'; readonly records: readonly HistoryRecord[]; readonly final?: boolean }
+    | {
+        readonly f: 'send' | 'poll'
+        readonly records: readonly HistoryRecord[]
+        readonly final?: boolean
+        readonly isolation?: Isolation
+        readonly txn?: string
+      }
+    | { readonly f: 'begin' | 'commit' | 'abort'; readonly txn: string }
     | { readonly f: 'assign'; readonly positions: readonly { topic: string; partition: number; offset: number }[] }
   )
 
@@ -73,14 +87,14 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
   const { prng } = time
   const client = await context.connect()
   const options = {
-    acks: pick(prng, ['leader', 'all'] as const),
+    acks: pick<Acks>(prng, ['leader', 'all']),
     lingerMs: pick(prng, [0, 0, 5]),
     batchBytesMax: pick(prng, [3 * 1024, 6 * 1024, 16 * 1024]),
     inFlightMax: 1 + prng.below(5),
     requestTimeoutMs: pick(prng, [500, 3000, 30_000]),
     deliveryTimeoutMs: prng.below(6) === 0 ? 1500 : 600_000,
   } satisfies ProducerOptions
-  const recorder = new SendRecorder(context, wish)
+  const recorder = new SendRecorder(context, { ...wish, isHeld: context.acksThatHold.includes(options.acks) })
   const producer = client.producer(wish.topic.name, {
     ...options,
     onStored: (batch) => recorder.onStored(batch.partition, batch.baseOffset, batch.recordsCount),
@@ -93,7 +107,7 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
       const partition = prng.below(wish.topic.partitions)
       const name = `${wish.process}.${count}`
       const value = name.padEnd(pick(prng, [10, 100, 700, 2500]), '.')
-      if (usesSend) open.push(recorder.send(producer, { partition, name, value }))
+      if (usesSend) open.push(recorder.send({ partition, name }, () => producer.send({ partition, value })))
       else {
         while (!producer.enqueue({ partition, value })) await producer.ready()
         recorder.enqueued(partition, name)
@@ -113,9 +127,19 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
   await client.close().catch((error: unknown) => checkAllowed(context, error))
 }
 
-class SendRecorder {
+export interface RecordedSends {
+  readonly process: number
+  readonly topic: PlannedTopic
+  /** Its acknowledgements are promises. */
+  readonly isHeld: boolean
+  /** The transaction they belong to. */
+  readonly txn?: string
+}
+
+/** Writes down what is sent to one topic, and what came of it. */
+export class SendRecorder {
   readonly #context: WorkloadContext
-  readonly #wish: ProducerWish
+  readonly #wish: RecordedSends
   /** By partition: what was enqueued and not answered, oldest first. */
   readonly #enqueued: string[][] = []
   #isOrderKnown = true
@@ -123,18 +147,18 @@ class SendRecorder {
   /** By partition: sends in their order, with what is written down once those before them have an answer too. */
   readonly #open: { name: string; settle: (() => void) | undefined }[][] = []
 
-  constructor(context: WorkloadContext, wish: ProducerWish) {
+  constructor(context: WorkloadContext, wish: RecordedSends) {
     this.#context = context
     this.#wish = wish
   }
 
-  async send(producer: Producer, record: { partition: number; name: string; value: string }): Promise<void> {
-    const { partition, name, value } = record
+  /** `work` sends the record of this name. */
+  async send({ partition, name }: { partition: number; name: string }, work: () => Promise<Receipt>): Promise<void> {
     const { time, sendMsMax, onBug } = this.#context
     const startedMs = time.monotonicMs()
     this.#invoke(partition, name)
     try {
-      const receipt = await producer.send({ partition, value })
+      const receipt = await work()
       const tookMs = time.monotonicMs() - startedMs
       if (tookMs > sendMsMax) onBug(new Error(`a send took ${tookMs} ms although nothing was wrong`))
       this.#stored(partition, receipt.offset, name)
@@ -154,7 +178,7 @@ class SendRecorder {
   onStored(partition: number, baseOffset: number, recordsCount: number): void {
     this.#storedBatches[partition] ??= []
     this.#storedBatches[partition].push({ baseOffset, recordsCount })
-    if (baseOffset >= 0 && this.#context.isKept(this.#wish.topic))
+    if (baseOffset >= 0 && this.#isPromised)
       this.#context.ledger.acknowledged(this.#wish.topic.name, partition, baseOffset + recordsCount - 1)
   }
 
@@ -176,8 +200,15 @@ class SendRecorder {
   #stored(partition: number, offset: number, name: string): void {
     const { topic } = this.#wish
     this.#context.reach.add('records acknowledged')
-    if (this.#context.isKept(topic)) this.#context.ledger.acknowledged(topic.name, partition, offset)
-    this.#settle(partition, name, () => this.#note('ok', [{ partition, offset, value: name }]))
+    if (this.#isPromised) this.#context.ledger.acknowledged(topic.name, partition, offset)
+    const [type, record] = this.#wish.isHeld
+      ? (['ok', { partition, offset, value: name }] as const)
+      : (['info', { partition, value: name }] as const)
+    this.#settle(partition, name, () => this.#note(type, [record]))
+  }
+
+  get #isPromised(): boolean {
+    return this.#wish.isHeld && this.#context.isKept(this.#wish.topic)
   }
 
   #invoke(partition: number, name: string): void {
@@ -194,16 +225,21 @@ class SendRecorder {
   }
 
   #note(type: 'invoke' | 'ok' | 'info', records: readonly Omit<HistoryRecord, 'topic'>[]): void {
-    const { topic, process } = this.#wish
+    const { topic, process, txn } = this.#wish
     const named = records.map((record) => ({ topic: topic.name, ...record }))
-    note(this.#context, topic, { process, type, f: 'send', records: named })
+    note(this.#context, topic, { process, type, f: 'send', records: named, ...(txn === undefined ? {} : { txn }) })
   }
 }
 
 // --- consumers
 
 /** Reads a topic again and again, from changing positions, until the run is over. */
-export async function consume(context: WorkloadContext, process: number, topic: PlannedTopic): Promise<void> {
+export async function consume(
+  context: WorkloadContext,
+  process: number,
+  topic: PlannedTopic,
+  isolation: Isolation = 'read_committed',
+): Promise<void> {
   const { time, reach } = context
   const client = await context.connect()
   while (!context.isOver()) {
@@ -212,12 +248,14 @@ export async function consume(context: WorkloadContext, process: number, topic: 
       waitMs: pick(time.prng, [10, 100, 500]),
       fetchBytesMax: pick(time.prng, [4 * 1024, 64 * 1024, 1024 * 1024]),
       partitionBytesMax: pick(time.prng, [2 * 1024, 64 * 1024]),
+      ...{ isolation },
     })
     const closeTimer = time.after(between(time.prng, 20, 2500), 'consumer-close', () => void consumer.close())
     try {
       await consumer.start()
       noteAssign(context, process, topic, consumer)
-      for await (const batch of consumer.batches()) notePoll(context, process, topic, batch)
+      for await (const batch of consumer.batches())
+        notePoll(context, { process, topic, isolation, final: false }, batch)
     } catch (error) {
       if (isMillraceError(error) && error.code === 'OFFSET_OUT_OF_RANGE') reach.add('offset out of range')
       if (!isMillraceError(error) || error.code !== 'CLOSED') checkAllowed(context, error)
@@ -243,7 +281,14 @@ function noteAssign(context: WorkloadContext, process: number, topic: PlannedTop
 type Batch = Parameters<Consumer['batches']> extends [] ? AsyncItem<ReturnType<Consumer['batches']>> : never
 type AsyncItem<T> = T extends AsyncIterable<infer Item> ? Item : never
 
-function notePoll(context: WorkloadContext, process: number, topic: PlannedTopic, batch: Batch, final = false): number {
+interface Reading {
+  readonly process: number
+  readonly topic: PlannedTopic
+  readonly isolation: Isolation
+  readonly final: boolean
+}
+
+function notePoll(context: WorkloadContext, { process, topic, isolation, final }: Reading, batch: Batch): number {
   const { partition } = batch
   const records: HistoryRecord[] = []
   const reader = batch.reader()
@@ -258,7 +303,7 @@ function notePoll(context: WorkloadContext, process: number, topic: PlannedTopic
     context.onBug(
       new Error(`${topic.name}-${partition}: read to ${batch.nextOffset}, past its HW ${batch.highWatermark}`),
     )
-  note(context, topic, { process, type: 'ok', f: 'poll', records, final })
+  note(context, topic, { process, type: 'ok', f: 'poll', records, final, isolation })
   return records.length
 }
 
@@ -269,7 +314,8 @@ export async function readAll(context: WorkloadContext, process: number, topic: 
   await consumer.start()
   noteAssign(context, process, topic, consumer)
   let records = 0
-  for await (const batch of consumer.batches()) records += notePoll(context, process, topic, batch, true)
+  const reading: Reading = { process, topic, isolation: 'read_committed', final: true }
+  for await (const batch of consumer.batches()) records += notePoll(context, reading, batch)
   note(context, topic, { process, type: 'ok', f: 'poll', records: [], final: true })
   await client.close()
   return records
