@@ -70,7 +70,9 @@ class ChaosRun {
   }
 
   async #start(): Promise<void> {
-    const { prng, topic, partitions, urls } = { ...this.#context('start'), urls: this.#cluster.urls }
+    const { topic, partitions, urls } = { ...this.#context('start'), urls: this.#cluster.urls }
+    // Its own: how much the workload draws depends on time, and must not change what the faults draw.
+    const prng = new SeededPrng(this.#prng.uint32())
     await this.#cluster.start()
     const client = await connect(urls)
     await until('topics', STARTED_MS_MAX, () => this.#makeTopics(client))
