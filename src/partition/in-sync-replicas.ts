@@ -35,7 +35,8 @@ export function noteFetch(
   const remote = state.replicas && hear(state.replicas, who)
   if (remote === undefined || fetch.fetchOffset > state.logEndOffset) return 'unknown'
   const isNews = fetch.fetchOffset > remote.logEndOffset
-  if (isNews) remote.logEndOffset = fetch.fetchOffset
+  if (fetch.fetchOffset < remote.logEndOffset) forgetLost(state.replicas!, remote, fetch.fetchOffset)
+  else remote.logEndOffset = fetch.fetchOffset
   noteEnd(state, remote, fetch)
   return isNews ? 'moved' : 'same'
 }
@@ -77,6 +78,19 @@ export function takeWish(
   replicas.wish = isNews ? { version, inSync, atMs: rule.nowMs } : undefined
   countRemotes(replicas)
   return isNews ? inSync : undefined
+}
+
+/**
+ * Its log ends below what it had told: it was set aside as damaged and begins anew, under the same incarnation. What it lost does not
+ * count; one that is no member catches up as if nothing had been heard of it, a member has the time that any lagging one has.
+ */
+function forgetLost(replicas: ReplicaSet, remote: RemoteReplica, fetchOffset: Offset): void {
+  remote.logEndOffset = fetchOffset
+  if (remote.syncedEndOffset > fetchOffset) remote.syncedEndOffset = fetchOffset
+  remote.targetOffset = NO_TARGET
+  remote.isJoining = false
+  countRemotes(replicas)
+  if (remote.counts === 'no') remote.caughtUpMs = Number.NEGATIVE_INFINITY
 }
 
 /** It tells how far it is: caught up now, or with what the leader had when it was looked at before (Kafka's rule for fetches). */

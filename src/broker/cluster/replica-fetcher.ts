@@ -275,7 +275,9 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     const { throttle, clock } = this.#options
     if (!this.#isInSync(followed)) throttle.spend(batches.length, clock.monotonicMs())
     followed.isAppending = true
-    followed.highWatermark = highWatermark
+    // A cut takes no high watermark: the next answer, though it may tell the same, is what the shard verifies its log by.
+    const isCut = divergingEpoch >= 0 || logStartOffset > followed.fetchOffset
+    followed.highWatermark = isCut ? -1 : highWatermark
     followed.logStartOffset = logStartOffset
     this.#appending++
   }

@@ -292,6 +292,43 @@ describe('in-sync set', () => {
   })
 })
 
+describe('a replica that lost its log and begins anew under the same incarnation', () => {
+  test('one that was taken out does not join with the ends it had', () => {
+    const leader = new Leader({ inSync: [A, C] })
+    leader.append(10)
+    leader.has(B, 10)
+    leader.has(C, 10)
+    leader.wish()
+    leader.set({ inSync: [A, C], version: 2 })
+    leader.fetch(B, 0)
+    leader.nowMs += RETRY_MS
+    assert.equal(leader.wish(), undefined)
+    assert.deepEqual(ends(leader, B), [0, 0])
+    leader.has(B, 4)
+    assert.equal(leader.wish(), undefined, 'on its way')
+    leader.has(B, 10)
+    assert.deepEqual(leader.wish(), [1, 2, 3])
+  })
+
+  test('one that is a member still holds the high watermark where it is', () => {
+    const leader = new Leader({ inSync: [A, B] })
+    leader.append(10)
+    leader.has(B, 10)
+    assert.equal(leader.highWatermark(), 10)
+    leader.fetch(B, 0)
+    leader.append(5)
+    assert.equal(leader.highWatermark(), 10)
+    assert.deepEqual(ends(leader, B), [0, 0])
+    leader.nowMs += LAG_MS + 1
+    assert.deepEqual(leader.wish(), [1], 'it lags as any other would')
+  })
+})
+
+function ends(leader: Leader, { nodeId }: ReplicaIdentity): number[] {
+  const remote = leader.state.replicas!.remotes.find((other) => other.nodeId === nodeId)!
+  return [remote.logEndOffset, remote.syncedEndOffset]
+}
+
 describe('roles', () => {
   test('a new leader begins with the high watermark it knew, and does not know the latest offset until that reaches its epoch', () => {
     const leader = new Leader({ inSync: [A, B], logEndOffset: 10 })

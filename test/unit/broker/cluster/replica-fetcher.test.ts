@@ -176,6 +176,23 @@ test('a divergence is the shard’s to settle; then it is asked from where it wa
   assert.deepEqual([stage.offsets(1)[0], stage.asked[1]!.request.parts[0]!.lastEpoch], [[0, 6], 1])
 })
 
+test('the answer after a cut is news, though it tells the high watermark of the answer that led to the cut', async () => {
+  for (const cut of [{ divergingEpoch: 2, divergingEndOffset: 9 }, { logStartOffset: 12 }]) {
+    const stage = new Stage()
+    stage.fetcher.follow(proxyOf(0), position(10))
+    await stage.settle()
+    await stage.asked[0]!.answer([{ highWatermark: 9, ...cut }])
+    const end = cut.logStartOffset ?? 9
+    await stage.appended(0, end)
+    assert.deepEqual(stage.offsets(1), [[0, end]])
+    await stage.asked[1]!.answer([{ highWatermark: 9, logStartOffset: cut.logStartOffset ?? 0 }])
+    assert.equal(stage.appends.length, 2, 'else its log is never verified, and it never counts as synced')
+    await stage.appended(1, end)
+    await stage.asked[2]!.answer([{ highWatermark: 9, logStartOffset: cut.logStartOffset ?? 0 }])
+    assert.equal(stage.appends.length, 2)
+  }
+})
+
 test('a partition that fails waits, the others go on; a broker that fails is asked again after a while', async () => {
   const stage = new Stage()
   stage.fetcher.follow(proxyOf(0), position(10))
