@@ -3,7 +3,8 @@
  *
  * Thread      main
  * Invariants  IW1 a wish is written only under the version of the state that its leader knew, and for the epoch that it leads under
- *             IW2 a leader that wished hears what became of it: the new state by the image, or the old one again
+ *             IW2 a leader that wished hears what became of it: the new state, here or by the image; the old one again only where nothing
+ *             was written. Until then it counts both sets: a grown set that is stored, its answer lost, must not be counted without its new member
  * Ordering    wish -> the shard knows that it is proposed, and counts both sets -> compare-and-set -> SET_REPLICAS with what came of it
  * Failure     the store does not answer: it is not known what became of the write, or will yet, so nothing is told; the same is asked for
  *             again every RETRY_MS until there is an answer or another version
@@ -98,10 +99,9 @@ export class InSyncWriter {
     const { store, replicas, logger } = this.#options
     const { topicId, partition, topicName: topic } = replica.proxy
     const outcome = await applyInSyncChange(store, topicId, partition, version, next)
-    if (!outcome.applied) {
-      if (!this.#isClosed) replicas.retell(replica)
-      return
-    }
+    // The version is over, by whatever change the image shows next. Told the old state now, the leader would acknowledge without a member
+    // that an earlier write of ours may have brought into the stored set.
+    if (!outcome.applied) return
     const inSync = next.inSyncReplicas.map(({ nodeId }) => nodeId)
     logger.info({ topic, partition, inSync, leaderEpoch: next.leaderEpoch }, 'the in-sync set has changed')
     replicas.update(replica.proxy, next, outcome.version)
