@@ -135,6 +135,7 @@ export class ClusterAgent implements ReplicationListener {
     this.#inSync = new InSyncWriter({ store, replicas: this.replicas, timers, logger })
     this.#registration = new Registration({
       ...{ store, nodeId: identity.nodeId, leaseTtlMs: config.cluster.leaseTtlMs, clock, timers, logger },
+      waitFor: (revision) => this.watch.waitFor(revision),
       onState: (state) => this.#setSuspended(state === 'suspended'),
       onRegistered: (lease) => this.#onRegistered(lease),
       onOver: options.onOver,
