@@ -37,6 +37,7 @@ import type { TopicAdmin } from '../topic-admin.ts'
 import { CatchUpThrottle } from './catch-up-throttle.ts'
 import { ControllerCalls } from './controller-calls.ts'
 import { InSyncWriter } from './in-sync-writer.ts'
+import { LatestWords } from './latest-words.ts'
 import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
 import { type PeerAddress, Peers } from './peers.ts'
 import { Registration } from './registration.ts'
@@ -94,6 +95,8 @@ export class ClusterAgent implements ReplicationListener {
   readonly #inSync: InSyncWriter
   readonly #repair: ReplicaRepair
   readonly #registration: Registration
+  /** Whether acks=leader is suspended, by shard; the configuration of a partition. */
+  readonly #words: LatestWords<ShardLink | PartitionProxy>
   #watch: ClusterWatch | undefined
   #recovered: RecoveredOf = NOTHING_RECOVERED
   /** What is being opened or removed; replicas of a topic that comes again wait for it. */
@@ -113,6 +116,10 @@ export class ClusterAgent implements ReplicationListener {
       ...{ clock, timers, transport: options.transport, secret: options.secret, version },
       ...{ nodeId: identity.nodeId, clusterId: identity.clusterId, requestTimeoutMs: REQUEST_TIMEOUT_MS },
       onUnreachable: (address) => void this.#suspect(address),
+    })
+    this.#words = new LatestWords({
+      timers,
+      onFault: (err) => logger.debug({ err }, 'a shard could not be told'),
     })
     this.calls = new ControllerCalls({
       ...{ nodeId: identity.nodeId, peers: this.peers, clock, timers },
@@ -233,6 +240,7 @@ export class ClusterAgent implements ReplicationListener {
     await this.controller.close()
     this.#isClosed = true
     this.#inSync.close()
+    this.#words.close()
     await this.#repair.close()
     this.replicas.close()
     this.peers.close()
@@ -311,7 +319,7 @@ export class ClusterAgent implements ReplicationListener {
     const gone = router.shrink(topic, record)
     router.updateConfig(topic, record)
     for (const proxy of gone) this.#remove(proxy)
-    for (const proxy of topic.partitions) void opener.updateConfig(proxy, topic).catch(() => {})
+    for (const proxy of topic.partitions) this.#words.tell(proxy, () => opener.updateConfig(proxy, topic))
     this.#context.onTopicChanged(topic)
   }
 
@@ -386,7 +394,8 @@ export class ClusterAgent implements ReplicationListener {
   #setSuspended(isSuspended: boolean): void {
     const { links, logger } = this.#context
     if (isSuspended) logger.warn('the lease may be over: acks=leader and none are refused')
-    for (const link of links) void link.control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }).catch(() => {})
+    for (const link of links)
+      this.#words.tell(link, () => link.control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }))
   }
 
   /** A broker cannot be reached: if nothing listens there any more, the controller hears of it. */
