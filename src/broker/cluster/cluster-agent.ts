@@ -139,7 +139,10 @@ export class ClusterAgent implements ReplicationListener {
       ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, setAside: options.setAside, logger },
       onRepaired: () => this.onOfflineChanged(),
     })
-    this.#inSync = new InSyncWriter({ store, replicas: this.replicas, timers, logger })
+    this.#inSync = new InSyncWriter({
+      ...{ store, replicas: this.replicas, timers, logger },
+      brokers: () => this.#watch?.image.brokers,
+    })
     this.#registration = new Registration({
       ...{ store, nodeId: identity.nodeId, leaseTtlMs: config.cluster.leaseTtlMs, clock, timers, logger },
       waitFor: (revision) => this.watch.waitFor(revision),
@@ -346,6 +349,7 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   #changeBroker({ nodeId, broker }: Extract<ImageChange, { kind: 'broker' }>): void {
+    this.#inSync.onBrokersChanged()
     if (nodeId === this.#context.identity.nodeId) return
     if (broker === undefined) {
       this.peers.forget(nodeId)

@@ -13,7 +13,7 @@ import { MemoryMetadataStore } from '../../../../src/coordination/memory-metadat
 import type { MetadataStore } from '../../../../src/coordination/metadata-store.ts'
 import { SILENT } from '../../../../src/in-process/silent-logger.ts'
 import type { PartitionWords } from '../../../support/cluster-fixture.ts'
-import { partitionOf, replicasOf, TOPIC, textOf } from '../../../support/cluster-fixture.ts'
+import { membersOf, partitionOf, replicasOf, TOPIC, textOf } from '../../../support/cluster-fixture.ts'
 import { ManualTimers } from '../../../support/manual-timers.ts'
 
 const KEY = partitionKey(TOPIC, 0)
@@ -25,13 +25,14 @@ class Stage {
   readonly told: string[] = []
   /** What each of the next writes does before its answer is lost; later ones get theirs. */
   readonly lost: ('takes effect' | 'does not')[] = []
+  brokers = membersOf({ 1: {}, 2: {}, 3: {} }).brokers
   replica!: LocalReplica
   readonly writer: InSyncWriter
 
   constructor() {
     const { timers, told } = this
     this.writer = new InSyncWriter({
-      ...{ store: this.#losing(), timers, logger: SILENT },
+      ...{ store: this.#losing(), timers, logger: SILENT, brokers: () => this.brokers },
       replicas: {
         byRef: () => this.replica,
         propose: async (_replica, pending) =>
@@ -117,5 +118,38 @@ test('a write that was overtaken is left to the image: the old set is not told a
   await stage.put({ inSync: '1 2', replicas: [1, 2, 3, 4], adding: [4] })
   stage.timers.advance(600)
   await settle()
+  assert.deepEqual(stage.told, ['proposed 1 2'])
+})
+
+test('who is not registered, or not under that incarnation, joins no set; who is stored is not asked for', async () => {
+  const stage = new Stage()
+  await stage.start({ inSync: '1 2' })
+  stage.brokers = membersOf({ 1: {}, 2: { isAlive: false }, 3: { incarnation: 4 } }).brokers
+  await stage.wish('1 2 3@3')
+  assert.deepEqual(stage.told, [], 'nothing is left to be written')
+  await stage.wish('1 3@3')
+  assert.deepEqual(stage.told, ['proposed 1', '1'], 'the rest of the wish is')
+  await stage.wish('1 3@4')
+  assert.deepEqual(stage.told.slice(2), ['proposed 1 3@4', '1 3@4'])
+})
+
+test('a wish that was cut is looked at again when brokers change, once', async () => {
+  const stage = new Stage()
+  await stage.start({ inSync: '1' })
+  stage.brokers = membersOf({ 1: {} }).brokers
+  await stage.wish('1 2')
+  stage.brokers = membersOf({ 1: {}, 2: {} }).brokers
+  stage.writer.onBrokersChanged()
+  stage.writer.onBrokersChanged()
+  assert.deepEqual(stage.told, ['again 1'])
+})
+
+test('while a write is under way a change of brokers tells nothing', async () => {
+  const stage = new Stage()
+  await stage.start({ inSync: '1' })
+  stage.brokers = membersOf({ 1: {}, 2: {} }).brokers
+  stage.lost.push('takes effect', 'does not', 'does not')
+  await stage.wish('1 2 3')
+  stage.writer.onBrokersChanged()
   assert.deepEqual(stage.told, ['proposed 1 2'])
 })
