@@ -37,6 +37,7 @@ import type { TopicAdmin } from '../topic-admin.ts'
 import { CatchUpThrottle } from './catch-up-throttle.ts'
 import { ControllerCalls } from './controller-calls.ts'
 import { InSyncWriter } from './in-sync-writer.ts'
+import { LatestWords } from './latest-words.ts'
 import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
 import { type PeerAddress, Peers } from './peers.ts'
 import { Registration } from './registration.ts'
@@ -94,6 +95,8 @@ export class ClusterAgent implements ReplicationListener {
   readonly #inSync: InSyncWriter
   readonly #repair: ReplicaRepair
   readonly #registration: Registration
+  /** Whether acks=leader is suspended, by shard; the configuration of a partition. */
+  readonly #words: LatestWords<ShardLink | PartitionProxy>
   #watch: ClusterWatch | undefined
   #recovered: RecoveredOf = NOTHING_RECOVERED
   /** What is being opened or removed; replicas of a topic that comes again wait for it. */
@@ -114,6 +117,10 @@ export class ClusterAgent implements ReplicationListener {
       ...{ nodeId: identity.nodeId, clusterId: identity.clusterId, requestTimeoutMs: REQUEST_TIMEOUT_MS },
       onUnreachable: (address) => void this.#suspect(address),
     })
+    this.#words = new LatestWords({
+      timers,
+      onFault: (err) => logger.debug({ err }, 'a shard could not be told'),
+    })
     this.calls = new ControllerCalls({
       ...{ nodeId: identity.nodeId, peers: this.peers, clock, timers },
       controllerNodeId: () => this.controllerNodeId,
@@ -132,9 +139,13 @@ export class ClusterAgent implements ReplicationListener {
       ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, setAside: options.setAside, logger },
       onRepaired: () => this.onOfflineChanged(),
     })
-    this.#inSync = new InSyncWriter({ store, replicas: this.replicas, timers, logger })
+    this.#inSync = new InSyncWriter({
+      ...{ store, replicas: this.replicas, timers, logger },
+      brokers: () => this.#watch?.image.brokers,
+    })
     this.#registration = new Registration({
       ...{ store, nodeId: identity.nodeId, leaseTtlMs: config.cluster.leaseTtlMs, clock, timers, logger },
+      waitFor: (revision) => this.watch.waitFor(revision),
       onState: (state) => this.#setSuspended(state === 'suspended'),
       onRegistered: (lease) => this.#onRegistered(lease),
       onOver: options.onOver,
@@ -232,6 +243,7 @@ export class ClusterAgent implements ReplicationListener {
     await this.controller.close()
     this.#isClosed = true
     this.#inSync.close()
+    this.#words.close()
     await this.#repair.close()
     this.replicas.close()
     this.peers.close()
@@ -310,7 +322,7 @@ export class ClusterAgent implements ReplicationListener {
     const gone = router.shrink(topic, record)
     router.updateConfig(topic, record)
     for (const proxy of gone) this.#remove(proxy)
-    for (const proxy of topic.partitions) void opener.updateConfig(proxy, topic).catch(() => {})
+    for (const proxy of topic.partitions) this.#words.tell(proxy, () => opener.updateConfig(proxy, topic))
     this.#context.onTopicChanged(topic)
   }
 
@@ -337,6 +349,7 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   #changeBroker({ nodeId, broker }: Extract<ImageChange, { kind: 'broker' }>): void {
+    this.#inSync.onBrokersChanged()
     if (nodeId === this.#context.identity.nodeId) return
     if (broker === undefined) {
       this.peers.forget(nodeId)
@@ -385,7 +398,8 @@ export class ClusterAgent implements ReplicationListener {
   #setSuspended(isSuspended: boolean): void {
     const { links, logger } = this.#context
     if (isSuspended) logger.warn('the lease may be over: acks=leader and none are refused')
-    for (const link of links) void link.control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }).catch(() => {})
+    for (const link of links)
+      this.#words.tell(link, () => link.control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended }))
   }
 
   /** A broker cannot be reached: if nothing listens there any more, the controller hears of it. */

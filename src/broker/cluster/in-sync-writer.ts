@@ -3,15 +3,19 @@
  *
  * Thread      main
  * Invariants  IW1 a wish is written only under the version of the state that its leader knew, and for the epoch that it leads under
- *             IW2 a leader that wished hears what became of it: the new state by the image, or the old one again
+ *             IW2 a leader that wished hears what became of it: the new state, here or by the image; the old one again only where nothing
+ *             was written. Until then it counts both sets: a grown set that is stored, its answer lost, must not be counted without its new member
+ *             IW3 nobody joins a set who is not registered under that incarnation: the controller would only take it out again
  * Ordering    wish -> the shard knows that it is proposed, and counts both sets -> compare-and-set -> SET_REPLICAS with what came of it
  * Failure     the store does not answer: it is not known what became of the write, or will yet, so nothing is told; the same is asked for
  *             again every RETRY_MS until there is an answer or another version
  */
+
+import type { Versioned } from '../../coordination/cluster-image.ts'
 import { applyInSyncChange, withInSync } from '../../coordination/controller/in-sync-changes.ts'
-import type { PartitionState, Replica } from '../../coordination/keys.ts'
+import type { BrokerState, PartitionState, Replica } from '../../coordination/keys.ts'
 import type { MetadataStore } from '../../coordination/metadata-store.ts'
-import type { ReplicaIdentity } from '../../model/replica.ts'
+import { hasReplica, isSameSet, type ReplicaIdentity } from '../../model/replica.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { Timers } from '../timers.ts'
 import type { LocalReplica, LocalReplicas } from './local-replicas.ts'
@@ -28,6 +32,8 @@ export interface InSyncWish {
 export interface InSyncWriterOptions {
   readonly store: MetadataStore
   readonly replicas: Pick<LocalReplicas, 'byRef' | 'propose' | 'retell' | 'update'>
+  /** Those that are registered now. */
+  readonly brokers: () => ReadonlyMap<number, Versioned<BrokerState>> | undefined
   readonly timers: Timers
   readonly logger: Logger
 }
@@ -35,6 +41,8 @@ export interface InSyncWriterOptions {
 export class InSyncWriter {
   readonly #options: InSyncWriterOptions
   readonly #underWay = new Set<LocalReplica>()
+  /** Whose wish was cut, because it named somebody who is not registered. */
+  readonly #cut = new Set<LocalReplica>()
   #isClosed = false
 
   constructor(options: InSyncWriterOptions) {
@@ -50,12 +58,36 @@ export class InSyncWriter {
       replicas.retell(replica)
       return
     }
+    const inSync = this.#allowed(replica, wish.inSync)
+    if (inSync.length < wish.inSync.length) this.#cut.add(replica)
+    // Nothing is left of it. Its shard is not told so: it would wish the same again with the next fetch, not after a while.
+    if (isSameSet(inSync, replica.state.inSyncReplicas)) return
     this.#underWay.add(replica)
-    void this.#write(replica, wish).finally(() => this.#underWay.delete(replica))
+    void this.#write(replica, { ...wish, inSync }).finally(() => this.#underWay.delete(replica))
+  }
+
+  /** Other brokers are registered than before: shards whose wishes were cut wish again. */
+  onBrokersChanged(): void {
+    const { replicas } = this.#options
+    const cut = [...this.#cut]
+    this.#cut.clear()
+    // What comes of a write that is under way is told anyhow, and until then both sets count.
+    for (const replica of cut) if (!this.#underWay.has(replica)) replicas.retell(replica)
   }
 
   close(): void {
     this.#isClosed = true
+    this.#cut.clear()
+  }
+
+  /** Without those that the set would gain and that are not registered, or not as whom the leader knows them. */
+  #allowed({ state }: LocalReplica, wanted: InSyncWish['inSync']): InSyncWish['inSync'] {
+    const brokers = this.#options.brokers()
+    return wanted.filter(
+      (member) =>
+        hasReplica(state.inSyncReplicas, member) ||
+        brokers?.get(member.nodeId)?.state.incarnation === member.incarnation,
+    )
   }
 
   async #write(replica: LocalReplica, wish: InSyncWish): Promise<void> {
@@ -98,10 +130,9 @@ export class InSyncWriter {
     const { store, replicas, logger } = this.#options
     const { topicId, partition, topicName: topic } = replica.proxy
     const outcome = await applyInSyncChange(store, topicId, partition, version, next)
-    if (!outcome.applied) {
-      if (!this.#isClosed) replicas.retell(replica)
-      return
-    }
+    // The version is over, by whatever change the image shows next. Told the old state now, the leader would acknowledge without a member
+    // that an earlier write of ours may have brought into the stored set.
+    if (!outcome.applied) return
     const inSync = next.inSyncReplicas.map(({ nodeId }) => nodeId)
     logger.info({ topic, partition, inSync, leaderEpoch: next.leaderEpoch }, 'the in-sync set has changed')
     replicas.update(replica.proxy, next, outcome.version)

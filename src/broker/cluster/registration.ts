@@ -5,7 +5,8 @@
  * Thread      main
  * Invariants  RG1 from the lease's own deadline on the broker is suspended: it may be registered no more, and others may lead
  *             RG2 what is registered is what update() said last, once the store has taken it
- * Ordering    lease -> registered -> onState('registered'). Deadline passed: onState('suspended'). Lost: a new lease, registered again
+ *             RG3 it is not registered again before it knows what was changed while it was not: it might lead what others lead by now
+ * Ordering    lease -> registered -> image has caught up -> onState('registered'). Deadline passed: onState('suspended'). Lost: a new lease, registered again
  * Failure     the store cannot be reached: tried again every RETRY_MS. STALE_BROKER_EPOCH: another process has this node id: onOver
  */
 import type { Clock } from '../../base/clock.ts'
@@ -29,6 +30,8 @@ export interface RegistrationOptions {
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
+  /** Resolves once the image holds what was written at `revision`; rejects when it does not in time, or is over. */
+  readonly waitFor: (revision: number) => Promise<void>
   readonly onState: (state: 'registered' | 'suspended') => void
   /** It is registered under this lease: what is to live and die with the broker may hang on it. */
   readonly onRegistered: (lease: StoreLease) => void
@@ -112,10 +115,13 @@ export class Registration {
   }
 
   async #register(): Promise<void> {
-    const { store, nodeId } = this.#options
+    const { store, nodeId, waitFor } = this.#options
     const lease = this.#lease ?? (await this.#newLease())
-    await registerBroker(store, lease, nodeId, this.#state!)
+    const revision = await registerBroker(store, lease, nodeId, this.#state!)
     if (this.#lease !== lease) return
+    // Others may have been elected before this registration, and the watch may be behind: acks=leader under an old epoch would be lost.
+    if (!this.#isRegistered) await waitFor(revision)
+    if (this.#lease !== lease || this.#isClosed) return
     this.#isRegistered = true
     this.#look()
     this.#options.onRegistered(lease)

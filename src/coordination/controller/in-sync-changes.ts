@@ -74,7 +74,7 @@ function isSameNumbers(left: readonly number[], right: readonly number[]): boole
 
 export type InSyncOutcome =
   | { readonly applied: true; readonly version: number }
-  /** The partition has another version: look at it again. */
+  /** The partition has another version: the image will show it. What was asked for may have been in force in between. */
   | { readonly applied: false }
 
 /**
@@ -98,7 +98,8 @@ export async function applyInSyncChange(
     try {
       const { applied, revision } = await store.transact([condition], [write])
       if (applied) return { applied, version: revision }
-      return failure === undefined ? { applied } : await readBack(store, key, next)
+      // Also without a failure here: an earlier call for the same change may have lost the answer of a write that took effect.
+      return await readBack(store, key, next)
     } catch (error) {
       // To read whether it took effect would not do: it may yet. To write it again decides.
       failure = error

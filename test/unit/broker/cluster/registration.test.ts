@@ -23,6 +23,9 @@ class Stage {
   readonly leases: StoreLease[] = []
   deadlineMs = 5_000
   isStoreGone = false
+  /** The image is behind: what waits for it goes on when this is called. */
+  caughtUp: (() => void) | undefined
+  isBehind = false
   readonly registration: Registration
 
   constructor() {
@@ -37,6 +40,7 @@ class Stage {
           return typeof value === 'function' ? value.bind(target) : value
         },
       }),
+      waitFor: () => (this.isBehind ? new Promise((resolve) => (this.caughtUp = resolve)) : Promise.resolve()),
       onState: (state) => this.states.push(state),
       onRegistered: (lease) => this.leases.push(lease),
       onOver: (reason) => this.over.push(reason),
@@ -103,6 +107,22 @@ test('a lost lease: suspended at once, registered again under another', async ()
   assert.deepEqual(stage.states, ['registered', 'suspended', 'registered'])
   assert.notEqual(stage.leases[1]!.leaseId, stage.leases[0]!.leaseId)
   assert.equal((await stage.stored())!.leaseId, stage.leases[1]!.leaseId)
+})
+
+test('registered again while the image is behind: suspended until it has caught up', async () => {
+  const stage = new Stage()
+  await stage.start()
+  stage.isBehind = true
+  await stage.store.revokeLease(stage.leases[0]!.leaseId)
+  await stage.settle()
+  assert.notEqual(await stage.stored(), undefined, 'the others see it')
+  assert.deepEqual([stage.states, stage.registration.isRegistered], [['registered', 'suspended'], false])
+  stage.caughtUp!()
+  await stage.settle()
+  assert.deepEqual(stage.states, ['registered', 'suspended', 'registered'])
+  stage.registration.update({ isStopping: true })
+  await stage.settle()
+  assert.equal((await stage.stored())!.isStopping, true, 'a change of what is registered waits for nothing')
 })
 
 test('a store that is gone is asked again and again; what was to be said meanwhile is said then', async () => {

@@ -48,7 +48,9 @@ test('in-sync change: applied at its version only; a lost reply is read back', a
   const next = withInSync(partitionOf({}), replicasOf('1 2'), 1)
   const applied = await applyInSyncChange(store, TOPIC, 0, revision, next)
   assert.deepEqual(applied, { applied: true, version: revision + 1 })
-  assert.deepEqual(await applyInSyncChange(store, TOPIC, 0, revision, next), { applied: false })
+  assert.deepEqual(await applyInSyncChange(store, TOPIC, 0, revision, next), applied, 'asked for by another call')
+  const other = withInSync(partitionOf({}), replicasOf('1 3'), 1)
+  assert.deepEqual(await applyInSyncChange(store, TOPIC, 0, revision, other), { applied: false })
 
   const failing: MemoryMetadataStore = Object.create(store)
   failing.get = (name) => store.get(name)
