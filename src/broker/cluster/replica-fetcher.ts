@@ -11,7 +11,7 @@
  * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
  *             the leader beside it (progress())
  * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
- *             replicas that are not in sync wait for the throttle
+ *             and no more of it than its shard's ring takes; replicas that are not in sync wait for the throttle
  * Failure     a connection that fails is tried again after RETRY_MS; a partition that fails waits PARTITION_RETRY_MS and is asked for
  *             again: a new leader or epoch comes by the cluster image, never from here
  */
@@ -26,6 +26,7 @@ import {
   replicaFetch,
   replicaProgress,
 } from '../../protocol/index.ts'
+import { batchBytesAt } from '../../record/batch-layout.ts'
 import type { ReplicaAppendedFields } from '../../ring/replica-codec.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { PartitionProxy } from '../partition-router.ts'
@@ -203,30 +204,44 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       ...{ nodeId: self.nodeId, incarnation: self.incarnation, waitMs, minBytes: 1, maxBytes: BYTES_MAX },
       parts: due.map(({ proxy, leaderEpoch, fetchOffset, lastEpoch }) => ({
         ...{ topicId: proxy.topicId, partition: proxy.partition, leaderEpoch, fetchOffset, lastEpoch },
-        maxBytes: PARTITION_BYTES_MAX,
+        maxBytes: Math.min(PARTITION_BYTES_MAX, this.#linkOf(proxy).replicaAppendBytesMax),
       })),
     }
     this.#underWay++
-    peers.call(leaderNodeId, replicaFetch, request, { timeoutMs: waitMs + REPLY_SLACK_MS }).then(
-      ({ value, body }) => this.#onReply(parts, requestId, value, body),
-      (error: unknown) => this.#onFailed(parts, requestId, error),
-    )
+    peers
+      .call(leaderNodeId, replicaFetch, request, { timeoutMs: waitMs + REPLY_SLACK_MS })
+      .finally(() => this.#ended(parts, requestId))
+      .then(({ value, body }) => this.#onReply(parts, value, body))
+      .catch((error: unknown) => this.#onFailed(error))
   }
 
-  #onReply(parts: readonly Asked[], requestId: number, reply: ReplicaFetchReply, body: Uint8Array): void {
-    this.#ended(parts, requestId)
+  #linkOf({ shard }: PartitionProxy): ShardLink {
+    return this.#options.links[shard]!
+  }
+
+  #onReply(parts: readonly Asked[], reply: ReplicaFetchReply, body: Uint8Array): void {
     let at = 0
     for (const row of reply.parts) {
       const batches = body.subarray(at, at + row.batchBytes)
       at += row.batchBytes
       const asked = parts[row.index]
-      if (asked !== undefined && this.#isCurrent(asked)) this.#take(asked.followed, row, batches)
+      if (asked !== undefined && this.#isCurrent(asked)) this.#takeSafely(asked.followed, row, batches)
     }
     this.#schedule()
   }
 
-  #onFailed(parts: readonly Asked[], requestId: number, error: unknown): void {
-    this.#ended(parts, requestId)
+  /** What is wrong with one partition is not to keep the others from what came for them, nor to end the process. */
+  #takeSafely(followed: Followed, row: ReplicaFetchReplyPart, batches: Uint8Array): void {
+    try {
+      this.#take(followed, row, batches)
+    } catch (error) {
+      const { topicName: topic, partition } = followed.proxy
+      this.#options.logger.error({ err: error, topic, partition }, 'what a leader sent could not be handed on')
+      this.#postpone(followed)
+    }
+  }
+
+  #onFailed(error: unknown): void {
     const { clock, logger, leaderNodeId } = this.#options
     this.#notBeforeMs = clock.monotonicMs() + RETRY_MS
     if (!isMillraceError(error)) logger.error({ err: error, leader: leaderNodeId }, 'a fetch of a follower failed')
@@ -244,8 +259,13 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     return isFollowed && !followed.isAppending && followed.fetchOffset === fetchOffset
   }
 
-  #take(followed: Followed, row: ReplicaFetchReplyPart, batches: Uint8Array): void {
+  #take(followed: Followed, row: ReplicaFetchReplyPart, came: Uint8Array): void {
     if (row.errorNumber !== 0 && errorCodeOf(row.errorNumber) !== 'OFFSET_OUT_OF_RANGE') {
+      this.#postpone(followed)
+      return
+    }
+    const batches = this.#fitting(followed, came)
+    if (batches === undefined) {
       this.#postpone(followed)
       return
     }
@@ -256,7 +276,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       row.highWatermark > followed.highWatermark ||
       row.logStartOffset > followed.logStartOffset
     if (!isNews) return
-    const link = this.#options.links[followed.proxy.shard]!
+    const link = this.#linkOf(followed.proxy)
     const { highWatermark, logStartOffset, divergingEpoch, divergingEndOffset } = row
     const { leaderEpoch, proxy } = followed
     const append = {
@@ -278,6 +298,23 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     followed.highWatermark = highWatermark
     followed.logStartOffset = logStartOffset
     this.#appending++
+  }
+
+  /** The whole batches that its shard's ring takes, the others are asked for again; undefined = it takes not even the first. */
+  #fitting({ proxy }: Followed, came: Uint8Array): Uint8Array | undefined {
+    const bytesMax = this.#linkOf(proxy).replicaAppendBytesMax
+    if (came.length <= bytesMax) return came
+    let end = 0
+    for (;;) {
+      const bytes = batchBytesAt(came, end, came.length)
+      if (bytes <= 0 || end + bytes > bytesMax) break
+      end += bytes
+    }
+    if (end > 0) return came.subarray(0, end)
+    const { topicName: topic, partition } = proxy
+    const text = `a batch of the leader's is too large for a request to a shard, which has at most ${bytesMax} bytes (rings.requestBytes)`
+    this.#options.logger.error({ topic, partition }, text)
+    return undefined
   }
 
   onReplicaAppended(ref: number, fields: Readonly<ReplicaAppendedFields>): void {

@@ -1,6 +1,7 @@
 /** What a follower's broker asks a leader for, and what it hands on: the leader and the shard are played by hand. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { InvariantError } from '../../../../src/base/assert.ts'
 import { CatchUpThrottle } from '../../../../src/broker/cluster/catch-up-throttle.ts'
 import { ReplicaFetcher } from '../../../../src/broker/cluster/replica-fetcher.ts'
 import type { PartitionProxy } from '../../../../src/broker/partition-router.ts'
@@ -14,6 +15,7 @@ import {
   type ReplicaProgressMessage,
   replicaProgress,
 } from '../../../../src/protocol/index.ts'
+import { BATCH_LENGTH_AT, BATCH_PREFIX_BYTES } from '../../../../src/record/batch-layout.ts'
 import type { ReplicaAppendedFields } from '../../../../src/ring/replica-codec.ts'
 import { ManualTimers } from '../../../support/manual-timers.ts'
 
@@ -30,11 +32,17 @@ class Stage {
   readonly asked: Asked[] = []
   readonly appends: { append: ReplicaAppend; bytes: number; waiter: ReplicaAppendWaiter; tag: number }[] = []
   readonly told: ReplicaProgressMessage[] = []
-  appendAnswer: 'sent' | 'full' = 'sent'
+  appendAnswer: 'sent' | 'full' | 'throw' = 'sent'
+  /** Of batches that the shard's ring takes. */
+  appendBytesMax = 4 * 1024 * 1024
   readonly fetcher: ReplicaFetcher
 
   constructor(catchUpBytes = 0) {
+    const stage = this
     const link = {
+      get replicaAppendBytesMax() {
+        return stage.appendBytesMax
+      },
       replicaAppend: (
         append: ReplicaAppend,
         batches: readonly Uint8Array[],
@@ -43,6 +51,7 @@ class Stage {
       ) => {
         if (this.appendAnswer === 'sent')
           this.appends.push({ append, bytes: batches.reduce((sum, each) => sum + each.length, 0), waiter, tag })
+        if (this.appendAnswer === 'throw') throw new InvariantError('a frame larger than the ring takes')
         return this.appendAnswer
       },
     } as unknown as ShardLink
@@ -261,4 +270,43 @@ test('replicas that are not in sync fetch no more than the rate; those in sync d
     [0, 12],
     [1, 20],
   ])
+})
+
+/** As far as their lengths go. */
+function batchesOf(...lengths: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(lengths.reduce((sum, each) => sum + each, 0))
+  let at = 0
+  for (const length of lengths) {
+    new DataView(bytes.buffer).setInt32(at + BATCH_LENGTH_AT, length - BATCH_PREFIX_BYTES)
+    at += length
+  }
+  return bytes
+}
+
+test('no more is asked for than the ring of the shard takes; what is more all the same is taken by whole batches', async () => {
+  const stage = new Stage()
+  stage.appendBytesMax = 500
+  stage.fetcher.follow(proxyOf(0), position(10))
+  await stage.settle()
+  assert.equal(stage.asked[0]!.request.parts[0]!.maxBytes, 500)
+  await stage.asked[0]!.answer([{ batchBytes: 600 }], batchesOf(200, 200, 200))
+  assert.equal(stage.appends[0]!.bytes, 400)
+  await stage.appended(0, 12)
+  await stage.asked[1]!.answer([{ batchBytes: 600 }], batchesOf(600))
+  assert.equal(stage.appends.length, 1)
+  stage.timers.advance(1_000)
+  await stage.settle()
+  assert.deepEqual(stage.offsets(2), [[0, 12]], 'asked for again after a while')
+})
+
+test('what cannot be handed on is postponed: it ends nothing, and the others have what came for them', async () => {
+  const stage = new Stage()
+  stage.fetcher.follow(proxyOf(0), position(10))
+  await stage.settle()
+  stage.appendAnswer = 'throw'
+  await stage.asked[0]!.answer([{ batchBytes: 3 }], new Uint8Array(3))
+  stage.appendAnswer = 'sent'
+  stage.timers.advance(1_000)
+  await stage.settle()
+  assert.deepEqual(stage.offsets(1), [[0, 10]])
 })
