@@ -10,7 +10,8 @@
  *             RF4 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
  * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
  *             the leader beside it (progress())
- * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
+ * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first: who has got data goes behind the others, for a reply ends
+ *             where it is full; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
  *             and no more of it than its shard's ring takes; replicas that are not in sync wait for the throttle
  * Failure     a connection that fails is tried again after RETRY_MS; a partition that fails waits PARTITION_RETRY_MS and is asked for
  *             again: a new leader or epoch comes by the cluster image, never from here
@@ -188,11 +189,13 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   /** More than a request has room for: they take turns. */
   #someOf(due: readonly Followed[]): Followed[] {
     const some = due.slice(0, REQUEST_PARTITIONS_MAX)
-    for (const followed of some) {
-      this.#followed.delete(followed.proxy.ref)
-      this.#followed.set(followed.proxy.ref, followed)
-    }
+    for (const followed of some) this.#moveBack(followed)
     return some
+  }
+
+  #moveBack(followed: Followed): void {
+    this.#followed.delete(followed.proxy.ref)
+    this.#followed.set(followed.proxy.ref, followed)
   }
 
   #request(due: readonly Followed[]): void {
@@ -294,6 +297,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     }
     const { throttle, clock } = this.#options
     if (!this.#isInSync(followed)) throttle.spend(batches.length, clock.monotonicMs())
+    if (batches.length > 0) this.#moveBack(followed)
     followed.isAppending = true
     followed.highWatermark = highWatermark
     followed.logStartOffset = logStartOffset

@@ -267,8 +267,8 @@ test('replicas that are not in sync fetch no more than the rate; those in sync d
   stage.timers.advance(200)
   await stage.settle()
   assert.deepEqual(stage.offsets(2), [
-    [0, 12],
     [1, 20],
+    [0, 12],
   ])
 })
 
@@ -309,4 +309,18 @@ test('what cannot be handed on is postponed: it ends nothing, and the others hav
   stage.timers.advance(1_000)
   await stage.settle()
   assert.deepEqual(stage.offsets(1), [[0, 10]])
+})
+
+test('partitions take turns: who has got data is asked for behind the others', async () => {
+  const stage = new Stage()
+  for (let partition = 0; partition < 4; partition++) stage.fetcher.follow(proxyOf(partition), position(0))
+  await stage.settle()
+  // The reply is full after two.
+  await stage.asked[0]!.answer([{ batchBytes: 3 }, { index: 1, batchBytes: 3 }], new Uint8Array(6))
+  await stage.appended(0, 5)
+  await stage.appended(1, 5)
+  assert.deepEqual(
+    stage.offsets(1).map(([partition]) => partition),
+    [2, 3, 0, 1],
+  )
 })
