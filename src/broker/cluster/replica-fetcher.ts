@@ -10,6 +10,8 @@
  *             RF4 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
  * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
  *             the leader beside it (progress())
+ *             the leader beside it (progress()), in messages that nobody answers: all of them again over a connection that is another
+ *             one or was in trouble, and those that the leader may not have heard every TELL_AGAIN_MS
  * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first: who has got data goes behind the others, for a reply ends
  *             where it is full; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
  *             and no more of it than its shard's ring takes; replicas that are not in sync wait for the throttle
@@ -28,8 +30,9 @@ import {
   replicaProgress,
 } from '../../protocol/index.ts'
 import { batchBytesAt } from '../../record/batch-layout.ts'
-import type { ReplicaAppendedFields } from '../../ring/replica-codec.ts'
+import type { ReplicaAppendedFields, ReplicaSyncedRow } from '../../ring/replica-codec.ts'
 import type { Logger } from '../../telemetry/logger.ts'
+import type { Connection } from '../../transport/connection.ts'
 import type { PartitionProxy } from '../partition-router.ts'
 import type { ReplicaAppendWaiter, ShardLink } from '../shard-link.ts'
 import type { Timers } from '../timers.ts'
@@ -42,6 +45,8 @@ const PARTITION_BYTES_MAX = 1 * MIB
 const RETRY_MS = 100
 const PARTITION_RETRY_MS = 250
 const REPLY_SLACK_MS = 5_000
+/** A message that was lost is missed for so long. */
+const TELL_AGAIN_MS = 2_000
 const EXPECTED_CODES: readonly ErrorCode[] = [
   ...(['NOT_LEADER_OR_FOLLOWER', 'FENCED_LEADER_EPOCH', 'UNKNOWN_LEADER_EPOCH'] as const),
   ...(['REPLICA_NOT_AVAILABLE', 'UNKNOWN_TOPIC_OR_PARTITION'] as const),
@@ -65,6 +70,10 @@ interface Followed {
   /** Of the request that asks for it; 0 = none. */
   requestId: number
   notBeforeMs: number
+  /** What its shard synced last, as the leader was told; -1 = nothing under this epoch. */
+  syncedEndOffset: number
+  /** The leader had nothing new to say of it and answered all the same, as it does until it has heard a synced end. */
+  isUnheard: boolean
 }
 
 /** Of a request: an answer is about the offset that was asked for. */
@@ -96,6 +105,9 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   #isScheduled = false
   #notBeforeMs = Number.NEGATIVE_INFINITY
   #cancelTimer: () => void = () => {}
+  /** Over which the leader was told all synced ends; undefined = what it was told last may be lost. */
+  #toldOver: Connection | undefined
+  #tellAgainMs = Number.NEGATIVE_INFINITY
   #isClosed = false
 
   constructor(options: ReplicaFetcherOptions) {
@@ -111,7 +123,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#followed.set(proxy.ref, {
       ...{ proxy, leaderEpoch: proxy.leaderEpoch, fetchOffset: logEndOffset, lastEpoch },
       ...{ highWatermark: -1, logStartOffset: -1, isAppending: false, requestId: 0 },
-      notBeforeMs: Number.NEGATIVE_INFINITY,
+      ...{ notBeforeMs: Number.NEGATIVE_INFINITY, syncedEndOffset: -1, isUnheard: false },
     })
     this.#schedule()
   }
@@ -120,11 +132,54 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#followed.delete(ref)
   }
 
-  /** A shard has synced what it follows: the leader is told, if it can be reached now. */
-  progress(rows: readonly ReplicaProgressRow[]): void {
-    const { peers, leaderNodeId, self } = this.#options
-    const connection = peers.openTo(leaderNodeId)
+  /** A shard has synced what it follows: the leader is told now if it can be reached, else once it can. */
+  progress(rows: readonly ReplicaSyncedRow[]): void {
+    const synced: Followed[] = []
+    for (const { partitionRef, leaderEpoch, syncedEndOffset } of rows) {
+      const followed = this.#followed.get(partitionRef)
+      if (followed?.leaderEpoch !== leaderEpoch) continue
+      followed.syncedEndOffset = syncedEndOffset
+      synced.push(followed)
+    }
+    this.#tell(synced, this.#connection())
+  }
+
+  /** After a reply, so that there is a connection: what it was told before may have been lost with another one, or at the leader's. */
+  #tellAgain(): void {
+    const connection = this.#connection()
+    const nowMs = this.#options.clock.monotonicMs()
+    const isAll = connection !== this.#toldOver
+    if (connection === undefined || (!isAll && nowMs < this.#tellAgainMs)) return
+    this.#tellAgainMs = nowMs + TELL_AGAIN_MS
+    this.#toldOver = connection
+    const untold: Followed[] = []
+    for (const followed of this.#followed.values()) {
+      // To be heard at the leader's log end counts as being in sync (RF3).
+      const isThere = followed.syncedEndOffset >= 0 && followed.proxy.state !== 'offline'
+      if (isThere && (isAll || !this.#isHeard(followed))) untold.push(followed)
+      followed.isUnheard = false
+    }
+    this.#tell(untold, connection)
+  }
+
+  /** The leader's watermark would not be there without it, nor would it be in sync. */
+  #isHeard(followed: Followed): boolean {
+    const { highWatermark, syncedEndOffset, isUnheard } = followed
+    return !isUnheard && highWatermark >= syncedEndOffset && this.#isInSync(followed)
+  }
+
+  #connection(): Connection | undefined {
+    const { peers, leaderNodeId } = this.#options
+    return peers.openTo(leaderNodeId)
+  }
+
+  #tell(synced: readonly Followed[], connection: Connection | undefined): void {
     if (connection === undefined) return
+    const { self } = this.#options
+    const rows = synced.map(({ proxy, leaderEpoch, syncedEndOffset }): ReplicaProgressRow => {
+      const { topicId, partition } = proxy
+      return { topicId, partition, leaderEpoch, syncedEndOffset }
+    })
     for (let from = 0; from < rows.length; from += REQUEST_PARTITIONS_MAX) {
       const header = replicaProgress.encode({ ...self, rows: rows.slice(from, from + REQUEST_PARTITIONS_MAX) })
       connection.sendOneWay(replicaProgress.api, header, [], () => {})
@@ -230,6 +285,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       const asked = parts[row.index]
       if (asked !== undefined && this.#isCurrent(asked)) this.#takeSafely(asked.followed, row, batches)
     }
+    this.#tellAgain()
     this.#schedule()
   }
 
@@ -247,6 +303,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   #onFailed(error: unknown): void {
     const { clock, logger, leaderNodeId } = this.#options
     this.#notBeforeMs = clock.monotonicMs() + RETRY_MS
+    this.#toldOver = undefined
     if (!isMillraceError(error)) logger.error({ err: error, leader: leaderNodeId }, 'a fetch of a follower failed')
     else logger.debug({ leader: leaderNodeId }, `the leader's broker cannot be read: ${error.message}`)
     this.#schedule()
@@ -278,7 +335,10 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       row.divergingEpoch >= 0 ||
       row.highWatermark > followed.highWatermark ||
       row.logStartOffset > followed.logStartOffset
-    if (!isNews) return
+    if (!isNews) {
+      followed.isUnheard = true
+      return
+    }
     const link = this.#linkOf(followed.proxy)
     const { highWatermark, logStartOffset, divergingEpoch, divergingEndOffset } = row
     const { leaderEpoch, proxy } = followed
@@ -329,6 +389,8 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       if (fields.errorNumber === 0) {
         followed.fetchOffset = fields.logEndOffset
         followed.lastEpoch = fields.lastEpoch
+        // It was cut: its shard tells where it has synced what is left.
+        if (fields.logEndOffset < followed.syncedEndOffset) followed.syncedEndOffset = -1
       } else this.#onRefused(followed, fields)
     }
     this.#schedule()

@@ -32,6 +32,7 @@ class Stage {
   readonly asked: Asked[] = []
   readonly appends: { append: ReplicaAppend; bytes: number; waiter: ReplicaAppendWaiter; tag: number }[] = []
   readonly told: ReplicaProgressMessage[] = []
+  connection: object | undefined = this.connect()
   appendAnswer: 'sent' | 'full' | 'throw' = 'sent'
   /** Of batches that the shard's ring takes. */
   appendBytesMax = 4 * 1024 * 1024
@@ -74,12 +75,19 @@ class Stage {
               },
             })
           }),
-        openTo: () =>
-          ({
-            sendOneWay: (_api: number, header: Uint8Array) => this.told.push(replicaProgress.decode(header)),
-          }) as never,
+        openTo: () => this.connection as never,
       },
     })
+  }
+
+  connect(): object {
+    return { sendOneWay: (_api: number, header: Uint8Array) => this.told.push(replicaProgress.decode(header)) }
+  }
+
+  /** As [partition, synced end]. */
+  takeTold(): number[][] {
+    const rows = this.told.splice(0).flatMap((message) => message.rows)
+    return rows.map(({ partition, syncedEndOffset }) => [partition, syncedEndOffset])
   }
 
   async settle(): Promise<void> {
@@ -247,7 +255,8 @@ test('what is followed no more is not handed on, whatever was on its way', async
 
 test('synced ends are told beside the requests', () => {
   const stage = new Stage()
-  stage.fetcher.progress([{ topicId: TOPIC, partition: 0, leaderEpoch: 3, syncedEndOffset: 9 }])
+  stage.fetcher.follow(proxyOf(0), position(10))
+  stage.fetcher.progress([{ partitionRef: 0, leaderEpoch: 3, syncedEndOffset: 9 }])
   assert.deepEqual(stage.told, [
     { nodeId: 1, incarnation: 7, rows: [{ topicId: TOPIC, partition: 0, leaderEpoch: 3, syncedEndOffset: 9 }] },
   ])
@@ -323,4 +332,79 @@ test('partitions take turns: who has got data is asked for behind the others', a
     stage.offsets(1).map(([partition]) => partition),
     [2, 3, 0, 1],
   )
+})
+
+/** Two partitions, of which the leader was told over its first connection. */
+async function synced(): Promise<Stage> {
+  const stage = new Stage()
+  for (const partition of [0, 1]) stage.fetcher.follow(proxyOf(partition, [2, 1]), position(10))
+  await stage.settle()
+  const news = [0, 1].map((index) => ({ index, highWatermark: 9 }))
+  await stage.asked[0]!.answer(news)
+  for (const index of [0, 1]) await stage.appended(index, 10)
+  stage.fetcher.progress([0, 1].map((partitionRef) => ({ partitionRef, leaderEpoch: 3, syncedEndOffset: 9 })))
+  assert.deepEqual(stage.takeTold(), [
+    [0, 9],
+    [1, 9],
+  ])
+  return stage
+}
+
+test('synced ends are told again over a new connection, those too that came while there was none', async () => {
+  const stage = await synced()
+  stage.connection = undefined
+  stage.fetcher.progress([{ partitionRef: 1, leaderEpoch: 3, syncedEndOffset: 10 }])
+  await stage.asked.at(-1)!.fail(new MillraceError('NETWORK_EXCEPTION', 'it broke'))
+  stage.connection = stage.connect()
+  stage.timers.advance(200)
+  await stage.settle()
+  assert.deepEqual(stage.takeTold(), [])
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [
+    [0, 9],
+    [1, 10],
+  ])
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [], 'once')
+})
+
+test('a request that failed: synced ends are told again, though the connection is the same', async () => {
+  const stage = await synced()
+  await stage.asked.at(-1)!.fail(new MillraceError('REQUEST_TIMED_OUT', 'no answer'))
+  stage.timers.advance(200)
+  await stage.settle()
+  await stage.asked.at(-1)!.answer([])
+  assert.equal(stage.takeTold().length, 2)
+})
+
+test('what the leader does not seem to have heard is told again now and then', async () => {
+  const stage = await synced()
+  // It answers with nothing new to say: nobody has told it anything under this epoch.
+  for (let reply = 0; reply < 3; reply++) await stage.asked.at(-1)!.answer([{ index: 1, highWatermark: 9 }])
+  assert.deepEqual(stage.takeTold(), [])
+  stage.timers.advance(2_000)
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [[1, 9]])
+  // Its watermark stays behind what was synced.
+  stage.fetcher.progress([{ partitionRef: 0, leaderEpoch: 3, syncedEndOffset: 10 }])
+  stage.takeTold()
+  stage.timers.advance(2_000)
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [[0, 10]])
+})
+
+test('an offline partition, and a log that was cut, have no synced end that is told again', async () => {
+  const stage = new Stage()
+  const proxies = [0, 1].map((partition) => proxyOf(partition))
+  for (const proxy of proxies) stage.fetcher.follow(proxy, position(10))
+  await stage.settle()
+  stage.fetcher.progress([0, 1].map((partitionRef) => ({ partitionRef, leaderEpoch: 3, syncedEndOffset: 10 })))
+  stage.takeTold()
+  proxies[0]!.state = 'offline'
+  await stage.asked[0]!.answer([{ index: 1, divergingEpoch: 1, divergingEndOffset: 6 }])
+  await stage.appended(0, 6)
+  stage.timers.advance(5_000)
+  stage.takeTold()
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [])
 })
