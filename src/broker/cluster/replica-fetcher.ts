@@ -29,7 +29,6 @@ import {
   replicaFetch,
   replicaProgress,
 } from '../../protocol/index.ts'
-import { batchBytesAt } from '../../record/batch-layout.ts'
 import type { ReplicaAppendedFields, ReplicaSyncedRow } from '../../ring/replica-codec.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { Connection } from '../../transport/connection.ts'
@@ -319,13 +318,12 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     return isFollowed && !followed.isAppending && followed.fetchOffset === fetchOffset
   }
 
-  #take(followed: Followed, row: ReplicaFetchReplyPart, came: Uint8Array): void {
+  #take(followed: Followed, row: ReplicaFetchReplyPart, batches: Uint8Array): void {
     if (row.errorNumber !== 0 && errorCodeOf(row.errorNumber) !== 'OFFSET_OUT_OF_RANGE') {
       this.#postpone(followed)
       return
     }
-    const batches = this.#fitting(followed, came)
-    if (batches === undefined) {
+    if (!this.#fits(followed, batches)) {
       this.#postpone(followed)
       return
     }
@@ -364,21 +362,14 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#appending++
   }
 
-  /** The whole batches that its shard's ring takes, the others are asked for again; undefined = it takes not even the first. */
-  #fitting({ proxy }: Followed, came: Uint8Array): Uint8Array | undefined {
+  /** No more was asked for, but a leader sends one batch whatever its size. */
+  #fits({ proxy }: Followed, batches: Uint8Array): boolean {
     const bytesMax = this.#linkOf(proxy).replicaAppendBytesMax
-    if (came.length <= bytesMax) return came
-    let end = 0
-    for (;;) {
-      const bytes = batchBytesAt(came, end, came.length)
-      if (bytes <= 0 || end + bytes > bytesMax) break
-      end += bytes
-    }
-    if (end > 0) return came.subarray(0, end)
+    if (batches.length <= bytesMax) return true
     const { topicName: topic, partition } = proxy
-    const text = `a batch of the leader's is too large for a request to a shard, which has at most ${bytesMax} bytes (rings.requestBytes)`
+    const text = `a batch of the leader's is too large: ${batches.length} bytes, a request to a shard has at most ${bytesMax} (rings.requestBytes)`
     this.#options.logger.error({ topic, partition }, text)
-    return undefined
+    return false
   }
 
   onReplicaAppended(ref: number, fields: Readonly<ReplicaAppendedFields>): void {
