@@ -7,7 +7,8 @@
  * Invariants  SL1 a slot is open from its request until its one final reply, or until the shard has failed
  *             SL2 after fail() no ring of the shard is read again
  * Ordering    claim -> fill -> (turn ends, or WAKE_BYTES are queued) publish -> ring the shard's signal, once for many
- * Limits      what a ring has no room for is staged, within bounds, or refused: 'full' (request-lane.ts)
+ * Limits      what a ring has no room for is staged, within bounds, or refused: 'full' (request-lane.ts). Of synced ends the newest of
+ *             each follower of a partition waits, for they are not told again soon
  * Failure     the shard's end: every open slot gets a KAFKA_STORAGE_ERROR with the reason
  * Not here    what is in a request (handlers/), when to drain (gateway.ts)
  */
@@ -159,6 +160,8 @@ export class ShardLink {
   readonly #reads: RequestLane
   #stagedControls: { readonly bytes: number; readonly write: () => boolean }[] = []
   #stagedControlBytes = 0
+  /** By partition and follower: the reads' lane had no room. */
+  readonly #waitingProgress = new Map<string, ReplicaProgressRow>()
   #nextRequestId = 1
   #queuedBytes = 0
   /** Of what may wait for company: it leaves with the next that may not. */
@@ -268,18 +271,25 @@ export class ShardLink {
     return answer
   }
 
-  /** What followers have told of their synced ends. False = some rows were dropped, the ring and what waits for it are full: a later one tells more. */
+  /** What followers have told of their synced ends. Where there is no room the newest of each waits for it. False = the shard has ended. */
   replicaProgress(rows: readonly ReplicaProgressRow[]): boolean {
     if (this.state === 'failed') return false
+    const left = this.#waitingProgress.size === 0 ? this.#sendProgress(rows) : rows
+    for (const row of left) this.#waitingProgress.set(`${row.partitionRef} ${row.nodeId}`, row)
+    return true
+  }
+
+  /** Answers those that there was no room for. */
+  #sendProgress(rows: readonly ReplicaProgressRow[]): readonly ReplicaProgressRow[] {
     const rowsMax = replicaProgressRowsMax(this.side.reads)
     for (let from = 0; from < rows.length; from += rowsMax) {
       const part = rows.slice(from, from + rowsMax)
       const write = () => writeReplicaProgress(this.side.reads, part)
       const bytes = replicaProgressBytes(part.length)
       if (this.#reads.submit({ requestId: 0, bytes, write, keep: () => write, onTaken: () => {} }) === 'full')
-        return false
+        return rows.slice(from)
     }
-    return true
+    return []
   }
 
   /** Answers the request id, for finish() and cancel(); or why there is none. */
@@ -396,6 +406,7 @@ export class ShardLink {
     this.#requests.drop()
     this.#replication.drop()
     this.#reads.drop()
+    this.#waitingProgress.clear()
     const slots = [...this.#slots.values()]
     this.#slots.clear()
     const reply = this.#produceReply
@@ -447,6 +458,10 @@ export class ShardLink {
     this.#replication.retry()
     this.#requests.retry()
     this.#reads.retry()
+    if (this.#waitingProgress.size === 0) return
+    const waiting = [...this.#waitingProgress.values()]
+    this.#waitingProgress.clear()
+    this.replicaProgress(waiting)
   }
 
   #writeControls(): void {

@@ -98,7 +98,8 @@ export class LogCut {
       case 'announce':
         return this.#announce(wish)
       case 'cut':
-        if (wish.partition.isBusy) return false
+        // One that is not wanted touches no file: what makes the partition busy may be waiting for its end.
+        if (wish.isWanted() && wish.partition.isBusy) return false
         this.#cut(wish)
         return true
     }

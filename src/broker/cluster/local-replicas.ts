@@ -136,14 +136,12 @@ export class LocalReplicas {
 
   /** Shards have synced what they follow: their leaders are told. */
   progress(rows: readonly ReplicaSyncedRow[]): void {
-    const byFetcher = new Map<ReplicaFetcher, Parameters<ReplicaFetcher['progress']>[0][number][]>()
-    for (const { partitionRef, leaderEpoch, syncedEndOffset } of rows) {
-      const replica = this.#byRef.get(partitionRef)
-      if (replica?.followed?.leaderEpoch !== leaderEpoch) continue
+    const byFetcher = new Map<ReplicaFetcher, ReplicaSyncedRow[]>()
+    for (const row of rows) {
+      const replica = this.#byRef.get(row.partitionRef)
+      if (replica?.followed?.leaderEpoch !== row.leaderEpoch) continue
       const fetcher = this.#fetchers.get(replica.followed.leader)
       if (fetcher === undefined) continue
-      const { topicId, partition } = replica.proxy
-      const row = { topicId, partition, leaderEpoch, syncedEndOffset }
       const list = byFetcher.get(fetcher)
       if (list === undefined) byFetcher.set(fetcher, [row])
       else list.push(row)

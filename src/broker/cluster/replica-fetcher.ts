@@ -10,8 +10,11 @@
  *             RF4 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
  * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
  *             the leader beside it (progress())
- * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
- *             replicas that are not in sync wait for the throttle
+ *             the leader beside it (progress()), in messages that nobody answers: all of them again over a connection that is another
+ *             one or was in trouble, and those that the leader may not have heard every TELL_AGAIN_MS
+ * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first: who has got data goes behind the others, for a reply ends
+ *             where it is full; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
+ *             and no more of it than its shard's ring takes; replicas that are not in sync wait for the throttle
  * Failure     a connection that fails is tried again after RETRY_MS; a partition that fails waits PARTITION_RETRY_MS and is asked for
  *             again: a new leader or epoch comes by the cluster image, never from here
  */
@@ -26,8 +29,9 @@ import {
   replicaFetch,
   replicaProgress,
 } from '../../protocol/index.ts'
-import type { ReplicaAppendedFields } from '../../ring/replica-codec.ts'
+import type { ReplicaAppendedFields, ReplicaSyncedRow } from '../../ring/replica-codec.ts'
 import type { Logger } from '../../telemetry/logger.ts'
+import type { Connection } from '../../transport/connection.ts'
 import type { PartitionProxy } from '../partition-router.ts'
 import type { ReplicaAppendWaiter, ShardLink } from '../shard-link.ts'
 import type { Timers } from '../timers.ts'
@@ -40,6 +44,8 @@ const PARTITION_BYTES_MAX = 1 * MIB
 const RETRY_MS = 100
 const PARTITION_RETRY_MS = 250
 const REPLY_SLACK_MS = 5_000
+/** A message that was lost is missed for so long. */
+const TELL_AGAIN_MS = 2_000
 const EXPECTED_CODES: readonly ErrorCode[] = [
   ...(['NOT_LEADER_OR_FOLLOWER', 'FENCED_LEADER_EPOCH', 'UNKNOWN_LEADER_EPOCH'] as const),
   ...(['REPLICA_NOT_AVAILABLE', 'UNKNOWN_TOPIC_OR_PARTITION'] as const),
@@ -63,6 +69,10 @@ interface Followed {
   /** Of the request that asks for it; 0 = none. */
   requestId: number
   notBeforeMs: number
+  /** What its shard synced last, as the leader was told; -1 = nothing under this epoch. */
+  syncedEndOffset: number
+  /** The leader had nothing new to say of it and answered all the same, as it does until it has heard a synced end. */
+  isUnheard: boolean
 }
 
 /** Of a request: an answer is about the offset that was asked for. */
@@ -94,6 +104,9 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   #isScheduled = false
   #notBeforeMs = Number.NEGATIVE_INFINITY
   #cancelTimer: () => void = () => {}
+  /** Over which the leader was told all synced ends; undefined = what it was told last may be lost. */
+  #toldOver: Connection | undefined
+  #tellAgainMs = Number.NEGATIVE_INFINITY
   #isClosed = false
 
   constructor(options: ReplicaFetcherOptions) {
@@ -109,7 +122,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#followed.set(proxy.ref, {
       ...{ proxy, leaderEpoch: proxy.leaderEpoch, fetchOffset: logEndOffset, lastEpoch },
       ...{ highWatermark: -1, logStartOffset: -1, isAppending: false, requestId: 0 },
-      notBeforeMs: Number.NEGATIVE_INFINITY,
+      ...{ notBeforeMs: Number.NEGATIVE_INFINITY, syncedEndOffset: -1, isUnheard: false },
     })
     this.#schedule()
   }
@@ -118,11 +131,54 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#followed.delete(ref)
   }
 
-  /** A shard has synced what it follows: the leader is told, if it can be reached now. */
-  progress(rows: readonly ReplicaProgressRow[]): void {
-    const { peers, leaderNodeId, self } = this.#options
-    const connection = peers.openTo(leaderNodeId)
+  /** A shard has synced what it follows: the leader is told now if it can be reached, else once it can. */
+  progress(rows: readonly ReplicaSyncedRow[]): void {
+    const synced: Followed[] = []
+    for (const { partitionRef, leaderEpoch, syncedEndOffset } of rows) {
+      const followed = this.#followed.get(partitionRef)
+      if (followed?.leaderEpoch !== leaderEpoch) continue
+      followed.syncedEndOffset = syncedEndOffset
+      synced.push(followed)
+    }
+    this.#tell(synced, this.#connection())
+  }
+
+  /** After a reply, so that there is a connection: what it was told before may have been lost with another one, or at the leader's. */
+  #tellAgain(): void {
+    const connection = this.#connection()
+    const nowMs = this.#options.clock.monotonicMs()
+    const isAll = connection !== this.#toldOver
+    if (connection === undefined || (!isAll && nowMs < this.#tellAgainMs)) return
+    this.#tellAgainMs = nowMs + TELL_AGAIN_MS
+    this.#toldOver = connection
+    const untold: Followed[] = []
+    for (const followed of this.#followed.values()) {
+      // To be heard at the leader's log end counts as being in sync (RF3).
+      const isThere = followed.syncedEndOffset >= 0 && followed.proxy.state !== 'offline'
+      if (isThere && (isAll || !this.#isHeard(followed))) untold.push(followed)
+      followed.isUnheard = false
+    }
+    this.#tell(untold, connection)
+  }
+
+  /** The leader's watermark would not be there without it, nor would it be in sync. */
+  #isHeard(followed: Followed): boolean {
+    const { highWatermark, syncedEndOffset, isUnheard } = followed
+    return !isUnheard && highWatermark >= syncedEndOffset && this.#isInSync(followed)
+  }
+
+  #connection(): Connection | undefined {
+    const { peers, leaderNodeId } = this.#options
+    return peers.openTo(leaderNodeId)
+  }
+
+  #tell(synced: readonly Followed[], connection: Connection | undefined): void {
     if (connection === undefined) return
+    const { self } = this.#options
+    const rows = synced.map(({ proxy, leaderEpoch, syncedEndOffset }): ReplicaProgressRow => {
+      const { topicId, partition } = proxy
+      return { topicId, partition, leaderEpoch, syncedEndOffset }
+    })
     for (let from = 0; from < rows.length; from += REQUEST_PARTITIONS_MAX) {
       const header = replicaProgress.encode({ ...self, rows: rows.slice(from, from + REQUEST_PARTITIONS_MAX) })
       connection.sendOneWay(replicaProgress.api, header, [], () => {})
@@ -187,11 +243,13 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   /** More than a request has room for: they take turns. */
   #someOf(due: readonly Followed[]): Followed[] {
     const some = due.slice(0, REQUEST_PARTITIONS_MAX)
-    for (const followed of some) {
-      this.#followed.delete(followed.proxy.ref)
-      this.#followed.set(followed.proxy.ref, followed)
-    }
+    for (const followed of some) this.#moveBack(followed)
     return some
+  }
+
+  #moveBack(followed: Followed): void {
+    this.#followed.delete(followed.proxy.ref)
+    this.#followed.set(followed.proxy.ref, followed)
   }
 
   #request(due: readonly Followed[]): void {
@@ -203,32 +261,48 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       ...{ nodeId: self.nodeId, incarnation: self.incarnation, waitMs, minBytes: 1, maxBytes: BYTES_MAX },
       parts: due.map(({ proxy, leaderEpoch, fetchOffset, lastEpoch }) => ({
         ...{ topicId: proxy.topicId, partition: proxy.partition, leaderEpoch, fetchOffset, lastEpoch },
-        maxBytes: PARTITION_BYTES_MAX,
+        maxBytes: Math.min(PARTITION_BYTES_MAX, this.#linkOf(proxy).replicaAppendBytesMax),
       })),
     }
     this.#underWay++
-    peers.call(leaderNodeId, replicaFetch, request, { timeoutMs: waitMs + REPLY_SLACK_MS }).then(
-      ({ value, body }) => this.#onReply(parts, requestId, value, body),
-      (error: unknown) => this.#onFailed(parts, requestId, error),
-    )
+    peers
+      .call(leaderNodeId, replicaFetch, request, { timeoutMs: waitMs + REPLY_SLACK_MS })
+      .finally(() => this.#ended(parts, requestId))
+      .then(({ value, body }) => this.#onReply(parts, value, body))
+      .catch((error: unknown) => this.#onFailed(error))
   }
 
-  #onReply(parts: readonly Asked[], requestId: number, reply: ReplicaFetchReply, body: Uint8Array): void {
-    this.#ended(parts, requestId)
+  #linkOf({ shard }: PartitionProxy): ShardLink {
+    return this.#options.links[shard]!
+  }
+
+  #onReply(parts: readonly Asked[], reply: ReplicaFetchReply, body: Uint8Array): void {
     let at = 0
     for (const row of reply.parts) {
       const batches = body.subarray(at, at + row.batchBytes)
       at += row.batchBytes
       const asked = parts[row.index]
-      if (asked !== undefined && this.#isCurrent(asked)) this.#take(asked.followed, row, batches)
+      if (asked !== undefined && this.#isCurrent(asked)) this.#takeSafely(asked.followed, row, batches)
     }
+    this.#tellAgain()
     this.#schedule()
   }
 
-  #onFailed(parts: readonly Asked[], requestId: number, error: unknown): void {
-    this.#ended(parts, requestId)
+  /** What is wrong with one partition is not to keep the others from what came for them, nor to end the process. */
+  #takeSafely(followed: Followed, row: ReplicaFetchReplyPart, batches: Uint8Array): void {
+    try {
+      this.#take(followed, row, batches)
+    } catch (error) {
+      const { topicName: topic, partition } = followed.proxy
+      this.#options.logger.error({ err: error, topic, partition }, 'what a leader sent could not be handed on')
+      this.#postpone(followed)
+    }
+  }
+
+  #onFailed(error: unknown): void {
     const { clock, logger, leaderNodeId } = this.#options
     this.#notBeforeMs = clock.monotonicMs() + RETRY_MS
+    this.#toldOver = undefined
     if (!isMillraceError(error)) logger.error({ err: error, leader: leaderNodeId }, 'a fetch of a follower failed')
     else logger.debug({ leader: leaderNodeId }, `the leader's broker cannot be read: ${error.message}`)
     this.#schedule()
@@ -249,14 +323,21 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       this.#postpone(followed)
       return
     }
+    if (!this.#fits(followed, batches)) {
+      this.#postpone(followed)
+      return
+    }
     const isNews =
       batches.length > 0 ||
       row.errorNumber !== 0 ||
       row.divergingEpoch >= 0 ||
       row.highWatermark > followed.highWatermark ||
       row.logStartOffset > followed.logStartOffset
-    if (!isNews) return
-    const link = this.#options.links[followed.proxy.shard]!
+    if (!isNews) {
+      followed.isUnheard = true
+      return
+    }
+    const link = this.#linkOf(followed.proxy)
     const { highWatermark, logStartOffset, divergingEpoch, divergingEndOffset } = row
     const { leaderEpoch, proxy } = followed
     const append = {
@@ -274,12 +355,23 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     }
     const { throttle, clock } = this.#options
     if (!this.#isInSync(followed)) throttle.spend(batches.length, clock.monotonicMs())
+    if (batches.length > 0) this.#moveBack(followed)
     followed.isAppending = true
     // A cut takes no high watermark: the next answer, though it may tell the same, is what the shard verifies its log by.
     const isCut = divergingEpoch >= 0 || logStartOffset > followed.fetchOffset
     followed.highWatermark = isCut ? -1 : highWatermark
     followed.logStartOffset = logStartOffset
     this.#appending++
+  }
+
+  /** No more was asked for, but a leader sends one batch whatever its size. */
+  #fits({ proxy }: Followed, batches: Uint8Array): boolean {
+    const bytesMax = this.#linkOf(proxy).replicaAppendBytesMax
+    if (batches.length <= bytesMax) return true
+    const { topicName: topic, partition } = proxy
+    const text = `a batch of the leader's is too large: ${batches.length} bytes, a request to a shard has at most ${bytesMax} (rings.requestBytes)`
+    this.#options.logger.error({ topic, partition }, text)
+    return false
   }
 
   onReplicaAppended(ref: number, fields: Readonly<ReplicaAppendedFields>): void {
@@ -290,6 +382,8 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       if (fields.errorNumber === 0) {
         followed.fetchOffset = fields.logEndOffset
         followed.lastEpoch = fields.lastEpoch
+        // It was cut: its shard tells where it has synced what is left.
+        if (fields.logEndOffset < followed.syncedEndOffset) followed.syncedEndOffset = -1
       } else this.#onRefused(followed, fields)
     }
     this.#schedule()

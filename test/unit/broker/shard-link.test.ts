@@ -159,6 +159,33 @@ test('what a leader answered gets past the appends of producers; every waiter is
   assert.equal(link.replicaProgress([]), false)
 })
 
+test('synced ends that there is no room for wait for it, the newest of each follower', () => {
+  const { link, reads } = open(10 * BATCH_BYTES)
+  const rowOf = (partitionRef: number, syncedEndOffset: number) => ({
+    ...{ partitionRef, leaderEpoch: 3, nodeId: 2, incarnation: 8, syncedEndOffset },
+  })
+  const { stagedTotal } = link
+  let sent = 0
+  let staged = 0
+  // Until the reads' lane takes no more: it holds twice its ring.
+  for (let before = -1; link.stagedTotal !== before || staged === 0; sent++) {
+    before = link.stagedTotal
+    link.replicaProgress([rowOf(0, sent)])
+    staged = link.stagedTotal - stagedTotal
+  }
+  for (const end of [7, 8, 9]) link.replicaProgress([rowOf(1, end), rowOf(2, end + 100)])
+  const ends = new Map<number, number[]>([0, 1, 2].map((ref) => [ref, []]))
+  for (let round = 0; round < 50; round++) {
+    link.flush()
+    while (reads.next())
+      for (const row of readReplicaProgress(reads)) ends.get(row.partitionRef)!.push(row.syncedEndOffset)
+    reads.release()
+    link.drain(1)
+  }
+  assert.equal(ends.get(0)!.at(-1), sent - 1)
+  assert.deepEqual([ends.get(1), ends.get(2)], [[9], [109]])
+})
+
 test('control messages that wait for room are bounded; all of them end with the shard', async () => {
   const { link } = open(BATCH_BYTES)
   const codes: string[] = []

@@ -1,6 +1,7 @@
 /** What a follower's broker asks a leader for, and what it hands on: the leader and the shard are played by hand. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { InvariantError } from '../../../../src/base/assert.ts'
 import { CatchUpThrottle } from '../../../../src/broker/cluster/catch-up-throttle.ts'
 import { ReplicaFetcher } from '../../../../src/broker/cluster/replica-fetcher.ts'
 import type { PartitionProxy } from '../../../../src/broker/partition-router.ts'
@@ -30,11 +31,18 @@ class Stage {
   readonly asked: Asked[] = []
   readonly appends: { append: ReplicaAppend; bytes: number; waiter: ReplicaAppendWaiter; tag: number }[] = []
   readonly told: ReplicaProgressMessage[] = []
-  appendAnswer: 'sent' | 'full' = 'sent'
+  connection: object | undefined = this.connect()
+  appendAnswer: 'sent' | 'full' | 'throw' = 'sent'
+  /** Of batches that the shard's ring takes. */
+  appendBytesMax = 4 * 1024 * 1024
   readonly fetcher: ReplicaFetcher
 
   constructor(catchUpBytes = 0) {
+    const stage = this
     const link = {
+      get replicaAppendBytesMax() {
+        return stage.appendBytesMax
+      },
       replicaAppend: (
         append: ReplicaAppend,
         batches: readonly Uint8Array[],
@@ -43,6 +51,7 @@ class Stage {
       ) => {
         if (this.appendAnswer === 'sent')
           this.appends.push({ append, bytes: batches.reduce((sum, each) => sum + each.length, 0), waiter, tag })
+        if (this.appendAnswer === 'throw') throw new InvariantError('a frame larger than the ring takes')
         return this.appendAnswer
       },
     } as unknown as ShardLink
@@ -65,12 +74,19 @@ class Stage {
               },
             })
           }),
-        openTo: () =>
-          ({
-            sendOneWay: (_api: number, header: Uint8Array) => this.told.push(replicaProgress.decode(header)),
-          }) as never,
+        openTo: () => this.connection as never,
       },
     })
+  }
+
+  connect(): object {
+    return { sendOneWay: (_api: number, header: Uint8Array) => this.told.push(replicaProgress.decode(header)) }
+  }
+
+  /** As [partition, synced end]. */
+  takeTold(): number[][] {
+    const rows = this.told.splice(0).flatMap((message) => message.rows)
+    return rows.map(({ partition, syncedEndOffset }) => [partition, syncedEndOffset])
   }
 
   async settle(): Promise<void> {
@@ -255,7 +271,8 @@ test('what is followed no more is not handed on, whatever was on its way', async
 
 test('synced ends are told beside the requests', () => {
   const stage = new Stage()
-  stage.fetcher.progress([{ topicId: TOPIC, partition: 0, leaderEpoch: 3, syncedEndOffset: 9 }])
+  stage.fetcher.follow(proxyOf(0), position(10))
+  stage.fetcher.progress([{ partitionRef: 0, leaderEpoch: 3, syncedEndOffset: 9 }])
   assert.deepEqual(stage.told, [
     { nodeId: 1, incarnation: 7, rows: [{ topicId: TOPIC, partition: 0, leaderEpoch: 3, syncedEndOffset: 9 }] },
   ])
@@ -275,7 +292,123 @@ test('replicas that are not in sync fetch no more than the rate; those in sync d
   stage.timers.advance(200)
   await stage.settle()
   assert.deepEqual(stage.offsets(2), [
-    [0, 12],
     [1, 20],
+    [0, 12],
   ])
+})
+
+test('no more is asked for than the ring of the shard takes; a batch that is larger is asked for again after a while', async () => {
+  const stage = new Stage()
+  stage.appendBytesMax = 500
+  stage.fetcher.follow(proxyOf(0), position(10))
+  await stage.settle()
+  assert.equal(stage.asked[0]!.request.parts[0]!.maxBytes, 500)
+  await stage.asked[0]!.answer([{ batchBytes: 501 }], new Uint8Array(501))
+  assert.deepEqual([stage.appends.length, stage.asked.length], [0, 1])
+  stage.timers.advance(1_000)
+  await stage.settle()
+  assert.deepEqual(stage.offsets(1), [[0, 10]])
+  await stage.asked[1]!.answer([{ batchBytes: 500 }], new Uint8Array(500))
+  assert.equal(stage.appends[0]!.bytes, 500)
+})
+
+test('what cannot be handed on is postponed: it ends nothing, and the others have what came for them', async () => {
+  const stage = new Stage()
+  stage.fetcher.follow(proxyOf(0), position(10))
+  await stage.settle()
+  stage.appendAnswer = 'throw'
+  await stage.asked[0]!.answer([{ batchBytes: 3 }], new Uint8Array(3))
+  stage.appendAnswer = 'sent'
+  stage.timers.advance(1_000)
+  await stage.settle()
+  assert.deepEqual(stage.offsets(1), [[0, 10]])
+})
+
+test('partitions take turns: who has got data is asked for behind the others', async () => {
+  const stage = new Stage()
+  for (let partition = 0; partition < 4; partition++) stage.fetcher.follow(proxyOf(partition), position(0))
+  await stage.settle()
+  // The reply is full after two.
+  await stage.asked[0]!.answer([{ batchBytes: 3 }, { index: 1, batchBytes: 3 }], new Uint8Array(6))
+  await stage.appended(0, 5)
+  await stage.appended(1, 5)
+  assert.deepEqual(
+    stage.offsets(1).map(([partition]) => partition),
+    [2, 3, 0, 1],
+  )
+})
+
+/** Two partitions, of which the leader was told over its first connection. */
+async function synced(): Promise<Stage> {
+  const stage = new Stage()
+  for (const partition of [0, 1]) stage.fetcher.follow(proxyOf(partition, [2, 1]), position(10))
+  await stage.settle()
+  const news = [0, 1].map((index) => ({ index, highWatermark: 9 }))
+  await stage.asked[0]!.answer(news)
+  for (const index of [0, 1]) await stage.appended(index, 10)
+  stage.fetcher.progress([0, 1].map((partitionRef) => ({ partitionRef, leaderEpoch: 3, syncedEndOffset: 9 })))
+  assert.deepEqual(stage.takeTold(), [
+    [0, 9],
+    [1, 9],
+  ])
+  return stage
+}
+
+test('synced ends are told again over a new connection, those too that came while there was none', async () => {
+  const stage = await synced()
+  stage.connection = undefined
+  stage.fetcher.progress([{ partitionRef: 1, leaderEpoch: 3, syncedEndOffset: 10 }])
+  await stage.asked.at(-1)!.fail(new MillraceError('NETWORK_EXCEPTION', 'it broke'))
+  stage.connection = stage.connect()
+  stage.timers.advance(200)
+  await stage.settle()
+  assert.deepEqual(stage.takeTold(), [])
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [
+    [0, 9],
+    [1, 10],
+  ])
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [], 'once')
+})
+
+test('a request that failed: synced ends are told again, though the connection is the same', async () => {
+  const stage = await synced()
+  await stage.asked.at(-1)!.fail(new MillraceError('REQUEST_TIMED_OUT', 'no answer'))
+  stage.timers.advance(200)
+  await stage.settle()
+  await stage.asked.at(-1)!.answer([])
+  assert.equal(stage.takeTold().length, 2)
+})
+
+test('what the leader does not seem to have heard is told again now and then', async () => {
+  const stage = await synced()
+  // It answers with nothing new to say: nobody has told it anything under this epoch.
+  for (let reply = 0; reply < 3; reply++) await stage.asked.at(-1)!.answer([{ index: 1, highWatermark: 9 }])
+  assert.deepEqual(stage.takeTold(), [])
+  stage.timers.advance(2_000)
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [[1, 9]])
+  // Its watermark stays behind what was synced.
+  stage.fetcher.progress([{ partitionRef: 0, leaderEpoch: 3, syncedEndOffset: 10 }])
+  stage.takeTold()
+  stage.timers.advance(2_000)
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [[0, 10]])
+})
+
+test('an offline partition, and a log that was cut, have no synced end that is told again', async () => {
+  const stage = new Stage()
+  const proxies = [0, 1].map((partition) => proxyOf(partition))
+  for (const proxy of proxies) stage.fetcher.follow(proxy, position(10))
+  await stage.settle()
+  stage.fetcher.progress([0, 1].map((partitionRef) => ({ partitionRef, leaderEpoch: 3, syncedEndOffset: 10 })))
+  stage.takeTold()
+  proxies[0]!.state = 'offline'
+  await stage.asked[0]!.answer([{ index: 1, divergingEpoch: 1, divergingEndOffset: 6 }])
+  await stage.appended(0, 6)
+  stage.timers.advance(5_000)
+  stage.takeTold()
+  await stage.asked.at(-1)!.answer([])
+  assert.deepEqual(stage.takeTold(), [])
 })
