@@ -411,8 +411,9 @@ export class ClusterAgent implements ReplicationListener {
       else if (controller === this.#context.identity.nodeId) await this.controller.suspect(nodeId, incarnation)
       else await this.peers.ask(controller, suspectBroker, { nodeId, incarnation })
     } catch (error) {
-      if (!isMillraceError(error)) throw error
-      this.#context.logger.debug({ err: error, nodeId }, 'the controller could not be told of a suspicion')
+      // Nobody waits for this: what another broker is or says must not end this one.
+      const level = isMillraceError(error) ? 'debug' : 'error'
+      this.#context.logger[level]({ err: error, nodeId }, 'the controller could not be told of a suspicion')
     }
   }
 
