@@ -100,7 +100,7 @@ export class ClusterAgent implements ReplicationListener {
   #watch: ClusterWatch | undefined
   #recovered: RecoveredOf = NOTHING_RECOVERED
   /** What is being opened or removed; replicas of a topic that comes again wait for it. */
-  #opening: Promise<unknown>[] = []
+  readonly #opening = new Set<Promise<void>>()
   #isClosed = false
   /** Under which the controller has campaigned. */
   #campaign: StoreLease | undefined
@@ -362,17 +362,24 @@ export class ClusterAgent implements ReplicationListener {
 
   #open(topic: RoutedTopic, proxies: readonly PartitionProxy[]): void {
     const here = proxies.filter(({ state }) => state === 'opening')
-    if (here.length > 0) this.#opening.push(this.replicas.open(topic, here, this.#recovered))
+    if (here.length > 0) this.#track(this.replicas.open(topic, here, this.#recovered))
   }
 
   #remove(proxy: PartitionProxy): void {
     if (proxy.state === 'elsewhere') return
     const { router } = this.#context
-    this.#opening.push(this.replicas.remove(proxy).then(() => router.unhost(proxy)))
+    this.#track(this.replicas.remove(proxy).then(() => router.unhost(proxy)))
+  }
+
+  /** The start waits for it, and fails with it; later nobody does. It is forgotten when it is over, failed or not. */
+  #track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.#opening.delete(tracked))
+    this.#opening.add(tracked)
+    tracked.catch((err: unknown) => this.#context.logger.error({ err }, 'replicas could not be opened or removed'))
   }
 
   async #opened(): Promise<void> {
-    while (this.#opening.length > 0) await Promise.all(this.#opening.splice(0))
+    while (this.#opening.size > 0) await Promise.all(this.#opening)
   }
 
   #offline(): { topicId: TopicId; partition: number }[] {
