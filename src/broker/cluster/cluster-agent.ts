@@ -136,7 +136,8 @@ export class ClusterAgent implements ReplicationListener {
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
     })
     this.#repair = new ReplicaRepair({
-      ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, setAside: options.setAside, logger },
+      ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, timers, logger },
+      setAside: options.setAside,
       onRepaired: () => this.onOfflineChanged(),
     })
     this.#inSync = new InSyncWriter({
