@@ -26,7 +26,7 @@ import {
 import { ControlOperation, type GroupTopicsBody } from '../ring/control-messages.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Caller } from './caller.ts'
-import { checkServes, InternalTopic } from './internal-topic.ts'
+import { checkServes, InternalTopic, isLedElsewhere } from './internal-topic.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
 import type { GroupWaiter, ShardLink } from './shard-link.ts'
 import type { TopicAdmin } from './topic-admin.ts'
@@ -93,9 +93,9 @@ export class GroupService {
     return this.#relay(partition, api, header, caller, waiter) === undefined
   }
 
-  /** Asks every coordinator there is; those that do not answer are left out, unless none does. */
+  /** Asks every coordinator there is here; those that do not answer are left out, unless none does. Others answer for theirs. */
   async askAll<Request, Reply>(codec: Codec<Request, Reply>, request: Request, caller: Caller): Promise<Reply[]> {
-    const { partitions } = this.#topic
+    const partitions = this.#topic.partitions.filter((partition) => !isLedElsewhere(partition))
     if (partitions.length === 0) return []
     const header = codec.encodeRequest(request)
     const asked = partitions.map((partition) => this.#ask(partition, codec.api, header, caller))
@@ -111,7 +111,7 @@ export class GroupService {
   }
 
   /**
-   * A page of all groups: those of one coordinator after the other, since each has its own by id. One that does not answer is left
+   * A page of all groups coordinated here: those of one coordinator after the other, since each has its own by id. One that does not answer is left
    * out, unless none does.
    */
   async listPage({ states, kinds }: ListGroupsRequest, cursor: string, caller: Caller): Promise<ListGroupsReply> {
@@ -121,6 +121,8 @@ export class GroupService {
     let fault: unknown
     let { at, after } = placeOf(cursor)
     for (; at < partitions.length && groups.length < LISTED_AT_ONCE; at++, after = '') {
+      // Its broker tells of its groups. Skipped, not filtered out: the cursor counts all partitions.
+      if (isLedElsewhere(partitions[at]!)) continue
       try {
         const header = listGroups.encodeRequest({ states, kinds, cursor: after })
         const reply = await this.#ask(partitions[at]!, listGroups.api, header, caller)

@@ -82,7 +82,10 @@ export class InternalTopic {
       config: COORDINATOR_TOPIC_CONFIG,
     }
     await topicService().create(wish, false, 'broker')
-    return router.byName(name)!
+    const topic = router.byName(name)
+    // It is made, or was there; this broker's image has not come so far, or it is deleted again.
+    if (topic === undefined) throw new MillraceError('COORDINATOR_NOT_AVAILABLE', `${name} is not known here yet`)
+    return topic
   }
 }
 
@@ -90,13 +93,18 @@ function partitionFor(id: string, { partitions }: RoutedTopic): PartitionProxy {
   return partitions[coordinatorPartitionOf(id, partitions.length)]!
 }
 
+/** Another broker leads it and answers for its ids. */
+export function isLedElsewhere({ state, leaderNodeId }: PartitionProxy): boolean {
+  return (state === 'following' || state === 'elsewhere') && leaderNodeId !== NO_LEADER
+}
+
 /** Throws MillraceError for a coordinator's partition that does not serve here. */
-export function checkServes({ state, reason, partition, topicName, leaderNodeId }: PartitionProxy): void {
+export function checkServes(proxy: PartitionProxy): void {
+  const { state, reason, partition, topicName, leaderNodeId } = proxy
   if (state === 'serving') return
   const name = `partition ${partition} of ${topicName}`
-  const isElsewhere = state === 'following' || state === 'elsewhere'
-  if (isElsewhere && leaderNodeId !== NO_LEADER)
-    throw new MillraceError('NOT_COORDINATOR', `${name} is led by broker ${leaderNodeId}`)
-  const text = isElsewhere ? `${name} has no leader now` : `${name} is ${state}: ${reason ?? ''}`
+  if (isLedElsewhere(proxy)) throw new MillraceError('NOT_COORDINATOR', `${name} is led by broker ${leaderNodeId}`)
+  const hasNoLeader = state === 'following' || state === 'elsewhere'
+  const text = hasNoLeader ? `${name} has no leader now` : `${name} is ${state}: ${reason ?? ''}`
   throw new MillraceError('COORDINATOR_NOT_AVAILABLE', text)
 }

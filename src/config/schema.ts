@@ -103,6 +103,13 @@ function text(byDefault: string, help: string, shape = /^[\s\S]{1,4096}$/, expec
   return { kind: 'text', schema, json, default: byDefault, help }
 }
 
+/** Of a URL that its shape lets through: port 99999 is none, and others would fail at it, not this broker. */
+function canParse(key: ConfigKey): ConfigKey {
+  const isUsable = (url: string): boolean => url === '' || (URL.canParse(url) && !url.includes('#'))
+  const schema = key.schema.refine((url) => isUsable(url as string), 'a URL that can be connected to')
+  return { ...key, schema }
+}
+
 /** A text, or nothing. */
 function mayBeEmpty(help: string): ConfigKey {
   return text('', help, /^[\s\S]{0,4096}$/)
@@ -278,11 +285,13 @@ export const CONFIG_KEYS = {
     3650 * 86_400_000,
     'a transactional id without a transaction is forgotten after so long',
   ),
-  'listeners.advertised': text(
-    '',
-    'the URL that clients are told to connect to, where it is not the one listened at: behind a proxy, out of a container; empty = that one',
-    /^(wss?:\/\/[^\s/]+)?$/,
-    'a URL such as ws://broker.example:7171, or nothing',
+  'listeners.advertised': canParse(
+    text(
+      '',
+      'the URL that clients are told to connect to, where it is not the one listened at: behind a proxy, out of a container; empty = that one',
+      /^(wss?:\/\/[^\s/]+)?$/,
+      'a URL such as ws://broker.example:7171, or nothing',
+    ),
   ),
   'listeners.ws.engine': choice(
     'auto',

@@ -42,6 +42,7 @@ import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
 import { type PeerAddress, Peers } from './peers.ts'
 import { Registration } from './registration.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
+import { ReplicaHosting } from './replica-hosting.ts'
 import { ReplicaRepair, type SetAside } from './replica-repair.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
@@ -99,8 +100,7 @@ export class ClusterAgent implements ReplicationListener {
   readonly #words: LatestWords<ShardLink | PartitionProxy>
   #watch: ClusterWatch | undefined
   #recovered: RecoveredOf = NOTHING_RECOVERED
-  /** What is being opened or removed; replicas of a topic that comes again wait for it. */
-  #opening: Promise<unknown>[] = []
+  readonly #hosting: ReplicaHosting
   #isClosed = false
   /** Under which the controller has campaigned. */
   #campaign: StoreLease | undefined
@@ -135,8 +135,10 @@ export class ClusterAgent implements ReplicationListener {
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
     })
+    this.#hosting = new ReplicaHosting({ nodeId: self.nodeId, router, replicas: this.replicas, logger })
     this.#repair = new ReplicaRepair({
-      ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, setAside: options.setAside, logger },
+      ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, timers, logger },
+      setAside: options.setAside,
       onRepaired: () => this.onOfflineChanged(),
     })
     this.#inSync = new InSyncWriter({
@@ -205,7 +207,7 @@ export class ClusterAgent implements ReplicationListener {
       timers,
       onResync: (reason) => logger.info({ reason }, 'the metadata store is listed anew'),
     })
-    await this.#opened()
+    await this.#hosting.settled()
     this.#recovered = NOTHING_RECOVERED
   }
 
@@ -242,6 +244,7 @@ export class ClusterAgent implements ReplicationListener {
   async close(): Promise<void> {
     await this.controller.close()
     this.#isClosed = true
+    this.#hosting.close()
     this.#inSync.close()
     this.#words.close()
     await this.#repair.close()
@@ -299,7 +302,7 @@ export class ClusterAgent implements ReplicationListener {
         if (topic === undefined) return
         router.remove(topic)
         onTopicChanged.call(this.#context, topic)
-        for (const proxy of topic.partitions) this.#remove(proxy)
+        for (const proxy of topic.partitions) this.#hosting.remove(proxy)
         return
       }
       case 'topic-changed':
@@ -321,7 +324,7 @@ export class ClusterAgent implements ReplicationListener {
     if (topic === undefined) return
     const gone = router.shrink(topic, record)
     router.updateConfig(topic, record)
-    for (const proxy of gone) this.#remove(proxy)
+    for (const proxy of gone) this.#hosting.remove(proxy)
     for (const proxy of topic.partitions) this.#words.tell(proxy, () => opener.updateConfig(proxy, topic))
     this.#context.onTopicChanged(topic)
   }
@@ -337,6 +340,8 @@ export class ClusterAgent implements ReplicationListener {
     }
     const proxy = topic.partitions[change.partition]!
     router.updatePartition(proxy, change.state)
+    // When it is gone, its partition is looked at again.
+    if (this.#hosting.isRemoving(proxy)) return
     const isMine = change.state.replicas.includes(identity.nodeId)
     if (proxy.state === 'elsewhere') {
       if (!isMine) return
@@ -345,7 +350,7 @@ export class ClusterAgent implements ReplicationListener {
     } else if (isMine) {
       this.replicas.update(proxy, change.state, change.version)
       this.#repair.look(proxy, change.state)
-    } else this.#remove(proxy)
+    } else this.#hosting.remove(proxy)
   }
 
   #changeBroker({ nodeId, broker }: Extract<ImageChange, { kind: 'broker' }>): void {
@@ -361,18 +366,7 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   #open(topic: RoutedTopic, proxies: readonly PartitionProxy[]): void {
-    const here = proxies.filter(({ state }) => state === 'opening')
-    if (here.length > 0) this.#opening.push(this.replicas.open(topic, here, this.#recovered))
-  }
-
-  #remove(proxy: PartitionProxy): void {
-    if (proxy.state === 'elsewhere') return
-    const { router } = this.#context
-    this.#opening.push(this.replicas.remove(proxy).then(() => router.unhost(proxy)))
-  }
-
-  async #opened(): Promise<void> {
-    while (this.#opening.length > 0) await Promise.all(this.#opening.splice(0))
+    this.#hosting.open(topic, proxies, this.#recovered)
   }
 
   #offline(): { topicId: TopicId; partition: number }[] {
@@ -411,8 +405,9 @@ export class ClusterAgent implements ReplicationListener {
       else if (controller === this.#context.identity.nodeId) await this.controller.suspect(nodeId, incarnation)
       else await this.peers.ask(controller, suspectBroker, { nodeId, incarnation })
     } catch (error) {
-      if (!isMillraceError(error)) throw error
-      this.#context.logger.debug({ err: error, nodeId }, 'the controller could not be told of a suspicion')
+      // Nobody waits for this: what another broker is or says must not end this one.
+      const level = isMillraceError(error) ? 'debug' : 'error'
+      this.#context.logger[level]({ err: error, nodeId }, 'the controller could not be told of a suspicion')
     }
   }
 

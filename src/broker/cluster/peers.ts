@@ -7,7 +7,8 @@
  * Invariants  PE1 at most one connection and one attempt per broker
  *             PE2 who answers is who is meant: cluster, node id and incarnation of the hello are those of the image, or it is closed
  * Limits      as many connections as brokers; attempts are RETRY_MS apart, KEEP_MS where nobody asks; requests end within requestTimeoutMs
- * Failure     ask() rejects with CONNECTION_FAILED (never sent) or NETWORK_EXCEPTION (sent, outcome unknown), or the peer's own error
+ * Failure     an address that is none: never connected, probed 'unknown'; what another broker advertises ends nobody here.
+ *             ask() rejects with CONNECTION_FAILED (never sent) or NETWORK_EXCEPTION (sent, outcome unknown), or the peer's own error
  * Not here    what is said (replica-fetcher.ts, cluster-agent.ts)
  */
 import type { Clock } from '../../base/clock.ts'
@@ -139,12 +140,17 @@ export class Peers {
       }
       const cancel = timers.after(CONNECT_TIMEOUT_MS, () => finish('unknown'))
       const options = { connectTimeoutMs: CONNECT_TIMEOUT_MS, messageBytesMax: 64 * 1024, token: this.#options.secret }
-      probe = transport.connect(peer.address.url, options, {
-        onOpen: () => finish('alive'),
-        onMessage: () => {},
-        onClose: (close) =>
-          finish(close.isRefused === true ? 'refused' : close.httpStatus === undefined ? 'unknown' : 'alive'),
-      })
+      try {
+        probe = transport.connect(peer.address.url, options, {
+          onOpen: () => finish('alive'),
+          onMessage: () => {},
+          onClose: (close) =>
+            finish(close.isRefused === true ? 'refused' : close.httpStatus === undefined ? 'unknown' : 'alive'),
+        })
+      } catch {
+        // What it advertises is no URL that can be connected to: that says nothing of whether it lives.
+        finish('unknown')
+      }
     })
   }
 

@@ -5,8 +5,10 @@
  * Invariants  RR1 nothing is set aside before the metadata store says that this replica is neither in sync nor eligible to lead, and that
  *             another broker leads: what is here counts for nothing then
  *             RR2 one replica at a time: a broker that lost a disk does not rename thousands of folders at once
+ *             RR3 a replica that is removed, or hosted anew, while a step is under way is none of this one's any more: no further step
  * Ordering    out of the in-sync set -> closed on its shard -> folder renamed, durably -> opened as new -> fetched from the log start
- * Failure     a step that fails leaves the replica offline with the reason; it is tried again when its partition changes
+ * Failure     a step that fails leaves the replica offline, and told so, with the reason; it is tried again when its partition changes. A step
+ *             that hangs does not hold up the end of the broker
  */
 
 import { NO_LEADER, type PartitionState } from '../../coordination/keys.ts'
@@ -15,9 +17,13 @@ import type { TopicId } from '../../model/ids.ts'
 import { ControlOperation } from '../../ring/control-messages.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import { NOTHING_RECOVERED } from '../partition-opener.ts'
-import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
+import { type PartitionProxy, type PartitionRouter, setOffline } from '../partition-router.ts'
 import type { ShardLink } from '../shard-link.ts'
+import type { Timers } from '../timers.ts'
 import type { LocalReplicas } from './local-replicas.ts'
+
+/** At the end, for the step that is under way. */
+const CLOSE_WAIT_MS = 5_000
 
 /** Renames the folder of a partition into quarantine/, durably; nothing where there is none. Answers where it is. */
 export type SetAside = (topicId: TopicId, partition: number) => Promise<string | null>
@@ -26,8 +32,9 @@ export interface ReplicaRepairOptions {
   readonly nodeId: number
   readonly links: readonly ShardLink[]
   readonly router: PartitionRouter
-  readonly replicas: LocalReplicas
+  readonly replicas: Pick<LocalReplicas, 'byRef' | 'forget' | 'open'>
   readonly setAside: SetAside
+  readonly timers: Timers
   readonly logger: Logger
   /** It is as good as new. */
   readonly onRepaired: () => void
@@ -52,7 +59,13 @@ export class ReplicaRepair {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    await this.#last
+    await new Promise<void>((resolve) => {
+      const cancel = this.#options.timers.after(CLOSE_WAIT_MS, resolve)
+      void this.#last.finally(() => {
+        cancel()
+        resolve()
+      })
+    })
   }
 
   #mayRepair({ leader, replicas, inSyncReplicas, eligibleLeaders }: PartitionState): boolean {
@@ -69,20 +82,28 @@ export class ReplicaRepair {
     const state = routed?.record.partitions[partition]
     const isCurrent = routed?.partitions[partition] === proxy && link?.state === 'serving'
     if (this.#isClosed || !isCurrent || state === undefined || !this.#mayRepair(state)) return
-    const { reason } = proxy
+    const { reason, ref } = proxy
+    // As long as it is offline its shard is told nothing of it, but it may be removed, and even hosted again, whenever this waits.
+    const replica = replicas.byRef(ref)
+    const isHosted = (): boolean =>
+      !this.#isClosed && proxy.ref === ref && router.byId(topicId)?.partitions[partition] === proxy
+    const isStillOffline = (): boolean => isHosted() && proxy.state === 'offline' && replicas.byRef(ref) === replica
     try {
-      replicas.forget(proxy)
-      await link.control(ControlOperation.CLOSE_PARTITION, { partitionRef: proxy.ref }).catch(ignoreUnknown)
+      await link.control(ControlOperation.CLOSE_PARTITION, { partitionRef: ref }).catch(ignoreUnknown)
+      if (!isStillOffline()) return
       const folder = await setAside(topicId, partition)
+      if (!isStillOffline()) return
+      // Not earlier: what is forgotten is registered as damaged no more.
+      replicas.forget(proxy)
       proxy.state = 'opening'
       proxy.reason = null
       await replicas.open(routed, [proxy], NOTHING_RECOVERED)
+      if (!isHosted()) return
       logger.warn({ topic, partition, reason, folder }, 'a damaged replica begins anew from its leader')
       onRepaired()
     } catch (error) {
       logger.error({ err: error, topic, partition }, 'a damaged replica could not be set aside')
-      proxy.state = 'offline'
-      proxy.reason ??= String(error)
+      if (isHosted()) setOffline(proxy, String(error))
     }
   }
 }

@@ -100,6 +100,8 @@ test('what clients are told to connect to is a URL', () => {
     () => advertised('broker.example:7171'),
     /listeners\.advertised: expected a URL such as ws:\/\/broker\.example:7171/,
   )
+  for (const wrong of ['ws://broker.example:99999', 'ws://[::1:7171', 'ws://broker.example#a'])
+    assert.throws(() => advertised(wrong), /listeners\.advertised: expected a URL that can be connected to/)
 })
 
 test('flag over environment over file over profile over default, and each knows where it came from', () => {

@@ -16,13 +16,14 @@ class Stage {
   readonly tokens: (string | undefined)[] = []
   readonly open: { handlers: TransportHandlers; isOver: boolean }[] = []
   identity = { clusterId: 'c', nodeId: 2, incarnation: 3 }
-  how: 'answers' | 'refuses' | 'is silent' = 'answers'
+  how: 'answers' | 'refuses' | 'is silent' | 'throws' = 'answers'
   readonly peers: Peers
 
   constructor() {
     const transport: Transport = {
       connect: (_url, { token }, handlers) => {
         this.tokens.push(token)
+        if (this.how === 'throws') throw new SyntaxError('Invalid URL: ws://two:99999')
         const end = { handlers, isOver: false }
         this.open.push(end)
         const close = (isRefused: boolean): void => {
@@ -142,5 +143,15 @@ test('who cannot be reached is told of again and again, and what is found at the
   stage.timers.advance(3_000)
   assert.equal(await silent, 'unknown')
   assert.equal(await stage.peers.probe(7), 'unknown')
+  stage.peers.close()
+})
+
+test('an address that is none is not connected to, and says nothing of whether its broker lives', async () => {
+  const stage = new Stage()
+  stage.how = 'throws'
+  stage.peers.learn(ADDRESS)
+  await settle()
+  assert.deepEqual([stage.unreachable, stage.peers.openTo(2)], [[ADDRESS], undefined])
+  assert.equal(await stage.peers.probe(2), 'unknown')
   stage.peers.close()
 })
