@@ -156,7 +156,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.links = options.channels.map((channel, shard) => this.#makeLink(channel, shard as ShardIndex))
     this.pool = new GatewayConnections(config.limits, () => this.#scheduleTurn())
     this.authenticator = new Authenticator({ ...config.auth, clusterSecret: options.cluster?.secret })
-    this.opener = new PartitionOpener(this.links, this.logger)
+    this.opener = new PartitionOpener(this.links, this.logger, this.timers)
     this.cluster = options.cluster === undefined ? undefined : new ClusterAgent(this, options.cluster)
     this.topicService = this.cluster === undefined ? new TopicService(this) : new ClusterTopics(this, this.cluster)
     this.groups = new GroupService(this)

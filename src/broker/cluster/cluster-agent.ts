@@ -127,6 +127,7 @@ export class ClusterAgent implements ReplicationListener {
           ...{ waitMs: Math.min(config.cluster.fetchWaitMs, Math.floor(config.cluster.replicaLagMs / 4)), throttle },
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
+      onOffline: () => this.onOfflineChanged(),
     })
     this.#repair = new ReplicaRepair({
       ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, setAside: options.setAside, logger },
