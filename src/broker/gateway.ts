@@ -152,6 +152,11 @@ export class Gateway implements EngineHandler<Connection> {
       ...{ shards: options.channels.length, nodeId: identity.nodeId, incarnation: identity.incarnation },
       isAlone: options.cluster === undefined,
       defaults: config.topics.config,
+      onUnreadable: ({ record }, err) =>
+        this.logger.error(
+          { err, topic: record.state.name },
+          'a topic keeps its old configuration: the new one cannot be read',
+        ),
     })
     this.links = options.channels.map((channel, shard) => this.#makeLink(channel, shard as ShardIndex))
     this.pool = new GatewayConnections(config.limits, () => this.#scheduleTurn())
