@@ -152,11 +152,16 @@ export class Gateway implements EngineHandler<Connection> {
       ...{ shards: options.channels.length, nodeId: identity.nodeId, incarnation: identity.incarnation },
       isAlone: options.cluster === undefined,
       defaults: config.topics.config,
+      onUnreadable: ({ record }, err) =>
+        this.logger.error(
+          { err, topic: record.state.name },
+          'a topic keeps its old configuration: the new one cannot be read',
+        ),
     })
     this.links = options.channels.map((channel, shard) => this.#makeLink(channel, shard as ShardIndex))
     this.pool = new GatewayConnections(config.limits, () => this.#scheduleTurn())
     this.authenticator = new Authenticator({ ...config.auth, clusterSecret: options.cluster?.secret })
-    this.opener = new PartitionOpener(this.links, this.logger)
+    this.opener = new PartitionOpener(this.links, this.logger, this.timers)
     this.cluster = options.cluster === undefined ? undefined : new ClusterAgent(this, options.cluster)
     this.topicService = this.cluster === undefined ? new TopicService(this) : new ClusterTopics(this, this.cluster)
     this.groups = new GroupService(this)

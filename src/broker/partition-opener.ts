@@ -2,7 +2,8 @@
  * PartitionOpener: tells shards which partitions they have: opened, altered, deleted. What of topics was decided comes here to be done.
  *
  * Thread      main
- * Failure     a shard that cannot open a partition leaves it offline with the reason; the others of its topic serve
+ * Failure     a shard that cannot open a partition leaves it offline with the reason; the others of its topic serve. One that has no
+ *             room for the message is told again after RETRY_MS
  * Limits      OPEN_BATCH partitions in one control message
  */
 import { isMillraceError } from '../model/errors.ts'
@@ -18,24 +19,28 @@ import {
 import type { Logger } from '../telemetry/logger.ts'
 import { type PartitionProxy, type RoutedTopic, setOffline } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
+import type { Timers } from './timers.ts'
 
 const OPEN_BATCH = 200
+const RETRY_MS = 200
 
 /** What recovery found for a partition; undefined = its folder does not exist. */
 export type RecoveredOf = (topicId: TopicId, partition: number) => unknown
 
-/** Of a replica in a cluster. */
-export type RoleOf = (partition: PartitionProxy) => ReplicaRole
+/** Of a replica in a cluster; undefined = it is not to be opened any more. */
+export type RoleOf = (partition: PartitionProxy) => ReplicaRole | undefined
 
 export const NOTHING_RECOVERED: RecoveredOf = () => null
 
 export class PartitionOpener {
   readonly #links: readonly ShardLink[]
   readonly #logger: Logger
+  readonly #timers: Timers
 
-  constructor(links: readonly ShardLink[], logger: Logger) {
+  constructor(links: readonly ShardLink[], logger: Logger, timers: Timers) {
     this.#links = links
     this.#logger = logger
+    this.#timers = timers
   }
 
   /**
@@ -109,7 +114,25 @@ export class PartitionOpener {
       }
     } catch (error) {
       if (!isMillraceError(error)) throw error
+      if (error.code === 'OVERLOADED') {
+        await this.#openLater(partitions, topic, recovered, roleOf)
+        return
+      }
       for (const partition of partitions) setOffline(partition, error.message)
     }
+  }
+
+  /** No room in the shard's ring says nothing against the partitions: as offline ones they would be taken for damaged. */
+  async #openLater(
+    partitions: readonly PartitionProxy[],
+    topic: RoutedTopic,
+    recovered: RecoveredOf,
+    roleOf: RoleOf | undefined,
+  ): Promise<void> {
+    await new Promise<void>((resolve) => void this.#timers.after(RETRY_MS, resolve))
+    const isWanted = (partition: PartitionProxy): boolean =>
+      partition.state === 'opening' && !topic.isDeleted && (roleOf === undefined || roleOf(partition) !== undefined)
+    const wanted = partitions.filter(isWanted)
+    if (wanted.length > 0) await this.#openBatch(wanted, topic, recovered, roleOf)
   }
 }

@@ -11,7 +11,7 @@
 import { assert } from '../base/assert.ts'
 import { leaderEpochOf, NO_LEADER, type PartitionState } from '../coordination/keys.ts'
 import type { TopicRecord } from '../coordination/topics.ts'
-import type { ErrorCode } from '../model/errors.ts'
+import { type ErrorCode, isMillraceError, type MillraceError } from '../model/errors.ts'
 import type { Incarnation, LeaderEpoch, PartitionRef, ShardIndex, TopicId } from '../model/ids.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 import { parseTopicConfig } from '../model/topic-config.ts'
@@ -53,6 +53,8 @@ export interface PartitionRouterOptions {
   /** Alone, a start of the broker is a new epoch of all it leads, without a write: leaderEpochOf. */
   readonly isAlone: boolean
   readonly defaults: TopicConfig
+  /** This release cannot read what a topic is configured to: it keeps what it had. */
+  readonly onUnreadable?: (topic: RoutedTopic, error: MillraceError) => void
 }
 
 export class PartitionRouter {
@@ -95,7 +97,10 @@ export class PartitionRouter {
     return this.#byId.get(topicId)?.partitions[partition]
   }
 
-  /** Makes a topic known: it is found from now on, its partitions are 'opening'. */
+  /**
+   * Makes a topic known: it is found from now on, its partitions are 'opening'. Throws INVALID_CONFIG, and knows it no more than before,
+   * where this release cannot read how it is configured.
+   */
   add(record: TopicRecord): RoutedTopic {
     const topic: RoutedTopic = {
       record,
@@ -171,7 +176,12 @@ export class PartitionRouter {
 
   updateConfig(topic: RoutedTopic, record: TopicRecord): void {
     topic.record = record
-    topic.config = parseTopicConfig(record.state.config, this.#options.defaults)
+    try {
+      topic.config = parseTopicConfig(record.state.config, this.#options.defaults)
+    } catch (error) {
+      if (!isMillraceError(error)) throw error
+      this.#options.onUnreadable?.(topic, error)
+    }
   }
 
   /** Takes a topic out of sight; its refs stay taken until releaseRefs(). */

@@ -9,7 +9,8 @@
  * Ordering    changes are told so that each may be applied when its turn comes: topics that go, nodes, brokers, the controller, topics
  *             that come, topics that changed, their partitions
  * Limits      an advance costs what its events cost, a topic that comes or goes what its partitions cost; never the cluster's size
- * Failure     a visible topic that lacks a partition: MillraceError KAFKA_STORAGE_ERROR; the image is not to be used after that
+ * Failure     a visible topic that lacks a partition, a value that cannot be read: a MillraceError, and topics and the revision stay as they
+ *             were; what was taken in until then is told by the resync that finds it mended
  */
 import { assert } from '../base/assert.ts'
 import type { TopicId } from '../model/ids.ts'
@@ -96,6 +97,8 @@ export class ClusterImage {
   #partitionCount = 0
   /** Of every key, for the difference to a later list. */
   readonly #revisions = new Map<string, number>()
+  /** Taken in, and not told: more than nothing only after a failure. */
+  #untold = nothingTouched()
 
   /** From a list of everything below the root prefix. */
   static of(revision: number, values: readonly StoredValue[]): ClusterImage {
@@ -154,12 +157,13 @@ export class ClusterImage {
   }
 
   #apply(events: readonly StoreEvent[]): ImageChange[] {
-    const touched: Touched = { topics: new Set(), partitions: new Map(), changes: [] }
-    for (const event of events) {
-      this.#take(event, touched)
-      this.#revision = Math.max(this.#revision, event.revision)
-    }
-    return this.#settle(touched)
+    for (const event of events) this.#take(event, this.#untold)
+    this.#checkWhole(this.#untold)
+    const touched = this.#untold
+    this.#untold = nothingTouched()
+    const changes = this.#settle(touched)
+    for (const { revision } of events) this.#revision = Math.max(this.#revision, revision)
+    return changes
   }
 
   /** Becomes the image of a whole list; the difference is told as the events would have told it that were missed. */
@@ -179,8 +183,14 @@ export class ClusterImage {
 
   #take(event: StoreEvent, touched: Touched): void {
     const { key, value, revision } = event
+    this.#decode(event, touched)
+    // Last: a list is to tell again what could not be read.
     if (value === undefined) this.#revisions.delete(key)
     else this.#revisions.set(key, revision)
+  }
+
+  #decode(event: StoreEvent, touched: Touched): void {
+    const { key } = event
     if (key.startsWith(PARTITIONS_PREFIX)) this.#takePartition(event, touched)
     else if (key.startsWith(TOPIC_IDS_PREFIX)) this.#takeTopicState(event, touched)
     else if (key.startsWith(TOPICS_PREFIX)) this.#takeTopicName(event, touched)
@@ -226,6 +236,25 @@ export class ClusterImage {
     for (const touchedId of [before, topicId]) if (touchedId !== undefined) touched.topics.add(touchedId)
   }
 
+  /** Before anything is settled: half of the changes could not be told. */
+  #checkWhole({ topics, partitions }: Touched): void {
+    for (const topicId of topics) {
+      if (!this.#isVisible(topicId)) continue
+      const { partitions: count } = this.#topicStates.get(topicId)!.state
+      for (let number = this.#topics.get(topicId)?.partitions.length ?? 0; number < count; number++)
+        this.#checkThere(topicId, number)
+    }
+    for (const [topicId, numbers] of partitions) {
+      if (!this.#isVisible(topicId)) continue
+      const { partitions: count } = this.#topicStates.get(topicId)!.state
+      for (const number of numbers) if (number < count) this.#checkThere(topicId, number)
+    }
+  }
+
+  #checkThere(topicId: TopicId, partition: number): void {
+    if (this.#partitionStates.get(topicId)?.has(partition) !== true) throw missingPartition(topicId, partition)
+  }
+
   /** Brings the visible topics to what was touched. */
   #settle({ topics, partitions, changes }: Touched): ImageChange[] {
     const removed: ChangeOf<'topic-removed'>[] = []
@@ -257,8 +286,7 @@ export class ClusterImage {
     const { state, modRevision } = this.#topicStates.get(topicId)!
     const topic: ImageTopic = { topicId, state, modRevision, partitions: [], partitionVersions: [] }
     for (let partition = 0; partition < state.partitions; partition++) {
-      const known = this.#partitionStates.get(topicId)?.get(partition)
-      if (known === undefined) throw missingPartition(topicId, partition)
+      const known = this.#partitionStates.get(topicId)!.get(partition)!
       topic.partitions.push(known.state)
       topic.partitionVersions.push(known.modRevision)
     }
@@ -291,8 +319,7 @@ export class ClusterImage {
     const changes: ChangeOf<'partition'>[] = []
     for (const partition of [...numbers].sort((left, right) => left - right)) {
       if (partition >= topic.state.partitions) continue
-      const known = this.#partitionStates.get(topicId)?.get(partition)
-      if (known === undefined) throw missingPartition(topicId, partition)
+      const known = this.#partitionStates.get(topicId)!.get(partition)!
       const { state, modRevision: version } = known
       const before = topic.partitions[partition]
       if (before !== undefined && topic.partitionVersions[partition] === version) continue
@@ -302,6 +329,10 @@ export class ClusterImage {
     }
     return changes
   }
+}
+
+function nothingTouched(): Touched {
+  return { topics: new Set(), partitions: new Map(), changes: [] }
 }
 
 const RANK: Readonly<Record<string, number>> = { node: 0, broker: 1, controller: 2 }

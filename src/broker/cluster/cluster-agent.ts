@@ -134,6 +134,7 @@ export class ClusterAgent implements ReplicationListener {
           ...{ waitMs: Math.min(config.cluster.fetchWaitMs, Math.floor(config.cluster.replicaLagMs / 4)), throttle },
         }),
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
+      onOffline: () => this.onOfflineChanged(),
     })
     this.#hosting = new ReplicaHosting({ nodeId: self.nodeId, router, replicas: this.replicas, logger })
     this.#repair = new ReplicaRepair({
@@ -284,8 +285,19 @@ export class ClusterAgent implements ReplicationListener {
 
   #apply(changes: readonly ImageChange[], image: ClusterImage): void {
     if (this.#isClosed) return
-    for (const change of changes) this.#applyOne(change)
+    for (const change of changes) this.#applySafely(change)
     this.controller.onChanges(changes, image)
+  }
+
+  /** A topic that this release cannot read is not to keep the others from being followed. */
+  #applySafely(change: ImageChange): void {
+    try {
+      this.#applyOne(change)
+    } catch (error) {
+      if (!isMillraceError(error)) throw error
+      const topic = 'topic' in change ? change.topic.state.name : undefined
+      this.#context.logger.error({ err: error, topic }, `what the store says cannot be applied here: ${change.kind}`)
+    }
   }
 
   #applyOne(change: ImageChange): void {
@@ -321,7 +333,11 @@ export class ClusterAgent implements ReplicationListener {
   #changeTopic({ topic: record }: Extract<ImageChange, { kind: 'topic-changed' }>): void {
     const { router, opener } = this.#context
     const topic = router.byId(record.topicId)
-    if (topic === undefined) return
+    if (topic === undefined) {
+      // It could not be read when it came.
+      this.#applyOne({ kind: 'topic-added', topic: record })
+      return
+    }
     const gone = router.shrink(topic, record)
     router.updateConfig(topic, record)
     for (const proxy of gone) this.#hosting.remove(proxy)

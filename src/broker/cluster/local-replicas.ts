@@ -49,6 +49,8 @@ export interface LocalReplicasOptions {
   readonly makeFetcher: (leaderNodeId: number) => ReplicaFetcher
   /** It has taken the lead under a new epoch, or has a new in-sync set under the same. */
   readonly onLeads: (replica: LocalReplica, isNew: boolean) => void
+  /** Some are offline from now on: they could not be opened, or told what they are. */
+  readonly onOffline: () => void
 }
 
 export class LocalReplicas {
@@ -85,9 +87,13 @@ export class LocalReplicas {
       this.#byRef.set(proxy.ref, replica)
       return replica
     })
-    const roleOf = (proxy: PartitionProxy): ReplicaRole => this.#roleOf(this.#byRef.get(proxy.ref)!)
+    const roleOf = (proxy: PartitionProxy): ReplicaRole | undefined => {
+      const replica = this.#byRef.get(proxy.ref)
+      return replica?.proxy === proxy ? this.#roleOf(replica) : undefined
+    }
     await this.#options.opener.open(proxies, topic, recovered, roleOf)
     for (const replica of added) if (this.#isHere(replica)) this.#tell(replica)
+    if (!this.#isClosed && proxies.some(({ state }) => state === 'offline')) this.#options.onOffline()
   }
 
   /** The store has another state of it. */
@@ -210,6 +216,7 @@ export class LocalReplicas {
       'a shard does not know its replica',
     )
     setOffline(proxy, String(error))
+    this.#options.onOffline()
   }
 
   #follow(replica: LocalReplica, position: SetReplicasAnswer): void {

@@ -9,12 +9,11 @@
  *             RF3 an offline partition is not asked for: whoever asks at the leader's log end counts as in sync
  *             RF4 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
  * Ordering    request -> reply -> appends to the shards -> their answers -> next request. The answer to an append means written; synced ends go to
- *             the leader beside it (progress())
  *             the leader beside it (progress()), in messages that nobody answers: all of them again over a connection that is another
  *             one or was in trouble, and those that the leader may not have heard every TELL_AGAIN_MS
  * Limits      REQUEST_PARTITIONS_MAX a request, those that waited longest first: who has got data goes behind the others, for a reply ends
- *             where it is full; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition;
- *             and no more of it than its shard's ring takes; replicas that are not in sync wait for the throttle
+ *             where it is full; BYTES_MAX a reply, PARTITION_BYTES_MAX of one partition and no more than its shard's
+ *             ring takes; replicas that are not in sync wait for the throttle
  * Failure     a connection that fails is tried again after RETRY_MS; a partition that fails waits PARTITION_RETRY_MS and is asked for
  *             again: a new leader or epoch comes by the cluster image, never from here
  */
@@ -43,6 +42,8 @@ const BYTES_MAX = 8 * MIB
 const PARTITION_BYTES_MAX = 1 * MIB
 const RETRY_MS = 100
 const PARTITION_RETRY_MS = 250
+/** A batch does not become smaller; another leader may make others, or this broker is given larger rings. */
+const TOO_LARGE_RETRY_MS = 10_000
 const REPLY_SLACK_MS = 5_000
 /** A message that was lost is missed for so long. */
 const TELL_AGAIN_MS = 2_000
@@ -324,7 +325,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       return
     }
     if (!this.#fits(followed, batches)) {
-      this.#postpone(followed)
+      this.#postpone(followed, TOO_LARGE_RETRY_MS)
       return
     }
     const isNews =
@@ -407,8 +408,8 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#postpone(followed)
   }
 
-  #postpone(followed: Followed): void {
-    followed.notBeforeMs = this.#options.clock.monotonicMs() + PARTITION_RETRY_MS
+  #postpone(followed: Followed, delayMs: number = PARTITION_RETRY_MS): void {
+    followed.notBeforeMs = this.#options.clock.monotonicMs() + delayMs
   }
 
   #wakeAt(atMs: number, nowMs: number): void {

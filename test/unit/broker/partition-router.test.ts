@@ -43,3 +43,19 @@ test('a deleted topic counts nowhere; its refs are used again, but for those a s
   const refs = router.add(record('b', 5)).partitions.map(({ ref }) => ref as number)
   assert.deepEqual(refs.sort(), [0, 1, 3, 4, 5])
 })
+
+test('a configuration that cannot be read: a new topic is not known, one that is known keeps what it had', () => {
+  const unread: string[] = []
+  const router = new PartitionRouter({
+    ...{ shards: 2, nodeId: 1, incarnation, isAlone: true, defaults: TOPIC_CONFIG_DEFAULTS },
+    onUnreadable: (topic, error) => unread.push(`${topic.record.state.name}: ${error.code}`),
+  })
+  const { state, ...rest } = record('a', 2)
+  const unreadable = { ...rest, state: { ...state, config: { 'of.a.later.release': '1' } } }
+  assert.throws(() => router.add(unreadable), { code: 'INVALID_CONFIG' })
+  assert.deepEqual([router.topicCount, router.partitionCount, router.byRef(0)], [0, 0, undefined])
+  const topic = router.add(record('a', 2))
+  const { config } = topic
+  router.updateConfig(topic, unreadable)
+  assert.deepEqual([topic.config, topic.record, unread], [config, unreadable, ['a: INVALID_CONFIG']])
+})

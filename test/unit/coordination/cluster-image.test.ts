@@ -216,6 +216,29 @@ test('half a topic is not seen and not removed; a visible one that lacks a parti
   await assert.rejects(imageOf(store), { code: 'KAFKA_STORAGE_ERROR', message: /partition 1/ })
 })
 
+test('what was taken in beside something that cannot be read is told by the resync that finds it mended', async () => {
+  const store = new MemoryMetadataStore(new VirtualTime())
+  const context = { store, replica, newId: () => '1'.repeat(32), nowMs: 1 }
+  const topic = await applyCreateTopic({ name: 'a', partitions: 2, replicas: 1, config: {} }, context)
+  const { revision, values } = await store.list(ROOT_PREFIX)
+  const lost = partitionKey(topic.topicId, 1)
+  const events = values.map(({ key, value }): StoreEvent => ({ kind: 'put', key, value, revision }))
+  const broker: StoreEvent = { kind: 'put', key: brokerKey(2), value: encodeState({}), revision }
+  const torn: StoreEvent = { kind: 'put', key: lost, value: new Uint8Array([1]), revision }
+  const whole = [...values, { ...values[0]!, key: brokerKey(2), value: broker.value! }]
+  for (const tail of [[], [torn]]) {
+    const image = new ClusterImage()
+    const follower = new Follower()
+    assert.throws(() => image.advance([broker, ...events.filter(({ key }) => key !== lost), ...tail]))
+    assert.deepEqual([image.revision, image.topics.size], [0, 0])
+    const stillTorn = whole.map((value) => (value.key === lost ? { ...value, value: new Uint8Array([1]) } : value))
+    assert.throws(() => image.resync(revision, stillTorn), 'not taken for read')
+    follower.take(image.resync(revision, whole))
+    follower.check(image)
+    assert.deepEqual([image.revision, image.topics.size, image.brokers.size], [revision, 1, 1])
+  }
+})
+
 test('watch: told of everything once, by events and after lost ones; waits for a revision', async () => {
   const time = new VirtualTime()
   const store = new MemoryMetadataStore(time)

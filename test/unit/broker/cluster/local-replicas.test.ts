@@ -45,6 +45,9 @@ class Stage {
   readonly followed: string[] = []
   readonly led: string[] = []
   readonly progress: number[] = []
+  /** How many were, each time it was told. */
+  readonly offline: number[] = []
+  openAnswer: () => Promise<unknown> = () => Promise.resolve({ failed: [] })
   readonly fetchers = new Map<number, number>()
   readonly router = new PartitionRouter({
     ...{ shards: 1, nodeId: 1, incarnation: 5 as Incarnation, isAlone: false, defaults: TOPIC_CONFIG_DEFAULTS },
@@ -57,16 +60,17 @@ class Stage {
     } as unknown as ShardLink
     this.replicas = new LocalReplicas({
       ...{ self: SELF, links: [link], router: this.router, timers: this.timers, logger: SILENT },
-      opener: new PartitionOpener([link], SILENT),
+      opener: new PartitionOpener([link], SILENT, this.timers),
       makeFetcher: (leader) => this.#fetcher(leader),
       onLeads: ({ proxy }, isNew) => this.led.push(`${proxy.partition}${isNew ? '' : ' again'}`),
+      onOffline: () => this.offline.push(this.router.offlineCount()),
     })
   }
 
   #control(operation: number, body: unknown): Promise<unknown> {
     if (operation === ControlOperation.OPEN_PARTITIONS) {
       this.opened.push(body as OpenPartitionsBody)
-      return Promise.resolve({ failed: [] })
+      return this.openAnswer()
     }
     if (operation === ControlOperation.DELETE_PARTITION) {
       this.deleted.push((body as { partitionRef: number }).partitionRef)
@@ -211,6 +215,31 @@ test('a ring without room is told again; a shard that fails takes the replica of
   assert.equal(stage.told.length, 2)
   await stage.told[1]!.fail(new MillraceError('KAFKA_STORAGE_ERROR', 'EIO'))
   assert.deepEqual([proxy!.state, leadRefusal(proxy!)?.code], ['offline', 'KAFKA_STORAGE_ERROR'])
+  assert.deepEqual(stage.offline, [1])
+})
+
+test('a replica that cannot be opened is told of as offline; one whose shard had no room is opened later', async () => {
+  const stage = new Stage()
+  stage.openAnswer = () => Promise.reject(new MillraceError('OVERLOADED'))
+  const opening = stage.open([stateOf(1, 3), stateOf(1, 3)])
+  await settle()
+  stage.openAnswer = () => Promise.resolve({ failed: [{ partitionRef: 1, reason: 'EIO' }] })
+  stage.timers.advance(1_000)
+  const proxies = await opening
+  assert.equal(stage.opened.length, 2)
+  await stage.told[0]!.answer()
+  assert.deepEqual([proxies.map(({ state }) => state), stage.offline], [['serving', 'offline'], [1]])
+})
+
+test('a replica that went while its shard had no room is not opened later', async () => {
+  const stage = new Stage()
+  stage.openAnswer = () => Promise.reject(new MillraceError('OVERLOADED'))
+  const opening = stage.open([stateOf(1, 3)])
+  await settle()
+  await stage.replicas.remove(stage.router.byRef(0)!)
+  stage.timers.advance(1_000)
+  await opening
+  assert.deepEqual([stage.opened.length, stage.told.length], [1, 0])
 })
 
 test('a replica that goes: followed no more, deleted, and its answers count no more', async () => {
