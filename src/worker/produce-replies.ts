@@ -176,7 +176,7 @@ export class ProduceReplies {
   }
 
   refuse(refusal: ProduceRefusal): void {
-    if (refusal.acks !== ACKS_NONE || refusal.requestId !== 0) {
+    if (refusal.acks !== ACKS_NONE || refusal.requestId !== 0 || refusal.replica !== undefined) {
       this.#refuse(refusal, refusal.state, refusal.partitionRef, refusal.error, refusal.text)
       return
     }

@@ -1,6 +1,7 @@
 /** Replicas of one partition on several shards: what is acknowledged, followed, cut and elected. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { StorageError } from '../../src/io/file-system.ts'
 import { runCompaction, type SeededCompactionTask } from '../../src/log/compaction-run.ts'
 import { type PlainRecord, readRecords } from '../../src/record/batch-reader.ts'
 import { NO_CODECS } from '../../src/record/compression.ts'
@@ -90,6 +91,24 @@ describe('replication', () => {
     cluster.heal(3)
     cluster.pump()
     assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+    cluster.assertEqualLogs()
+  })
+
+  test('a follower whose disk has no room for a write says so, and follows on once there is room', () => {
+    const cluster = started()
+    const { files } = cluster.node(2)
+    const write = files.write.bind(files)
+    let refused = 0
+    files.write = (fd, buffers, position) => {
+      if (refused++ > 0) return write(fd, buffers, position)
+      throw new StorageError('ENOSPC', 'no room for one write')
+    }
+    cluster.sendProduce(makeBatch())
+    cluster.pump()
+    assert.ok(refused > 0)
+    assert.equal(cluster.describe(2).logEndOffset, 0)
+    for (let step = 0; step < 4; step++) cluster.pass(1_000)
+    assert.equal(cluster.describe(2).logEndOffset, 1)
     cluster.assertEqualLogs()
   })
 
