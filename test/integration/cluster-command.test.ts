@@ -130,7 +130,7 @@ test('a cluster starts, loses a leader without losing a flight, and stops in ord
 
     cluster.child.kill('SIGINT')
     assert.equal(await cluster.end(), 130, cluster.output)
-    assert.match(cluster.output, /stopping etcd\n.*stopped\n/)
+    assert.match(cluster.output, /stopping etcd\n(etcd .*\n)*cluster \| stopped\n/)
     await noneIsLeft(dataDir)
   } finally {
     cluster.child.kill('SIGKILL')

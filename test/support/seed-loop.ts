@@ -38,15 +38,16 @@ export interface Simulation {
   /** After so many seeds everything must have come about. */
   readonly seedsForReach: number
   readonly reachNames: readonly string[]
+  /** Where MILLRACE_FROM_SEED is not given; undefined: the clock says. */
+  readonly fromSeed?: number
   run(seed: number): SeedOutcome | Promise<SeedOutcome>
 }
 
 export async function runSeeds(simulation: Simulation): Promise<void> {
   const { prefix, reachNames, seedsForReach } = simulation
   const isReplay = process.env.MILLRACE_SEED !== undefined && process.env.MILLRACE_SEED !== ''
-  const firstSeed = isReplay
-    ? environmentNumber('MILLRACE_SEED', 0)
-    : environmentNumber('MILLRACE_FROM_SEED', Math.floor(systemClock.nowMs() % 1_000_000_000))
+  const fromSeed = simulation.fromSeed ?? Math.floor(systemClock.nowMs() % 1_000_000_000)
+  const firstSeed = isReplay ? environmentNumber('MILLRACE_SEED', 0) : environmentNumber('MILLRACE_FROM_SEED', fromSeed)
   const seedsMax = isReplay ? 1 : environmentNumber('MILLRACE_SEEDS', Number.POSITIVE_INFINITY)
   const startMs = systemClock.monotonicMs()
   const untilMs = startMs + budgetMs(simulation.budgetMs) * simulation.share
