@@ -271,21 +271,6 @@ test('without its folder a partition is damaged if something was acknowledged, e
   assert.match(recover().recovered.damaged!, /folder .* is missing/)
 })
 
-test('a log that began empty above 0 and has no folder yet comes back empty at its start, and takes batches', () => {
-  files.removeFolder(FOLDER)
-  writeCheckpoint(files, '/d/state', {
-    ...{ incarnation: 1, shard: 0, journalSequence: 0 },
-    lines: [{ topicId: TOPIC, partition: 0, logStartOffset: 50, recoveryPoint: 50, producerSnapshotOffset: -1 }],
-  })
-  acknowledge(50)
-  const { recovered } = recover('machine-died')
-  assert.deepEqual(
-    [recovered.damaged, recovered.logStartOffset, recovered.logEndOffset, recovered.segments],
-    [null, 50, 50, []],
-  )
-  assert.equal(files.stat(FOLDER).kind, 'folder', 'an open log writes into its folder')
-})
-
 test('when the checkpoints are lost nothing but a torn tail is cut', () => {
   fill(0, 10)
   put(0, 2 * BATCH, new Uint8Array(BATCH))
