@@ -106,8 +106,8 @@ export class FolderReplay {
     this.#indexed.length = 0
     this.#lastFileBytes = 0
     this.nextOffset = this.logStartOffset
-    // Markers may be gone with what was removed, and nothing is left of what they ended.
-    this.producers.transactions.restore([])
+    // A snapshot as of the log start tells what is open. After an older one markers may be gone with what was removed.
+    if (this.snapshotOffset < this.logStartOffset) this.producers.transactions.restore([])
     this.aborted.clear()
   }
 

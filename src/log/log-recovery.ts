@@ -48,7 +48,7 @@ export interface PartitionRecoveryOptions {
 
 export interface PartitionRecovery {
   readonly folder: string
-  /** null: there is no folder, and nothing says that there should be one. */
+  /** null: there is no folder, nothing says that there should be one, and the log begins at 0. */
   readonly recovered: RecoveredPartition | null
   /** A lower bound of what was acknowledged: survives in the recovery's checkpoint while the partition is damaged. */
   readonly bounds: PartitionBounds
@@ -65,7 +65,7 @@ export function recoverPartition(files: FileSystem, options: PartitionRecoveryOp
   const { dataDir, bounds } = options
   const folder = partitionFolder(bounds.topicId, bounds.partition)
   const path = `${dataDir}/${folder}`
-  if (files.stat(path).kind === 'absent') return withoutFolder(folder, bounds)
+  if (files.stat(path).kind === 'absent') return withoutFolder(files, folder, options)
   const notes: string[] = []
   finishSwaps(files, path, { notes, syncs: options.syncs })
   const replay = new FolderReplay(files, { path, bounds, readBytes: options.readBytes, syncs: options.syncs })
@@ -90,14 +90,26 @@ export function recoverPartition(files: FileSystem, options: PartitionRecoveryOp
   return { ...base, recovered: resultOf(replay, bounds, null), cutBytes, setAside }
 }
 
-function withoutFolder(folder: string, bounds: PartitionBounds): PartitionRecovery {
+function withoutFolder(
+  files: FileSystem,
+  folder: string,
+  { dataDir, bounds, syncs }: PartitionRecoveryOptions,
+): PartitionRecovery {
   const base = { folder, bounds, scannedBytes: 0, cutBytes: 0, setAside: null, notes: [] }
   const start = Math.max(0, bounds.logStartOffset)
-  if (bounds.syncedEnd <= start) return { ...base, recovered: null }
-  const damaged = `the folder ${folder} is missing, records up to offset ${bounds.syncedEnd} were acknowledged`
+  const isMissing = bounds.syncedEnd > start
+  if (!isMissing && start === 0) return { ...base, recovered: null }
+  // Nothing missing and a start above 0: a replica that began empty at its leader's log start. Its first batch would have made the folder.
+  if (!isMissing) {
+    files.makeFolder(`${dataDir}/${folder}`)
+    syncs.addFolder(dataDir)
+  }
   const recovered: RecoveredPartition = {
     ...{ logStartOffset: start, logEndOffset: start, recoveryPoint: start, segments: [], leaderEpochs: [] },
-    ...{ producerSnapshotOffset: -1, openTransactions: [], aborted: NOTHING_ABORTED, damaged },
+    ...{ producerSnapshotOffset: -1, openTransactions: [], aborted: NOTHING_ABORTED },
+    damaged: isMissing
+      ? `the folder ${folder} is missing, records up to offset ${bounds.syncedEnd} were acknowledged`
+      : null,
   }
   return { ...base, recovered }
 }

@@ -4,7 +4,8 @@ import { beforeEach, test } from 'node:test'
 import '../../../src/base/node/native-crc32c.ts'
 import { SeededPrng } from '../../../src/base/prng.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
-import { readChecked } from '../../../src/log/checked-file.ts'
+import { NOTHING_ABORTED } from '../../../src/log/aborted-index.ts'
+import { readChecked, writeWholeFile } from '../../../src/log/checked-file.ts'
 import { writeCheckpoint } from '../../../src/log/checkpoint-file.ts'
 import { CommitJournal } from '../../../src/log/commit-journal.ts'
 import { recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
@@ -33,6 +34,15 @@ function batchAt(offset: number, fill = offset, leaderEpoch = 1, timestampMs = 1
   for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(100).fill(fill), null, timestampMs)
   const bytes = writer.finish().slice()
   new BatchView().reset(bytes).stamp(offset, leaderEpoch)
+  return bytes
+}
+
+/** Two records of producer 7's transaction at `offset`. */
+function transactionalBatchAt(offset: number): Uint8Array {
+  const writer = new BatchWriter()
+  for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(10), null, 1000)
+  const bytes = writer.finish({ producerId: 7, producerEpoch: 0, baseSequence: 0, transactional: true }).slice()
+  new BatchView().reset(bytes).stamp(offset, 1)
   return bytes
 }
 
@@ -256,6 +266,28 @@ test('a log that is trimmed to its end may have an old segment left whose remova
   )
 })
 
+test('what a snapshot as of the log start tells of open transactions outlives the last segment, an older one does not', () => {
+  const bytes = transactionalBatchAt(0)
+  for (const snapshotOffset of [9, 2]) {
+    files = new MemoryFileSystem()
+    for (const folder of ['/d', '/d/state', '/d/quarantine', FOLDER]) files.makeFolder(folder)
+    const producers = new ProducerState()
+    producers.replay(new BatchView().reset(bytes), 1000, undefined)
+    put(0, 0, bytes)
+    const path = `${FOLDER}/${producerSnapshotName(snapshotOffset)}`
+    files.close(writeWholeFile(files, path, producers.encode(snapshotOffset, NOTHING_ABORTED)))
+    writeCheckpoint(files, '/d/state', {
+      ...{ incarnation: 1, shard: 0, journalSequence: 0 },
+      lines: [
+        { topicId: TOPIC, partition: 0, logStartOffset: 9, recoveryPoint: 9, producerSnapshotOffset: snapshotOffset },
+      ],
+    })
+    const { recovered } = recover('machine-died')
+    assert.deepEqual([recovered.damaged, recovered.logEndOffset], [null, 9])
+    assert.deepEqual(recovered.openTransactions, snapshotOffset === 9 ? [[7, 0]] : [])
+  }
+})
+
 test('a clean start reads next to nothing', () => {
   fill(0, 2000)
   recover()
@@ -269,6 +301,22 @@ test('without its folder a partition is damaged if something was acknowledged, e
   files.removeFolder(FOLDER)
   acknowledge(5)
   assert.match(recover().recovered.damaged!, /folder .* is missing/)
+})
+
+test('a log that began empty above 0 and has no folder yet comes back empty at its start, and takes batches', () => {
+  files.removeFolder(FOLDER)
+  writeCheckpoint(files, '/d/state', {
+    ...{ incarnation: 1, shard: 0, journalSequence: 0 },
+    lines: [{ topicId: TOPIC, partition: 0, logStartOffset: 50, recoveryPoint: 50, producerSnapshotOffset: -1 }],
+  })
+  acknowledge(50)
+  const { recovered } = recover('machine-died')
+  assert.deepEqual(
+    [recovered.damaged, recovered.logStartOffset, recovered.logEndOffset, recovered.segments],
+    [null, 50, 50, []],
+  )
+  const afterPowerCut = files.crash(new SeededPrng(1), { kind: 'power' })
+  assert.equal(afterPowerCut.stat(FOLDER).kind, 'folder', 'an open log syncs its folder, not the one above')
 })
 
 test('when the checkpoints are lost nothing but a torn tail is cut', () => {
