@@ -816,7 +816,10 @@ export class PartitionLog {
       writeIndexes(this.#context.files, this.folder, active, active.indexes)
   }
 
-  /** The active segment takes no more writes: its indexes are written, its descriptor is kept until it is synced. */
+  /**
+   * The active segment takes no more writes: its indexes are written, its descriptor is kept until it is synced. It is condemned if all of
+   * it was trimmed, as only the active segment may outlive that (after a cut back to the log start).
+   */
   #seal(active: Segment): void {
     if (active.indexes !== undefined) {
       writeIndexes(this.#context.files, this.folder, active, active.indexes)
@@ -830,6 +833,7 @@ export class PartitionLog {
       this.#appender = undefined
     }
     this.#isSealed = true
+    this.#segments.condemnBefore(this.#ends.logStartOffset)
   }
 
   #dropLastSegment(): void {

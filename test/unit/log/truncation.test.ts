@@ -42,6 +42,21 @@ describe('truncation', () => {
     }
   })
 
+  it('a segment that a cut left with trimmed records alone goes when it is closed', () => {
+    const { files, context, log } = newLog()
+    for (let index = 0; index < 4; index++) append(log, makeBatch())
+    log.advanceLogStart(2)
+    log.truncateTo(2)
+    assert.deepEqual([log.segmentCount, log.logStartOffset, log.logEndOffset], [1, 2, 2])
+    log.roll()
+    append(log, makeBatch())
+    checkpoint(context, log)
+    const removed = log.removeCondemned()
+    assert.deepEqual([log.segmentCount, removed], [1, [`${log.folder}/${segmentFileName(0, '.log')}.deleted`]])
+    assert.equal(files.stat(`${log.folder}/${segmentFileName(2, '.log')}`).kind, 'file')
+    assert.deepEqual(fetchBases(context, log, 2, 3), [2])
+  })
+
   it('a cut segment has another key, so that no page of it is served any more; an uncut one keeps its', () => {
     const { log } = newLog(topicConfig({ segmentBytes: 1_000 }))
     for (let index = 0; index < 9; index++) append(log, makeBatch({ valueBytes: 200 }))
