@@ -93,17 +93,15 @@ export function recoverPartition(files: FileSystem, options: PartitionRecoveryOp
 function withoutFolder(
   files: FileSystem,
   folder: string,
-  { dataDir, bounds, syncs }: PartitionRecoveryOptions,
+  { dataDir, bounds }: PartitionRecoveryOptions,
 ): PartitionRecovery {
   const base = { folder, bounds, scannedBytes: 0, cutBytes: 0, setAside: null, notes: [] }
   const start = Math.max(0, bounds.logStartOffset)
   const isMissing = bounds.syncedEnd > start
   if (!isMissing && start === 0) return { ...base, recovered: null }
-  // Nothing missing and a start above 0: a replica that began empty at its leader's log start. Its first batch would have made the folder.
-  if (!isMissing) {
-    files.makeFolder(`${dataDir}/${folder}`)
-    syncs.addFolder(dataDir)
-  }
+  // Nothing missing and a start above 0: a replica that began empty at its leader's log start. Its first batch would have made the folder;
+  // here finishRecovery() makes it durable.
+  if (!isMissing) files.makeFolder(`${dataDir}/${folder}`)
   const recovered: RecoveredPartition = {
     ...{ logStartOffset: start, logEndOffset: start, recoveryPoint: start, segments: [], leaderEpochs: [] },
     ...{ producerSnapshotOffset: -1, openTransactions: [], aborted: NOTHING_ABORTED },
