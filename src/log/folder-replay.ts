@@ -283,7 +283,10 @@ export class FolderReplay {
     if (decoded.kind === 'unreadable') this.notes.push(`${decoded.reason}: rebuilt from the log`)
   }
 
-  /** The newest snapshot at or below the recovery point; replay goes from there, or from the log's start when there is none. */
+  /**
+   * The snapshot that the checkpoint names, or the newest one before it that can be read, or before the recovery point when no checkpoint
+   * is left; replay goes from there, or from the log's start when there is none.
+   */
   #loadProducers(recoveryPoint: number, firstOffset: number): void {
     // A file that says nothing of the log's start cannot be whole, however sound it is.
     const startOffset = Math.max(firstOffset, this.logStartOffset)
@@ -292,8 +295,11 @@ export class FolderReplay {
     // The checkpoint says that there was no producer at the recovery point.
     this.#producersFrom = recoveryPoint
     this.aborted.begin(recoveryPoint, NOTHING_ABORTED)
-    if (this.#bounds.producerSnapshotOffset < 0 && this.#bounds.incarnation > 0) return
-    const usable = this.#snapshots.filter((offset) => offset <= recoveryPoint).sort((left, right) => right - left)
+    const named = this.#bounds.incarnation > 0 ? this.#bounds.producerSnapshotOffset : recoveryPoint
+    if (named < 0) return
+    // Not one past it, although the log reaches there: it may be of records that were cut since.
+    const newest = Math.min(named, recoveryPoint)
+    const usable = this.#snapshots.filter((offset) => offset <= newest).sort((left, right) => right - left)
     for (const offset of usable) {
       const name = producerSnapshotName(offset)
       const answer = readChecked(this.#files, `${this.path}/${name}`, (bytes) => ProducerState.decode(bytes))

@@ -13,7 +13,7 @@ import { readChecked } from './checked-file.ts'
 import { isShortage, replaceListed } from './listed-file.ts'
 import type { LogContext } from './log-context.ts'
 import type { OpenTransactions } from './open-transactions.ts'
-import { producerSnapshotName } from './producer-snapshot-file.ts'
+import { parseProducerSnapshotName, producerSnapshotName } from './producer-snapshot-file.ts'
 import { type ProducerSnapshot, ProducerState } from './producer-state.ts'
 import type { UnsyncedFiles } from './unsynced-files.ts'
 
@@ -91,10 +91,16 @@ export class ProducerSnapshots {
     }
   }
 
-  /** Puts a state rebuilt up to `endOffset` in place; snapshots past it go. */
+  /**
+   * Puts a state rebuilt up to `endOffset` in place; snapshots past it go, those too that recovery left behind: once the log has grown over
+   * such a one, it would be taken for the state of records that it never saw.
+   */
   replace(folder: string, state: ProducerState, endOffset: number): void {
-    while (this.newestOffset > endOffset) {
-      removeIfThere(this.#context, `${folder}/${producerSnapshotName(this.#offsets.pop()!)}`)
+    const { files } = this.#context
+    this.#offsets = this.#offsets.filter((offset) => offset <= endOffset)
+    for (const name of files.stat(folder).kind === 'folder' ? files.list(folder) : []) {
+      const offset = parseProducerSnapshotName(name)
+      if (offset !== undefined && offset > endOffset) removeIfThere(this.#context, `${folder}/${name}`)
     }
     this.#state = state
     this.#bytesSince = SNAPSHOT_INTERVAL_BYTES

@@ -288,6 +288,29 @@ test('what a snapshot as of the log start tells of open transactions outlives th
   }
 })
 
+test('a producer snapshot past the one that the checkpoint names is of records that were cut: it is not believed', () => {
+  put(0, 0, transactionalBatchAt(0))
+  put(0, transactionalBatchAt(0).length, batchAt(2))
+  const producers = new ProducerState()
+  const view = new BatchView()
+  producers.replay(view.reset(transactionalBatchAt(0)), 1000, undefined)
+  const write = (offset: number, state: ProducerState) =>
+    files.close(
+      writeWholeFile(files, `${FOLDER}/${producerSnapshotName(offset)}`, state.encode(offset, NOTHING_ABORTED)),
+    )
+  write(2, producers)
+  write(4, new ProducerState())
+  writeCheckpoint(files, '/d/state', {
+    ...{ incarnation: 1, shard: 0, journalSequence: 0 },
+    lines: [{ topicId: TOPIC, partition: 0, logStartOffset: 0, recoveryPoint: 4, producerSnapshotOffset: 2 }],
+  })
+  const { recovered } = recover()
+  assert.deepEqual([recovered.damaged, recovered.logEndOffset, recovered.producerSnapshotOffset], [null, 4, 4])
+  const path = `${FOLDER}/${producerSnapshotName(4)}`
+  const found = readChecked(files, path, (bytes) => ProducerState.decode(bytes))
+  assert.deepEqual(found.kind === 'present' && found.value.state.describe().map(({ producerId }) => producerId), [7])
+})
+
 test('a clean start reads next to nothing', () => {
   fill(0, 2000)
   recover()

@@ -5,6 +5,7 @@ import { SeededPrng } from '../../../src/base/prng.ts'
 import { FaultyFileSystem } from '../../../src/io/faulty-file-system.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { PartitionLog } from '../../../src/log/partition-log.ts'
+import { parseProducerSnapshotName, producerSnapshotName } from '../../../src/log/producer-snapshot-file.ts'
 import { readIndexes, segmentFileName } from '../../../src/log/segment.ts'
 import {
   append,
@@ -40,6 +41,17 @@ describe('truncation', () => {
       const base = offset < 20 ? offset : offset - (offset % 2)
       assert.equal((fetchBases(context, log, offset, 140) as number[])[0], base, `offset ${offset}`)
     }
+  })
+
+  it('no producer snapshot past the cut stays in the folder, though the log does not know of it', () => {
+    const { files, context, log } = newLog()
+    for (let index = 0; index < 4; index++) append(log, makeBatch({ producerId: 1, baseSequence: index }))
+    checkpoint(context, log)
+    // As a recovery leaves them: older than the one that it wrote itself.
+    for (const offset of [1, 3]) files.close(files.open(`${log.folder}/${producerSnapshotName(offset)}`, 'create'))
+    log.truncateTo(2)
+    const left = files.list(log.folder).filter((name) => parseProducerSnapshotName(name) !== undefined)
+    assert.deepEqual(left, [producerSnapshotName(1)])
   })
 
   it('a segment that a cut left with trimmed records alone goes when it is closed', () => {
