@@ -349,6 +349,12 @@ export class Gateway implements EngineHandler<Connection> {
     return broker === undefined ? undefined : { nodeId: partition.leaderNodeId, url: broker.state.url }
   }
 
+  mayReadAsFollower({ state, inSync }: PartitionProxy): boolean {
+    return (
+      state === 'following' && this.cluster?.registration.isRegistered === true && inSync.includes(this.identity.nodeId)
+    )
+  }
+
   nextProducerId(): Promise<number> {
     return this.#producerIds.next()
   }

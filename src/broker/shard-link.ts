@@ -118,6 +118,8 @@ export interface SubFetch {
   readonly parts: readonly SubFetchPart[]
   /** Who follows; undefined = a consumer. */
   readonly replica: ReplicaIdentity | undefined
+  /** Of a consumer: a follower may answer. */
+  readonly anyReplica: boolean
 }
 
 type Slot =
@@ -526,6 +528,7 @@ export class ShardLink {
     fields.partitionCount = request.parts.length
     fields.replicaNodeId = request.replica?.nodeId ?? -1
     fields.replicaIncarnation = request.replica?.incarnation ?? -1
+    fields.anyReplica = request.anyReplica
     const at = claimFetch(this.side.reads, fields)
     if (at < 0) return false
     const part = this.#fetchPart

@@ -1,4 +1,5 @@
 /** Options of consume(), their defaults and their checks. */
+import { MillraceError } from '../model/errors.ts'
 import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../model/limits.ts'
 import { checkedChoice, checkedDuration, checkedInteger, type Duration } from './client-options.ts'
 import { checkedPosition } from './positions.ts'
@@ -16,6 +17,11 @@ export interface ConsumerOptions {
   readonly onOutOfRange?: 'fail' | 'earliest' | 'latest'
   /** Which records of transactions are read: those that were committed (default), or all. */
   readonly isolation?: 'read_uncommitted' | 'read_committed'
+  /**
+   * Where this consumer stands: partitions are read from an in-sync replica of a broker with that `cluster.rack`, where there is one, instead
+   * of from their leader. What is read there may come a moment later. Default: leaders.
+   */
+  readonly rackId?: string
   /** Typed topics: what becomes of a record that its serdes cannot read. Default 'fail'. */
   readonly onDecodeError?: DecodeErrorPolicy
   readonly signal?: AbortSignal
@@ -38,6 +44,7 @@ export interface ResolvedConsumerOptions {
   readonly partitions: readonly number[] | undefined
   readonly onOutOfRange: 'fail' | 'earliest' | 'latest'
   readonly isolation: 0 | 1
+  readonly rackId: string | null
   readonly onDecodeError: DecodeErrorPolicy
   readonly fetchBytesMax: number
   readonly partitionBytesMax: number
@@ -48,6 +55,14 @@ export interface ResolvedConsumerOptions {
 }
 
 const MIB = 1024 * 1024
+const RACK_LENGTH_MAX = 1024
+
+/** The text of a rack, or null where none is named. Throws INVALID_ARGUMENT. */
+export function checkedRackId(rackId: string | undefined): string | null {
+  if (rackId === undefined) return null
+  if (typeof rackId === 'string' && rackId.length >= 1 && rackId.length <= RACK_LENGTH_MAX) return rackId
+  throw new MillraceError('INVALID_ARGUMENT', `rackId: expected text of 1 to ${RACK_LENGTH_MAX} characters`)
+}
 
 export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsumerOptions {
   const isolation = checkedChoice('isolation', options.isolation ?? 'read_committed', [
@@ -60,6 +75,7 @@ export function resolveConsumerOptions(options: ConsumerOptions): ResolvedConsum
     partitions: options.partitions,
     onOutOfRange: checkedChoice('onOutOfRange', options.onOutOfRange ?? 'fail', ['fail', 'earliest', 'latest']),
     isolation: isolation === 'read_committed' ? 1 : 0,
+    rackId: checkedRackId(options.rackId),
     onDecodeError: checkedChoice('onDecodeError', options.onDecodeError ?? 'fail', ['fail', 'skip', 'pass']),
     fetchBytesMax: checkedInteger('fetchBytesMax', options.fetchBytesMax ?? MIB, 1, FETCH_BYTES_MAX),
     partitionBytesMax: checkedInteger('partitionBytesMax', options.partitionBytesMax ?? MIB, 1, FETCH_BYTES_MAX),

@@ -1,6 +1,8 @@
 /**
- * Fetcher: keeps a consumer's buffer filled: one long-polling fetch to each leader, over all partitions it leads.
+ * Fetcher: keeps a consumer's buffer filled: one long-polling fetch to each broker, over all partitions that are read from it.
  *
+ * Source      the partition's leader; with a rackId an in-sync replica in that rack, if the leader is elsewhere. One that does not serve, for
+ *             whatever reason, is left alone for REPLICA_PAUSE_MS, and the leader is asked at once: it alone knows what is out of range
  * Ordering    reply -> positions -> the next fetch leaves -> the records are handed out: the broker works while the caller does
  * Invariants  F1 a partition's position moves by records received, by the stated policy, and by nothing else: no error moves it
  *             F2 a partition is in at most one fetch at a time, so its records arrive once and in order
@@ -40,6 +42,10 @@ export interface Cursor {
   highWatermark: number
   failures: number
   notBeforeMs: number
+  /** Until then it is read from its leader, wherever that is. */
+  leaderOnlyUntilMs: number
+  /** The fetch that is out went to a follower. */
+  isAtFollower: boolean
   isOut: boolean
   /** Not asked for now; what is on its way still comes. */
   isPaused: boolean
@@ -49,7 +55,8 @@ export interface Cursor {
 
 /** A cursor that has asked for nothing yet. */
 export function newCursor(topic: string, partition: number, fetchOffset: number, endOffset: number): Cursor {
-  const none = { highWatermark: -1, failures: 0, notBeforeMs: Number.NEGATIVE_INFINITY }
+  const never = Number.NEGATIVE_INFINITY
+  const none = { highWatermark: -1, failures: 0, notBeforeMs: never, leaderOnlyUntilMs: never, isAtFollower: false }
   return { topic, partition, fetchOffset, endOffset, ...none, isOut: false, isPaused: false, isRemoved: false }
 }
 
@@ -93,13 +100,17 @@ export interface FetcherOptions extends Omit<ResolvedConsumerOptions, 'from' | '
 
 /** A topic that the broker does not know for so many attempts is gone, not late. */
 const UNKNOWN_TOPIC_FAILURES_MAX = 8
+/** A follower that did not serve a partition is not asked again for so long. */
+const REPLICA_PAUSE_MS = 30_000
+/** With a rackId: how often metadata is asked for anew, as replicas come and go in the rack. */
+const LOOK_AROUND_MS = 60_000
 
 export class Fetcher {
   readonly #parts: FetcherParts
   readonly #options: FetcherOptions
   #cursors: Cursor[]
   readonly #events: FetcherEvents
-  /** By leader: fetches under way, or that wait for a connection. */
+  /** By broker: fetches under way, or that wait for a connection. */
   readonly #busy = new Map<number, number>()
   readonly #stop = new AbortController()
   readonly #view = new BatchView()
@@ -111,6 +122,7 @@ export class Fetcher {
   #turn = 0
   #bufferedBytes = 0
   #wakeAtMs = Number.POSITIVE_INFINITY
+  #lookedAroundMs: number
   #isDone = false
 
   constructor(parts: FetcherParts, options: FetcherOptions, cursors: readonly Cursor[], events: FetcherEvents) {
@@ -118,6 +130,7 @@ export class Fetcher {
     this.#options = options
     this.#cursors = [...cursors]
     this.#events = events
+    this.#lookedAroundMs = parts.runtime.clock.monotonicMs()
   }
 
   get bufferedBytes(): number {
@@ -173,12 +186,13 @@ export class Fetcher {
     this.#events.onDone()
   }
 
-  /** Starts a fetch to every leader that has partitions to read and none under way. */
+  /** Starts a fetch to every broker that has partitions to read and none under way. */
   #startFetches(): void {
     if (this.#isDone) return
     if (this.#bufferedBytes >= this.#options.prefetchBytesMax) return
     const nowMs = this.#parts.runtime.clock.monotonicMs()
-    const byLeader = new Map<number, Cursor[]>()
+    this.#lookAround(nowMs)
+    const bySource = new Map<number, Cursor[]>()
     let laterMs = Number.POSITIVE_INFINITY
     const gone = new Set<Cursor>()
     // Partitions take turns at the head of the request: a broker fills its answer from there.
@@ -192,19 +206,19 @@ export class Fetcher {
         laterMs = Math.min(laterMs, cursor.notBeforeMs)
         continue
       }
-      const leader = this.#leaderOf(cursor)
-      if (leader < 0 && this.#isGone(cursor)) gone.add(cursor)
-      else if (leader < 0) {
+      const source = this.#sourceOf(cursor, nowMs)
+      if (source < 0 && this.#isGone(cursor)) gone.add(cursor)
+      else if (source < 0) {
         this.#postpone(cursor, new MillraceError('LEADER_NOT_AVAILABLE'))
         laterMs = Math.min(laterMs, cursor.notBeforeMs)
-      } else if ((this.#busy.get(leader) ?? 0) < this.#options.fetchesPerLeaderMax) {
-        const list = byLeader.get(leader)
-        if (list === undefined) byLeader.set(leader, [cursor])
+      } else if ((this.#busy.get(source) ?? 0) < this.#options.fetchesPerLeaderMax) {
+        const list = bySource.get(source)
+        if (list === undefined) bySource.set(source, [cursor])
         else list.push(cursor)
       }
     }
     if (gone.size > 0) this.#cursors = this.#cursors.filter((cursor) => !gone.has(cursor))
-    for (const [leader, cursors] of byLeader) this.#begin(leader, cursors)
+    for (const [source, cursors] of bySource) this.#begin(source, cursors)
     this.#wakeAt(laterMs, nowMs)
   }
 
@@ -218,9 +232,25 @@ export class Fetcher {
     return info !== undefined && partition >= info.partitions.length
   }
 
-  #leaderOf(cursor: Cursor): number {
-    const info = this.#parts.metadata.peek(cursor.topic)?.partitions[cursor.partition]
-    return info === undefined || info.offline !== null ? -1 : info.leaderNodeId
+  /** Whom to ask: see the head of this file; -1 = nobody now. */
+  #sourceOf(cursor: Cursor, nowMs: number): number {
+    const { metadata } = this.#parts
+    const info = metadata.peek(cursor.topic)?.partitions[cursor.partition]
+    if (info === undefined || info.offline !== null) return -1
+    const { rackId } = this.#options
+    const { leaderNodeId, inSync } = info
+    if (rackId === null || leaderNodeId < 0 || cursor.leaderOnlyUntilMs > nowMs) return leaderNodeId
+    if (metadata.rackOf(leaderNodeId) === rackId) return leaderNodeId
+    const near = inSync.filter((nodeId) => metadata.rackOf(nodeId) === rackId)
+    return near[cursor.partition % near.length] ?? leaderNodeId
+  }
+
+  /** Followers come into the rack and into sync, and nobody says so. */
+  #lookAround(nowMs: number): void {
+    if (this.#options.rackId === null || nowMs - this.#lookedAroundMs < LOOK_AROUND_MS) return
+    this.#lookedAroundMs = nowMs
+    for (const topic of new Set(this.#cursors.map((cursor) => cursor.topic)))
+      this.#parts.metadata.refresh(topic).catch(() => {})
   }
 
   #wakeAt(atMs: number, nowMs: number): void {
@@ -235,20 +265,23 @@ export class Fetcher {
     )
   }
 
-  #begin(leader: number, cursors: readonly Cursor[]): void {
-    this.#busy.set(leader, (this.#busy.get(leader) ?? 0) + 1)
+  #begin(source: number, cursors: readonly Cursor[]): void {
+    this.#busy.set(source, (this.#busy.get(source) ?? 0) + 1)
     for (const cursor of cursors) cursor.isOut = true
     const end = (): void => {
-      this.#busy.set(leader, this.#busy.get(leader)! - 1)
+      this.#busy.set(source, this.#busy.get(source)! - 1)
       for (const cursor of cursors) cursor.isOut = false
       this.#startFetches()
       this.#handOut()
       this.#checkDone()
     }
-    this.#fetch(leader, cursors).then(end, (error: unknown) => {
+    this.#fetch(source, cursors).then(end, (error: unknown) => {
       const fault = asMillraceError(error)
-      if (fault.retriable) for (const cursor of cursors) this.#postpone(cursor, fault)
-      else this.#fault(fault)
+      for (const cursor of cursors) {
+        if (cursor.isAtFollower) this.#leaveFollower(cursor)
+        else if (fault.retriable) this.#postpone(cursor, fault)
+        else this.#fault(fault)
+      }
       end()
     })
   }
@@ -258,26 +291,29 @@ export class Fetcher {
     for (const fetched of this.#arrived.splice(0)) if (!fetched.cursor.isRemoved) this.#events.onBytes(fetched)
   }
 
-  async #fetch(leader: number, cursors: readonly Cursor[]): Promise<void> {
-    const { connections, metadata, requestTimeoutMs } = this.#parts
+  async #fetch(source: number, cursors: readonly Cursor[]): Promise<void> {
+    const { connections, metadata, requestTimeoutMs, runtime } = this.#parts
+    for (const cursor of cursors) cursor.isAtFollower = this.#isFollower(cursor, source)
     const connection: Connection =
-      connections.openTo(leader) ??
-      (await connections.node(leader, { signal: this.#stop.signal, patienceMs: PATIENCE_MS }))
+      connections.openTo(source) ??
+      (await connections.node(source, { signal: this.#stop.signal, patienceMs: PATIENCE_MS }))
     if (this.#isDone) return
     const asked: Cursor[] = []
+    const nowMs = runtime.clock.monotonicMs()
     const parts: FetchRequestPart[] = []
     for (const cursor of cursors) {
       const topic = metadata.peek(cursor.topic)
       const info = topic?.partitions[cursor.partition]
-      if (topic === undefined || info === undefined || info.leaderNodeId !== leader) continue
+      if (topic === undefined || info === undefined || this.#sourceOf(cursor, nowMs) !== source) continue
+      cursor.isAtFollower = info.leaderNodeId !== source
       const { partition, fetchOffset } = cursor
       const maxBytes = this.#options.partitionBytesMax
       parts.push({ topicId: topic.topicId, partition, leaderEpoch: info.leaderEpoch, fetchOffset, maxBytes })
       asked.push(cursor)
     }
     if (parts.length === 0) return
-    const { waitMs, minBytes, fetchBytesMax, isolation } = this.#options
-    const request = { waitMs, minBytes, maxBytes: fetchBytesMax, isolation, parts }
+    const { waitMs, minBytes, fetchBytesMax, isolation, rackId } = this.#options
+    const request = { waitMs, minBytes, maxBytes: fetchBytesMax, isolation, parts, anyReplica: rackId !== null }
     const reply = await connection.call(fetch, request, { timeoutMs: waitMs + requestTimeoutMs })
     if (this.#isDone) return
     this.#isAnswering = true
@@ -303,6 +339,10 @@ export class Fetcher {
 
   #answered(cursor: Cursor, part: FetchReplyPart, bytes: Uint8Array): void {
     const code = errorCodeOf(part.errorNumber)
+    if (code !== 'NONE' && cursor.isAtFollower) {
+      this.#leaveFollower(cursor)
+      return
+    }
     if (code === 'OFFSET_OUT_OF_RANGE') {
       this.#outOfRange(cursor, part)
       return
@@ -370,6 +410,17 @@ export class Fetcher {
     const fromOffset = cursor.fetchOffset
     cursor.fetchOffset = target
     this.#events.onReset(cursor, fromOffset)
+  }
+
+  #isFollower({ topic, partition }: Cursor, nodeId: number): boolean {
+    return this.#parts.metadata.peek(topic)?.partitions[partition]?.leaderNodeId !== nodeId
+  }
+
+  /** The leader is asked instead, at once; who is in sync may have changed. */
+  #leaveFollower(cursor: Cursor): void {
+    cursor.leaderOnlyUntilMs = this.#parts.runtime.clock.monotonicMs() + REPLICA_PAUSE_MS
+    cursor.isAtFollower = false
+    this.#parts.metadata.refresh(cursor.topic).catch(() => {})
   }
 
   /** The partition is asked for again later; its position stays. */

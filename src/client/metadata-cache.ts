@@ -65,6 +65,8 @@ export class MetadataCache {
   #running: Promise<Faults> | undefined
   #next: Next | undefined
 
+  /** Of each broker that was told of last. */
+  #racks: ReadonlyMap<number, string | null> = new Map()
   /** By topic: when it was told of last. */
   readonly #askedMs = new Map<string, number>()
 
@@ -76,6 +78,11 @@ export class MetadataCache {
   /** What is known of a topic, without asking. */
   peek(name: string): TopicInfo | undefined {
     return this.#topics.get(name)
+  }
+
+  /** Where a broker stands; null where it does not say, or is not known. */
+  rackOf(nodeId: number): string | null {
+    return this.#racks.get(nodeId) ?? null
   }
 
   /** What a topic is; asks when it is not known. Throws UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, … */
@@ -133,6 +140,7 @@ export class MetadataCache {
     const isAgain = names.some((name) => nowMs - (this.#askedMs.get(name) ?? Number.NEGATIVE_INFINITY) < AGAIN_MS)
     const reply = await this.#ask({ topics: names }, isAgain, doubted)
     for (const name of names) this.#askedMs.set(name, this.#clock.monotonicMs())
+    this.#racks = new Map(reply.brokers.map(({ nodeId, rack }) => [nodeId, rack]))
     const faults = new Map<string, MillraceError>()
     for (const topic of reply.topics) {
       const fault = this.#store(topic)

@@ -6,7 +6,7 @@
  * Thread    the shard; pure: it is given the time and answers whom to serve
  * Rule      ready when availableBytes at parking + Σ bytes that became readable since >= minBytes. Those are visibleBytes now − at
  *           parking; with read_committed, while a transaction holds the end back, nobody knows how many they are: such a fetch is
- *           ready when the end moves, and parked again if that was not enough. A replica counts bytes up to the log end, and is ready
+ *           ready when the end moves, and parked again if that was not enough; so is one at a follower, which counts no visible bytes. A replica counts bytes up to the log end, and is ready
  *           at once when the high watermark or the log start moves: it follows those too
  * Limits    waitingMax; park() answers false when full and the caller answers at once
  * Ordering  fetches that become ready are served first come, first served
@@ -131,7 +131,7 @@ function notePlace(part: FetchPart, state: PartitionState, isolation: number): v
   }
   const end = readableEnd(state, isolation)
   part.readableEndBefore = end
-  part.visibleBytesBefore = end === state.highWatermark ? state.visibleBytes : -1
+  part.visibleBytesBefore = state.role === 'leader' && end === state.highWatermark ? state.visibleBytes : -1
 }
 
 function gainedBytes(fetch: WaitingFetch): number {

@@ -7,6 +7,9 @@
  *   [end, log end]        nothing yet: it waits          end = high watermark, or last stable offset with read_committed
  *   > log end             OFFSET_OUT_OF_RANGE
  *
+ * A consumer that asked any replica is served by a follower too, up to the high watermark that it knows (KIP-392): below that nothing is
+ * ever cut, and the leader's is never lower. What the follower does not have yet is out of its range, and no word on the leader's.
+ *
  * A replica reads up to the log end: what is safe is decided by what it has. Where its history parts from the leader's is
  * replication/divergence.ts's to say.
  */
@@ -26,10 +29,12 @@ export interface FetchWish {
 }
 
 export const fetchSteps = [checkLeads, checkKnownEpoch, checkInRange] as const
+/** Of a consumer that asked any replica. */
+export const anyReplicaFetchSteps = [checkOnline, checkKnownEpoch, checkInRange] as const
 
 /** Runs the steps in order; the first objection, or undefined. */
-export function checkFetch(state: PartitionState, wish: FetchWish): Refusal | undefined {
-  for (const step of fetchSteps) {
+export function checkFetch(state: PartitionState, wish: FetchWish, anyReplica = false): Refusal | undefined {
+  for (const step of anyReplica ? anyReplicaFetchSteps : fetchSteps) {
     const refusal = step(state, wish)
     if (refusal !== undefined) return refusal
   }
@@ -54,8 +59,11 @@ export function checkLatestKnown(state: PartitionState): Refusal | undefined {
 
 /** This replica leads and is online. */
 export function checkLeads(state: PartitionState): Refusal | undefined {
-  if (state.role === 'leader') return undefined
-  if (state.role === 'follower') return refuse('NOT_LEADER_OR_FOLLOWER')
+  return state.role === 'follower' ? refuse('NOT_LEADER_OR_FOLLOWER') : checkOnline(state)
+}
+
+function checkOnline(state: PartitionState): Refusal | undefined {
+  if (state.role !== 'offline') return undefined
   return refuse('KAFKA_STORAGE_ERROR', `the partition is offline: ${state.offlineReason ?? 'no reason given'}`)
 }
 

@@ -5,6 +5,9 @@
  * Body      of the reply: the batches of its parts in turn, part i has parts[i].batchBytes bytes. Batches are whole; the first
  *           may begin before fetchOffset (the reader skips those records)
  * Reply     names only partitions with data, an error or a moved watermark, each by its index in the request
+ * Replica   anyReplica: an in-sync follower may answer too, up to the high watermark that it knows (KIP-392); where it cannot, it refuses as any
+ *           broker that does not lead, and a fetchOffset past its log end is OFFSET_OUT_OF_RANGE there: the leader knows better. A request
+ *           that ends before it asks leaders only
  * Aborted   with read_committed each part has every aborted transaction that overlaps its batches (record/aborted-filter)
  * Limits    FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, REQUEST_PARTITIONS_MAX; the first batch comes even if it is larger than maxBytes. FETCH_ABORTED_MAX a part:
  *           one with more has fewer batches
@@ -36,6 +39,7 @@ export interface FetchRequest {
   /** 0 read_uncommitted, 1 read_committed. */
   readonly isolation: 0 | 1
   readonly parts: readonly FetchRequestPart[]
+  readonly anyReplica?: boolean
 }
 
 export interface FetchReplyPart {
@@ -65,6 +69,7 @@ export const fetch = makeCodec<FetchRequest, FetchReply>({
     request.maxBytes,
     request.isolation,
     request.parts.map((part) => [part.topicId, part.partition, part.leaderEpoch, part.fetchOffset, part.maxBytes]),
+    request.anyReplica ?? false,
   ],
   readRequest: (fields) => ({
     waitMs: fields.integer('waitMs', 0, FETCH_WAIT_MS_MAX),
@@ -78,6 +83,7 @@ export const fetch = makeCodec<FetchRequest, FetchReply>({
       fetchOffset: part.offset('fetchOffset'),
       maxBytes: part.integer('maxBytes', 1, FETCH_BYTES_MAX),
     })),
+    anyReplica: fields.booleanOr('anyReplica', false),
   }),
   writeReply: (reply) => [
     reply.parts.map((part) => [

@@ -14,6 +14,7 @@ import {
   ABORTED_BYTES,
   ABORTED_FIRST_OFFSET_AT,
   ABORTED_PRODUCER_ID_AT,
+  FETCH_ANY_REPLICA_AT,
   FETCH_ISOLATION_AT,
   FETCH_MAX_BYTES_AT,
   FETCH_MIN_BYTES_AT,
@@ -158,6 +159,8 @@ export class FetchFields {
   /** -1 = a consumer. */
   replicaNodeId = -1
   replicaIncarnation = -1
+  /** Of a consumer: a follower may answer. */
+  anyReplica = false
   /** Set by readFetch: where the first partition lies in reader.view. */
   partitionsAt = 0
 }
@@ -179,7 +182,7 @@ export function claimFetch(writer: RingWriter, fields: FetchFields): number {
   view.setInt32(at + FETCH_ISOLATION_AT, fields.isolation, true)
   view.setUint32(at + FETCH_PARTITION_COUNT_AT, fields.partitionCount, true)
   view.setInt32(at + FETCH_REPLICA_NODE_ID_AT, fields.replicaNodeId, true)
-  view.setUint32(at + FETCH_REPLICA_NODE_ID_AT + 4, 0, true)
+  view.setUint32(at + FETCH_ANY_REPLICA_AT, fields.anyReplica ? 1 : 0, true)
   view.setFloat64(at + FETCH_REPLICA_INCARNATION_AT, fields.replicaIncarnation, true)
   return at + FETCH_PARTITIONS_AT
 }
@@ -194,6 +197,7 @@ export function readFetch(reader: RingReader, fields: FetchFields): void {
   fields.isolation = view.getInt32(at + FETCH_ISOLATION_AT, true)
   fields.partitionCount = view.getUint32(at + FETCH_PARTITION_COUNT_AT, true)
   fields.replicaNodeId = view.getInt32(at + FETCH_REPLICA_NODE_ID_AT, true)
+  fields.anyReplica = view.getUint32(at + FETCH_ANY_REPLICA_AT, true) !== 0
   fields.replicaIncarnation = view.getFloat64(at + FETCH_REPLICA_INCARNATION_AT, true)
   fields.partitionsAt = at + FETCH_PARTITIONS_AT
   assert(fetchBytes(fields.partitionCount) <= reader.length, 'FETCH: its partitions are longer than its frame')

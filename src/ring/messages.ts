@@ -103,7 +103,7 @@ export const PRODUCE_REPLY_TEXT_AT = 48
 // | 16 |    4 | isolation      | i32; 0 read_uncommitted, 1 read_committed
 // | 20 |    4 | partitionCount | u32
 // | 24 |    4 | replicaNodeId  | i32; -1 = a consumer; else reads go to the log end, and tell how far that replica's log reaches
-// | 28 |    4 | 0              | u32
+// | 28 |    4 | anyReplica     | u32; 1 = a follower answers too, up to its high watermark
 // | 32 |    8 | replicaIncarnation | f64; of the replica's broker; -1 = a consumer
 // | 40 | 24 each | partitions  | partitionRef u32, leaderEpoch i32 (-1 = not checked), fetchOffset f64, maxBytes u32,
 //                               lastEpoch i32 (of the last batch that a replica has; -1 = it has none, or a consumer)
@@ -114,6 +114,7 @@ export const FETCH_MAX_BYTES_AT = 12
 export const FETCH_ISOLATION_AT = 16
 export const FETCH_PARTITION_COUNT_AT = 20
 export const FETCH_REPLICA_NODE_ID_AT = 24
+export const FETCH_ANY_REPLICA_AT = 28
 export const FETCH_REPLICA_INCARNATION_AT = 32
 export const FETCH_PARTITIONS_AT = 40
 export const FETCH_PARTITION_REF_AT = 0

@@ -75,6 +75,8 @@ export interface DraftWish {
   readonly isolation: number
   /** Who follows; undefined = a consumer. */
   readonly replica: ReplicaIdentity | undefined
+  /** Of a consumer: a follower may answer. */
+  readonly anyReplica: boolean
   readonly parts: readonly DraftPart[]
 }
 
@@ -209,7 +211,7 @@ export class FetchDraft {
     this.#bytesBefore = this.bytes
     if (partition === undefined || partition.isClosed) return this.#fail(part, 'UNKNOWN_TOPIC_OR_PARTITION')
     if (wish.replica !== undefined) return this.#gatherReplica(wish, wish.replica, { part, partition, roomBytes })
-    const refusal = checkFetch(partition.state, part)
+    const refusal = checkFetch(partition.state, part, wish.anyReplica)
     if (refusal !== undefined) return this.#fail(part, refusal.error)
     const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
     const endOffset = readableEnd(partition.state, wish.isolation)

@@ -38,6 +38,7 @@ interface FetchTask extends WaitingFetch {
   readonly arrivedMs: number
   /** Who follows; undefined = a consumer. */
   readonly replica: ReplicaIdentity | undefined
+  readonly anyReplica: boolean
   phase: 'parked' | 'cold' | 'starved' | 'ready'
   /** No more waiting for data: its deadline is over, or the gateway said so. */
   isFinal: boolean
@@ -128,6 +129,7 @@ export class FetchHandler implements LoadListener {
       maxBytes: Math.min(fields.maxBytes, FETCH_BYTES_MAX),
       isolation: replica === undefined ? fields.isolation : READ_AS_REPLICA,
       replica,
+      anyReplica: fields.anyReplica,
       parts,
       availableBytes: 0,
       deadlineMs: nowMs + Math.min(fields.waitMs, FETCH_WAIT_MS_MAX),

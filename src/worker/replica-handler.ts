@@ -71,6 +71,8 @@ export interface ReplicaEffects {
   renew(partition: PartitionAgent): void
   /** Ends or sets changed: high watermark, acknowledgements, fetches. */
   progress(partition: PartitionAgent): void
+  /** A follower's high watermark moved: consumers may wait here. */
+  visible(partition: PartitionAgent): void
   /** Writes what this turn has staged. */
   writeTurn(): void
 }
@@ -245,10 +247,11 @@ export class ReplicaHandler {
     }
     this.#options.produces.appendReplicated(partition, batches, {
       onWritten: () => {
-        followHighWatermark(partition.state, highWatermark as Offset)
+        const isVisible = followHighWatermark(partition.state, highWatermark as Offset)
         this.#followLogStart(partition, logStartOffset)
         this.#verify(partition)
         this.#answer(asked, partition, 'NONE', '')
+        if (isVisible) this.#options.effects.visible(partition)
       },
       onFailed: (error, text) => this.#answer(asked, partition, error, text),
     })

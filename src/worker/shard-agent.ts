@@ -527,6 +527,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     if (isVisible) this.#fetches.onVisible(partition)
   }
 
+  visible(partition: PartitionAgent): void {
+    this.#fetches.onVisible(partition)
+  }
+
   retire(partition: PartitionAgent): void {
     this.#forgetCoordinators(partition)
     this.#replies.refuseAll(partition, 'NOT_LEADER_OR_FOLLOWER', '')

@@ -23,6 +23,7 @@ import { MemoryDisk } from '../../src/in-process/local-storage.ts'
 import { SILENT } from '../../src/in-process/silent-logger.ts'
 import { systemTime } from '../../src/in-process/time-source.ts'
 import type { FileSystem } from '../../src/io/file-system.ts'
+import { decodeFrame } from '../../src/protocol/index.ts'
 import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import type { Logger } from '../../src/telemetry/logger.ts'
 import type { Transport } from '../../src/transport/transport.ts'
@@ -33,6 +34,8 @@ const LEASE_TTL_MS = 2_000
 export interface BrokerClusterOptions {
   readonly nodes: number
   readonly config?: Readonly<Record<string, unknown>>
+  /** Of node 1, 2, …: where it stands. */
+  readonly racks?: readonly string[]
   readonly logger?: Logger
 }
 
@@ -42,6 +45,7 @@ export class BrokerCluster {
   readonly #disks = new Map<number, MemoryDisk>()
   readonly #runs = new Map<number, StoreOfRun>()
   readonly #clients = new Set<Client>()
+  readonly #requests = new Map<number, Map<number, number>>()
   readonly #options: BrokerClusterOptions
   #isClosed = false
   /** The brokers' timers keep no process alive. */
@@ -61,6 +65,7 @@ export class BrokerCluster {
   async add(nodeId: number): Promise<InThreadBroker> {
     const config = await inProcessConfig({
       ...{ nodeId, 'listeners.advertised': `${URL_PREFIX}${nodeId}`, 'cluster.leaseTtl': `${LEASE_TTL_MS}ms` },
+      ...(this.#options.racks === undefined ? {} : { 'cluster.rack': this.#options.racks[nodeId - 1] }),
       ...this.#options.config,
     })
     const disk = new MemoryDisk({ nowMs: () => systemTime.nowMs(), memoryBytesMax: undefined })
@@ -90,6 +95,35 @@ export class BrokerCluster {
     },
   }
 
+  /** How often clients have asked a node for something: api number -> count. */
+  requestsTo(nodeId: number): ReadonlyMap<number, number> {
+    return this.#requests.get(nodeId) ?? new Map()
+  }
+
+  readonly #countingTransport: Transport = {
+    connect: (url, options, handlers) => {
+      const connection = this.transport.connect(url, options, handlers)
+      const nodeId = Number(url.replace(URL_PREFIX, '').replace(/\/$/, ''))
+      const counts = this.#requests.get(nodeId) ?? new Map<number, number>()
+      this.#requests.set(nodeId, counts)
+      const count = (parts: readonly Uint8Array[]): void => {
+        const decoded = decodeFrame(Buffer.concat(parts))
+        if (decoded.kind === 'frame') counts.set(decoded.frame.api, (counts.get(decoded.frame.api) ?? 0) + 1)
+      }
+      return {
+        send: (parts, done) => {
+          count(parts)
+          connection.send(parts, done)
+        },
+        get bufferedBytes() {
+          return connection.bufferedBytes
+        },
+        close: (code, text) => connection.close(code, text),
+        terminate: () => connection.terminate(),
+      }
+    },
+  }
+
   /** What the store says of a topic's partitions. */
   async partitionsOf(topic: string): Promise<readonly PartitionState[]> {
     const { revision, values } = await this.store.list(ROOT_PREFIX)
@@ -103,7 +137,13 @@ export class BrokerCluster {
     const { nodes = [...this.brokers.keys()], ...clientOptions } = options
     const startTimer = (delayMs: number, task: () => void) => systemTime.startTimer(delayMs, task)
     const runtime = {
-      ...{ clock: systemTime, prng: systemPrng(), transport: this.transport, codecs: nodeCodecs(), startTimer },
+      ...{
+        clock: systemTime,
+        prng: systemPrng(),
+        transport: this.#countingTransport,
+        codecs: nodeCodecs(),
+        startTimer,
+      },
     }
     const client = Client.create(
       runtime,

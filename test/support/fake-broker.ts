@@ -584,7 +584,7 @@ export class FakeBroker {
     request.parts.forEach((part, index) => {
       const partition = this.#find(part.topicId, part.partition)
       const isCommitted = request.isolation === wire.READ_COMMITTED
-      const refusal = this.#refusalOf(part)
+      const refusal = request.anyReplica === true ? undefined : this.#refusalOf(part)
       const { code, batches } =
         refusal === undefined
           ? readable(partition, part, { isFirst: bytes === 0, isCommitted })

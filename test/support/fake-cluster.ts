@@ -18,6 +18,8 @@ export interface FakeClusterOptions extends Omit<FakeBrokerOptions, 'nodeId' | '
   /** Default 3: node ids 1, 2, 3. */
   readonly brokers?: number
   readonly topics?: Readonly<Record<string, number>>
+  /** Of node 1, 2, …: where it stands. Default: nowhere. */
+  readonly racks?: readonly string[]
 }
 
 export class FakeCluster {
@@ -34,11 +36,18 @@ export class FakeCluster {
   readonly #leaders = new Map<string, number>()
   readonly #coordinators = new Map<string, number>()
   readonly #dead = new Set<number>()
+  #racks: readonly string[] = []
   #producerId = 1000
   #topicNumber = 0
 
-  static async start({ brokers = 3, topics = {}, ...options }: FakeClusterOptions = {}): Promise<FakeCluster> {
+  static async start({
+    brokers = 3,
+    topics = {},
+    racks = [],
+    ...options
+  }: FakeClusterOptions = {}): Promise<FakeCluster> {
     const cluster = new FakeCluster()
+    cluster.#racks = racks
     const membership: FakeMembership = {
       ...{ topics: cluster.topics, groups: cluster.groups, transactions: cluster.transactions },
       truth: cluster.#truth(),
@@ -128,7 +137,7 @@ export class FakeCluster {
       get brokers() {
         return cluster.brokers
           .filter(({ nodeId }) => !cluster.#dead.has(nodeId))
-          .map(({ nodeId, url }) => ({ nodeId, url, rack: null }))
+          .map(({ nodeId, url }) => ({ nodeId, url, rack: cluster.#racks[nodeId - 1] ?? null }))
       },
       leaderOf: (topic, partition) => {
         const { leaderEpoch } = cluster.topics.get(topic)!.partitions[partition]!

@@ -11,9 +11,10 @@ export const fetchHandler: HotHandler<FetchRequest, never> = {
   start({ gateway, connection, correlationId, request, frameBytes }) {
     // Only the header was needed.
     connection.complete(frameBytes)
-    const { waitMs, minBytes, maxBytes, isolation, parts } = request
+    const { waitMs, minBytes, maxBytes, isolation, parts, anyReplica = false } = request
     const plan = {
-      ...{ api: fetch.api, name: fetch.name, waitMs, minBytes, maxBytes, isolation, parts, replica: undefined },
+      ...{ api: fetch.api, name: fetch.name, waitMs, minBytes, maxBytes, isolation, parts },
+      ...{ replica: undefined, anyReplica },
       encode: (rows: FetchReply['parts']) => fetch.encodeReply({ parts: rows }),
     }
     new FetchCall({ gateway, connection, correlationId, plan }).begin()

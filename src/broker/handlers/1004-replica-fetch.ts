@@ -24,7 +24,7 @@ export const replicaFetchHandler: HotHandler<ReplicaFetchRequest, never> = {
     const { nodeId, incarnation, waitMs, minBytes, maxBytes, parts } = request
     const plan = {
       ...{ api: replicaFetch.api, name: replicaFetch.name, waitMs, minBytes, maxBytes, parts },
-      ...{ isolation: READ_UNCOMMITTED, replica: { nodeId, incarnation } },
+      ...{ isolation: READ_UNCOMMITTED, replica: { nodeId, incarnation }, anyReplica: false },
       encode: (rows: ReplicaFetchReply['parts']) => replicaFetch.encodeReply({ parts: rows }),
     }
     lastCalls.get(connection)?.finish()

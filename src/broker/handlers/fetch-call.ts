@@ -58,6 +58,8 @@ export interface FetchPlan {
   readonly parts: readonly FetchPlanPart[]
   /** Who follows; undefined = a consumer. */
   readonly replica: ReplicaIdentity | undefined
+  /** Of a consumer: this broker may answer for partitions that it follows. */
+  readonly anyReplica: boolean
   /** The reply's header. */
   encode(parts: readonly FetchedPart[]): Uint8Array
 }
@@ -154,6 +156,7 @@ export class FetchCall implements FetchWaiter {
           isolation: plan.isolation,
           parts: share.parts,
           replica: plan.replica,
+          anyReplica: plan.anyReplica,
         },
         this,
         tag,
@@ -177,7 +180,7 @@ export class FetchCall implements FetchWaiter {
         this.#fail(index, topic === undefined ? 'UNKNOWN_TOPIC_ID' : 'UNKNOWN_TOPIC_OR_PARTITION', '')
         continue
       }
-      const refusal = leadRefusal(partition)
+      const refusal = plan.anyReplica && gateway.mayReadAsFollower(partition) ? undefined : leadRefusal(partition)
       if (refusal !== undefined) {
         this.#fail(index, refusal.code, refusal.text)
         continue

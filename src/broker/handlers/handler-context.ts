@@ -35,6 +35,8 @@ export interface HandlerContext {
   readonly controllerId: number
   /** Who leads the partition now and where clients reach it; undefined = nobody, or nobody known. Alone, this broker leads all that is not offline. */
   leaderOf(partition: PartitionProxy): { readonly nodeId: number; readonly url: string } | undefined
+  /** This broker follows the partition, is in sync by what the store says, and its lease is not over. Never where it is alone. */
+  mayReadAsFollower(partition: PartitionProxy): boolean
   /** Nothing new is begun. */
   readonly isClosing: boolean
   /** A partition that serves, and its shard; throws MillraceError otherwise. */

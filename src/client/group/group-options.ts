@@ -44,6 +44,10 @@ export interface GroupOptions extends Omit<ConsumerOptions, 'to' | 'partitions'>
   readonly instanceId?: string
   /** How the broker distributes partitions: 'range', 'roundrobin', … Default: the broker's. */
   readonly assignor?: string
+  /**
+   * Where this member stands: partitions are read from an in-sync replica of a broker with that `cluster.rack`, where there is one, instead
+   * of from their leader; an assignor may go by it.
+   */
   readonly rackId?: string
   /** Partitions that are new to this member; they are handed out after it. It may seek(). */
   readonly onAssigned?: PartitionsHook

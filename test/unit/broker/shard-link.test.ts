@@ -88,7 +88,7 @@ test('what waits is bounded: one more is refused, and nothing of it is sent late
   assert.deepEqual(receive(), [sent, 100])
 })
 
-const WANTED = { replica: undefined, waitMs: 0, minBytes: 1, maxBytes: 1, isolation: 0 }
+const WANTED = { replica: undefined, anyReplica: false, waitMs: 0, minBytes: 1, maxBytes: 1, isolation: 0 }
 const PART = { partitionRef: 0, leaderEpoch: -1, fetchOffset: 0, maxBytes: 1, lastEpoch: -1 }
 
 test('a fetch does not wait behind appends, its end stays behind it, and one that never left is answered here', () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ConsumedRecord, type ConsumerOptions, connect } from '../../../src/client/index.ts'
 import type { ErrorCode } from '../../../src/model/errors.ts'
+import { Api } from '../../../src/protocol/index.ts'
 import { until } from '../../support/expect.ts'
 import type { Fault } from '../../support/fake-broker.ts'
 import { type FakeCluster, withFakeCluster } from '../../support/fake-cluster.ts'
@@ -194,3 +195,32 @@ test('a topic is described though the leader of one partition does not answer', 
       [0, undefined],
     )
   }))
+
+for (const code of [
+  'OFFSET_OUT_OF_RANGE',
+  'NOT_LEADER_OR_FOLLOWER',
+  'UNKNOWN_TOPIC_ID',
+] as const satisfies readonly ErrorCode[])
+  test(`${code} of the follower in its rack sends a consumer to the leader at once, and moves no position`, () =>
+    withFakeCluster({ brokers: 2, topics: { t: 1 }, racks: ['a', 'b'] }, (cluster) =>
+      withReader(cluster, { rackId: 'b', onOutOfRange: 'earliest' }, async (read, send, resets) => {
+        const fetchesTo = (nodeId: number): number => cluster.broker(nodeId).counts.get(Api.FETCH) ?? 0
+        await send('0')
+        await until(() => read.length === 1)
+        assert.deepEqual([fetchesTo(1), fetchesTo(2) > 0], [0, true], 'the follower serves')
+        let refused = 0
+        cluster.broker(2).faults = ({ name }) => {
+          if (name !== 'FETCH') return NONE
+          refused++
+          return { kind: 'error', code }
+        }
+        // It ends the long poll that was under way; the fetch after it is refused.
+        await send('1')
+        await until(() => refused === 1)
+        for (let index = 2; index < 10; index++) await send(String(index))
+        await until(() => read.length === 10)
+        assertAll(read, 10)
+        assert.deepEqual([refused, resets], [1, []])
+        assert.ok(fetchesTo(1) > 0)
+      }),
+    ))

@@ -93,6 +93,18 @@ describe('delayed fetch', () => {
     assert.equal(delayed.takeExpired(1000), undefined)
   })
 
+  test('at a follower, which counts no visible bytes, wakes when the high watermark moves', () => {
+    const delayed = new DelayedFetch(10)
+    const one = { ...state(1), role: 'follower' as const, logEndOffset: 9 as Offset }
+    delayed.park(fetchOf(1, [one], 100, 50))
+    const ready: WaitingFetch[] = []
+    delayed.takeReady(one.partitionRef, ready)
+    assert.equal(ready.length, 0)
+    one.highWatermark = 1 as Offset
+    delayed.takeReady(one.partitionRef, ready)
+    assert.equal(ready.length, 1)
+  })
+
   test('with read_committed wakes when the last stable offset moves, and counts bytes where nothing is open', () => {
     const transactions = new OpenTransactions()
     const one = { ...state(1), transactions }

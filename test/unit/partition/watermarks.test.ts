@@ -244,8 +244,9 @@ describe('watermarks and acknowledgements', () => {
     advanceSyncedEnd(state, 5 as Offset, 500)
     advanceHighWatermark(state)
     advanceLogStart(state, 2 as Offset)
-    const ask = (fetchOffset: number, leaderEpoch = -1) =>
-      checkFetch(state, { fetchOffset: fetchOffset as Offset, leaderEpoch: leaderEpoch as LeaderEpoch })?.error
+    const ask = (fetchOffset: number, leaderEpoch = -1, anyReplica = false) =>
+      checkFetch(state, { fetchOffset: fetchOffset as Offset, leaderEpoch: leaderEpoch as LeaderEpoch }, anyReplica)
+        ?.error
     assert.deepEqual(
       [1, 2, 5, 8, 9].map((offset) => ask(offset)),
       ['OFFSET_OUT_OF_RANGE', undefined, undefined, undefined, 'OFFSET_OUT_OF_RANGE'],
@@ -256,7 +257,17 @@ describe('watermarks and acknowledgements', () => {
     )
     state.role = 'follower'
     assert.equal(ask(2), 'NOT_LEADER_OR_FOLLOWER')
+    assert.deepEqual(
+      [1, 2, 8, 9].map((offset) => ask(offset, -1, true)),
+      ['OFFSET_OUT_OF_RANGE', undefined, undefined, 'OFFSET_OUT_OF_RANGE'],
+      'any replica was asked',
+    )
+    assert.deepEqual(
+      [3, 5].map((epoch) => ask(2, epoch, true)),
+      ['FENCED_LEADER_EPOCH', 'UNKNOWN_LEADER_EPOCH'],
+    )
     goOffline(state, 'the disk is gone')
     assert.equal(ask(2), 'KAFKA_STORAGE_ERROR')
+    assert.equal(ask(2, -1, true), 'KAFKA_STORAGE_ERROR')
   })
 })
