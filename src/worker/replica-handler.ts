@@ -11,8 +11,9 @@
  * Ordering    follower: batches written -> REPLICA_APPENDED; synced -> REPLICA_SYNCED, once the leader's history has been found to hold the
  *             log's under this epoch: before that the synced end may be of batches that are about to be cut (RS1)
  * Limits      rows wait in a set, one a partition, until the reply ring has room
- * Failure     what does not belong to the log as it is: an error in the answer, and nothing is appended; a cut below the high watermark: the
- *             same, and an error in the log, for somebody has lost what was safe
+ * Failure     what does not belong to the log as it is: an error in the answer, and nothing is appended; a cut below the high watermark:
+ *             nothing is cut and the partition goes offline, for its leader has lost what was safe: main sets the log aside like a damaged
+ *             one (ReplicaRepair)
  * Not here    the rules (partition/, replication/), how a log is cut (log-cut.ts), who carries all this between brokers (broker/)
  */
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
@@ -71,6 +72,8 @@ export interface ReplicaEffects {
   renew(partition: PartitionAgent): void
   /** Ends or sets changed: high watermark, acknowledgements, fetches. */
   progress(partition: PartitionAgent): void
+  /** Its log is no use to its leader, as if it were damaged. */
+  takeOffline(partition: PartitionAgent, reason: string): void
   /** Writes what this turn has staged. */
   writeTurn(): void
 }
@@ -233,6 +236,8 @@ export class ReplicaHandler {
     if (state.role !== 'follower' || state.replicas === undefined || partition.isEnding || this.#isStopping)
       return refuse('NOT_LEADER_OR_FOLLOWER')
     if (partition.isCutting) return refuse('REPLICA_NOT_AVAILABLE', 'its log is being cut')
+    if (partition.isUnnamed)
+      return refuse('REPLICA_NOT_AVAILABLE', 'no checkpoint names it since its log was set aside')
     return checkKnownEpoch(state, { leaderEpoch: this.#fields.leaderEpoch as typeof state.leaderEpoch })
   }
 
@@ -312,7 +317,7 @@ export class ReplicaHandler {
       this.#fail(asked, partition, refuse('REPLICA_NOT_AVAILABLE', decision.text))
       return
     }
-    this.#options.notices.log('error', `${partition.topicId}-${partition.partition}: ${decision.text}`)
+    this.#options.effects.takeOffline(partition, decision.text)
     this.#fail(asked, partition, refuse('KAFKA_STORAGE_ERROR', decision.text))
   }
 

@@ -236,6 +236,38 @@ describe('leader changes', () => {
     cluster.assertEqualLogs()
   })
 
+  test('a follower that knows more to be safe than an unclean leader has is set aside, and begins anew from that leader', () => {
+    const cluster = started()
+    cluster.cut(3)
+    cluster.setInSync([1, 2])
+    cluster.produce(makeBatch({ records: 3 }))
+    // Its next fetch tells node 2 the high watermark.
+    cluster.produce(makeBatch({ records: 2 }))
+    assert.equal(cluster.describe(2).highWatermark >= 3, true)
+    const before = cluster.logOf(2)
+    cluster.crash(1)
+    cluster.node(3).isCut = false
+    cluster.elect(3, [3])
+    cluster.produce(makeBatch({ records: 1 }), { acks: 1 })
+    const [offline] = cluster.shard(2).notices.filter((notice) => notice.kind === 'partition-offline')
+    assert.ok(offline?.kind === 'partition-offline', 'it goes on asking, and never gets on')
+    assert.match(offline.reason, /ends at offset 0: .* \[0, 5\) .* high watermark 5/)
+    assert.match(offline.reason, /unclean\.leader\.election\.enable/)
+    assert.deepEqual([cluster.describe(2).role, cluster.describe(2).logEndOffset], ['offline', 5], 'nothing is cut')
+    const folder = cluster.setAside(2)
+    cluster.pump()
+    assert.ok(Buffer.from(before).equals(cluster.logOf(2, folder)), 'a copy stays')
+    cluster.assertEqualLogs([2])
+    assert.equal(cluster.produce(makeBatch({ records: 2 })).error, 'NONE')
+    for (let step = 0; step < 4; step++) cluster.pass(1_000)
+    assert.deepEqual(inSyncOf(cluster), [2, 3])
+    // What its journal holds of the log that was set aside is no part of the new one.
+    cluster.crash(2)
+    cluster.start(2)
+    for (let step = 0; step < 4; step++) cluster.pass(1_000)
+    cluster.assertEqualLogs([2])
+  })
+
   test('a new leader answers the latest offset once its high watermark has reached its epoch', () => {
     const cluster = started()
     cluster.produce(makeBatch({ records: 2 }))
