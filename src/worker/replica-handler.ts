@@ -24,7 +24,7 @@ import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
 import type { ReplicaIdentity } from '../model/replica.ts'
-import { type Heard, noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
+import { type Heard, mayHaveSuccessor, noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
 import { checkKnownEpoch } from '../partition/partition-fetch.ts'
 import {
   advanceLogStart,
@@ -72,6 +72,8 @@ export interface ReplicaEffects {
   renew(partition: PartitionAgent): void
   /** Ends or sets changed: high watermark, acknowledgements, fetches. */
   progress(partition: PartitionAgent): void
+  /** It may be led elsewhere by now: who waits to read more of it is answered. */
+  doubt(partition: PartitionAgent): void
   /** Its log is no use to its leader, as if it were damaged. */
   takeOffline(partition: PartitionAgent, reason: string): void
   /** Writes what this turn has staged. */
@@ -109,6 +111,8 @@ export class ReplicaHandler {
   readonly #unsaid = new Set<PartitionAgent>()
   #nextLookMs: number
   #isStopping = false
+  /** The broker's lease may be over. */
+  #isSuspended = false
   /** Some partition has, or had, replicas elsewhere. */
   isActive = false
 
@@ -141,6 +145,7 @@ export class ReplicaHandler {
     this.#nextLookMs = nowMs + this.#lookMs
     for (const partition of this.#leading) {
       this.#wish(partition, nowMs)
+      if (this.mayBeLedElsewhere(partition)) this.#options.effects.doubt(partition)
       // Who has stopped joining does not hold the high watermark any more.
       this.#options.effects.progress(partition)
     }
@@ -204,11 +209,21 @@ export class ReplicaHandler {
     const { requestId, body } = readControl(requests)
     const { isSuspended } = body as SuspendLeaderAcksBody
     produces.setSuspended(isSuspended)
+    this.#isSuspended = isSuspended
     if (isSuspended)
-      for (const partition of this.#leading)
+      for (const partition of this.#leading) {
         if (isReplicated(partition.state.replicas))
           produceReplies.refuseLeaderAcks(partition, "the broker's lease may be over")
+        if (this.mayBeLedElsewhere(partition)) this.#options.effects.doubt(partition)
+      }
     replies.answer(requestId, {})
+  }
+
+  /** It leads for all that is known here, and another one may have been elected that nobody could tell it of. */
+  mayBeLedElsewhere({ state }: PartitionAgent): boolean {
+    // A follower asks again a quarter of replicaLag after the last answer at the latest.
+    const rule = { nowMs: this.#options.clock.monotonicMs(), silentMsMax: this.#lookMs }
+    return this.#isSuspended && mayHaveSuccessor(state, rule)
   }
 
   // As a follower

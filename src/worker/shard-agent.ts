@@ -196,6 +196,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       waitingFetchesMax: options.waitingFetchesMax,
       onUnreadable,
       onReplicaFetch: (part, replica) => this.#onReplicaFetch(part, replica),
+      mayBeLedElsewhere: (partition) => this.#replicas.mayBeLedElsewhere(partition),
     })
     const controlReplies = new ControlReplies(this.#outbox)
     this.#cuts = new LogCut({ journal, syncedEnds, group: this.#group, checkpointer: this.#checkpointer, cache })
@@ -542,6 +543,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   renew(partition: PartitionAgent): void {
     this.#forgetCoordinators(partition)
     this.#fetches.onGone(partition)
+  }
+
+  doubt(partition: PartitionAgent): void {
+    this.#fetches.onDoubted(partition)
   }
 
   takeOffline(partition: PartitionAgent, reason: string): void {

@@ -445,6 +445,51 @@ describe('the rest of a log', () => {
     assert.equal(cluster.produce(makeBatch(), { acks: 1 }).error, 'NONE')
   })
 
+  test('a leader that may have a successor sends readers at its end away, and gives them what it has', () => {
+    const cluster = started()
+    cluster.produce(makeBatch())
+    cluster.produce(makeBatch())
+    const suspend = (isSuspended: boolean) =>
+      cluster.shard(1).control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended })
+    const read = (offset: number, waitMs = 0) => cluster.shard(1).sendFetch([{ offset }], { waitMs, minBytes: 1 })
+    const errorOf = (requestId: number) =>
+      (cluster.shard(1).peek(requestId) as FetchAnswer | undefined)?.partitions[0]?.error
+    suspend(true)
+    // The store is away, its followers are not: they would have left for another leader.
+    const waiting = read(2, 60_000)
+    for (let step = 0; step < 10; step++) cluster.pass(1_000)
+    assert.equal(errorOf(waiting), undefined)
+    assert.equal(cluster.produce(makeBatch()).error, 'NONE')
+    assert.equal(errorOf(waiting), 'NONE')
+    const parked = read(3, 60_000)
+    cluster.cut(2)
+    for (let step = 0; step < 11; step++) cluster.pass(1_000)
+    assert.equal(errorOf(parked), 'NOT_LEADER_OR_FOLLOWER', 'one of those in sync may lead by now')
+    assert.equal(cluster.shard(1).fetch([{ offset: 3 }]).partitions[0]?.error, 'NOT_LEADER_OR_FOLLOWER')
+    const [line] = cluster.shard(1).fetch([{ offset: 0 }]).partitions
+    assert.deepEqual([line?.error, batchesOf(line!.bytes).length], ['NONE', 3], 'what it has is true all the same')
+    suspend(false)
+    const again = read(3, 60_000)
+    cluster.pump()
+    assert.equal(errorOf(again), undefined, 'its lease is good: nobody else was elected')
+  })
+
+  test('a leader that alone is in sync has no successor, whatever is said of its lease, unless others are eligible', () => {
+    for (const [minInsyncReplicas, error] of [
+      [1, undefined],
+      [2, 'NOT_LEADER_OR_FOLLOWER'],
+    ] as const) {
+      const cluster = started({ config: { minInsyncReplicas } })
+      cluster.cut(2)
+      cluster.cut(3)
+      cluster.setInSync([1])
+      cluster.shard(1).control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended: true })
+      const waiting = cluster.shard(1).sendFetch([{ offset: 0 }], { waitMs: 60_000, minBytes: 1 })
+      for (let step = 0; step < 11; step++) cluster.pass(1_000)
+      assert.equal((cluster.shard(1).peek(waiting) as FetchAnswer | undefined)?.partitions[0]?.error, error)
+    }
+  })
+
   test('what waits for the leader alone when its lease ends is not acknowledged', () => {
     const cluster = started()
     const { disk } = cluster.node(1).shard
