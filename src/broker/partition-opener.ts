@@ -31,6 +31,8 @@ export type RecoveredOf = (topicId: TopicId, partition: number) => unknown
 export type RoleOf = (partition: PartitionProxy) => ReplicaRole | undefined
 
 export const NOTHING_RECOVERED: RecoveredOf = () => null
+/** Its folder was set aside in this run. */
+export const SET_ASIDE: RecoveredOf = () => 'set-aside'
 
 export class PartitionOpener {
   readonly #links: readonly ShardLink[]

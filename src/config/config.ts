@@ -8,6 +8,7 @@
 import { isMap, isPair, isScalar, LineCounter, parseDocument, type YAMLMap } from 'yaml'
 import { nearest } from '../base/nearest.ts'
 import { MillraceError } from '../model/errors.ts'
+import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import { parseTopicConfig, TOPIC_CONFIG_DEFAULTS, type TopicConfig } from '../model/topic-config.ts'
 import { PROFILE_NAMES, PROFILES, type ProfileName } from './profiles.ts'
 import { CONFIG_KEYS, CONFIG_PATHS, type ConfigPath } from './schema.ts'
@@ -370,12 +371,32 @@ function findUnsafe(config: BrokerConfig): string[] {
   if (port > 65_535) add('listen', `the port is 0 to 65535, not ${port}`)
   if (!isLoopback(host) && config.auth.tokens.length === 0 && !config.isInsecure)
     add('listen', `${host} can be reached by others: set auth.tokens, or say --insecure if you mean it`)
-  const { maxMessageBytes } = config.topics.config
-  if (maxMessageBytes > config.rings.requestBytes * (3 / 8) - 64)
-    add('rings.requestBytes', `too small for batches of max.message.bytes ${maxMessageBytes}`)
+  findTooSmall(config, add)
   if (entryOf('kafka').value !== 'off') add('kafka', 'this version has no Kafka listener; leave it off')
   findUnsafeCluster(config.cluster, add)
   return faults
+}
+
+/**
+ * What must hold a batch in one piece. Alone, a broker takes no larger ones than its rings carry. In a cluster a follower has to take what
+ * another broker took, whose rings may be larger, and after a failover has to give it out: it would stand still at it for ever.
+ */
+function findTooSmall(
+  { cluster, topics, rings, pages }: BrokerConfig,
+  add: (path: ConfigPath, text: string) => void,
+): void {
+  const isClustered = cluster.etcdUrls.length > 0
+  const bytes = isClustered ? BATCH_BYTES_MAX : topics.config.maxMessageBytes
+  const why = isClustered ? 'max.message.bytes of any topic may be that large in a cluster' : 'max.message.bytes'
+  const text = `too small for batches of ${bytes} bytes: ${why}`
+  if (bytes > batchBytesOfRing(rings.requestBytes)) add('rings.requestBytes', text)
+  // Its first and its last page hold a part of it.
+  if (bytes > pages.poolBytes - 2 * pages.bytes) add('pages.poolBytes', text)
+}
+
+/** The largest batch that a request ring is sure to carry: src/ring has the exact number, and a test compares. */
+export function batchBytesOfRing(requestBytes: number): number {
+  return requestBytes * (3 / 8) - 64
 }
 
 /** What must be said together, or otherwise. */

@@ -332,7 +332,12 @@ export const CONFIG_KEYS = {
     'bytes a connection may leave unread before its fetches wait',
   ),
   'rings.requestBytes': powerOfTwo(
-    size(16 * MIB, 1 * MIB, 1024 * MIB, 'request ring of a shard, a power of two; carries batches up to 3/8 of it'),
+    size(
+      16 * MIB,
+      1 * MIB,
+      1024 * MIB,
+      'request ring of a shard, a power of two; carries batches up to 3/8 of it: in a cluster 16MiB at least',
+    ),
   ),
   // A reply is at most 3/8 of it: FETCH_ABORTED_MAX aborted transactions and the pages of one batch must fit.
   'rings.replyBytes': powerOfTwo(size(2 * MIB, 512 * KIB, 256 * MIB, 'reply ring of a shard, a power of two')),

@@ -9,7 +9,7 @@ export const TOPIC_PARTITIONS_MAX = 10_000
 export const BROKER_PARTITIONS_MAX = 100_000
 /** Default of `max.message.bytes`: a record batch as stored, header included. */
 export const BATCH_BYTES_DEFAULT = 1 * MIB
-/** Upper bound of `max.message.bytes`: a quarter of the smallest request ring. */
+/** Upper bound of `max.message.bytes`: the request rings of every broker of a cluster carry it (config/). */
 export const BATCH_BYTES_MAX = 4 * MIB
 /** A request frame before authentication. */
 export const UNAUTHENTICATED_FRAME_BYTES_MAX = 64 * KIB

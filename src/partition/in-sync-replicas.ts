@@ -15,6 +15,7 @@
  */
 import type { Offset } from '../model/ids.ts'
 import { hasReplica, isSameSet, type ReplicaIdentity } from '../model/replica.ts'
+import { inSyncCount, minInSync } from './high-watermark.ts'
 import type { PartitionState } from './partition-state.ts'
 import { countRemotes, hear, NO_TARGET, type RemoteReplica, type ReplicaSet } from './replica-set.ts'
 
@@ -34,6 +35,7 @@ export function noteFetch(
 ): Heard {
   const remote = state.replicas && hear(state.replicas, who)
   if (remote === undefined || fetch.fetchOffset > state.logEndOffset) return 'unknown'
+  remote.heardMs = fetch.nowMs
   const isNews = fetch.fetchOffset > remote.logEndOffset
   if (fetch.fetchOffset < remote.logEndOffset) forgetLost(state.replicas!, remote, fetch.fetchOffset)
   else remote.logEndOffset = fetch.fetchOffset
@@ -50,6 +52,7 @@ export function noteSynced(
   const remote = state.replicas && hear(state.replicas, who)
   const { syncedEndOffset } = synced
   if (remote === undefined || syncedEndOffset > state.logEndOffset) return 'unknown'
+  remote.heardMs = synced.nowMs
   const isNews = syncedEndOffset > remote.syncedEndOffset
   if (isNews) remote.syncedEndOffset = syncedEndOffset
   // It comes by another way than fetches, and may overtake them.
@@ -61,6 +64,22 @@ export function noteSynced(
 /** Time since the replica last had all that the leader had, ms; 0 = it has it now. */
 export function lagMsOf(state: PartitionState, remote: RemoteReplica, nowMs: number): number {
   return safeEndOf(state, remote) >= state.logEndOffset ? 0 : nowMs - remote.caughtUpMs
+}
+
+/**
+ * Asked by a leader whose lease may be over: whether another replica may lead by now. Who was elected, or follows who was, asks here no
+ * more; so while all that could be elected do, nobody was. Those are the members of the sets; while fewer than min.insync.replicas are in
+ * sync the eligible leaders too, and with unclean.leader.election.enable any replica.
+ */
+export function mayHaveSuccessor(
+  state: PartitionState,
+  { nowMs, silentMsMax }: { readonly nowMs: number; readonly silentMsMax: number },
+): boolean {
+  if (state.role !== 'leader' || state.replicas === undefined) return false
+  const isAnyElectable = state.config.uncleanLeaderElection || inSyncCount(state) < minInSync(state)
+  return state.replicas.remotes.some(
+    ({ counts, heardMs }) => (isAnyElectable || counts !== 'no') && nowMs - heardMs > silentMsMax,
+  )
 }
 
 /** The set that should be proposed now; undefined: the stored one is right, or a proposal is under way. */

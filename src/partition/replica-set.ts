@@ -23,6 +23,8 @@ export interface RemoteReplica {
   syncedEndOffset: Offset
   /** When it was last known to have all that the leader had then; -Infinity = never. */
   caughtUpMs: number
+  /** When it last asked or told under the present epoch; -Infinity = not yet, and it had no time to. */
+  heardMs: number
   /** Once it has this end, it had caught up at that time (KAFKA: the end at its fetch before). */
   targetOffset: Offset
   targetMs: number
@@ -108,6 +110,7 @@ export function beginEpoch(set: ReplicaSet, at: { readonly logEndOffset: Offset;
   set.wish = undefined
   set.remotes = set.remotes.map(({ nodeId }) => {
     const remote = newRemote(nodeId)
+    remote.heardMs = nowMs
     if (set.inSync.some((member) => member.nodeId === nodeId)) remote.caughtUpMs = nowMs
     return remote
   })
@@ -158,7 +161,12 @@ function members({ inSync, pending, wish }: ReplicaSet): ReplicaIdentity[] {
 function newRemote(nodeId: number): RemoteReplica {
   return {
     ...{ nodeId, incarnation: -1, logEndOffset: NO_OFFSET, syncedEndOffset: NO_OFFSET },
-    ...{ caughtUpMs: Number.NEGATIVE_INFINITY, targetOffset: NO_TARGET, targetMs: Number.NEGATIVE_INFINITY },
+    ...{
+      caughtUpMs: Number.NEGATIVE_INFINITY,
+      heardMs: Number.NEGATIVE_INFINITY,
+      targetOffset: NO_TARGET,
+      targetMs: Number.NEGATIVE_INFINITY,
+    },
     ...{ counts: 'no', isJoining: false, toldHighWatermark: -1, toldLogStart: -1 },
   }
 }

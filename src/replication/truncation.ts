@@ -11,7 +11,8 @@
  *
  * Thread      the follower's shard; pure
  * Invariants  T1 never below the high watermark that the follower knows, nor its log start (I7): that would lose what may have been
- *                acknowledged, so it is a fault
+ *                acknowledged. The leader has lost it (an unclean election, or unsynced records of an only replica on fsync: interval), so
+ *                no asking again helps: the log is set aside whole and the replica begins anew, as if it were damaged
  *             T2 a cut makes the log shorter. An answer by which nothing goes was asked for with another log end: the follower asks again
  */
 import { type EpochHistory, endOfEpochAtMost } from './epoch-ends.ts'
@@ -34,7 +35,7 @@ export type Truncation =
   | { readonly kind: 'cut'; readonly offset: number; readonly isDone: boolean }
   /** Empty from there on. */
   | { readonly kind: 'restart'; readonly offset: number }
-  | { readonly kind: 'nothing' | 'fault'; readonly text: string }
+  | { readonly kind: 'nothing' | 'set-aside'; readonly text: string }
 
 export function decideTruncation(own: FollowerHistory, leader: Divergence): Truncation {
   const { logEndOffset, logStartOffset, highWatermark } = own
@@ -53,8 +54,10 @@ export function decideTruncation(own: FollowerHistory, leader: Divergence): Trun
     return { kind: 'restart', offset: leader.logStartOffset }
   if (offset < floor)
     return {
-      kind: 'fault',
-      text: `${answer}: the log would be cut at offset ${offset}, below its high watermark ${highWatermark} (log start ${logStartOffset})`,
+      kind: 'set-aside',
+      text:
+        `${answer}: this replica's [${Math.max(offset, logStartOffset)}, ${logEndOffset}) is not in it, though all below the high watermark ${highWatermark} ` +
+        `(log start ${logStartOffset}) was safe. The leader was elected without it (unclean.leader.election.enable), or lost what it had not synced`,
     }
   if (offset === logEndOffset)
     return { kind: 'nothing', text: `${answer}, the log ends at ${logEndOffset}: by that nothing is to be cut` }

@@ -42,6 +42,7 @@ export interface OpenPartition {
   /** Bumped at each start and each leader change; the shard appends under this epoch only. */
   readonly leaderEpoch: LeaderEpoch
   readonly config: TopicConfig
+  /** A RecoveredPartition; null = it has no folder; 'set-aside' = no more: state/ still says what was in the one that was set aside. */
   readonly recovered: unknown
   /** Its part in the cluster; null = this broker is alone: it leads, under `leaderEpoch`. */
   readonly replicas: ReplicaRole | null

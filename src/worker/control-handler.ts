@@ -198,7 +198,8 @@ export class ControlHandler {
     const { context, partitions, syncedEnds } = this.#options
     const { partitionRef, topicId, partition, leaderEpoch, config } = opening
     if (partitions.get(partitionRef) !== undefined) return `handle ${partitionRef} is in use`
-    const recovered = opening.recovered as RecoveredPartition | null
+    const isSetAside = opening.recovered === 'set-aside'
+    const recovered = isSetAside ? null : (opening.recovered as RecoveredPartition | null)
     let reason = recovered?.damaged ?? futureEpoch(recovered, leaderEpoch)
     let log = PartitionLog.create(context, { topicId, partition, config })
     if (recovered !== null && reason === undefined) {
@@ -219,8 +220,20 @@ export class ControlHandler {
       goOffline(state, reason)
     }
     partitions.add(agent)
+    if (isSetAside) this.#takeNothingBeforeCheckpoint(agent)
     if (reason === undefined) this.#options.effects.opened(agent)
     return reason
+  }
+
+  /**
+   * The last checkpoint, or the recovery's, says how far the log reached that was set aside. After a crash the new one would be taken for
+   * damaged, with everything that was acknowledged since.
+   */
+  #takeNothingBeforeCheckpoint(partition: PartitionAgent): void {
+    partition.isUnnamed = true
+    this.#options.checkpointer.ask(() => {
+      partition.isUnnamed = false
+    })
   }
 
   #newState({ replicas }: OpenPartition, from: NewPartitionState): PartitionState {

@@ -86,6 +86,8 @@ export interface FetchDraftOptions {
   readonly outbox: ReplyOutbox
   /** A file could not be read, or does not hold what it should. */
   readonly onUnreadable: (partition: PartitionAgent, reason: string) => void
+  /** This replica leads for all it knows, and may not be told of who leads now. */
+  readonly mayBeLedElsewhere: (partition: PartitionAgent) => boolean
 }
 
 /** One partition's line of the reply; reused from reply to reply. */
@@ -215,6 +217,9 @@ export class FetchDraft {
     if (refusal !== undefined) return this.#fail(part, refusal.error)
     const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
     const endOffset = readableEnd(partition.state, wish.isolation)
+    // What it has is true whoever leads. A reader that waits for more would wait here for ever.
+    if (part.fetchOffset >= endOffset && this.#options.mayBeLedElsewhere(partition))
+      return this.#fail(part, 'NOT_LEADER_OR_FOLLOWER')
     // With read_committed half of the room is for the list.
     const fragmentsMax = Math.floor(roomBytes / (isCommitted ? 2 : 1) / FRAGMENT_BYTES)
     const pagesBytes = (fragmentsMax - 1) * this.#options.cache.pageBytes

@@ -166,6 +166,12 @@ export class FetchHandler implements LoadListener {
     this.#drainBecameReady(false)
   }
 
+  /** Another replica may lead `partition` by now: consumers that wait for more of it are answered. */
+  onDoubted(partition: PartitionAgent): void {
+    this.#delayed.takeAllOf(partition.state.partitionRef, this.#becameReady)
+    this.#drainBecameReady(true)
+  }
+
   /** `partition` can no longer be read: those that wait for it are answered. */
   onGone(partition: PartitionAgent): void {
     this.#delayed.takeAllOf(partition.state.partitionRef, this.#becameReady)

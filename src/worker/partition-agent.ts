@@ -76,6 +76,8 @@ export class PartitionAgent {
   isEnding = false
   /** Its log is about to be cut: nothing is appended meanwhile. */
   isCutting = false
+  /** What state/ says under its name is of a log that was set aside: it takes nothing until a checkpoint has named it. */
+  isUnnamed = false
   /** It was damaged when it was opened: nothing in its log object is true, no checkpoint names it. */
   isDamaged = false
 

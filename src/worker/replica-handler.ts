@@ -11,8 +11,9 @@
  * Ordering    follower: batches written -> REPLICA_APPENDED; synced -> REPLICA_SYNCED, once the leader's history has been found to hold the
  *             log's under this epoch: before that the synced end may be of batches that are about to be cut (RS1)
  * Limits      rows wait in a set, one a partition, until the reply ring has room
- * Failure     what does not belong to the log as it is: an error in the answer, and nothing is appended; a cut below the high watermark: the
- *             same, and an error in the log, for somebody has lost what was safe
+ * Failure     what does not belong to the log as it is: an error in the answer, and nothing is appended; a cut below the high watermark:
+ *             nothing is cut and the partition goes offline, for its leader has lost what was safe: main sets the log aside like a damaged
+ *             one (ReplicaRepair)
  * Not here    the rules (partition/, replication/), how a log is cut (log-cut.ts), who carries all this between brokers (broker/)
  */
 import { EMPTY_BYTES, utf8Encode } from '../base/bytes.ts'
@@ -23,7 +24,7 @@ import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
 import type { ReplicaIdentity } from '../model/replica.ts'
-import { type Heard, noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
+import { type Heard, mayHaveSuccessor, noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
 import { checkKnownEpoch } from '../partition/partition-fetch.ts'
 import {
   advanceLogStart,
@@ -73,6 +74,10 @@ export interface ReplicaEffects {
   progress(partition: PartitionAgent): void
   /** A follower's high watermark moved: consumers may wait here. */
   visible(partition: PartitionAgent): void
+  /** It may be led elsewhere by now: who waits to read more of it is answered. */
+  doubt(partition: PartitionAgent): void
+  /** Its log is no use to its leader, as if it were damaged. */
+  takeOffline(partition: PartitionAgent, reason: string): void
   /** Writes what this turn has staged. */
   writeTurn(): void
 }
@@ -108,6 +113,8 @@ export class ReplicaHandler {
   readonly #unsaid = new Set<PartitionAgent>()
   #nextLookMs: number
   #isStopping = false
+  /** The broker's lease may be over. */
+  #isSuspended = false
   /** Some partition has, or had, replicas elsewhere. */
   isActive = false
 
@@ -140,6 +147,7 @@ export class ReplicaHandler {
     this.#nextLookMs = nowMs + this.#lookMs
     for (const partition of this.#leading) {
       this.#wish(partition, nowMs)
+      if (this.mayBeLedElsewhere(partition)) this.#options.effects.doubt(partition)
       // Who has stopped joining does not hold the high watermark any more.
       this.#options.effects.progress(partition)
     }
@@ -203,11 +211,21 @@ export class ReplicaHandler {
     const { requestId, body } = readControl(requests)
     const { isSuspended } = body as SuspendLeaderAcksBody
     produces.setSuspended(isSuspended)
+    this.#isSuspended = isSuspended
     if (isSuspended)
-      for (const partition of this.#leading)
+      for (const partition of this.#leading) {
         if (isReplicated(partition.state.replicas))
           produceReplies.refuseLeaderAcks(partition, "the broker's lease may be over")
+        if (this.mayBeLedElsewhere(partition)) this.#options.effects.doubt(partition)
+      }
     replies.answer(requestId, {})
+  }
+
+  /** It leads for all that is known here, and another one may have been elected that nobody could tell it of. */
+  mayBeLedElsewhere({ state }: PartitionAgent): boolean {
+    // A follower asks again a quarter of replicaLag after the last answer at the latest.
+    const rule = { nowMs: this.#options.clock.monotonicMs(), silentMsMax: this.#lookMs }
+    return this.#isSuspended && mayHaveSuccessor(state, rule)
   }
 
   // As a follower
@@ -235,6 +253,8 @@ export class ReplicaHandler {
     if (state.role !== 'follower' || state.replicas === undefined || partition.isEnding || this.#isStopping)
       return refuse('NOT_LEADER_OR_FOLLOWER')
     if (partition.isCutting) return refuse('REPLICA_NOT_AVAILABLE', 'its log is being cut')
+    if (partition.isUnnamed)
+      return refuse('REPLICA_NOT_AVAILABLE', 'no checkpoint names it since its log was set aside')
     return checkKnownEpoch(state, { leaderEpoch: this.#fields.leaderEpoch as typeof state.leaderEpoch })
   }
 
@@ -315,7 +335,7 @@ export class ReplicaHandler {
       this.#fail(asked, partition, refuse('REPLICA_NOT_AVAILABLE', decision.text))
       return
     }
-    this.#options.notices.log('error', `${partition.topicId}-${partition.partition}: ${decision.text}`)
+    this.#options.effects.takeOffline(partition, decision.text)
     this.#fail(asked, partition, refuse('KAFKA_STORAGE_ERROR', decision.text))
   }
 

@@ -186,7 +186,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const cache = this.#cache
     const reader = new SegmentReader({ files, cache, disk: this.#disk, resident })
     const replies = this.#replies
-    const onUnreadable = (partition: PartitionAgent, reason: string) => this.#takeOffline(partition, reason)
+    const onUnreadable = (partition: PartitionAgent, reason: string) => this.takeOffline(partition, reason)
     this.#produces = new ProduceHandler({
       ...{ requests, partitions, replies, resident, space: this.#space, clock, onUnreadable },
       codecs: from.codecs ?? NO_CODECS,
@@ -196,6 +196,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       waitingFetchesMax: options.waitingFetchesMax,
       onUnreadable,
       onReplicaFetch: (part, replica) => this.#onReplicaFetch(part, replica),
+      mayBeLedElsewhere: (partition) => this.#replicas.mayBeLedElsewhere(partition),
     })
     const controlReplies = new ControlReplies(this.#outbox)
     this.#cuts = new LogCut({ journal, syncedEnds, group: this.#group, checkpointer: this.#checkpointer, cache })
@@ -510,7 +511,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     partition.log.releaseFd(load.fd)
     if (bytesRead > 0) cached.filledBytes += bytesRead
     if (bytesRead < load.bytes && !cached.file.isDropped)
-      this.#takeOffline(partition, code === '' ? 'a segment is shorter than it was' : `a read failed: ${code}`)
+      this.takeOffline(partition, code === '' ? 'a segment is shorter than it was' : `a read failed: ${code}`)
     this.#cache.endLoading(cached)
     this.#fetches.onLoaded(cached)
   }
@@ -546,6 +547,19 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
   renew(partition: PartitionAgent): void {
     this.#forgetCoordinators(partition)
     this.#fetches.onGone(partition)
+  }
+
+  doubt(partition: PartitionAgent): void {
+    this.#fetches.onDoubted(partition)
+  }
+
+  takeOffline(partition: PartitionAgent, reason: string): void {
+    if (partition.state.role === 'offline') return
+    goOffline(partition.state, reason)
+    this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
+    this.#forgetCoordinators(partition)
+    this.#fetches.onGone(partition)
+    this.#notices.send({ kind: 'partition-offline', partitionRef: partition.state.partitionRef, reason })
   }
 
   opened(partition: PartitionAgent): void {
@@ -639,15 +653,6 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
       this.#fetches.onGone(partition)
     }
     this.#notices.send({ kind: 'shard-failed', reason, storage: true })
-  }
-
-  #takeOffline(partition: PartitionAgent, reason: string): void {
-    if (partition.state.role === 'offline') return
-    goOffline(partition.state, reason)
-    this.#replies.refuseAll(partition, 'KAFKA_STORAGE_ERROR', reason)
-    this.#forgetCoordinators(partition)
-    this.#fetches.onGone(partition)
-    this.#notices.send({ kind: 'partition-offline', partitionRef: partition.state.partitionRef, reason })
   }
 
   /** Nobody coordinates in this partition any more. */

@@ -222,6 +222,28 @@ test('a broker that starts, and does not see all of the cluster yet, bears that 
     await inSync(cluster, 't', 3)
   }))
 
+test('a consumer of a leader that is cut off, and does not know it, comes to the new one', () =>
+  withCluster(3, async (cluster) => {
+    const admin = cluster.client()
+    await admin.admin.topics.create('t', { partitions: 1, replicas: 3, config: { 'min.insync.replicas': '2' } })
+    const leader = (await cluster.partitionsOf('t'))[0]!.leader
+    const others = [1, 2, 3].filter((nodeId) => nodeId !== leader)
+    await admin.producer('t').send({ value: 'before' })
+    const read: string[] = []
+    const consumer = cluster.client({ nodes: [leader] })
+    const reading = (async () => {
+      for await (const { value } of consumer.consume('t', { from: 'start' }))
+        if (read.push(utf8Decode(value!)) === 2) return
+    })()
+    await until('the first record', WAIT_MS, () => read.length === 1)
+    await cluster.isolate(leader)
+    await until('another leader', WAIT_MS, async () => (await cluster.partitionsOf('t'))[0]!.leader !== leader)
+    await cluster.client({ nodes: others }).producer('t').send({ value: 'after' })
+    await until('the second record', WAIT_MS, () => read.length === 2)
+    await reading
+    assert.deepEqual(read, ['before', 'after'])
+  }))
+
 function makeGate(): { readonly promise: Promise<void>; open(): void } {
   let open = (): void => {}
   const promise = new Promise<void>((resolve) => {

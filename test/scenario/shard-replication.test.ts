@@ -236,6 +236,38 @@ describe('leader changes', () => {
     cluster.assertEqualLogs()
   })
 
+  test('a follower that knows more to be safe than an unclean leader has is set aside, and begins anew from that leader', () => {
+    const cluster = started()
+    cluster.cut(3)
+    cluster.setInSync([1, 2])
+    cluster.produce(makeBatch({ records: 3 }))
+    // Its next fetch tells node 2 the high watermark.
+    cluster.produce(makeBatch({ records: 2 }))
+    assert.equal(cluster.describe(2).highWatermark >= 3, true)
+    const before = cluster.logOf(2)
+    cluster.crash(1)
+    cluster.node(3).isCut = false
+    cluster.elect(3, [3])
+    cluster.produce(makeBatch({ records: 1 }), { acks: 1 })
+    const [offline] = cluster.shard(2).notices.filter((notice) => notice.kind === 'partition-offline')
+    assert.ok(offline?.kind === 'partition-offline', 'it goes on asking, and never gets on')
+    assert.match(offline.reason, /ends at offset 0: .* \[0, 5\) .* high watermark 5/)
+    assert.match(offline.reason, /unclean\.leader\.election\.enable/)
+    assert.deepEqual([cluster.describe(2).role, cluster.describe(2).logEndOffset], ['offline', 5], 'nothing is cut')
+    const folder = cluster.setAside(2)
+    cluster.pump()
+    assert.ok(Buffer.from(before).equals(cluster.logOf(2, folder)), 'a copy stays')
+    cluster.assertEqualLogs([2])
+    assert.equal(cluster.produce(makeBatch({ records: 2 })).error, 'NONE')
+    for (let step = 0; step < 4; step++) cluster.pass(1_000)
+    assert.deepEqual(inSyncOf(cluster), [2, 3])
+    // What its journal holds of the log that was set aside is no part of the new one.
+    cluster.crash(2)
+    cluster.start(2)
+    for (let step = 0; step < 4; step++) cluster.pass(1_000)
+    cluster.assertEqualLogs([2])
+  })
+
   test('a new leader answers the latest offset once its high watermark has reached its epoch', () => {
     const cluster = started()
     cluster.produce(makeBatch({ records: 2 }))
@@ -411,6 +443,51 @@ describe('the rest of a log', () => {
     assert.equal(cluster.produce(makeBatch()).error, 'NONE')
     suspend(false)
     assert.equal(cluster.produce(makeBatch(), { acks: 1 }).error, 'NONE')
+  })
+
+  test('a leader that may have a successor sends readers at its end away, and gives them what it has', () => {
+    const cluster = started()
+    cluster.produce(makeBatch())
+    cluster.produce(makeBatch())
+    const suspend = (isSuspended: boolean) =>
+      cluster.shard(1).control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended })
+    const read = (offset: number, waitMs = 0) => cluster.shard(1).sendFetch([{ offset }], { waitMs, minBytes: 1 })
+    const errorOf = (requestId: number) =>
+      (cluster.shard(1).peek(requestId) as FetchAnswer | undefined)?.partitions[0]?.error
+    suspend(true)
+    // The store is away, its followers are not: they would have left for another leader.
+    const waiting = read(2, 60_000)
+    for (let step = 0; step < 10; step++) cluster.pass(1_000)
+    assert.equal(errorOf(waiting), undefined)
+    assert.equal(cluster.produce(makeBatch()).error, 'NONE')
+    assert.equal(errorOf(waiting), 'NONE')
+    const parked = read(3, 60_000)
+    cluster.cut(2)
+    for (let step = 0; step < 11; step++) cluster.pass(1_000)
+    assert.equal(errorOf(parked), 'NOT_LEADER_OR_FOLLOWER', 'one of those in sync may lead by now')
+    assert.equal(cluster.shard(1).fetch([{ offset: 3 }]).partitions[0]?.error, 'NOT_LEADER_OR_FOLLOWER')
+    const [line] = cluster.shard(1).fetch([{ offset: 0 }]).partitions
+    assert.deepEqual([line?.error, batchesOf(line!.bytes).length], ['NONE', 3], 'what it has is true all the same')
+    suspend(false)
+    const again = read(3, 60_000)
+    cluster.pump()
+    assert.equal(errorOf(again), undefined, 'its lease is good: nobody else was elected')
+  })
+
+  test('a leader that alone is in sync has no successor, whatever is said of its lease, unless others are eligible', () => {
+    for (const [minInsyncReplicas, error] of [
+      [1, undefined],
+      [2, 'NOT_LEADER_OR_FOLLOWER'],
+    ] as const) {
+      const cluster = started({ config: { minInsyncReplicas } })
+      cluster.cut(2)
+      cluster.cut(3)
+      cluster.setInSync([1])
+      cluster.shard(1).control(ControlOperation.SUSPEND_LEADER_ACKS, { isSuspended: true })
+      const waiting = cluster.shard(1).sendFetch([{ offset: 0 }], { waitMs: 60_000, minBytes: 1 })
+      for (let step = 0; step < 11; step++) cluster.pass(1_000)
+      assert.equal((cluster.shard(1).peek(waiting) as FetchAnswer | undefined)?.partitions[0]?.error, error)
+    }
   })
 
   test('what waits for the leader alone when its lease ends is not acknowledged', () => {

@@ -26,7 +26,7 @@ import type { FileSystem } from '../../src/io/file-system.ts'
 import { decodeFrame } from '../../src/protocol/index.ts'
 import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import type { Logger } from '../../src/telemetry/logger.ts'
-import type { Transport } from '../../src/transport/transport.ts'
+import type { Transport, TransportConnection } from '../../src/transport/transport.ts'
 
 const URL_PREFIX = 'ws://node-'
 const LEASE_TTL_MS = 2_000
@@ -46,6 +46,8 @@ export class BrokerCluster {
   readonly #runs = new Map<number, StoreOfRun>()
   readonly #clients = new Set<Client>()
   readonly #requests = new Map<number, Map<number, number>>()
+  readonly #links = new Set<Link>()
+  readonly #cut = new Set<string>()
   readonly #options: BrokerClusterOptions
   #isClosed = false
   /** The brokers' timers keep no process alive. */
@@ -77,7 +79,7 @@ export class BrokerCluster {
       cluster: () => {
         const store = new StoreOfRun(this.store)
         this.#runs.set(nodeId, store)
-        return { store, transport: this.transport, onOver: () => {} }
+        return { store, transport: this.#transportOf(nodeId), onOver: () => {} }
       },
     })
     this.brokers.set(nodeId, broker)
@@ -122,6 +124,43 @@ export class BrokerCluster {
         terminate: () => connection.terminate(),
       }
     },
+  }
+
+  /** As a broker has it: what it is cut from is silent. */
+  #transportOf(from: number): Transport {
+    return {
+      connect: (url, options, handlers) => {
+        const to = Number(url.replace(URL_PREFIX, '').replace(/\/$/, ''))
+        if (this.#cut.has(linkName(from, to))) {
+          const timer = setTimeout(() => handlers.onClose({ code: 1006, text: 'no answer' }), options.connectTimeoutMs)
+          const close = () => clearTimeout(timer.unref())
+          return { bufferedBytes: 0, send: () => {}, close, terminate: close }
+        }
+        const connection = this.transport.connect(url, options, handlers)
+        this.#links.add({ name: linkName(from, to), connection })
+        return connection
+      },
+    }
+  }
+
+  /** Neither of the two brokers reaches the other; what is open between them ends. */
+  cutBetween(one: number, other: number): void {
+    const name = linkName(one, other)
+    this.#cut.add(name)
+    for (const link of this.#links)
+      if (link.name === name) {
+        this.#links.delete(link)
+        link.connection.terminate()
+      }
+  }
+
+  /** It runs, clients reach it, and neither the store nor another broker does: its lease ends here and there. */
+  async isolate(nodeId: number): Promise<void> {
+    for (const other of this.brokers.keys()) if (other !== nodeId) this.cutBetween(nodeId, other)
+    const leaseId = await this.#leaseOf(nodeId)
+    this.#runs.get(nodeId)!.isDead = true
+    await new Promise((resolve) => setTimeout(resolve, LEASE_TTL_MS))
+    if (leaseId !== undefined) await this.store.revokeLease(leaseId)
   }
 
   /** What the store says of a topic's partitions. */
@@ -200,6 +239,16 @@ export class BrokerCluster {
   }
 }
 
+/** What a broker has connected to another one. */
+interface Link {
+  readonly name: string
+  readonly connection: TransportConnection
+}
+
+function linkName(one: number, other: number): string {
+  return [one, other].sort().join('-')
+}
+
 /** One run of a broker and what it has of the common store: it closes for itself alone, and a dead process asks and hears nothing more. */
 class StoreOfRun implements MetadataStore {
   isDead = false
@@ -232,11 +281,14 @@ class StoreOfRun implements MetadataStore {
   lease: MetadataStore['lease'] = (ttlMs) =>
     this.#ask(async () => {
       const lease = await this.#store.lease(ttlMs)
+      let knownMs = lease.deadlineMs()
+      // Nothing of what keeps it alive is heard any more.
+      const deadlineMs = (): number => (this.isDead ? knownMs : (knownMs = lease.deadlineMs()))
       const onLost = (listener: () => void): void =>
         lease.onLost(() => {
           if (!this.isDead) listener()
         })
-      return { leaseId: lease.leaseId, deadlineMs: lease.deadlineMs, revoke: () => lease.revoke(), onLost }
+      return { leaseId: lease.leaseId, deadlineMs, revoke: () => lease.revoke(), onLost }
     })
 
   async close(): Promise<void> {}

@@ -211,17 +211,30 @@ export class ReplicaFixture {
     if (!node.isCut) this.tellOne(node)
   }
 
+  /** What its gateway does with a replica that went offline: closed, its folder out of the way, opened as new. Answers the folder. */
+  setAside(nodeId: number): string {
+    const node = this.node(nodeId)
+    assert.equal(this.control(ControlOperation.CLOSE_PARTITION, { partitionRef: REF }, nodeId).error, 'NONE')
+    const folder = node.files.list(DATA_DIR).find((name) => name.startsWith(TOPIC))
+    assert.ok(folder !== undefined, 'it has no folder')
+    node.files.rename(`${DATA_DIR}/${folder}`, `${DATA_DIR}/aside-${folder}`)
+    node.files.syncFolder(DATA_DIR)
+    node.shard.notices.length = 0
+    Object.assign(node, { wishes: 0, leaderEpoch: -1, fetch: undefined, append: undefined })
+    this.#open(node, 'set-aside')
+    this.tellOne(node)
+    return `aside-${folder}`
+  }
+
   // Traffic
 
   /** Steps everything until nothing moves but long polls. */
   pump(): void {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let moved = 0
-      for (const node of this.nodes) {
-        if (!node.isUp) continue
-        node.shard.settle()
-        moved += this.carry(node)
-      }
+      // All of them first: what the last one answers may be for the first to carry.
+      for (const node of this.nodes) if (node.isUp) node.shard.settle()
+      for (const node of this.nodes) moved += this.carry(node)
       if (moved === 0) return
     }
     assert.fail('it does not come to rest')
@@ -263,9 +276,9 @@ export class ReplicaFixture {
   }
 
   /** All bytes of a node's log, as its files have them; from the batch that holds `from` on. */
-  logOf(nodeId: number): Uint8Array {
+  logOf(nodeId: number, startsWith: string = TOPIC): Uint8Array {
     const { files } = this.node(nodeId)
-    const folder = files.list(DATA_DIR).find((name) => name.startsWith(TOPIC))
+    const folder = files.list(DATA_DIR).find((name) => name.startsWith(startsWith))
     if (folder === undefined) return new Uint8Array(0)
     const names = files.list(`${DATA_DIR}/${folder}`).filter((name) => name.endsWith('.log'))
     const parts = names.sort().map((name) => {
@@ -291,7 +304,7 @@ export class ReplicaFixture {
 
   /** One step of a follower's loop: answers whether it moved. */
   #follow(node: Node): number {
-    if (node.nodeId === this.leader || node.isCut) return 0
+    if (node.nodeId === this.leader || node.isCut || isOffline(node)) return 0
     if (node.append !== undefined) return this.#onAppended(node, node.append)
     if (node.fetch !== undefined) return this.#onFetched(node, node.fetch)
     const from = this.node(this.leader)
@@ -394,6 +407,10 @@ export class ReplicaFixture {
       notice.kind === 'in-sync-wish' ? [notice.inSync.map((member) => member.nodeId)] : [],
     )
   }
+}
+
+function isOffline({ shard }: Node): boolean {
+  return shard.notices.some(({ kind }) => kind === 'partition-offline')
 }
 
 function identityOf({ nodeId, incarnation }: Node): ReplicaIdentity {

@@ -6,7 +6,9 @@
  * Thread      main
  * Invariants  LR1 a partition serves here only after its shard has taken the lead, and stops before its shard is told to
  *             LR2 it is followed under one leader epoch at one broker, from where its shard said that its log ends under that epoch
- *             LR3 what a shard answers to something it was told counts only while that is the last thing it was told
+ *             LR3 what a shard answers to its role counts only while that is the last role it was told
+ *             LR4 a set that is proposed is part of all that a shard is told until the outcome is known: told without it, a leader would
+ *                 acknowledge without a member that the stored set may have by then
  * Ordering    image -> proxy -> shard (in line with data) -> its answer -> serving, or followed
  * Failure     a shard that cannot be told: it has ended, and its partitions are offline. No room in its ring: told again
  * Not here    who leads (coordination/controller), what a follower does with what comes (worker/)
@@ -31,8 +33,10 @@ export interface LocalReplica {
   state: PartitionState
   /** Revision of the state in the store. */
   version: number
-  /** Counts what its shard was told. */
+  /** Counts the roles that its shard was told. */
   told: number
+  /** The set that is proposed under this version; null = none is, or it came to nothing. */
+  pending: readonly ReplicaIdentity[] | null
   /** The epoch under which its shard took the lead last; -1 = it never did. */
   ledEpoch: number
   /** Where it is followed, and under which epoch; undefined = nowhere. */
@@ -82,7 +86,7 @@ export class LocalReplicas {
       const { partition } = proxy
       const replica: LocalReplica = {
         ...{ proxy, topic, state: record.partitions[partition]!, version: record.partitionVersions[partition]! },
-        ...{ told: 0, ledEpoch: -1, followed: undefined },
+        ...{ told: 0, pending: null, ledEpoch: -1, followed: undefined },
       }
       this.#byRef.set(proxy.ref, replica)
       return replica
@@ -102,21 +106,24 @@ export class LocalReplicas {
     if (replica === undefined || version <= replica.version) return
     replica.state = state
     replica.version = version
+    replica.pending = null
     if (this.#isHere(replica)) this.#tell(replica)
   }
 
   /**
-   * A set that is about to be proposed to the store: from the answer on it counts for the high watermark beside the stored one, until the
-   * shard is told anything else of the partition.
+   * A set that is about to be proposed to the store: from the answer on it counts for the high watermark beside the stored one, until there
+   * is another version, or retell().
    */
-  async propose({ proxy, state, version }: LocalReplica, pending: readonly ReplicaIdentity[]): Promise<void> {
-    const role = this.#roleOf({ state, version })
-    const body: SetReplicasBody = { partitionRef: proxy.ref, ...role, pending }
+  async propose(replica: LocalReplica, pending: readonly ReplicaIdentity[]): Promise<void> {
+    const { proxy } = replica
+    replica.pending = pending
+    const body: SetReplicasBody = { partitionRef: proxy.ref, ...this.#roleOf(replica) }
     await this.#options.links[proxy.shard]!.control<SetReplicasAnswer>(ControlOperation.SET_REPLICAS, body)
   }
 
   /** Tells its shard the same again: what it asked for did not come about. */
   retell(replica: LocalReplica): void {
+    replica.pending = null
     if (this.#isHere(replica)) this.#tell(replica)
   }
 
@@ -166,13 +173,13 @@ export class LocalReplicas {
     return !this.#isClosed && this.#byRef.get(replica.proxy.ref) === replica && replica.proxy.state !== 'offline'
   }
 
-  #roleOf({ state, version }: Pick<LocalReplica, 'state' | 'version'>): ReplicaRole {
+  #roleOf({ state, version, pending }: Pick<LocalReplica, 'state' | 'version' | 'pending'>): ReplicaRole {
     const { nodeId, incarnation } = this.#options.self
     const isLeader = state.leader === nodeId && state.leaderIncarnation === incarnation
     return {
       ...{ role: isLeader ? 'leader' : 'follower', leaderEpoch: state.leaderEpoch, nodeId, incarnation },
       ...{ replicas: state.replicas, addingCount: state.adding.length, inSync: state.inSyncReplicas },
-      ...{ pending: null, version },
+      ...{ pending, version },
     }
   }
 

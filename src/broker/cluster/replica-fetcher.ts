@@ -42,7 +42,7 @@ const BYTES_MAX = 8 * MIB
 const PARTITION_BYTES_MAX = 1 * MIB
 const RETRY_MS = 100
 const PARTITION_RETRY_MS = 250
-/** A batch does not become smaller; another leader may make others, or this broker is given larger rings. */
+/** The configuration of a cluster's broker does not let it come to that. A batch does not become smaller, but another leader may make others. */
 const TOO_LARGE_RETRY_MS = 10_000
 const REPLY_SLACK_MS = 5_000
 /** A message that was lost is missed for so long. */

@@ -1,5 +1,6 @@
 /**
- * ReplicaRepair: a replica that is damaged here is made anew from its leader: what is left of it is set aside, never deleted.
+ * ReplicaRepair: a replica that is damaged here, or has what its leader lost (replication/truncation.ts, T1), is made anew from its leader:
+ * what is left of it is set aside, never deleted.
  *
  * Thread      main
  * Invariants  RR1 nothing is set aside before the metadata store says that this replica is neither in sync nor eligible to lead, and that
@@ -16,7 +17,7 @@ import { isMillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
 import { ControlOperation } from '../../ring/control-messages.ts'
 import type { Logger } from '../../telemetry/logger.ts'
-import { NOTHING_RECOVERED } from '../partition-opener.ts'
+import { SET_ASIDE } from '../partition-opener.ts'
 import { type PartitionProxy, type PartitionRouter, setOffline } from '../partition-router.ts'
 import type { ShardLink } from '../shard-link.ts'
 import type { Timers } from '../timers.ts'
@@ -97,9 +98,9 @@ export class ReplicaRepair {
       replicas.forget(proxy)
       proxy.state = 'opening'
       proxy.reason = null
-      await replicas.open(routed, [proxy], NOTHING_RECOVERED)
+      await replicas.open(routed, [proxy], SET_ASIDE)
       if (!isHosted()) return
-      logger.warn({ topic, partition, reason, folder }, 'a damaged replica begins anew from its leader')
+      logger.warn({ topic, partition, reason, folder }, 'a replica was set aside, and begins anew from its leader')
       onRepaired()
     } catch (error) {
       logger.error({ err: error, topic, partition }, 'a damaged replica could not be set aside')

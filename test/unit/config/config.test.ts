@@ -148,6 +148,22 @@ test('faults name source, line, key and the nearest known key; all of them at on
   assert.match(faultsOf({ flags: [flag('topics.config.retention.mss', '1')] })[0]!, /topics\.config.*retention\.mss/)
 })
 
+test('a broker of a cluster holds any batch that another one may have accepted, in its rings and in its pages', () => {
+  const clustered = (...sets: [string, unknown][]) =>
+    faultsOf({ flags: [flag('etcd', 'http://127.0.0.1:2379'), ...sets.map(([path, value]) => flag(path, value))] })
+  // 3/8 of 8 MiB are less than max.message.bytes of some topic may be: a follower would stand still at such a batch.
+  const [ring] = clustered(['rings.requestBytes', '8MiB'])
+  assert.match(
+    ring!,
+    /rings\.requestBytes: too small for batches of 4194304 bytes: .*max\.message\.bytes of any topic.* cluster/,
+  )
+  assert.deepEqual(clustered(['rings.requestBytes', '16MiB']), [])
+  assert.deepEqual(faultsOf({ flags: [flag('rings.requestBytes', '8MiB')] }), [], 'alone it accepts what it can hold')
+  assert.match(clustered(['pages.poolBytes', '4MiB'])[0]!, /pages\.poolBytes: too small for batches of 4194304 bytes/)
+  assert.deepEqual(clustered(['pages.poolBytes', '4224KiB']), [])
+  assert.match(faultsOf({ flags: [flag('pages.poolBytes', '1MiB')] })[0]!, /pages\.poolBytes: .* 1048576 bytes/)
+})
+
 test('an address that others can reach needs tokens or a word', () => {
   assert.match(faultsOf({ flags: [flag('listen', '0.0.0.0:7171')] })[0]!, /auth\.tokens.*--insecure/)
   assert.deepEqual(faultsOf({ flags: [flag('listen', '0.0.0.0:7171'), flag('insecure', true)] }), [])

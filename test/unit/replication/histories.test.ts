@@ -140,11 +140,11 @@ describe('histories', () => {
     assert.equal(compareHistory(leaderOf([]), { fetchOffset: 0, lastEpoch: -1 }).kind, 'agrees')
   })
 
-  test('a cut below the high watermark or the log start is a fault that names both; one by which nothing goes is late', () => {
+  test('a cut below the high watermark or the log start is none: the log is set aside, told with both; one by which nothing goes is late', () => {
     const own = { entries: entriesOf([1, 1, 1, 2]), logEndOffset: 4, logStartOffset: 0, highWatermark: 3 }
     const fault = decideTruncation(own, { epoch: 1, endOffset: 2, logStartOffset: 0 })
-    assert.equal(fault.kind, 'fault')
-    assert.match(fault.kind === 'fault' ? fault.text : '', /cut at offset 2, below its high watermark 3/)
+    assert.equal(fault.kind, 'set-aside')
+    assert.match(fault.kind === 'set-aside' ? fault.text : '', /ends at offset 2: .* \[2, 4\) .* high watermark 3/)
     assert.deepEqual(decideTruncation(own, { epoch: 1, endOffset: 3, logStartOffset: 0 }), {
       kind: 'cut',
       offset: 3,
@@ -153,7 +153,7 @@ describe('histories', () => {
     assert.equal(
       decideTruncation({ ...own, highWatermark: 0, logStartOffset: 3 }, { epoch: 1, endOffset: 2, logStartOffset: 0 })
         .kind,
-      'fault',
+      'set-aside',
     )
     assert.equal(decideTruncation(own, { epoch: 2, endOffset: 9, logStartOffset: 0 }).kind, 'nothing')
   })

@@ -1,7 +1,9 @@
 /** Codecs of replication over a real channel: what goes in comes out; rows and texts that do not fit are refused or cut. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { batchBytesOfRing } from '../../../src/config/config.ts'
 import {
+  PRODUCE_BATCHES_AT,
   REPLICA_APPEND_BATCH_BYTES_AT,
   REPLICA_PROGRESS_COUNT_AT,
   REPLICA_SYNCED_COUNT_AT,
@@ -26,13 +28,22 @@ import { createShardChannel, openGatewaySide, openShardSide } from '../../../src
 
 const invariant = { name: 'InvariantError' }
 
-function open() {
+function open(requestRingBytes = 1024) {
   const channel = createShardChannel({
-    ...{ requestRingBytes: 1024, readRingBytes: 1024, replyRingBytes: 1024, diskRequestRingBytes: 1024 },
+    ...{ requestRingBytes, readRingBytes: 1024, replyRingBytes: 1024, diskRequestRingBytes: 1024 },
     ...{ diskReplyRingBytes: 1024, pageBytes: 4096, pageCount: 2, doorbell: createSignals() },
   })
   return { gateway: openGatewaySide(channel), shard: openShardSide(channel) }
 }
+
+test('any ring carries, to a leader and to a follower, the batches that the configuration says it carries', () => {
+  for (const requestRingBytes of [1, 4, 16].map((mib) => mib * 1024 * 1024)) {
+    const { requests } = open(requestRingBytes).gateway
+    const bytes = batchBytesOfRing(requestRingBytes)
+    assert.ok(replicaAppendBytesMax(requests) >= bytes)
+    assert.ok(requests.frameBytesMax - PRODUCE_BATCHES_AT >= bytes)
+  }
+})
 
 test('REPLICA_APPEND and its answer', () => {
   const { gateway, shard } = open()

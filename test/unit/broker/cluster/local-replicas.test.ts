@@ -218,6 +218,38 @@ test('a ring without room is told again; a shard that fails takes the replica of
   assert.deepEqual(stage.offline, [1])
 })
 
+test('a refused word that is told again does not take back a set that was proposed meanwhile', async () => {
+  const stage = new Stage()
+  await stage.open([stateOf(1, 3)])
+  await stage.told[0]!.answer()
+  const replica = stage.replicas.byRef(0)!
+  stage.replicas.retell(replica)
+  await stage.told[1]!.fail(new MillraceError('OVERLOADED'))
+  const pending = [1, 2, 3, 4].map((nodeId) => ({ nodeId, incarnation: 5 }))
+  const proposed = stage.replicas.propose(replica, pending)
+  await stage.told[2]!.answer()
+  await proposed
+  // The set is being written under this version: until the outcome is known both sets count.
+  stage.timers.advance(1_000)
+  assert.deepEqual(stage.told.at(-1)!.body.pending, pending)
+  stage.replicas.retell(replica)
+  assert.equal(stage.told.at(-1)!.body.pending, null, 'nothing was written')
+  const again = stage.replicas.propose(replica, pending)
+  await stage.told.at(-1)!.answer()
+  await again
+  stage.change(replica.proxy, stateOf(1, 3), 11)
+  assert.equal(stage.told.at(-1)!.body.pending, null, 'it is over with its version')
+})
+
+test('a shard whose answer is still on its way when it proposes a set has taken the lead all the same', async () => {
+  const stage = new Stage()
+  const [proxy] = await stage.open([stateOf(1, 3)])
+  // Both are in one turn of the ring: the answer's promise is heard after the notice.
+  void stage.replicas.propose(stage.replicas.byRef(0)!, [{ nodeId: 1, incarnation: 5 }])
+  await stage.told[0]!.answer()
+  assert.deepEqual([proxy!.state, stage.led], ['serving', ['0']])
+})
+
 test('a replica that cannot be opened is told of as offline; one whose shard had no room is opened later', async () => {
   const stage = new Stage()
   stage.openAnswer = () => Promise.reject(new MillraceError('OVERLOADED'))
