@@ -4,7 +4,7 @@
  * Thread      main
  * Ordering    authorised here -> decided by the controller -> in the metadata store -> in this broker's image (until()) -> the reply
  * Failure     no controller now, or it changes meanwhile: asked again until DECIDE_MS_MAX are over, then BROKER_NOT_AVAILABLE. A connection
- *             to it that breaks: NETWORK_EXCEPTION, for it may have decided
+ *             to it that breaks, or no answer in time: NETWORK_EXCEPTION or REQUEST_TIMED_OUT, for it may have decided, or will yet
  * Not here    the decisions (coordination/controller)
  */
 import type { Clock } from '../../base/clock.ts'
