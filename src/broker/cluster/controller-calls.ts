@@ -48,7 +48,7 @@ export class ControllerCalls {
         if (controller === undefined) throw new MillraceError('NOT_CONTROLLER', 'nobody controls the cluster now')
         return await (controller === nodeId ? here() : peers.ask(controller, codec, request))
       } catch (error) {
-        // What was never sent, or not decided, may be asked again.
+        // What was never sent, or of which nothing was written (CO4 of the controller), may be asked again.
         const isFree = isMillraceError(error) && (error.code === 'NOT_CONTROLLER' || error.code === 'CONNECTION_FAILED')
         if (!isFree) throw error
         if (clock.monotonicMs() >= untilMs)
