@@ -189,5 +189,26 @@ export function decodeState<T extends object>(key: string, value: Uint8Array): T
 export function decodePartitionState(key: string, value: Uint8Array): PartitionState {
   const state = decodeState<Partial<PartitionState> & Pick<PartitionState, 'leader' | 'inSyncReplicas'>>(key, value)
   const none = { replicas: [state.leader], eligibleLeaders: [], adding: [], removing: [] }
-  return { ...none, ...state } as PartitionState
+  const whole = { ...none, ...state } as PartitionState
+  const { leader, leaderEpoch, leaderIncarnation, replicas, inSyncReplicas, eligibleLeaders, adding, removing } = whole
+  const areNumbers = [
+    leader,
+    leaderEpoch,
+    leaderIncarnation,
+    ...listOf(replicas),
+    ...listOf(adding),
+    ...listOf(removing),
+  ]
+  const members = [...listOf(inSyncReplicas), ...listOf(eligibleLeaders)] as (Replica | null)[]
+  const numbers = [...areNumbers, ...members.flatMap((one) => [one?.nodeId, one?.incarnation])]
+  if (numbers.every((one) => Number.isSafeInteger(one))) return whole
+  throw new MillraceError(
+    'UNKNOWN_SERVER_ERROR',
+    `metadata: the value of ${key} is not readable: it is no partition's state`,
+  )
+}
+
+/** A list, or something that fails where a list's items must be numbers. */
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [undefined]
 }

@@ -19,16 +19,9 @@ import { isInternalTopic } from '../../model/internal-topics.ts'
 import { unchanged } from '../cluster-identity.ts'
 import type { ClusterImage, ImageChange } from '../cluster-image.ts'
 import { removeEmptied } from '../draining.ts'
-import {
-  decodeState,
-  encodeState,
-  type NodeState,
-  nodeKey,
-  type Replica,
-  type TopicNameState,
-  topicNameKey,
-} from '../keys.ts'
+import { decodeState, encodeState, type NodeState, nodeKey, type Replica, topicNameKey } from '../keys.ts'
 import { isOutcomeUnknown, type MetadataStore, type StoreLease } from '../metadata-store.ts'
+import { decodeTopicNameState } from '../stored-states.ts'
 import type { Timers } from '../timers.ts'
 import { type CreateTopicWish, removeTopicKeys, type TopicDefaults } from '../topics.ts'
 import { BrokerLiveness, type BrokerProbes } from './broker-liveness.ts'
@@ -322,9 +315,11 @@ export class Controller {
     return this.#request(async ({ store, image }) => {
       for (const { topicId, state } of image.halfTopics()) {
         const key = topicNameKey(state.name)
+        // It may name this topic.
+        if (image.unreadable.has(key)) continue
         const named = await store.get(key)
         // The name was written and the image does not show it yet.
-        if (named !== undefined && decodeState<TopicNameState>(key, named.value).topicId === topicId) continue
+        if (named !== undefined && decodeTopicNameState(key, named.value).topicId === topicId) continue
         await removeTopicKeys(store, topicId, [term.fence])
       }
     })
