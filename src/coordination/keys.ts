@@ -13,6 +13,7 @@
  * | /millrace/v1/partitions/<topic id>/<n>  | PartitionState   | at create; at each change of leader, replicas or ISR |
  * | /millrace/v1/topics/<name>              | TopicNameState   | last of a topic at create: now it is visible; first at delete |
  * | /millrace/v1/producer-ids               | ProducerIdState  | per block of PRODUCER_ID_BLOCK |
+ * | /millrace/v1/requests/<client id>/<lane> | a request's id, text | on etcd, with every transaction of a client, under a lease of an hour: what a lost reply is read back by (etcd-transactions.ts); this make shows it to nobody |
  *
  * Partition numbers have five digits, so that keys sort as numbers. A topic-ids key without its topics key is half a
  * topic: left by a crash in create or delete, removed at the next start.

@@ -12,6 +12,7 @@ import {
   partitionKey,
   ROOT_PREFIX,
   topicIdKey,
+  topicNameKey,
 } from '../../../../src/coordination/keys.ts'
 import {
   type MetadataStore,
@@ -351,6 +352,46 @@ test('what may be written in part is not told as if nothing had been done', asyn
       if (isThere) await assert.rejects(again, { code: 'TOPIC_ALREADY_EXISTS' })
       else assert.equal((await again).created, true)
     }
+})
+
+test('a partition whose key cannot be read is left alone, and not tried again and again; the others have new leaders', async () => {
+  const cluster = await clusterOf([1, 2, 3])
+  const { topicId } = await cluster.answerOf(cluster.controller.createTopic(wish('a')))
+  const of2 = cluster.partitionsOf('a').flatMap(({ leader }, partition) => (leader === 2 ? [partition] : []))
+  const key = partitionKey(topicId, of2[0]!)
+  const { value } = (await cluster.store.get(key))!
+  await cluster.store.transact([], [{ kind: 'put', key, value: Buffer.from('{') }])
+  let transactions = 0
+  const { transact } = cluster.store
+  cluster.store.transact = (conditions, operations) => {
+    if (operations.length > 0) transactions++
+    return transact.call(cluster.store, conditions, operations)
+  }
+  await cluster.kill(2)
+  await cluster.time.pass(20_000)
+  const led = () => of2.map((partition) => cluster.partitionsOf('a')[partition]!.leader === 2)
+  assert.deepEqual(led(), [true, ...of2.slice(1).map(() => false)])
+  assert.ok(transactions < 20, `${transactions} transactions`)
+  await cluster.store.transact([], [{ kind: 'put', key, value }])
+  await cluster.time.pass(1_000)
+  assert.ok(!led().includes(true))
+})
+
+test('half of a topic whose name cannot be read is no half', async () => {
+  const cluster = await clusterOf([1, 2, 3])
+  await cluster.answerOf(cluster.controller.createTopic(wish('a')))
+  const key = topicNameKey('a')
+  const { value } = (await cluster.store.get(key))!
+  await cluster.store.transact([], [{ kind: 'put', key, value: Buffer.from('{') }])
+  // Nobody who begins now knows the name.
+  for (const nodeId of [1, 2, 3]) {
+    await cluster.kill(nodeId)
+    await cluster.start(nodeId)
+    await cluster.time.pass(1_000)
+  }
+  await cluster.store.transact([], [{ kind: 'put', key, value }])
+  await cluster.time.pass(1_000)
+  assert.equal(cluster.partitionsOf('a').length, 6)
 })
 
 test('half a topic that a crash left is removed by the next controller, a whole one stays', async () => {
