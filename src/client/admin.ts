@@ -25,7 +25,7 @@ import { whileLeadersMove } from './leader-changes.ts'
 import { checkedPartitions, type MetadataCache, type PartitionInfo, type TopicInfo } from './metadata-cache.ts'
 import { checkedPosition, type PartitionOffset, type Positions } from './positions.ts'
 import type { Position } from './record-types.ts'
-import type { Requests } from './requests.ts'
+import { isInDoubt, type Requests } from './requests.ts'
 import { type TopicLike, topicName } from './topic.ts'
 
 export interface CreateTopicOptions {
@@ -135,7 +135,7 @@ export class TopicAdmin {
     try {
       return await once()
     } catch (lost) {
-      if (request.validateOnly || asMillraceError(lost).code !== 'NETWORK_EXCEPTION') throw lost
+      if (request.validateOnly || !isInDoubt(asMillraceError(lost))) throw lost
       const made = await this.#readBack(request, signal)
       if (made !== undefined) return made
       try {

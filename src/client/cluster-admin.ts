@@ -2,7 +2,7 @@
  * ClusterAdmin: where replicas lie and who leads, shown and changed. Any broker takes these calls; the controller decides. A broker alone
  * refuses what changes something with INVALID_REQUEST.
  *
- * Failure  what a call changes is not asked for again once it has left without an answer (NETWORK_EXCEPTION): look at moves() first
+ * Failure  what a call changes is not asked for again once it has left without an answer (NETWORK_EXCEPTION, REQUEST_TIMED_OUT): look at moves() first
  */
 import { MillraceError } from '../model/errors.ts'
 import {

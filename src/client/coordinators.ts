@@ -132,7 +132,7 @@ export class Coordinators {
 /** What was to be asked of the coordinator has not left: nothing is in doubt. */
 function notSent(error: unknown): never {
   const { code, message } = asMillraceError(error)
-  if (code !== 'NETWORK_EXCEPTION') throw error
+  if (code !== 'NETWORK_EXCEPTION' && code !== 'REQUEST_TIMED_OUT') throw error
   throw new MillraceError('CONNECTION_FAILED', message, { cause: error })
 }
 

@@ -2,7 +2,7 @@
  * Leader changes: which errors of a partition's leader make a client look who leads, and requests to leaders that are asked again
  * until the one that leads has answered.
  */
-import { ERRORS, isMillraceError, type MillraceError } from '../model/errors.ts'
+import { ERRORS, type ErrorCode, isMillraceError, type MillraceError } from '../model/errors.ts'
 import { abortable, sleep } from './abort.ts'
 import { backoffMs } from './backoff.ts'
 import type { ClientRuntime } from './client-runtime.ts'
@@ -17,12 +17,15 @@ export function mayHaveMoved({ code }: MillraceError): boolean {
   return ERRORS[code].refresh || code === 'CONNECTION_FAILED' || code === 'UNKNOWN_LEADER_EPOCH'
 }
 
-/** The leader is the one, and cannot do it now: it may mend, or another one may come to lead. */
+/** The leader is the one, and cannot do it now, or does not answer: it may mend, or another one may come to lead. */
 export function mayMove({ code }: MillraceError): boolean {
-  return (
-    code === 'NOT_ENOUGH_REPLICAS' || code === 'NOT_ENOUGH_REPLICAS_AFTER_APPEND' || code === 'OFFSET_NOT_AVAILABLE'
-  )
+  return MOVE_CODES.includes(code)
 }
+
+const MOVE_CODES: readonly ErrorCode[] = [
+  ...(['NOT_ENOUGH_REPLICAS', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND', 'OFFSET_NOT_AVAILABLE'] as const),
+  'REQUEST_TIMED_OUT',
+]
 
 export interface LeaderRetryParts {
   readonly runtime: ClientRuntime

@@ -7,7 +7,8 @@
  *             S2 a partition whose leader may have moved waits for metadata; the others do not
  * Limits      requestBytesMax a request, REQUESTS_MAX requests without an answer a connection, and the broker's credit: while
  *             it is used up, batches keep filling instead of being queued as frames
- * Failure     per batch, decided by its PartitionQueue; here: when to ask for metadata, when to try again
+ * Failure     per batch, decided by its PartitionQueue; here: when to ask for metadata, when to try again. A produce without a reply in time
+ *             ends its connection: sent again alone, it would come behind batches of its partitions that are still under way
  */
 import { ERRORS, type ErrorCode, errorCodeOf, MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
@@ -290,7 +291,8 @@ export class ProduceSender {
       connection.sendOneWay(produce.api, produce.encodeRequest(request), body, () => this.#sentOneWay(connection, sent))
       return
     }
-    connection.call(produce, request, { body, timeoutMs: timeoutMs + REPLY_GRACE_MS }).then(
+    const call = { body, timeoutMs: timeoutMs + REPLY_GRACE_MS, onLate: 'end-connection' } as const
+    connection.call(produce, request, call).then(
       (reply) => this.#replied(connection, sent, reply.value.parts),
       (error: unknown) => this.#lost(connection, sent, asMillraceError(error)),
     )

@@ -2,7 +2,7 @@
  * Requests: asks brokers on behalf of metadata, admin and positions: finds a connection, retries what may be retried.
  *
  * Rule     a request that changes something (`changes`) is not repeated once it has left and its outcome is unknown: the
- *          caller learns that it may or may not have happened. An error reply is an outcome: nothing happened.
+ *          caller learns that it may or may not have happened (isInDoubt()). Any other error reply is an outcome: nothing happened.
  * Limits   requestTimeoutMs over all attempts
  */
 import { ERRORS, isMillraceError, MillraceError } from '../model/errors.ts'
@@ -84,10 +84,10 @@ export class Requests {
       } catch (error) {
         if (!isMillraceError(error)) throw error
         if (options.coordinator !== undefined) this.#coordinators.failed(options.coordinator, error)
-        if (error.code === 'NETWORK_EXCEPTION' && options.changes === true)
+        if (isInDoubt(error) && options.changes === true)
           throw new MillraceError(
-            'NETWORK_EXCEPTION',
-            `the connection broke while ${codec.name} was under way: it may or may not have happened (${error.message})`,
+            error.code,
+            `no answer to ${codec.name} came: it may or may not have happened (${error.message})`,
             { cause: error },
           )
         if (!mayRetry(error, options)) throw error
@@ -108,7 +108,7 @@ export class Requests {
     deadlineMs: number,
   ): Promise<Reply<Value>> {
     const connection = await abortable(this.#connect(options, deadlineMs), options.signal)
-    // A timeout ends the connection for everybody: the last attempt gets time enough to be judged fairly.
+    // What leaves with no time left to be answered would be in doubt for nothing.
     const timeoutMs = Math.max(1_000, deadlineMs - this.#runtime.clock.monotonicMs())
     return abortable(connection.call(codec, request, { timeoutMs }), options.signal)
   }
@@ -118,6 +118,11 @@ export class Requests {
     if (nodeId !== undefined) return this.#connections.node(nodeId, { patienceMs: PATIENCE_MS, signal })
     return this.#connections.any({ deadlineMs, avoid, signal })
   }
+}
+
+/** It was asked, and no answer came, of the broker or of the one that it asked itself: what was to be changed may have been, or will yet be. */
+export function isInDoubt({ code }: MillraceError): boolean {
+  return code === 'NETWORK_EXCEPTION' || code === 'REQUEST_TIMED_OUT'
 }
 
 /** Asking the same broker again helps against weather, not against a name that does not exist or a leader that has moved. */

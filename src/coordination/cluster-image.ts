@@ -3,16 +3,18 @@
  *
  * Owns        the decoded states and the revision of every key that it was told of
  * Thread      main; pure: given lists and events, answers changes
- * Invariants  CI1 the image after `advance` is the image made from a list at the same revision     checked in: the unit test
+ * Invariants  CI1 the image after `advance` is the image made from a list at the same revision, as far as all of it can be read
+ *                                                                                                  checked in: the unit test
  *             CI2 a topic is in it exactly while its topics/<name> key exists; partitions at and beyond TopicState.partitions are not
  *             CI3 an image changes nothing in the store: halves of topics that crashes left stay where they are
  * Ordering    changes are told so that each may be applied when its turn comes: topics that go, nodes, brokers, the controller, topics
  *             that come, topics that changed, their partitions
  * Limits      an advance costs what its events cost, a topic that comes or goes what its partitions cost; never the cluster's size
- * Failure     a visible topic that lacks a partition, a value that cannot be read: a MillraceError, and topics and the revision stay as they
- *             were; what was taken in until then is told by the resync that finds it mended
+ * Failure     a value that cannot be read (another release's, damaged by hand) leaves what it says as it was, and nothing else: see `unreadable`. A
+ *             visible topic that lacks a partition, or the key of one that it gained, is as it was, or not there, until it comes
  */
 import { assert } from '../base/assert.ts'
+import { isMillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import {
   BROKERS_PREFIX,
@@ -20,17 +22,24 @@ import {
   CONTROLLER_KEY,
   type ControllerState,
   decodePartitionState,
-  decodeState,
   NODES_PREFIX,
   type NodeState,
   PARTITIONS_PREFIX,
   type PartitionState,
+  partitionKey,
   TOPIC_IDS_PREFIX,
   TOPICS_PREFIX,
-  type TopicNameState,
   type TopicState,
 } from './keys.ts'
 import type { StoredValue, StoreEvent } from './metadata-store.ts'
+import {
+  decodeBrokerState,
+  decodeControllerState,
+  decodeNodeState,
+  decodeTopicNameState,
+  decodeTopicState,
+  nodeIdOf,
+} from './stored-states.ts'
 import { missingPartition, type TopicRecord } from './topics.ts'
 
 /** A state and the revision of its key: what a compare-and-set asks for. */
@@ -66,6 +75,15 @@ export type ImageChange =
       readonly before: PartitionState | undefined
     }
 
+/** A key whose value says nothing that could be taken in, or that should be there and is not. */
+export interface UnreadableKey {
+  readonly key: string
+  /** Of the value; 0 = there is none. */
+  readonly revision: number
+  /** Why, with the key's name. */
+  readonly text: string
+}
+
 type ChangeOf<Kind extends ImageChange['kind']> = Extract<ImageChange, { kind: Kind }>
 
 /** A TopicRecord that follows the store. */
@@ -97,8 +115,9 @@ export class ClusterImage {
   #partitionCount = 0
   /** Of every key, for the difference to a later list. */
   readonly #revisions = new Map<string, number>()
-  /** Taken in, and not told: more than nothing only after a failure. */
-  #untold = nothingTouched()
+  readonly #unreadable = new Map<string, UnreadableKey>()
+  /** Visible ones that wait for a partition's key. */
+  readonly #lacking = new Set<TopicId>()
 
   /** From a list of everything below the root prefix. */
   static of(revision: number, values: readonly StoredValue[]): ClusterImage {
@@ -135,6 +154,11 @@ export class ClusterImage {
     return this.#partitionCount
   }
 
+  /** What is not as the store has it, or not there, because its value cannot be read. By key. */
+  get unreadable(): ReadonlyMap<string, UnreadableKey> {
+    return this.#unreadable
+  }
+
   topicByName(name: string): TopicRecord | undefined {
     const topicId = this.#idOfName.get(name)
     return topicId === undefined ? undefined : this.#topics.get(topicId)
@@ -147,7 +171,7 @@ export class ClusterImage {
   /** Topics that a crash left half made or half deleted: they have a state and no name. Or somebody is just about it. */
   halfTopics(): { readonly topicId: TopicId; readonly state: TopicState }[] {
     const all = [...this.#topicStates].map(([topicId, { state }]) => ({ topicId, state }))
-    return all.filter(({ topicId }) => !this.#topics.has(topicId))
+    return all.filter(({ topicId }) => !this.#topics.has(topicId) && !this.#isVisible(topicId))
   }
 
   /** Takes in events, whole revisions, in order; answers what they changed. Revisions that it knows may come again: they change nothing. */
@@ -157,11 +181,11 @@ export class ClusterImage {
   }
 
   #apply(events: readonly StoreEvent[]): ImageChange[] {
-    for (const event of events) this.#take(event, this.#untold)
-    this.#checkWhole(this.#untold)
-    const touched = this.#untold
-    this.#untold = nothingTouched()
+    const touched = nothingTouched()
+    for (const event of events) this.#take(event, touched)
+    for (const topicId of touched.partitions.keys()) if (this.#lacking.has(topicId)) touched.topics.add(topicId)
     const changes = this.#settle(touched)
+    this.#forgetFound()
     for (const { revision } of events) this.#revision = Math.max(this.#revision, revision)
     return changes
   }
@@ -183,8 +207,13 @@ export class ClusterImage {
 
   #take(event: StoreEvent, touched: Touched): void {
     const { key, value, revision } = event
-    this.#decode(event, touched)
-    // Last: a list is to tell again what could not be read.
+    this.#unreadable.delete(key)
+    try {
+      this.#decode(event, touched)
+    } catch (error) {
+      if (!isMillraceError(error)) throw error
+      this.#unreadable.set(key, { key, revision, text: error.message })
+    }
     if (value === undefined) this.#revisions.delete(key)
     else this.#revisions.set(key, revision)
   }
@@ -195,27 +224,29 @@ export class ClusterImage {
     else if (key.startsWith(TOPIC_IDS_PREFIX)) this.#takeTopicState(event, touched)
     else if (key.startsWith(TOPICS_PREFIX)) this.#takeTopicName(event, touched)
     else if (key.startsWith(BROKERS_PREFIX)) {
-      const nodeId = Number(key.slice(BROKERS_PREFIX.length))
+      const nodeId = nodeIdOf(key, BROKERS_PREFIX)
       const before = this.#brokers.get(nodeId)
-      const broker = replaceIn(this.#brokers, nodeId, versionedOf<BrokerState>(event))
+      const broker = replaceIn(this.#brokers, nodeId, versionedOf(event, decodeBrokerState))
       touched.changes.push({ kind: 'broker', nodeId, broker, before })
     } else if (key.startsWith(NODES_PREFIX)) {
-      const nodeId = Number(key.slice(NODES_PREFIX.length))
-      const node = replaceIn(this.#nodes, nodeId, versionedOf<NodeState>(event))
+      const nodeId = nodeIdOf(key, NODES_PREFIX)
+      const node = replaceIn(this.#nodes, nodeId, versionedOf(event, decodeNodeState))
       touched.changes.push({ kind: 'node', nodeId, node })
     } else if (key === CONTROLLER_KEY) {
-      this.#controller = versionedOf<ControllerState>(event)
+      this.#controller = versionedOf(event, decodeControllerState)
       touched.changes.push({ kind: 'controller', controller: this.#controller })
     }
   }
 
-  #takePartition({ key, value, revision }: StoreEvent, touched: Touched): void {
+  #takePartition(event: StoreEvent, touched: Touched): void {
+    const { key } = event
+    const taken = versionedOf(event, decodePartitionState)
     const [id = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
     const topicId = id as TopicId
     const partition = Number(number)
     let states = this.#partitionStates.get(topicId)
     if (states === undefined) this.#partitionStates.set(topicId, (states = new Map()))
-    if (value !== undefined) states.set(partition, { state: decodePartitionState(key, value), modRevision: revision })
+    if (taken !== undefined) states.set(partition, taken)
     else if (states.delete(partition) && states.size === 0) this.#partitionStates.delete(topicId)
     let partitions = touched.partitions.get(topicId)
     if (partitions === undefined) touched.partitions.set(topicId, (partitions = new Set()))
@@ -224,35 +255,46 @@ export class ClusterImage {
 
   #takeTopicState(event: StoreEvent, touched: Touched): void {
     const topicId = event.key.slice(TOPIC_IDS_PREFIX.length) as TopicId
-    replaceIn(this.#topicStates, topicId, versionedOf<TopicState>(event))
+    replaceIn(this.#topicStates, topicId, versionedOf(event, decodeTopicState))
     touched.topics.add(topicId)
   }
 
   #takeTopicName(event: StoreEvent, touched: Touched): void {
     const name = event.key.slice(TOPICS_PREFIX.length)
     const before = this.#idOfName.get(name)
-    const topicId = versionedOf<TopicNameState>(event)?.state.topicId
+    const topicId = versionedOf(event, decodeTopicNameState)?.state.topicId
     replaceIn(this.#idOfName, name, topicId)
     for (const touchedId of [before, topicId]) if (touchedId !== undefined) touched.topics.add(touchedId)
   }
 
-  /** Before anything is settled: half of the changes could not be told. */
-  #checkWhole({ topics, partitions }: Touched): void {
-    for (const topicId of topics) {
-      if (!this.#isVisible(topicId)) continue
-      const { partitions: count } = this.#topicStates.get(topicId)!.state
-      for (let number = this.#topics.get(topicId)?.partitions.length ?? 0; number < count; number++)
-        this.#checkThere(topicId, number)
+  /** Whether a visible topic that has `from` partitions so far lacks one of those that it should have. */
+  #lacks(topicId: TopicId, from: number): boolean {
+    this.#lacking.delete(topicId)
+    const { partitions: count } = this.#topicStates.get(topicId)!.state
+    for (let partition = from; partition < count; partition++) {
+      if (this.#partitionStates.get(topicId)?.has(partition) === true) continue
+      this.#lacking.add(topicId)
+      this.#miss(topicId, partition)
+      return true
     }
-    for (const [topicId, numbers] of partitions) {
-      if (!this.#isVisible(topicId)) continue
-      const { partitions: count } = this.#topicStates.get(topicId)!.state
-      for (const number of numbers) if (number < count) this.#checkThere(topicId, number)
-    }
+    return false
   }
 
-  #checkThere(topicId: TopicId, partition: number): void {
-    if (this.#partitionStates.get(topicId)?.has(partition) !== true) throw missingPartition(topicId, partition)
+  #miss(topicId: TopicId, partition: number): void {
+    const key = partitionKey(topicId, partition)
+    if (this.#unreadable.has(key)) return
+    this.#unreadable.set(key, { key, revision: 0, text: missingPartition(topicId, partition).message })
+  }
+
+  /** Keys that were missed and are not any more: their topic has gone, or is smaller. */
+  #forgetFound(): void {
+    for (const { key, revision } of this.#unreadable.values()) {
+      if (revision > 0) continue
+      const [id = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
+      const topicId = id as TopicId
+      const count = this.#isVisible(topicId) ? this.#topicStates.get(topicId)!.state.partitions : 0
+      if (Number(number) >= count) this.#unreadable.delete(key)
+    }
   }
 
   /** Brings the visible topics to what was touched. */
@@ -263,6 +305,8 @@ export class ClusterImage {
     for (const topicId of topics) {
       const known = this.#topics.get(topicId)
       const isVisible = this.#isVisible(topicId)
+      if (isVisible && this.#lacks(topicId, known?.partitions.length ?? 0)) continue
+      if (!isVisible) this.#lacking.delete(topicId)
       if (known !== undefined && !isVisible) {
         this.#topics.delete(topicId)
         this.#partitionCount -= known.partitions.length
@@ -319,7 +363,11 @@ export class ClusterImage {
     const changes: ChangeOf<'partition'>[] = []
     for (const partition of [...numbers].sort((left, right) => left - right)) {
       if (partition >= topic.state.partitions) continue
-      const known = this.#partitionStates.get(topicId)!.get(partition)!
+      const known = this.#partitionStates.get(topicId)?.get(partition)
+      if (known === undefined) {
+        this.#miss(topicId, partition)
+        continue
+      }
       const { state, modRevision: version } = known
       const before = topic.partitions[partition]
       if (before !== undefined && topic.partitionVersions[partition] === version) continue
@@ -342,8 +390,11 @@ function inOrder(changes: readonly ImageChange[]): ImageChange[] {
   return [...changes].sort((left, right) => RANK[left.kind]! - RANK[right.kind]!)
 }
 
-function versionedOf<T extends object>({ key, value, revision }: StoreEvent): Versioned<T> | undefined {
-  return value === undefined ? undefined : { state: decodeState<T>(key, value), modRevision: revision }
+function versionedOf<T>(
+  { key, value, revision }: StoreEvent,
+  decode: (key: string, value: Uint8Array) => T,
+): Versioned<T> | undefined {
+  return value === undefined ? undefined : { state: decode(key, value), modRevision: revision }
 }
 
 /** Sets or, where there is no value, deletes; answers the value. */

@@ -7,12 +7,13 @@
  *             CW2 after a resync what is told is the difference between two lists: nothing that was missed stays unsaid
  * Ordering    list -> watch from its revision. Lost events: what the old watch still says is ignored -> list -> difference -> new watch
  * Failure     a list or watch that fails is tried again after RETRY_MS; only open() rejects. The image is then old, not wrong: every write
- *             that follows from it asks for revisions
+ *             that follows from it asks for revisions. Values that cannot be read are told once each, and nothing is asked for again: the
+ *             watch tells when they are others
  */
 import { MillraceError } from '../model/errors.ts'
-import { ClusterImage, type ImageChange } from './cluster-image.ts'
+import { ClusterImage, type ImageChange, type UnreadableKey } from './cluster-image.ts'
 import { ROOT_PREFIX } from './keys.ts'
-import type { MetadataStore, StoreEvent, StoreWatch } from './metadata-store.ts'
+import type { MetadataStore, StoreWatch } from './metadata-store.ts'
 import type { Timers } from './timers.ts'
 
 const RETRY_MS = 500
@@ -24,6 +25,8 @@ export interface ClusterWatchOptions {
   readonly timers: Timers
   /** A resync was needed, or failed and is tried again. */
   readonly onResync?: (reason: string) => void
+  /** Keys that cannot be read since now, and those that can be again or are gone. */
+  readonly onUnreadable?: (found: readonly UnreadableKey[], mended: readonly string[]) => void
 }
 
 interface Waiter {
@@ -44,6 +47,8 @@ export class ClusterWatch {
   #isClosed = false
   #cancelRetry: () => void = () => {}
   readonly #waiters = new Set<Waiter>()
+  /** The keys that were told of, and of which revision. */
+  readonly #toldUnreadable = new Map<string, number>()
 
   private constructor(store: MetadataStore, onChanges: OnChanges, options: ClusterWatchOptions) {
     this.#store = store
@@ -103,26 +108,15 @@ export class ClusterWatch {
     const watch = await this.#store.watch(
       ROOT_PREFIX,
       revision,
-      (events) => void (isCurrent() && this.#take(events)),
+      (events) => void (isCurrent() && this.#tell(this.#image.advance(events))),
       () => void (isCurrent() && this.#resync('events were lost')),
     )
     if (isCurrent()) this.#watch = watch
     else await watch.close()
   }
 
-  #take(events: readonly StoreEvent[]): void {
-    let changes: ImageChange[]
-    try {
-      changes = this.#image.advance(events)
-    } catch (error) {
-      // A value that cannot be read, half a topic: a list says whether it is still so.
-      this.#resync(String(error))
-      return
-    }
-    this.#tell(changes)
-  }
-
   #tell(changes: readonly ImageChange[]): void {
+    this.#tellUnreadable()
     if (changes.length > 0) this.#onChanges(changes, this.#image)
     for (const waiter of this.#waiters) {
       if (waiter.revision > this.revision) continue
@@ -130,6 +124,16 @@ export class ClusterWatch {
       waiter.cancel()
       waiter.resolve()
     }
+  }
+
+  #tellUnreadable(): void {
+    const { unreadable } = this.#image
+    if (unreadable.size === 0 && this.#toldUnreadable.size === 0) return
+    const found = [...unreadable.values()].filter(({ key, revision }) => this.#toldUnreadable.get(key) !== revision)
+    const mended = [...this.#toldUnreadable.keys()].filter((key) => !unreadable.has(key))
+    for (const key of mended) this.#toldUnreadable.delete(key)
+    for (const { key, revision } of found) this.#toldUnreadable.set(key, revision)
+    if (found.length + mended.length > 0) this.#options.onUnreadable?.(found, mended)
   }
 
   #resync(reason: string): void {

@@ -13,6 +13,7 @@
  * | /millrace/v1/partitions/<topic id>/<n>  | PartitionState   | at create; at each change of leader, replicas or ISR |
  * | /millrace/v1/topics/<name>              | TopicNameState   | last of a topic at create: now it is visible; first at delete |
  * | /millrace/v1/producer-ids               | ProducerIdState  | per block of PRODUCER_ID_BLOCK |
+ * | /millrace/v1/requests/<client id>/<lane> | a request's id, text | on etcd, with every transaction of a client, under a lease of an hour: what a lost reply is read back by (etcd-transactions.ts); this make shows it to nobody |
  *
  * Partition numbers have five digits, so that keys sort as numbers. A topic-ids key without its topics key is half a
  * topic: left by a crash in create or delete, removed at the next start.
@@ -189,5 +190,26 @@ export function decodeState<T extends object>(key: string, value: Uint8Array): T
 export function decodePartitionState(key: string, value: Uint8Array): PartitionState {
   const state = decodeState<Partial<PartitionState> & Pick<PartitionState, 'leader' | 'inSyncReplicas'>>(key, value)
   const none = { replicas: [state.leader], eligibleLeaders: [], adding: [], removing: [] }
-  return { ...none, ...state } as PartitionState
+  const whole = { ...none, ...state } as PartitionState
+  const { leader, leaderEpoch, leaderIncarnation, replicas, inSyncReplicas, eligibleLeaders, adding, removing } = whole
+  const areNumbers = [
+    leader,
+    leaderEpoch,
+    leaderIncarnation,
+    ...listOf(replicas),
+    ...listOf(adding),
+    ...listOf(removing),
+  ]
+  const members = [...listOf(inSyncReplicas), ...listOf(eligibleLeaders)] as (Replica | null)[]
+  const numbers = [...areNumbers, ...members.flatMap((one) => [one?.nodeId, one?.incarnation])]
+  if (numbers.every((one) => Number.isSafeInteger(one))) return whole
+  throw new MillraceError(
+    'UNKNOWN_SERVER_ERROR',
+    `metadata: the value of ${key} is not readable: it is no partition's state`,
+  )
+}
+
+/** A list, or something that fails where a list's items must be numbers. */
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [undefined]
 }

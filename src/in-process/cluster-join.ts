@@ -11,10 +11,10 @@ import type { BrokerConfig } from '../config/index.ts'
 import { beginIncarnation, type ClusterIdentity, clusterIdOf } from '../coordination/cluster-identity.ts'
 import { ClusterImage } from '../coordination/cluster-image.ts'
 import { clusterSecretOf } from '../coordination/cluster-secret.ts'
-import { ROOT_PREFIX } from '../coordination/keys.ts'
-import type { MetadataStore } from '../coordination/metadata-store.ts'
+import { PARTITIONS_PREFIX, ROOT_PREFIX } from '../coordination/keys.ts'
+import type { MetadataStore, StoredValue } from '../coordination/metadata-store.ts'
 import type { Timers } from '../coordination/timers.ts'
-import { partitionFolder } from '../model/ids.ts'
+import { partitionFolder, type TopicId } from '../model/ids.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Transport } from '../transport/transport.ts'
 
@@ -68,16 +68,24 @@ export async function joinCluster(
   })
   const secret = config.cluster.secret || (await clusterSecretOf(store, newId))
   const { revision, values } = await store.list(ROOT_PREFIX)
-  const known = replicasOn(ClusterImage.of(revision, values), nodeId)
+  const known = replicasOn(ClusterImage.of(revision, values), values, nodeId)
   const setAside: ClusterOptions['setAside'] = (topicId, partition) =>
     storage.setAside(dataDir, partitionFolder(topicId, partition))
   return { dataDir, identity, known, options: { transport, secret, directoryId, isClean, setAside, onOver } }
 }
 
-function replicasOn(image: ClusterImage, nodeId: number): KnownPartition[] {
+/** Replicas that lie here or may: a folder whose topic cannot be read now is not one that nobody knows, to be set aside. */
+function replicasOn(image: ClusterImage, values: readonly StoredValue[], nodeId: number): KnownPartition[] {
   const known: KnownPartition[] = []
   for (const { topicId, partitions } of image.topics.values())
     for (const [partition, { replicas }] of partitions.entries())
       if (replicas.includes(nodeId)) known.push({ topicId, partition })
+  if (image.unreadable.size === 0) return known
+  for (const { key } of values) {
+    if (!key.startsWith(PARTITIONS_PREFIX)) continue
+    const [id = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
+    const topicId = id as TopicId
+    if (image.topicById(topicId) === undefined) known.push({ topicId, partition: Number(number) })
+  }
   return known
 }

@@ -3,12 +3,15 @@
  *
  * Invariants  C1 sentBytes <= grantedBytes: a frame beyond the credit waits in the outbox       checked in: #transmit()
  *             C2 every request ends exactly once: reply, error, timeout or the connection's end   checked in: #end()
+ *             C3 the number of a request that was given up is not another one's before its reply has come   checked in: correlationIdAfter()
  * Ordering    requests leave in the order they were made; replies may come in another
- * Limits      the outbox is bounded by its callers (the producer's bufferBytesMax, one fetch a broker)
- * Failure     a request that is not answered in time, while this thread was there to read, ends the whole connection: its state is unknown, and so is that of
- *             whatever was sent after it. Requests fail with NETWORK_EXCEPTION (sent, outcome unknown) or
- *             CONNECTION_FAILED (never sent). A broker that owes answers and says nothing is asked for a sign of life; where none comes
- *             either, it is taken for gone after silenceMsMax instead of each request's own time (a paused process, a cable that was cut)
+ * Limits      the outbox is bounded by its callers (the producer's bufferBytesMax, one fetch a broker); LATE_MAX requests given up whose
+ *             replies have not come: with one more the connection ends
+ * Failure     a request that is not answered in time, while this thread was there to read, is given up alone with REQUEST_TIMED_OUT (sent, outcome
+ *             unknown; its reply is dropped when it comes) while the broker shows signs of life; where that cannot be told, and where the
+ *             request says so (onLate), it ends the connection. The end fails requests with NETWORK_EXCEPTION (sent, outcome unknown)
+ *             or CONNECTION_FAILED (never sent). A broker that owes answers and says nothing is asked for a sign of life; where none
+ *             comes either, it is taken for gone after silenceMsMax instead of each request's own time (a paused process, a cable that was cut)
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
@@ -66,12 +69,19 @@ export interface CallOptions {
   readonly body?: readonly Uint8Array[]
   /** Until the reply, from the moment of the call; default requestTimeoutMs. */
   readonly timeoutMs?: number
+  /**
+   * What it means that no reply has come by then: this request alone is given up (the default), or the connection ends, and with it whatever
+   * was sent after the request: for those whose order matters, a batch of a sequence must not be sent again behind the next ones.
+   */
+  readonly onLate?: 'give-up' | 'end-connection'
 }
 
 interface PendingRequest {
   readonly resolve: (frame: Frame) => void
   readonly reject: (error: MillraceError) => void
+  readonly calledMs: number
   readonly deadlineMs: number
+  readonly endsConnection: boolean
   readonly name: string
   sent: boolean
 }
@@ -94,6 +104,8 @@ const MESSAGE_STALL_MS_MAX = 10_000
 export const SILENCE_MS_MAX = 5_000
 /** After this part of silenceMsMax a sign of life is asked for; what is left of it the answer has. */
 const SILENCE_BEFORE_PROBE = 0.3
+/** A broker that owes so many answers beyond their time loses requests, or will not catch up: a connection anew costs less. */
+const LATE_MAX = 64
 /** Any broker answers it at once, whatever else it has to do, and whoever may not ask it is refused at once. */
 const PROBE = { api: Api.METADATA, header: metadata.encodeRequest({ topics: [] }) }
 /** Of the credit, kept free for probes: else who waits for credit could not ask whether anybody is there to grant some. */
@@ -105,6 +117,8 @@ export class Connection {
   readonly #runtime: ConnectionRuntime
   readonly #options: ConnectionOptions
   readonly #pending = new Map<number, PendingRequest>()
+  /** Requests that were given up; their replies, or their turns in the outbox, have not come. */
+  readonly #late = new Set<number>()
   #transport: TransportConnection
   readonly #outbox = new Fifo<OutgoingFrame>()
   /** Of the frames in the outbox. */
@@ -255,9 +269,11 @@ export class Connection {
   #request(api: number, name: string, header: Uint8Array, options: CallOptions): Promise<Frame> {
     if (this.#failure !== undefined) return Promise.reject(unsent(this.#failure))
     return new Promise<Frame>((resolve, reject) => {
-      const deadlineMs = this.#runtime.clock.monotonicMs() + (options.timeoutMs ?? this.#options.requestTimeoutMs)
+      const calledMs = this.#runtime.clock.monotonicMs()
+      const deadlineMs = calledMs + (options.timeoutMs ?? this.#options.requestTimeoutMs)
+      const endsConnection = options.onLate === 'end-connection'
       const correlationId = this.#nextCorrelationId()
-      this.#pending.set(correlationId, { resolve, reject, deadlineMs, name, sent: false })
+      this.#pending.set(correlationId, { resolve, reject, calledMs, deadlineMs, endsConnection, name, sent: false })
       this.#enqueue(api, correlationId, header, options.body ?? NO_PARTS, undefined)
       if (this.#timer !== undefined) return
       this.#heard()
@@ -266,8 +282,7 @@ export class Connection {
   }
 
   #nextCorrelationId(): number {
-    do this.#correlationId = this.#correlationId === 0xffff_ffff ? 1 : this.#correlationId + 1
-    while (this.#pending.has(this.#correlationId))
+    this.#correlationId = correlationIdAfter(this.#correlationId, this.#pending, this.#late)
     return this.#correlationId
   }
 
@@ -290,6 +305,12 @@ export class Connection {
 
   #transmit(): void {
     for (let frame = this.#outbox.peek(); frame !== undefined; frame = this.#outbox.peek()) {
+      if (this.#late.delete(frame.correlationId)) {
+        // Given up before it could leave: whoever asked was told that it never did.
+        this.#outbox.shift()
+        this.#outboxBytes -= frame.bytes
+        continue
+      }
       if (this.#sentBytes + frame.bytes + PROBE_CREDIT_BYTES > this.#grantedBytes) return
       this.#outbox.shift()
       this.#outboxBytes -= frame.bytes
@@ -316,8 +337,10 @@ export class Connection {
       this.#receiveGroupChanged(frame)
       return
     }
+    if (!frame.isReply) return
+    this.#late.delete(frame.correlationId)
     const pending = this.#pending.get(frame.correlationId)
-    if (pending === undefined || !frame.isReply) return // the reply of a request nobody waits for any more
+    if (pending === undefined) return // nobody waits for it any more
     this.#pending.delete(frame.correlationId)
     pending.resolve(frame)
   }
@@ -376,13 +399,33 @@ export class Connection {
       this.fail(new MillraceError('REQUEST_TIMED_OUT', why))
       return
     }
-    for (const pending of this.#pending.values()) {
+    this.#giveUpLate(nowMs)
+    if (this.#failure === undefined && this.#pending.size + this.#late.size > 0) this.#startDeadlineCheck()
+  }
+
+  #giveUpLate(nowMs: number): void {
+    for (const [correlationId, pending] of this.#pending) {
       if (nowMs < pending.deadlineMs) continue
-      const why = `${this.url}: no reply to ${pending.name} in time`
-      this.fail(new MillraceError('REQUEST_TIMED_OUT', why))
-      return
+      const error = new MillraceError('REQUEST_TIMED_OUT', `${this.url}: no reply to ${pending.name} in time`)
+      if (pending.endsConnection || this.#late.size >= LATE_MAX || !this.#mayLive(pending, nowMs)) {
+        this.fail(error)
+        return
+      }
+      this.#pending.delete(correlationId)
+      this.#late.add(correlationId)
+      pending.reject(pending.sent ? error : unsent(error))
     }
-    if (this.#pending.size > 0) this.#startDeadlineCheck()
+    // What stood first may have gone, and others fit.
+    this.#transmit()
+  }
+
+  /** Whether the broker has shown a sign of life since the request was made, or its silence is being judged. */
+  #mayLive({ calledMs }: PendingRequest, nowMs: number): boolean {
+    if (this.#hello === undefined) return false
+    if (this.#heardMs > calledMs) return true
+    if (this.#transport.messageStalledMs === undefined) return false // see #isGone()
+    if (this.#probedMs === undefined) this.#probe(nowMs)
+    return this.#probedMs !== undefined
   }
 
   #heard(): void {
@@ -446,6 +489,7 @@ export class Connection {
     this.#timer?.cancel()
     const pendings = [...this.#pending.values()]
     this.#pending.clear()
+    this.#late.clear()
     this.#outboxBytes = 0
     for (const pending of pendings) pending.reject(pending.sent ? inDoubt(failure) : unsent(failure))
     for (let frame = this.#outbox.shift(); frame !== undefined; frame = this.#outbox.shift()) frame.done?.()
@@ -454,6 +498,18 @@ export class Connection {
     this.#onEnd = []
     for (const listener of listeners) listener()
   }
+}
+
+interface Holder {
+  has(correlationId: number): boolean
+}
+
+/** The next number after `last` that is nobody's. */
+export function correlationIdAfter(last: number, pending: Holder, late: Holder): number {
+  let next = last
+  do next = next === 0xffff_ffff ? 1 : next + 1
+  while (pending.has(next) || late.has(next))
+  return next
 }
 
 /** The request left; nobody knows what became of it. */

@@ -202,6 +202,7 @@ export class ControlHandler {
     const recovered = isSetAside ? null : (opening.recovered as RecoveredPartition | null)
     let reason = recovered?.damaged ?? futureEpoch(recovered, leaderEpoch)
     let log = PartitionLog.create(context, { topicId, partition, config })
+    if (recovered === null) reason = recordsThere(context, log.folder)
     if (recovered !== null && reason === undefined) {
       try {
         log = PartitionLog.open(context, { topicId, partition, config, recovered })
@@ -443,4 +444,11 @@ function futureEpoch(recovered: RecoveredPartition | null, leaderEpoch: number):
   const latest = recovered?.leaderEpochs[recovered.leaderEpochs.length - 1]
   if (latest === undefined || latest[0] <= leaderEpoch) return undefined
   return `from offset ${latest[1]} on its batches have leader epoch ${latest[0]}, its leader has ${leaderEpoch}`
+}
+
+/** Where nothing was recovered nothing may lie: a new log beside an earlier one's segments would be taken for all there is. */
+function recordsThere({ files }: LogContext, folder: string): string | undefined {
+  if (files.stat(folder).kind === 'absent') return undefined
+  const segment = files.list(folder).find((name) => name.endsWith('.log'))
+  return segment === undefined ? undefined : `${folder} holds ${segment} of an earlier replica, and was not recovered`
 }

@@ -53,6 +53,22 @@ describe('durability', () => {
     }
   })
 
+  test('where nothing was recovered and segments lie, nothing new is begun: what is there stays, and is named', () => {
+    const files = new MemoryFileSystem()
+    const shard = new ShardFixture({ files })
+    shard.open(1)
+    shard.sendProduce(makeBatch({ records: 2, timestampMs: 1 }), { partitionRef: 0 })
+    shard.settle()
+    const after = new ShardFixture({ files, shard: { incarnation: 2 } })
+    const opened = after.open(1) as { body: { failed: { reason: string }[] } }
+    assert.match(opened.body.failed[0]!.reason, /holds 0+\.log of an earlier replica, and was not recovered/)
+    const answer = after.sendProduce(makeBatch({ records: 1, timestampMs: 2 }), { partitionRef: 0 })
+    after.settle()
+    assert.notEqual((after.answer(answer) as { error: string }).error, 'NONE')
+    const { results } = recoverDataDir(files, { dataDir: DATA_DIR, incarnation: 3, previousRun: 'machine-died' })
+    assert.equal((results[0]!.recovered as { logEndOffset: number }).logEndOffset, 2)
+  })
+
   test('a narrow group after a wide one is durable too, whichever way each went', () => {
     for (let seed = 1; seed <= 20; seed++) {
       const files = new MemoryFileSystem()

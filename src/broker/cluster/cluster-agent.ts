@@ -48,6 +48,8 @@ import { ReplicaRepair, type SetAside } from './replica-repair.ts'
 const REQUEST_TIMEOUT_MS = 10_000
 const STOP_WAIT_MS = 5_000
 const STOP_LOOK_MS = 20
+/** Keys that cannot be read, a line each: another release may have written thousands. */
+const UNREADABLE_LINES_MAX = 20
 
 /** What a broker of a cluster has besides its configuration. */
 export interface ClusterOptions {
@@ -99,7 +101,10 @@ export class ClusterAgent implements ReplicationListener {
   /** Whether acks=leader is suspended, by shard; the configuration of a partition. */
   readonly #words: LatestWords<ShardLink | PartitionProxy>
   #watch: ClusterWatch | undefined
+  /** As found at the start. What of it was not opened then lies as it was found, until its topic can be read. */
   #recovered: RecoveredOf = NOTHING_RECOVERED
+  /** Of what was found: opened once, and written to since. */
+  readonly #opened = new Set<string>()
   readonly #hosting: ReplicaHosting
   #isClosed = false
   /** Under which the controller has campaigned. */
@@ -207,9 +212,19 @@ export class ClusterAgent implements ReplicationListener {
     this.#watch = await ClusterWatch.open(store, (changes, image) => this.#apply(changes, image), {
       timers,
       onResync: (reason) => logger.info({ reason }, 'the metadata store is listed anew'),
+      onUnreadable: (found, mended) => {
+        for (const { key, text } of found.slice(0, UNREADABLE_LINES_MAX))
+          logger.error({ key }, `${text}; what it says stays as it was known, until the key is another or gone`)
+        if (found.length > UNREADABLE_LINES_MAX)
+          logger.error(`metadata: ${found.length - UNREADABLE_LINES_MAX} more keys are not readable`)
+        if (mended.length > 0)
+          logger.info(
+            { keys: mended.slice(0, UNREADABLE_LINES_MAX) },
+            `metadata: ${mended.length} keys are readable again, or gone`,
+          )
+      },
     })
     await this.#hosting.settled()
-    this.#recovered = NOTHING_RECOVERED
   }
 
   /** From here on others may lead, follow and ask this broker. */
@@ -382,7 +397,16 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   #open(topic: RoutedTopic, proxies: readonly PartitionProxy[]): void {
-    this.#hosting.open(topic, proxies, this.#recovered)
+    const found = new Map<number, unknown>()
+    for (const { state, topicId, partition } of proxies) {
+      const name = `${topicId}/${partition}`
+      if (state !== 'opening' || this.#opened.has(name)) continue
+      const recovered = this.#recovered(topicId, partition) ?? null
+      if (recovered === null) continue
+      this.#opened.add(name)
+      found.set(partition, recovered)
+    }
+    this.#hosting.open(topic, proxies, (_topicId, partition) => found.get(partition) ?? null)
   }
 
   #offline(): { topicId: TopicId; partition: number }[] {

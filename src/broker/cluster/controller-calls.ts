@@ -4,7 +4,7 @@
  * Thread      main
  * Ordering    authorised here -> decided by the controller -> in the metadata store -> in this broker's image (until()) -> the reply
  * Failure     no controller now, or it changes meanwhile: asked again until DECIDE_MS_MAX are over, then BROKER_NOT_AVAILABLE. A connection
- *             to it that breaks: NETWORK_EXCEPTION, for it may have decided
+ *             to it that breaks, or no answer in time: NETWORK_EXCEPTION or REQUEST_TIMED_OUT, for it may have decided, or will yet
  * Not here    the decisions (coordination/controller)
  */
 import type { Clock } from '../../base/clock.ts'
@@ -48,7 +48,7 @@ export class ControllerCalls {
         if (controller === undefined) throw new MillraceError('NOT_CONTROLLER', 'nobody controls the cluster now')
         return await (controller === nodeId ? here() : peers.ask(controller, codec, request))
       } catch (error) {
-        // What was never sent, or not decided, may be asked again.
+        // What was never sent, or of which nothing was written (CO4 of the controller), may be asked again.
         const isFree = isMillraceError(error) && (error.code === 'NOT_CONTROLLER' || error.code === 'CONNECTION_FAILED')
         if (!isFree) throw error
         if (clock.monotonicMs() >= untilMs)

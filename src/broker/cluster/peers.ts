@@ -8,7 +8,9 @@
  *             PE2 who answers is who is meant: cluster, node id and incarnation of the hello are those of the image, or it is closed
  * Limits      as many connections as brokers; attempts are RETRY_MS apart, KEEP_MS where nobody asks; requests end within requestTimeoutMs
  * Failure     an address that is none: never connected, probed 'unknown'; what another broker advertises ends nobody here.
- *             ask() rejects with CONNECTION_FAILED (never sent) or NETWORK_EXCEPTION (sent, outcome unknown), or the peer's own error
+ *             ask() rejects with CONNECTION_FAILED (never sent), NETWORK_EXCEPTION or REQUEST_TIMED_OUT (sent, outcome unknown), or the
+ *             peer's own error. A request that is late is given up alone: the others, and the replicas that are followed, go on over
+ *             the same connection while the peer shows signs of life
  * Not here    what is said (replica-fetcher.ts, cluster-agent.ts)
  */
 import type { Clock } from '../../base/clock.ts'

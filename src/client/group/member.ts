@@ -170,7 +170,7 @@ export class Member {
     const epoch = this.epoch
     const ownedVersion = this.#ownedVersion
     const sentMs = clock.monotonicMs()
-    // An answer that does not come within the session is of no use; its connection is broken.
+    // An answer that does not come within the session is of no use.
     const timeoutMs = Math.min(this.#parts.requestTimeoutMs, Math.max(sessionTimeoutMs, 1_000))
     const signal = this.#end.signal
     const reply = await this.#parts.coordinator.call(groupHeartbeat, this.#request(epoch), { timeoutMs, signal })

@@ -139,7 +139,7 @@ export class TransactionCoordinator {
     const { coordinators, requestTimeoutMs, runtime } = this.#parts
     const { deadlineMs, signal } = options
     const connection = await coordinators.connection(this.#of, { deadlineMs, signal })
-    // A timeout ends the connection for everybody: the last attempt gets time enough to be judged fairly.
+    // What leaves with no time left to be answered would be in doubt for nothing.
     const leftMs = Math.max(ATTEMPT_MS_MIN, deadlineMs - runtime.clock.monotonicMs())
     const timeoutMs = Math.min(requestTimeoutMs, leftMs)
     return (await abortable(connection.call(codec, request, { timeoutMs }), signal)).value

@@ -6,27 +6,22 @@
  * Thread      main
  * Invariants  CO1 every write asks for the controller's key as of this term, and for the revision of what it changes
  *             CO2 a term begins with an image that has all that earlier terms wrote
- *             CO3 a request resolves when the image has what it wrote
+ *             CO3 a request resolves when the image has what it wrote, or does not come to have it in time
+ *             CO4 NOT_CONTROLLER means that nothing was written, nor will be: it may be asked for again as if it never had been
  * Ordering    requests run one after the other; rounds of partitions run beside them: both ask for revisions, so who comes second looks again
- * Failure     NOT_CONTROLLER for a request when this broker does not control, or does not any more: it may be carried out all the same
+ * Failure     NOT_CONTROLLER for a request when this broker does not control, or does not any more. What was written whole is answered, whoever
+ *             controls by then; what may be written in part, REQUEST_TIMED_OUT: whoever asked looks what came of it
  */
 import type { Clock } from '../../base/clock.ts'
-import { isMillraceError, MillraceError } from '../../model/errors.ts'
+import { type ErrorCode, isMillraceError, MillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
 import { isInternalTopic } from '../../model/internal-topics.ts'
 import { unchanged } from '../cluster-identity.ts'
 import type { ClusterImage, ImageChange } from '../cluster-image.ts'
 import { removeEmptied } from '../draining.ts'
-import {
-  decodeState,
-  encodeState,
-  type NodeState,
-  nodeKey,
-  type Replica,
-  type TopicNameState,
-  topicNameKey,
-} from '../keys.ts'
-import type { MetadataStore, StoreLease } from '../metadata-store.ts'
+import { decodeState, encodeState, type NodeState, nodeKey, type Replica, topicNameKey } from '../keys.ts'
+import { isOutcomeUnknown, type MetadataStore, type StoreLease } from '../metadata-store.ts'
+import { decodeTopicNameState } from '../stored-states.ts'
 import type { Timers } from '../timers.ts'
 import { type CreateTopicWish, removeTopicKeys, type TopicDefaults } from '../topics.ts'
 import { BrokerLiveness, type BrokerProbes } from './broker-liveness.ts'
@@ -44,6 +39,7 @@ import { TopicConfigs } from './partition-decisions.ts'
 import { PartitionRounds } from './partition-rounds.ts'
 import { checkFence, notController } from './partition-writer.ts'
 import { isMoving } from './reassignment.ts'
+import { outcomeUnknown, RequestWrites } from './request-writes.ts'
 import {
   addPartitions,
   alterConfig,
@@ -56,6 +52,8 @@ import {
 
 /** Of each partition of the broker's own topics, as far as there are brokers. */
 const INTERNAL_REPLICAS = 3
+/** With these a request ends before it has written all that it meant to. */
+const CUT_SHORT_CODES: readonly ErrorCode[] = ['NOT_CONTROLLER', 'BROKER_NOT_AVAILABLE', 'OVERLOADED']
 
 export interface ControllerOptions {
   readonly store: MetadataStore
@@ -241,18 +239,38 @@ export class Controller {
   }
 
   async #inTerm<T>(work: (context: RequestContext) => Promise<T>): Promise<T> {
-    const { store, self, clock, newId, defaults, waitFor } = this.#options
+    const { store, self, clock, newId, defaults } = this.#options
     const term = this.#election.term
     const image = this.#image
     if (term === undefined || image === undefined) throw notController()
+    const writes = new RequestWrites(store)
     try {
-      const answer = await work({ ...{ store, image, self, clock, newId, defaults }, fence: term.fence })
-      // All that was written is in it: the next request, and whoever asks this broker, finds it.
-      await waitFor(await checkFence(store, term.fence))
+      const answer = await work({ store: writes, ...{ image, self, clock, newId, defaults }, fence: term.fence })
+      await this.#follow(term, await writes.settled())
       return answer
     } catch (error) {
       if (isMillraceError(error) && error.code === 'NOT_CONTROLLER') this.#fenced(term)
+      // A refusal is an answer, whatever was written before it.
+      const isCutShort = isOutcomeUnknown(error) || (isMillraceError(error) && CUT_SHORT_CODES.includes(error.code))
+      if (isCutShort && (await writes.settled())) throw outcomeUnknown(error)
       throw error
+    }
+  }
+
+  /**
+   * Until all that was written is in the image: the next request, and whoever asks this broker, finds it. What was written stays so, whoever
+   * controls by now and whatever can be reached; what was only read may be of the past.
+   */
+  async #follow(term: ControllerTerm, hasWritten: boolean): Promise<void> {
+    const { store, waitFor, log } = this.#options
+    try {
+      const { applied, revision } = await store.transact([term.fence], [])
+      if (!applied && !hasWritten) throw notController()
+      if (!applied) this.#fenced(term)
+      await waitFor(revision)
+    } catch (error) {
+      if (!hasWritten) throw error
+      log('warn', `what was written is not seen here yet: ${String(error)}`)
     }
   }
 
@@ -297,9 +315,11 @@ export class Controller {
     return this.#request(async ({ store, image }) => {
       for (const { topicId, state } of image.halfTopics()) {
         const key = topicNameKey(state.name)
+        // It may name this topic.
+        if (image.unreadable.has(key)) continue
         const named = await store.get(key)
         // The name was written and the image does not show it yet.
-        if (named !== undefined && decodeState<TopicNameState>(key, named.value).topicId === topicId) continue
+        if (named !== undefined && decodeTopicNameState(key, named.value).topicId === topicId) continue
         await removeTopicKeys(store, topicId, [term.fence])
       }
     })

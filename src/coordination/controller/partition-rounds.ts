@@ -13,6 +13,7 @@
 import { isMillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
 import type { ClusterImage, ImageChange } from '../cluster-image.ts'
+import { partitionKey } from '../keys.ts'
 import type { MetadataStore } from '../metadata-store.ts'
 import type { Timers } from '../timers.ts'
 import type { TopicRecord } from '../topics.ts'
@@ -145,7 +146,9 @@ export class PartitionRounds {
     const image = this.#image!
     try {
       return partitions.flatMap((partition) =>
-        partition < topic.partitions.length ? (decide(topic, partition, image, configs) ?? []) : [],
+        partition < topic.partitions.length && isReadable(topic, partition, image)
+          ? (decide(topic, partition, image, configs) ?? [])
+          : [],
       )
     } catch (error) {
       // A configuration that this release cannot read, say: other topics must not suffer.
@@ -165,6 +168,7 @@ export class PartitionRounds {
     for (const [nodeId] of leaving)
       for (const { topicId, partition, to } of planDecommission(image, nodeId, Math.max(0, room)).moves) {
         const topic = image.topicById(topicId)!
+        if (!isReadable(topic, partition, image)) continue
         if (decisions.some((one) => one.topic === topic && one.partition === partition)) continue
         room--
         const version = topic.partitionVersions[partition]!
@@ -212,6 +216,11 @@ export class PartitionRounds {
     if (decisions.length === 0) return false
     return (await this.#write(decisions, term)) && all.length > decisions.length
   }
+}
+
+/** Its newest state is not known: what is decided from an older one is refused again and again. It is told when it can be read. */
+function isReadable({ topicId }: TopicRecord, partition: number, { unreadable }: ClusterImage): boolean {
+  return unreadable.size === 0 || !unreadable.has(partitionKey(topicId, partition))
 }
 
 function nameOf({ topic, partition }: PartitionDecision): string {

@@ -3,17 +3,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BrokerConnections } from '../../../src/client/broker-connections.ts'
 import { checkedUrls, resolveClientOptions } from '../../../src/client/client-options.ts'
+import { Coordinators } from '../../../src/client/coordinators.ts'
 import { connect, isMillraceError } from '../../../src/client/index.ts'
 import { nodeRuntime } from '../../../src/client/node-runtime.ts'
-import { Api, metadata, produce } from '../../../src/protocol/index.ts'
+import { Api, CoordinatorKind, metadata, produce } from '../../../src/protocol/index.ts'
 import { Connection } from '../../../src/transport/connection.ts'
 import type { Transport } from '../../../src/transport/transport.ts'
 import { hasCode, until } from '../../support/expect.ts'
 import { FakeBroker, withFakeBroker } from '../../support/fake-broker.ts'
 import { collectGarbage } from '../../support/garbage.ts'
 
-function connectionsTo(url: string, backoff = { delayMsMin: 1, delayMsMax: 5 }) {
-  const { connectTimeoutMs, requestTimeoutMs } = resolveClientOptions({})
+function connectionsTo(url: string, backoff = { delayMsMin: 1, delayMsMax: 5 }, requestTimeoutMs = 30_000) {
+  const { connectTimeoutMs } = resolveClientOptions({})
   const names = { clientName: 'test', clientVersion: '0' }
   const none = { onConnected() {}, onDisconnected() {}, onConnectFailed() {}, onReconnecting() {} }
   const runtime = nodeRuntime()
@@ -163,6 +164,35 @@ test('a create whose answer was lost is read back, and asked for once more where
     await assert.rejects(mq.admin.topics.create('done', { partitions: 4 }), hasCode('TOPIC_ALREADY_EXISTS'))
   }))
 
+test('a change without an answer in time is in doubt, and what else goes over its connection goes on', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url, { requestTimeoutMs: 1_000, backoffMsMin: 1, backoffMsMax: 5 })
+    await mq.admin.topics.create('a')
+    const consumer = mq.consume('t', { from: 'start', waitMs: 60_000 })
+    await consumer.start()
+    const first = consumer[Symbol.asyncIterator]().next()
+    await until(() => broker.counts.get(Api.FETCH) === 1)
+    broker.faults = ({ name, index }) =>
+      ['DELETE_TOPIC', 'CREATE_TOPIC'].includes(name) && index <= 1 ? { kind: 'drop-reply' } : { kind: 'none' }
+    await assert.rejects(mq.admin.topics.delete('a'), hasCode('REQUEST_TIMED_OUT', /may or may not have happened/))
+    assert.equal(broker.counts.get(Api.DELETE_TOPIC), 1, 'it is not repeated')
+    const { topicId, created } = await mq.admin.topics.create('b')
+    assert.deepEqual([topicId, created], [broker.topics.get('b')!.topicId, true], 'it is read back')
+    assert.equal(mq.stats().connectionsLost, 0)
+    await mq.producer('t').send({ value: 'x' })
+    assert.equal((await first).value.offset, 0, 'the fetch that was under way')
+  }))
+
+test('who coordinates was asked, and no answer came: what was to be asked of the coordinator is not in doubt', () =>
+  withFakeBroker({}, async (broker) => {
+    const { connections } = connectionsTo(broker.url, undefined, 300)
+    broker.faults = ({ name }) => ({ kind: name === 'FIND_COORDINATOR' ? 'drop-reply' : 'none' })
+    const coordinators = new Coordinators(connections)
+    const found = coordinators.connection({ kind: CoordinatorKind.GROUP, id: 'g' })
+    await assert.rejects(found, hasCode('CONNECTION_FAILED', /no reply to find-coordinator in time/))
+    connections.close()
+  }))
+
 test('frames beyond the credit wait for it', () =>
   withFakeBroker({ topics: { t: 1 }, creditBytes: 3_000 }, async (broker) => {
     broker.faults = () => ({ kind: 'delay', delayMs: 2 })
@@ -294,8 +324,8 @@ test('a check of deadlines that comes late judges nothing before what has arrive
     assert.ok(connection.isOpen)
     nowMs += 60_000 // the second late one in a row: what had come was read meanwhile
     check()
-    await assert.rejects(lost, hasCode('NETWORK_EXCEPTION', /no reply to metadata in time/))
-    assert.equal(connection.isOpen, false)
+    await assert.rejects(lost, hasCode('REQUEST_TIMED_OUT', /no reply to metadata in time/))
+    connection.close()
   }))
 
 for (const nodeId of [1, 2])

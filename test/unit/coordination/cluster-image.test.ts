@@ -30,6 +30,7 @@ import { settled, VirtualTime } from '../../support/virtual-timers.ts'
 
 const replica = { nodeId: 1, incarnation: 1 as Incarnation }
 const NAMES = ['a', 'b', 'c'] as const
+const BROKER = { incarnation: 1, url: '' }
 
 /** Random changes as the cluster makes them; sometimes several keys in one revision. */
 class Churn {
@@ -45,10 +46,10 @@ class Churn {
   async step(): Promise<void> {
     const draw = this.#prng.below(10)
     const nodeId = 1 + this.#prng.below(4)
-    if (draw < 2) await this.#put(brokerKey(nodeId), { incarnation: this.#prng.below(100) })
+    if (draw < 2) await this.put(brokerKey(nodeId), { incarnation: this.#prng.below(100), url: '' })
     else if (draw < 3) await this.#store.transact([], [{ kind: 'delete', key: brokerKey(nodeId) }])
-    else if (draw < 4) await this.#put(nodeKey(nodeId), { incarnation: this.#prng.below(100) })
-    else if (draw < 5) await this.#put(CONTROLLER_KEY, { nodeId, incarnation: 1, controllerEpoch: this.#prng.below(9) })
+    else if (draw < 4) await this.put(nodeKey(nodeId), { incarnation: this.#prng.below(100) })
+    else if (draw < 5) await this.put(CONTROLLER_KEY, { nodeId, incarnation: 1, controllerEpoch: this.#prng.below(9) })
     else await this.#changeTopic(NAMES[this.#prng.below(NAMES.length)]!)
   }
 
@@ -87,7 +88,7 @@ class Churn {
     )
   }
 
-  #put(key: string, state: object): Promise<unknown> {
+  put(key: string, state: object): Promise<unknown> {
     return this.#store.transact([], [{ kind: 'put', key, value: encodeState(state) }])
   }
 }
@@ -203,7 +204,7 @@ test('a resync tells the difference as changes, and nothing where there is none'
   }
 })
 
-test('half a topic is not seen and not removed; a visible one that lacks a partition is refused', async () => {
+test('half a topic is not seen and not removed; nor is a visible one that lacks a partition, which is named', async () => {
   const store = new MemoryMetadataStore(new VirtualTime())
   const context = { store, replica, newId: () => '1'.repeat(32), nowMs: 1 }
   const topic = await applyCreateTopic({ name: 'a', partitions: 2, replicas: 1, config: {} }, context)
@@ -213,30 +214,164 @@ test('half a topic is not seen and not removed; a visible one that lacks a parti
   assert.equal((await store.list(ROOT_PREFIX)).values.length, 3)
   await store.transact([], [{ kind: 'delete', key: partitionKey(topic.topicId, 1) }])
   await store.transact([], [{ kind: 'put', key: topicNameKey('a'), value: encodeState({ topicId: topic.topicId }) }])
-  await assert.rejects(imageOf(store), { code: 'KAFKA_STORAGE_ERROR', message: /partition 1/ })
+  const lacking = await imageOf(store)
+  assert.deepEqual([lacking.topics.size, lacking.halfTopics()], [0, []])
+  const [missing, ...others] = lacking.unreadable.values()
+  assert.deepEqual([missing?.key, missing?.revision, others], [partitionKey(topic.topicId, 1), 0, []])
+  assert.match(missing!.text, /partition 1 of .* is missing/)
 })
 
-test('what was taken in beside something that cannot be read is told by the resync that finds it mended', async () => {
+const TORN = new Uint8Array([1])
+
+/** Three topics of two partitions each, a broker, a node and a controller. */
+async function wholeStore(): Promise<MemoryMetadataStore> {
   const store = new MemoryMetadataStore(new VirtualTime())
-  const context = { store, replica, newId: () => '1'.repeat(32), nowMs: 1 }
-  const topic = await applyCreateTopic({ name: 'a', partitions: 2, replicas: 1, config: {} }, context)
-  const { revision, values } = await store.list(ROOT_PREFIX)
-  const lost = partitionKey(topic.topicId, 1)
-  const events = values.map(({ key, value }): StoreEvent => ({ kind: 'put', key, value, revision }))
-  const broker: StoreEvent = { kind: 'put', key: brokerKey(2), value: encodeState({}), revision }
-  const torn: StoreEvent = { kind: 'put', key: lost, value: new Uint8Array([1]), revision }
-  const whole = [...values, { ...values[0]!, key: brokerKey(2), value: broker.value! }]
-  for (const tail of [[], [torn]]) {
-    const image = new ClusterImage()
-    const follower = new Follower()
-    assert.throws(() => image.advance([broker, ...events.filter(({ key }) => key !== lost), ...tail]))
-    assert.deepEqual([image.revision, image.topics.size], [0, 0])
-    const stillTorn = whole.map((value) => (value.key === lost ? { ...value, value: new Uint8Array([1]) } : value))
-    assert.throws(() => image.resync(revision, stillTorn), 'not taken for read')
-    follower.take(image.resync(revision, whole))
-    follower.check(image)
-    assert.deepEqual([image.revision, image.topics.size, image.brokers.size], [revision, 1, 1])
+  let ids = 0
+  const context = { store, replica, newId: () => String(++ids).repeat(32), nowMs: 1 }
+  for (const name of NAMES) await applyCreateTopic({ name, partitions: 2, replicas: 1, config: {} }, context)
+  const states = {
+    [brokerKey(2)]: { incarnation: 1, url: 'ws://2', damaged: [] },
+    [nodeKey(2)]: { incarnation: 1 },
+    [CONTROLLER_KEY]: { nodeId: 2, incarnation: 1, controllerEpoch: 1 },
   }
+  for (const [key, state] of Object.entries(states))
+    await store.transact([], [{ kind: 'put', key, value: encodeState(state) }])
+  return store
+}
+
+/** An image that follows a store by its events. */
+async function following(store: MemoryMetadataStore): Promise<{ image: ClusterImage; follower: Follower }> {
+  const image = await imageOf(store)
+  const follower = new Follower()
+  const { revision, values } = await store.list(ROOT_PREFIX)
+  follower.take(new ClusterImage().resync(revision, values))
+  await store.watch(ROOT_PREFIX, revision, (events) => follower.take(image.advance(events)), assert.fail)
+  return { image, follower }
+}
+
+test('a value that cannot be read leaves what it says as it was; all else goes on; it is mended by the next one', async () => {
+  const { values } = await (await wholeStore()).list(ROOT_PREFIX)
+  for (const { key, value } of values)
+    for (const wrong of [TORN, encodeState({}), encodeState([])]) {
+      const store = await wholeStore()
+      const { image, follower } = await following(store)
+      const before = contentOf(await imageOf(store))
+      await store.transact([], [{ kind: 'put', key, value: wrong }])
+      await settled()
+      const [unreadable, ...others] = image.unreadable.values()
+      assert.deepEqual([unreadable?.key, others], [key, []])
+      assert.match(unreadable!.text, new RegExp(`the value of ${key} is not readable`))
+      assert.deepEqual(contentOf(image), before, key)
+      const churn = new Churn(store, 1)
+      for (const nodeId of [3, 4]) await churn.put(brokerKey(nodeId), { incarnation: nodeId, url: 'ws://' })
+      await settled()
+      const { revision, values: now } = await store.list(ROOT_PREFIX)
+      assert.deepEqual([image.brokers.size >= 2, image.revision], [true, revision], 'the rest goes on')
+      // A list finds the same as events do, and does not tell it again.
+      assert.deepEqual(image.resync(revision, now), [])
+      assert.deepEqual([...image.unreadable.keys()], [key])
+      await store.transact([], [{ kind: 'put', key, value }])
+      await settled()
+      assert.equal(image.unreadable.size, 0)
+      assert.deepEqual(contentOf(image), contentOf(await imageOf(store)))
+      follower.check(image)
+    }
+})
+
+test('a key that cannot be read and goes is no key', async () => {
+  const { values } = await (await wholeStore()).list(ROOT_PREFIX)
+  for (const { key } of values.filter(({ key: one }) => !one.includes('/partitions/'))) {
+    const store = await wholeStore()
+    const { image, follower } = await following(store)
+    await store.transact([], [{ kind: 'put', key, value: TORN }])
+    await store.transact([], [{ kind: 'delete', key }])
+    await settled()
+    assert.deepEqual([image.unreadable.size, contentOf(image)], [0, contentOf(await imageOf(store))])
+    follower.check(image)
+  }
+})
+
+test('a topic that begins with something that cannot be read comes when it can be', async () => {
+  const { values } = await (await wholeStore()).list(ROOT_PREFIX)
+  for (const { key, value } of values.filter(({ key: one }) => one.includes('/topics/') || one.includes('topic-ids'))) {
+    const store = await wholeStore()
+    await store.transact([], [{ kind: 'put', key, value: TORN }])
+    const { image, follower } = await following(store)
+    assert.deepEqual([image.topics.size, [...image.unreadable.keys()]], [2, [key]])
+    await store.transact([], [{ kind: 'put', key, value }])
+    await settled()
+    assert.equal(image.topics.size, 3)
+    follower.check(image)
+  }
+  for (const { key, value } of values.filter(({ key: one }) => one.includes('/partitions/')))
+    for (const isGone of [false, true]) {
+      const store = await wholeStore()
+      await store.transact([], [isGone ? { kind: 'delete', key } : { kind: 'put', key, value: TORN }])
+      const { image, follower } = await following(store)
+      assert.deepEqual([image.topics.size, [...image.unreadable.keys()], image.halfTopics()], [2, [key], []])
+      await store.transact([], [{ kind: 'put', key, value }])
+      await settled()
+      assert.deepEqual([image.topics.size, image.unreadable.size], [3, 0])
+      follower.check(image)
+    }
+})
+
+test('a topic grows once all of what it gained is there; one whose partition is lost keeps it as it was', async () => {
+  const store = await wholeStore()
+  const { image, follower } = await following(store)
+  const topic = (await loadTopics(store))[0]!
+  const { topicId } = topic
+  const [, second] = topic.partitions
+  await putTopicState(topic, { ...topic.state, partitions: 4 }, { store })
+  await store.transact([], [{ kind: 'put', key: partitionKey(topicId, 2), value: encodeState(second!) }])
+  await settled()
+  assert.deepEqual([image.topicById(topicId)?.partitions.length, image.topicById(topicId)?.state.partitions], [2, 2])
+  assert.deepEqual([...image.unreadable.keys()], [partitionKey(topicId, 3)])
+  await store.transact([], [{ kind: 'put', key: partitionKey(topicId, 3), value: encodeState(second!) }])
+  await settled()
+  assert.deepEqual([image.topicById(topicId)?.partitions.length, image.unreadable.size], [4, 0])
+  await store.transact([], [{ kind: 'delete', key: partitionKey(topicId, 1) }])
+  await settled()
+  assert.deepEqual(
+    [image.topicById(topicId)?.partitions[1], [...image.unreadable.keys()]],
+    [second, [partitionKey(topicId, 1)]],
+  )
+  follower.check(image)
+  await applyDeleteTopic(topic, store)
+  await settled()
+  assert.deepEqual([image.topics.size, image.unreadable.size], [2, 0])
+  follower.check(image)
+})
+
+test('watch: what cannot be read is told once a change, with its key, and nothing is asked for again', async () => {
+  const time = new VirtualTime()
+  const store = await wholeStore()
+  let lists = 0
+  const watching: MemoryMetadataStore = Object.create(store)
+  watching.list = (prefix) => {
+    lists++
+    return store.list(prefix)
+  }
+  watching.watch = (...args) => store.watch(...args)
+  const told: string[] = []
+  const watch = await ClusterWatch.open(watching, () => {}, {
+    timers: time,
+    onUnreadable: (found, mended) =>
+      void told.push(...found.map(({ key }) => `lost ${key}`), ...mended.map((key) => `mended ${key}`)),
+  })
+  const key = brokerKey(2)
+  const put = (value: Uint8Array) => store.transact([], [{ kind: 'put', key, value }])
+  await put(TORN)
+  await time.pass(60_000)
+  await store.transact([], [{ kind: 'put', key: nodeKey(5), value: encodeState({ incarnation: 1 }) }])
+  await time.pass(60_000)
+  assert.deepEqual([told, lists, watch.image.nodes.has(5)], [[`lost ${key}`], 1, true])
+  await put(encodeState({}))
+  await put(encodeState({ incarnation: 2, url: 'ws://2' }))
+  await time.pass(100)
+  assert.deepEqual(told, [`lost ${key}`, `lost ${key}`, `mended ${key}`])
+  assert.equal(watch.image.brokers.get(2)?.state.incarnation, 2)
+  await watch.close()
 })
 
 test('watch: told of everything once, by events and after lost ones; waits for a revision', async () => {
@@ -249,7 +384,7 @@ test('watch: told of everything once, by events and after lost ones; waits for a
     let isLosing = false
     lose = () => {
       isLosing = true
-      void store.transact([], [{ kind: 'put', key: brokerKey(8), value: encodeState({}) }]).then(onResync)
+      void store.transact([], [{ kind: 'put', key: brokerKey(8), value: encodeState(BROKER) }]).then(onResync)
     }
     return store.watch(prefix, from, (events) => void (isLosing || onEvents(events)), onResync)
   }
@@ -267,7 +402,7 @@ test('watch: told of everything once, by events and after lost ones; waits for a
   const { revision } = await store.list(BROKERS_PREFIX)
   await watch.waitFor(revision)
   const waiting = watch.waitFor(revision + 1, 100)
-  await store.transact([], [{ kind: 'put', key: brokerKey(9), value: encodeState({}) }])
+  await store.transact([], [{ kind: 'put', key: brokerKey(9), value: encodeState(BROKER) }])
   await waiting
   const late = assert.rejects(watch.waitFor(revision + 9, 100), { code: 'REQUEST_TIMED_OUT' })
   await time.pass(101)
@@ -295,7 +430,7 @@ test('watch: a list that fails is tried again', async () => {
   })
   failures = 2
   resync()
-  await store.transact([], [{ kind: 'put', key: brokerKey(9), value: encodeState({}) }])
+  await store.transact([], [{ kind: 'put', key: brokerKey(9), value: encodeState(BROKER) }])
   await settled()
   assert.equal(watch.image.brokers.has(9), false)
   await time.pass(2_000)

@@ -12,9 +12,15 @@ import {
   partitionKey,
   ROOT_PREFIX,
   topicIdKey,
+  topicNameKey,
 } from '../../../../src/coordination/keys.ts'
-import type { MetadataStore, StoreCondition } from '../../../../src/coordination/metadata-store.ts'
+import {
+  type MetadataStore,
+  type StoreCondition,
+  StoreOutcomeUnknownError,
+} from '../../../../src/coordination/metadata-store.ts'
 import type { CreateTopicWish } from '../../../../src/coordination/topics.ts'
+import { MillraceError } from '../../../../src/model/errors.ts'
 import type { TopicId } from '../../../../src/model/ids.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../../src/model/topic-config.ts'
 import { Cluster } from '../../../support/cluster-brokers.ts'
@@ -265,6 +271,127 @@ test('a controller that was replaced writes nothing, and finds out', async () =>
   for (const request of requests) await assert.rejects(cluster.answerOf(request), { code: 'NOT_CONTROLLER' })
   assert.deepEqual((await cluster.store.list(ROOT_PREFIX)).values, before.values)
   assert.equal(old.controller.isActive, false)
+})
+
+/** A cluster whose controller's writes can be counted, and something done after one of them. */
+async function clusterWithWrites() {
+  const cluster = new Cluster()
+  const watched: MetadataStore = Object.create(cluster.store)
+  const nothing = (_count: number): Promise<void> | void => {}
+  const writes = { count: 0, after: nothing, beforeCheck: nothing, isCut: false }
+  for (const method of ['get', 'list', 'watch', 'lease', 'revokeLease', 'close'] as const)
+    Object.defineProperty(watched, method, { value: cluster.store[method].bind(cluster.store) })
+  watched.transact = async (conditions, operations) => {
+    if (writes.isCut) throw new MillraceError('BROKER_NOT_AVAILABLE', 'the store cannot be reached')
+    if (operations.length === 0) await writes.beforeCheck(writes.count)
+    const result = await cluster.store.transact(conditions, operations)
+    if (operations.length > 0 && result.applied) await writes.after(++writes.count)
+    return result
+  }
+  await cluster.start(1, { store: watched })
+  await cluster.start(2)
+  await cluster.start(3)
+  await cluster.time.pass(100)
+  /** Broker 2 controls from now on, and finds its own key. */
+  const takeControl = async () => {
+    const value = encodeState({ ...cluster.brokers.get(2)!.self, controllerEpoch: 2 })
+    await cluster.store.transact([], [{ kind: 'put', key: CONTROLLER_KEY, value }])
+  }
+  writes.count = 0
+  return { cluster, controller: cluster.brokers.get(1)!.controller, writes, takeControl }
+}
+
+test('what was written whole is answered, though another one controls by then', async () => {
+  const { cluster, controller, writes, takeControl } = await clusterWithWrites()
+  writes.after = (count) => (count === 3 ? takeControl() : undefined)
+  const made = await cluster.answerOf(controller.createTopic(wish('a')))
+  assert.deepEqual([made.created, made.partitions, writes.count], [true, 6, 3])
+  await cluster.time.pass(1_000)
+  assert.equal(cluster.partitionsOf('a').length, 6)
+  writes.after = () => {}
+  writes.count = 0
+  const controllers = cluster.controllers
+  assert.equal(controllers.length, 1)
+  await assert.rejects(cluster.answerOf(controllers[0]!.createTopic(wish('a'))), { code: 'TOPIC_ALREADY_EXISTS' })
+})
+
+test('what was written whole is answered, though the store cannot be reached by then', async () => {
+  const { cluster, controller, writes } = await clusterWithWrites()
+  writes.after = (count) => void (writes.isCut = count === 3)
+  assert.equal((await cluster.answerOf(controller.createTopic(wish('a')))).created, true)
+})
+
+test('what was only looked at is not answered by who does not control any more', async () => {
+  const { cluster, controller, writes, takeControl } = await clusterWithWrites()
+  writes.beforeCheck = takeControl
+  const asked = cluster.answerOf(controller.createTopic(wish('a'), true))
+  await assert.rejects(asked, { code: 'NOT_CONTROLLER' })
+})
+
+test('what may be written in part is not told as if nothing had been done', async () => {
+  // The topic's id, then three batches of partitions, then its name.
+  for (const end of ['controller', 'store', 'unknown'] as const)
+    for (let last = 0; last <= 4; last++) {
+      const { cluster, controller, writes, takeControl } = await clusterWithWrites()
+      writes.after = async (count) => {
+        if (count === last + 1 && end === 'unknown') throw new StoreOutcomeUnknownError('its reply was lost')
+        if (count === last && end === 'store') writes.isCut = true
+        if (count === last && end === 'controller') await takeControl()
+      }
+      if (last === 0 && end === 'controller') await takeControl()
+      if (last === 0 && end === 'store') writes.isCut = true
+      const asked = cluster.answerOf(controller.createTopic(wish('a', { partitions: 250 })))
+      const isNothing = last === 0 && end !== 'unknown'
+      const nothing = end === 'controller' ? 'NOT_CONTROLLER' : 'BROKER_NOT_AVAILABLE'
+      await assert.rejects(asked, { code: isNothing ? nothing : 'REQUEST_TIMED_OUT' }, `${end} after ${last}`)
+      writes.after = () => {}
+      writes.isCut = false
+      await cluster.time.pass(2_000)
+      const isThere = end === 'unknown' && last === 4
+      const again = cluster.answerOf(cluster.controller.createTopic(wish('a', { partitions: 250 })))
+      if (isThere) await assert.rejects(again, { code: 'TOPIC_ALREADY_EXISTS' })
+      else assert.equal((await again).created, true)
+    }
+})
+
+test('a partition whose key cannot be read is left alone, and not tried again and again; the others have new leaders', async () => {
+  const cluster = await clusterOf([1, 2, 3])
+  const { topicId } = await cluster.answerOf(cluster.controller.createTopic(wish('a')))
+  const of2 = cluster.partitionsOf('a').flatMap(({ leader }, partition) => (leader === 2 ? [partition] : []))
+  const key = partitionKey(topicId, of2[0]!)
+  const { value } = (await cluster.store.get(key))!
+  await cluster.store.transact([], [{ kind: 'put', key, value: Buffer.from('{') }])
+  let transactions = 0
+  const { transact } = cluster.store
+  cluster.store.transact = (conditions, operations) => {
+    if (operations.length > 0) transactions++
+    return transact.call(cluster.store, conditions, operations)
+  }
+  await cluster.kill(2)
+  await cluster.time.pass(20_000)
+  const led = () => of2.map((partition) => cluster.partitionsOf('a')[partition]!.leader === 2)
+  assert.deepEqual(led(), [true, ...of2.slice(1).map(() => false)])
+  assert.ok(transactions < 20, `${transactions} transactions`)
+  await cluster.store.transact([], [{ kind: 'put', key, value }])
+  await cluster.time.pass(1_000)
+  assert.ok(!led().includes(true))
+})
+
+test('half of a topic whose name cannot be read is no half', async () => {
+  const cluster = await clusterOf([1, 2, 3])
+  await cluster.answerOf(cluster.controller.createTopic(wish('a')))
+  const key = topicNameKey('a')
+  const { value } = (await cluster.store.get(key))!
+  await cluster.store.transact([], [{ kind: 'put', key, value: Buffer.from('{') }])
+  // Nobody who begins now knows the name.
+  for (const nodeId of [1, 2, 3]) {
+    await cluster.kill(nodeId)
+    await cluster.start(nodeId)
+    await cluster.time.pass(1_000)
+  }
+  await cluster.store.transact([], [{ kind: 'put', key, value }])
+  await cluster.time.pass(1_000)
+  assert.equal(cluster.partitionsOf('a').length, 6)
 })
 
 test('half a topic that a crash left is removed by the next controller, a whole one stays', async () => {

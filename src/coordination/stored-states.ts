@@ -1,0 +1,71 @@
+/**
+ * Stored states: what of a value must be as it is used, looked at where it is read. What else a release has put there is left as it is, so that
+ * releases may run beside each other.
+ *
+ * Failure     a MillraceError that names the key and what is wrong with it
+ */
+import { MillraceError } from '../model/errors.ts'
+import type { TopicId } from '../model/ids.ts'
+import { TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
+import {
+  type BrokerState,
+  type ControllerState,
+  decodeState,
+  type NodeState,
+  type TopicNameState,
+  type TopicState,
+} from './keys.ts'
+
+type Check = (value: unknown) => boolean
+
+const isInteger: Check = (value) => Number.isSafeInteger(value)
+const isText: Check = (value) => typeof value === 'string'
+const isList: Check = (value) => Array.isArray(value)
+const isObject: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isCount: Check = (value) =>
+  isInteger(value) && (value as number) >= 0 && (value as number) <= TOPIC_PARTITIONS_MAX
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value)
+
+/** Throws where a field is not what it must be. */
+function checked<T extends object>(key: string, state: T, checks: { readonly [Field in keyof T]?: Check }): T {
+  for (const [field, check] of Object.entries(checks) as [keyof T & string, Check][])
+    if (!check(state[field]))
+      throw new MillraceError('UNKNOWN_SERVER_ERROR', `metadata: the value of ${key} is not readable: ${field}`)
+  return state
+}
+
+/** The node that a key below `prefix` is of. */
+export function nodeIdOf(key: string, prefix: string): number {
+  const nodeId = Number(key.slice(prefix.length))
+  if (key.length > prefix.length && isInteger(nodeId)) return nodeId
+  throw new MillraceError('UNKNOWN_SERVER_ERROR', `metadata: ${key} is of no node`)
+}
+
+export function decodeNodeState(key: string, value: Uint8Array): NodeState {
+  return checked(key, decodeState<NodeState>(key, value), { incarnation: isInteger })
+}
+
+export function decodeBrokerState(key: string, value: Uint8Array): BrokerState {
+  return checked(key, decodeState<BrokerState>(key, value), {
+    ...{ incarnation: isInteger, url: isText, damaged: optional(isList), failed: optional(isList) },
+  })
+}
+
+export function decodeControllerState(key: string, value: Uint8Array): ControllerState {
+  return checked(key, decodeState<ControllerState>(key, value), {
+    ...{ nodeId: isInteger, incarnation: isInteger, controllerEpoch: isInteger },
+  })
+}
+
+export function decodeTopicState(key: string, value: Uint8Array): TopicState {
+  return checked(key, decodeState<TopicState>(key, value), {
+    ...{ name: isText, partitions: isCount, config: isObject, drainFrom: optional(isInteger) },
+  })
+}
+
+export function decodeTopicNameState(key: string, value: Uint8Array): { readonly topicId: TopicId } & TopicNameState {
+  return checked(key, decodeState<TopicNameState>(key, value), { topicId: isText })
+}
