@@ -35,6 +35,8 @@ export function classOf(error: MillraceError): ErrorClass {
 export interface CallOptions {
   readonly timeoutMs: number
   readonly signal?: AbortSignal | undefined
+  /** As of a connection's call. */
+  readonly onLate?: 'give-up' | 'end-connection'
 }
 
 /** A committed offset; offset -1 = none. */
@@ -58,10 +60,10 @@ export class GroupCoordinator {
   }
 
   async call<Request, Value>(codec: Codec<Request, Value>, request: Request, options: CallOptions): Promise<Value> {
-    const { timeoutMs, signal } = options
+    const { timeoutMs, signal, onLate = 'give-up' } = options
     try {
       const connection = await this.#coordinators.connection(this.#of, { signal })
-      return (await abortable(connection.call(codec, request, { timeoutMs }), signal)).value
+      return (await abortable(connection.call(codec, request, { timeoutMs, onLate }), signal)).value
     } catch (error) {
       this.#coordinators.failed(this.#of, asMillraceError(error))
       throw error

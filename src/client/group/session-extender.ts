@@ -149,7 +149,11 @@ export class SessionExtender implements KeepAlive {
     const coordinator = new GroupCoordinator(groupId, this.#connect())
     const request = { groupId, memberIds: members.map(({ memberId }) => memberId) }
     const { requestTimeoutMs: timeoutMs } = this.#waits()
-    const { unknownMemberIds } = await coordinator.call(sessionExtend, request, { timeoutMs })
+    const { unknownMemberIds } = await coordinator.call(sessionExtend, request, {
+      timeoutMs,
+      // Perhaps it is this connection that loses them, and the session has no time for another try to find out.
+      onLate: 'end-connection',
+    })
     const nowMs = this.#runtime.clock.monotonicMs()
     for (const member of members) member.dueMs = nowMs + member.everyMs
     for (const memberId of unknownMemberIds) this.forget(groupId, memberId)

@@ -36,6 +36,7 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
       minBytes: 1,
       maxBytes: 1_048_576,
       isolation: 1,
+      anyReplica: true,
       parts: [{ topicId, partition: 0, leaderEpoch: 7, fetchOffset: MAX, maxBytes: 65_536 }],
     },
     {
