@@ -157,6 +157,8 @@ for (const end of ['stopped', 'killed'] as const)
         const second = await start(2)
         const third = await start(3)
         await clusterOf(mq, 3)
+        // It was told of the first broker alone: so it learns of the others.
+        await mq.admin.topics.list()
         for (const topic of ['plain', 'orders']) {
           const flags = ['--topic', topic, '--replicas', '1,2,3', '--wait']
           const moved = await millrace(['cluster', 'reassign', ...flags], { url: first.url })
