@@ -194,6 +194,11 @@ export class PartitionLog {
     return this.#hasStaged ? 0 : (this.#snapshots.loaded?.expire(beforeMs) ?? 0)
   }
 
+  /** No segment is there, nor staged, nor one on its way out, whose name a new one might take. */
+  get isEmpty(): boolean {
+    return this.#segments.count === 0 && this.#segments.condemned.length === 0 && !this.#hasStaged
+  }
+
   updateConfig(config: TopicConfig): void {
     this.#config = config
   }
@@ -202,15 +207,15 @@ export class PartitionLog {
 
   /**
    * Takes a batch for the next writeStaged(). It is validated and stamped with nextOffset and a leader epoch that is not below
-   * the last one. `bytes` are exactly its bytes; they are kept, not copied: they must stay as they are until writeStaged(). Throws
+   * the last one. The first one of an empty log may be the batch that the log start lies in, as after a trim. `bytes` are exactly its bytes; they are kept, not copied: they must stay as they are until writeStaged(). Throws
    * StorageError, and nothing has changed, where an ABORT marker finds the segment's index unreadable.
    */
   stage(batch: BatchView, bytes: Uint8Array): void {
     const staged = (this.#staged ??= new StagedBatches())
     const nowMs = this.#context.clock.nowMs()
-    if (staged.count === 0) this.#beginStaging(staged)
     const baseOffset: number = batch.baseOffset
     const nextOffset: number = batch.nextOffset
+    if (staged.count === 0) this.#beginStaging(staged, batch)
     assert(baseOffset === staged.endOffset, 'a staged batch must begin at nextOffset')
     if (batch.producerId >= 0) {
       const marker = markerOf(batch)
@@ -218,7 +223,7 @@ export class PartitionLog {
       const aborted = this.producers.apply(batch, nowMs, marker)
       if (aborted !== undefined) this.#aborted.stage(aborted)
     }
-    this.epochs.add(batch.leaderEpoch, baseOffset)
+    this.epochs.add(batch.leaderEpoch, Math.max(baseOffset, this.#ends.logStartOffset))
     if (this.#mustRoll(staged, bytes.length, nextOffset, nowMs)) staged.beginSegment(baseOffset, nowMs)
     staged.add(bytes, baseOffset, nextOffset, batch.maxTimestamp)
   }
@@ -682,9 +687,11 @@ export class PartitionLog {
     this.transactions.restore(recovered.openTransactions)
   }
 
-  #beginStaging(staged: StagedBatches): void {
+  #beginStaging(staged: StagedBatches, { baseOffset, nextOffset }: BatchView): void {
     const active = this.#active
-    if (active === undefined) staged.begin(this.#ends.logEndOffset, -1, 0, 0)
+    const { logEndOffset } = this.#ends
+    const holdsStart = this.isEmpty && baseOffset < logEndOffset && nextOffset > logEndOffset
+    if (active === undefined) staged.begin(holdsStart ? baseOffset : logEndOffset, -1, 0, 0)
     else staged.begin(this.#ends.logEndOffset, active.baseOffset, active.bytes, active.createdMs)
   }
 

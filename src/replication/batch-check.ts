@@ -6,7 +6,8 @@
  *   magic         CORRUPT_MESSAGE
  *   checksum      CORRUPT_MESSAGE
  *   offset        OFFSET_OUT_OF_RANGE: not the one that the log ends with. A filler that begins before it stands for offsets of which
- *                 the follower has some: what is missing is a filler too
+ *                 the follower has some: what is missing is a filler too. An empty log takes the batch that its start lies in, as the
+ *                 leader has it: it was trimmed to the middle of that
  *   epoch         FENCED_LEADER_EPOCH: below that of the batch before, or above the leader's
  *
  * Thread      the follower's shard; pure
@@ -19,6 +20,8 @@ import { isFiller } from '../record/filler-batch.ts'
 /** Where the log ends with what was taken so far, and under which epoch the batches were fetched. */
 export interface AppendPlace {
   readonly nextOffset: number
+  /** The log holds nothing at all: it begins with the batch, and its start stays where it is. */
+  readonly isEmpty: boolean
   /** Of the last batch; -1 = there is none. */
   readonly lastEpoch: number
   readonly leaderEpoch: number
@@ -52,7 +55,10 @@ export function checkReplicated(
       `the batch at offset ${baseOffset} has epoch ${leaderEpoch}, not within ${place.lastEpoch} to ${place.leaderEpoch}`,
     )
   if (baseOffset === place.nextOffset && nextOffset > baseOffset) return SOUND
-  if (baseOffset < place.nextOffset && nextOffset > place.nextOffset && isFiller(batch)) return BEGINS_BEFORE
+  if (baseOffset < place.nextOffset && nextOffset > place.nextOffset) {
+    if (place.isEmpty) return SOUND
+    if (isFiller(batch)) return BEGINS_BEFORE
+  }
   return refuse(
     'OFFSET_OUT_OF_RANGE',
     `the batch of the leader is [${baseOffset}, ${nextOffset}), the log ends at offset ${place.nextOffset}`,

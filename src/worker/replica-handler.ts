@@ -283,7 +283,8 @@ export class ReplicaHandler {
     const { batchesAt, batchBytes, leaderEpoch } = this.#fields
     const end = batchesAt + batchBytes
     const batches: Uint8Array[] = []
-    let place = { nextOffset: log.nextOffset as number, lastEpoch: log.epochs.latestEpoch, leaderEpoch }
+    const { isEmpty } = log
+    let place = { nextOffset: log.nextOffset as number, isEmpty, lastEpoch: log.epochs.latestEpoch, leaderEpoch }
     for (let at = batchesAt; at < end; ) {
       const batch = this.#batch
       const checked = checkReplicated(batch, { bytes, at, end }, place)
@@ -291,7 +292,7 @@ export class ReplicaHandler {
       const { nextOffset } = batch
       if (checked.kind === 'sound') batches.push(bytes.subarray(at, batch.end))
       else batches.push(writeFiller({ baseOffset: place.nextOffset, nextOffset, leaderEpoch: batch.leaderEpoch }))
-      place = { nextOffset, lastEpoch: batch.leaderEpoch, leaderEpoch }
+      place = { nextOffset, isEmpty: false, lastEpoch: batch.leaderEpoch, leaderEpoch }
       at = batch.end
     }
     return batches

@@ -376,6 +376,43 @@ describe('the rest of a log', () => {
     assert.deepEqual([cluster.describe(3).logStartOffset, cluster.describe(3).logEndOffset], [30, 43])
   })
 
+  for (const rounds of [Number.POSITIVE_INFINITY, ...Array.from({ length: 24 }, (_, count) => count)])
+    test(`a log start in the middle of a batch: who begins there holds that batch; power cut after ${rounds} rounds`, () => {
+      const cluster = started({ config: { segmentBytes: 2_000 } })
+      for (let count = 0; count < 10; count++) cluster.produce(makeBatch({ records: 2, valueBytes: 300 }))
+      cluster.cut(3)
+      cluster.setInSync([1, 2])
+      for (let count = 0; count < 10; count++) cluster.produce(makeBatch({ records: 2, valueBytes: 300 }))
+      assert.equal(cluster.shard().control(ControlOperation.TRIM, { partitionRef: 0, beforeOffset: 31 }).error, 'NONE')
+      cluster.produce(makeBatch())
+      cluster.heal(3)
+      if (rounds === Number.POSITIVE_INFINITY) cluster.pump()
+      else {
+        for (let round = 0; round < rounds; round++) {
+          for (const node of cluster.nodes) cluster.carry(node)
+          for (const nodeId of [1, 2, 3]) {
+            cluster.shard(nodeId).shard.doWork()
+            cluster.shard(nodeId).disk.doWork()
+          }
+        }
+        cluster.crash(3, 'power', rounds + 1)
+        cluster.start(3)
+        cluster.pump()
+      }
+      assert.deepEqual([cluster.describe(3).logStartOffset, cluster.describe(3).logEndOffset], [31, 41])
+      assert.deepEqual(inSyncOf(cluster), [1, 2, 3])
+      const own = Buffer.from(cluster.logOf(3))
+      assert.ok(own.equals(Buffer.from(cluster.logOf(1)).subarray(-own.length)), "the leader's bytes")
+      assert.equal(batchesOf(own)[0]?.[0], 30)
+      cluster.elect(3)
+      cluster.produce(makeBatch())
+      cluster.crash(3)
+      cluster.elect(1, [1, 2])
+      cluster.start(3)
+      cluster.pump()
+      assert.deepEqual([cluster.describe(3).logStartOffset, cluster.describe(3).logEndOffset], [31, 42])
+    })
+
   test('a leader that compacts: who was away begins behind, or within a filler, and ends with what every other reader sees', () => {
     const config = {
       ...{ cleanupPolicy: 'compact' as const, minCleanableDirtyRatio: 0.01, segmentBytes: 4_000, retentionMs: -1 },

@@ -141,7 +141,10 @@ export class ClusterAgent implements ReplicationListener {
       onLeads: (replica, isNew) => this.#onLeads(replica, isNew),
       onOffline: () => this.onOfflineChanged(),
     })
-    this.#hosting = new ReplicaHosting({ nodeId: self.nodeId, router, replicas: this.replicas, logger })
+    this.#hosting = new ReplicaHosting({
+      ...{ nodeId: self.nodeId, router, replicas: this.replicas, logger },
+      renamed: (proxy) => this.#repair.renamed(proxy),
+    })
     this.#repair = new ReplicaRepair({
       ...{ nodeId: self.nodeId, links, router, replicas: this.replicas, timers, logger },
       setAside: options.setAside,

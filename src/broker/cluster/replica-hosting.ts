@@ -3,7 +3,8 @@
  *
  * Owns        what is being opened or removed
  * Thread      main
- * Invariants  RH1 a partition is opened only after an earlier replica of it is removed: it may lie on another shard, in the same folder
+ * Invariants  RH1 a partition is opened only after an earlier replica of it is removed: it may lie on another shard, in the same folder, which
+ *             may be being renamed
  *             RH2 a replica is removed once, and its ref is free only after its shard has let go of it
  *             RH3 a partition that came back while its replica was removed is hosted again
  * Failure     what cannot be opened or removed is offline (partition-opener.ts); anything else fails the start, and is logged later
@@ -18,6 +19,8 @@ export interface ReplicaHostingOptions {
   readonly nodeId: number
   readonly router: PartitionRouter
   readonly replicas: Pick<LocalReplicas, 'byRef' | 'open' | 'remove'>
+  /** Resolves when the partition's folder is not being set aside. */
+  readonly renamed: (proxy: PartitionProxy) => Promise<void>
   readonly logger: Logger
 }
 
@@ -72,8 +75,9 @@ export class ReplicaHosting {
   }
 
   async #remove(proxy: PartitionProxy, earlier: Promise<void> | undefined): Promise<void> {
-    const { replicas, router } = this.#options
-    await Promise.all([replicas.remove(proxy), earlier])
+    const { replicas, router, renamed } = this.#options
+    // First it is forgotten: from then on no rename begins.
+    await Promise.all([replicas.remove(proxy), earlier, renamed(proxy)])
     router.unhost(proxy)
   }
 

@@ -7,6 +7,8 @@
  *             another broker leads: what is here counts for nothing then
  *             RR2 one replica at a time: a broker that lost a disk does not rename thousands of folders at once
  *             RR3 a replica that is removed, or hosted anew, while a step is under way is none of this one's any more: no further step
+ *             RR4 its folder is being renamed as long as renamed() waits: nobody opens the partition meanwhile, or what a new replica writes would
+ *             be set aside with the old one (ReplicaHosting)
  * Ordering    out of the in-sync set -> closed on its shard -> folder renamed, durably -> opened as new -> fetched from the log start
  * Failure     a step that fails leaves the replica offline, and told so, with the reason; it is tried again when its partition changes. A step
  *             that hangs does not hold up the end of the broker
@@ -44,6 +46,8 @@ export interface ReplicaRepairOptions {
 export class ReplicaRepair {
   readonly #options: ReplicaRepairOptions
   readonly #queued = new Set<PartitionProxy>()
+  /** By <topic id>/<partition>. */
+  readonly #renames = new Map<string, Promise<unknown>>()
   #last: Promise<void> = Promise.resolve()
   #isClosed = false
 
@@ -56,6 +60,11 @@ export class ReplicaRepair {
     if (proxy.state !== 'offline' || this.#queued.has(proxy) || !this.#mayRepair(state)) return
     this.#queued.add(proxy)
     this.#last = this.#last.then(() => this.#repair(proxy)).finally(() => this.#queued.delete(proxy))
+  }
+
+  /** Resolves when the partition's folder is not being renamed, however that ended. */
+  async renamed({ topicId, partition }: PartitionProxy): Promise<void> {
+    await this.#renames.get(`${topicId}/${partition}`)?.catch(() => {})
   }
 
   async close(): Promise<void> {
@@ -84,6 +93,7 @@ export class ReplicaRepair {
     const isCurrent = routed?.partitions[partition] === proxy && link?.state === 'serving'
     if (this.#isClosed || !isCurrent || state === undefined || !this.#mayRepair(state)) return
     const { reason, ref } = proxy
+    const name = `${topicId}/${partition}`
     // As long as it is offline its shard is told nothing of it, but it may be removed, and even hosted again, whenever this waits.
     const replica = replicas.byRef(ref)
     const isHosted = (): boolean =>
@@ -92,7 +102,9 @@ export class ReplicaRepair {
     try {
       await link.control(ControlOperation.CLOSE_PARTITION, { partitionRef: ref }).catch(ignoreUnknown)
       if (!isStillOffline()) return
-      const folder = await setAside(topicId, partition)
+      const renaming = setAside(topicId, partition).finally(() => this.#renames.delete(name))
+      this.#renames.set(name, renaming)
+      const folder = await renaming
       if (!isStillOffline()) return
       // Not earlier: what is forgotten is registered as damaged no more.
       replicas.forget(proxy)

@@ -6,7 +6,7 @@ import { writeFiller } from '../../../src/record/filler-batch.ts'
 import { checkReplicated } from '../../../src/replication/batch-check.ts'
 import { makeBatch } from '../../support/log-fixture.ts'
 
-const place = { nextOffset: 7, lastEpoch: 2, leaderEpoch: 4 }
+const place = { nextOffset: 7, isEmpty: false, lastEpoch: 2, leaderEpoch: 4 }
 
 function stamped(baseOffset: number, leaderEpoch: number, records = 3): Uint8Array {
   const bytes = makeBatch({ records })
@@ -32,6 +32,19 @@ test('one that begins elsewhere', () => {
   assert.equal(check(filler(7, 9)), 'sound')
   assert.equal(check(filler(5, 7)), 'OFFSET_OUT_OF_RANGE')
   assert.equal(check(filler(8, 9)), 'OFFSET_OUT_OF_RANGE')
+})
+
+test('an empty log takes the batch that its start lies in, and no other that begins before it', () => {
+  const empty = { ...place, isEmpty: true }
+  for (const [offset, verdict] of [
+    [5, 'sound'],
+    [6, 'sound'],
+    [7, 'sound'],
+    [4, 'OFFSET_OUT_OF_RANGE'],
+  ] as const) {
+    const bytes = stamped(offset, 3)
+    assert.equal(check(bytes, bytes.length, empty), verdict)
+  }
 })
 
 test('one that is cut or changed: no flipped bit passes but those of the base offset, which are compared', () => {

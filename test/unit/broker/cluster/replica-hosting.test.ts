@@ -30,12 +30,15 @@ class Stage {
   readonly entries = new Map<number, LocalReplica>()
   /** Shards that delete: each answers when it is called. */
   readonly deleting: (() => void)[] = []
+  /** The folder of a damaged replica is being set aside. */
+  renaming: Promise<void> = Promise.resolve()
   readonly topic: RoutedTopic
   readonly hosting: ReplicaHosting
 
   constructor() {
     this.hosting = new ReplicaHosting({
       ...{ nodeId: 1, router: this.router, logger: SILENT },
+      renamed: () => this.renaming,
       replicas: {
         byRef: (ref) => this.entries.get(ref),
         open: async (_topic, proxies) => {
@@ -86,6 +89,24 @@ test('a partition that came back while its replica was removed is hosted again',
   stage.hosting.remove(first)
   router.updatePartition(first, MINE)
   await stage.deleted()
+  assert.deepEqual([first.state, stage.log.slice(2)], ['following', ['delete 0', 'open 0']])
+})
+
+test('a partition that came back while its folder is being set aside is hosted when that is done', async () => {
+  const stage = new Stage()
+  const { first, router } = stage
+  let renamed = (): void => {}
+  stage.renaming = new Promise((resolve) => {
+    renamed = resolve
+  })
+  router.updatePartition(first, THEIRS)
+  stage.hosting.remove(first)
+  router.updatePartition(first, MINE)
+  stage.deleting.shift()!()
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual([first.state, stage.log.slice(2)], ['following', ['delete 0']], 'it is not opened yet')
+  renamed()
+  await stage.hosting.settled()
   assert.deepEqual([first.state, stage.log.slice(2)], ['following', ['delete 0', 'open 0']])
 })
 

@@ -115,6 +115,31 @@ test('a replica that is removed, or hosted anew, meanwhile is left as it is', as
   assert.deepEqual([await again.run(), again.proxy.state], [['close'], 'opening'])
 })
 
+test('while a folder is being renamed it is waited for, also when that fails', async () => {
+  for (const end of ['resolve', 'reject'] as const) {
+    const stage = new Stage()
+    let isRenamed = false
+    let finish = (): void => {}
+    stage.during = {
+      'set aside': () =>
+        new Promise<void>((resolve, reject) => {
+          finish = end === 'resolve' ? resolve : () => reject(new Error('EIO'))
+        }),
+    }
+    await stage.repair.renamed(stage.proxy)
+    await stage.run()
+    const waiting = stage.repair.renamed(stage.proxy).then(() => {
+      isRenamed = true
+    })
+    stage.remove()
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(isRenamed, false)
+    finish()
+    await waiting
+    assert.deepEqual([stage.steps, stage.proxy.state], [['close', 'set aside'], 'elsewhere'])
+  }
+})
+
 test('a step that hangs does not hold up the end', async () => {
   const stage = new Stage()
   stage.during = { 'set aside': () => new Promise(() => {}) }
