@@ -84,10 +84,8 @@ export function drawClusterPlan(prng: Prng, mode: ClusterMode): ClusterPlan {
 /** The mode's own, sometimes with some that are harmless by themselves: leaders and in-sync sets have changed then. */
 function drawModeFaults(prng: Prng, mode: 'power' | 'damage'): readonly ClusterFaultKind[] {
   const others = ['kill', 'restart', 'stop-process', 'isolate', 'slow-disk', 'slow-network'] as const
-  return [
-    mode === 'power' ? 'blackout' : 'damage',
-    ...(prng.below(3) === 0 ? others.filter(() => prng.below(3) === 0) : []),
-  ]
+  const own = mode === 'power' ? 'blackout' : 'damage'
+  return [own, own, ...(prng.below(3) === 0 ? others.filter(() => prng.below(3) === 0) : [])]
 }
 
 function drawTopic(prng: Prng, name: string, given: Readonly<Record<string, string>>): PlannedTopic {
