@@ -19,7 +19,14 @@ import type { FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
 import { PARTITION_LEADER_EPOCH_AT } from '../record/batch-layout.ts'
 import { setSuffixAside } from './damaged-suffix.ts'
-import { closeDataDirCleanly, DataDirError, LOCK_FILE, openDataDir, readIdentity } from './data-dir.ts'
+import {
+  closeDataDirCleanly,
+  DataDirError,
+  LOCK_FILE,
+  openDataDir,
+  type PreviousRun,
+  readIdentity,
+} from './data-dir.ts'
 import { partitionsToRecover } from './data-dir-recovery.ts'
 import { removeIfPresent, writeFully } from './durable-file.ts'
 import { finishRecovery } from './finish-recovery.ts'
@@ -59,7 +66,6 @@ export function repairDataDir(files: FileSystem, options: RepairOptions): Repair
   const { dataDir, probe, nodeId, isLossAccepted = false } = options
   const identity = readIdentity(files, dataDir)
   if (identity === undefined) throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
-  const isOfCluster = identity.directoryId !== ''
   const opened = openDataDir(files, { path: dataDir, nodeId, newClusterId: '', probe })
   const { incarnation } = opened.identity
   const { previousRun } = opened
@@ -67,33 +73,50 @@ export function repairDataDir(files: FileSystem, options: RepairOptions): Repair
   const syncs = new SyncList()
   replayJournals(files, plan, syncs)
   syncs.run(files)
+  const repair: Repair = { plan, previousRun, isOfCluster: identity.directoryId !== '', isLossAccepted }
   const results: PartitionRecovery[] = []
   const repaired: RepairedPartition[] = []
   const notes = [...plan.notes]
   for (const bounds of partitionsToRecover(files, plan)) {
-    const findings = lookAt(files, plan, bounds)
-    for (const text of mendRebuildable(files, dataDir, findings)) notes.push(text)
-    let result = recoverPartition(files, { dataDir, incarnation, bounds, previousRun, syncs })
-    const { folder, recovered } = result
-    const visible = recovered?.damaged ?? null
-    const hidden = findings.find(({ kind }) => kind === 'damage')
-    const reason =
-      visible ?? (hidden === undefined ? null : `${hidden.file}, byte ${hidden.filePosition}: ${hidden.text}`)
-    if (reason !== null && (visible !== null || isOfCluster || isLossAccepted)) {
-      syncs.run(files) // of files that the cut may take
-      const mended = cutAtDamage(files, { dataDir, incarnation, bounds })
-      const isRefetched = isOfCluster && !isLossAccepted
-      repaired.push({ folder, reason, ...mended.lost, isRefetched })
-      result = isRefetched ? asDamaged(mended.result, bounds, reason) : mended.result
-    }
-    results.push(result)
-    for (const note of result.notes) notes.push(`${folder}: ${note}`)
+    const one = repairPartition(files, repair, bounds)
+    results.push(one.result)
+    if (one.repaired !== undefined) repaired.push(one.repaired)
+    notes.push(...one.mended)
+    for (const note of one.result.notes) notes.push(`${one.result.folder}: ${note}`)
   }
-  syncs.run(files)
   finishRecovery(files, { dataDir, incarnation, results })
   if (previousRun === 'clean') closeDataDirCleanly(files, opened)
   else files.remove(`${dataDir}/${LOCK_FILE}`)
   return { repaired, notes }
+}
+
+interface Repair {
+  readonly plan: RecoveryPlan
+  readonly previousRun: PreviousRun
+  readonly isOfCluster: boolean
+  readonly isLossAccepted: boolean
+}
+
+/** `mended`: notes of what was made again; `repaired`: it was cut. */
+function repairPartition(
+  files: FileSystem,
+  { plan, previousRun, isOfCluster, isLossAccepted }: Repair,
+  bounds: PartitionBounds,
+): { readonly result: PartitionRecovery; readonly mended: string[]; readonly repaired?: RepairedPartition } {
+  const { dataDir, incarnation } = plan
+  const findings = lookAt(files, plan, bounds)
+  const mended = mendRebuildable(files, dataDir, findings)
+  const syncs = new SyncList()
+  const result = recoverPartition(files, { dataDir, incarnation, bounds, previousRun, syncs })
+  syncs.run(files)
+  const visible = result.recovered?.damaged ?? null
+  const hidden = findings.find(({ kind }) => kind === 'damage')
+  const reason = visible ?? (hidden && `${hidden.file}, byte ${hidden.filePosition}: ${hidden.text}`)
+  if (reason === undefined || (visible === null && !isOfCluster && !isLossAccepted)) return { result, mended }
+  const cut = cutAtDamage(files, { dataDir, incarnation, bounds })
+  const isRefetched = isOfCluster && !isLossAccepted
+  const repaired = { folder: result.folder, reason, ...cut.lost, isRefetched }
+  return { result: isRefetched ? asDamaged(cut.result, bounds, reason) : cut.result, mended, repaired }
 }
 
 /** Every byte of one partition, also of those that recovery believes. */
