@@ -123,7 +123,7 @@ function repairPartition(
 function lookAt(files: FileSystem, plan: RecoveryPlan, bounds: PartitionBounds): readonly Finding[] {
   const folder = partitionFolder(bounds.topicId, bounds.partition)
   if (files.stat(`${plan.dataDir}/${folder}`).kind !== 'folder') return []
-  const verify = new DataDirVerify(files, { ...plan, partitions: [bounds] }, {})
+  const verify = new DataDirVerify(files, { ...plan, partitions: [bounds] })
   verify.checkPartition(bounds)
   return verify.report.findings
 }

@@ -22,7 +22,7 @@ import {
 } from './data-dir.ts'
 import { readWholeFile } from './durable-file.ts'
 import { SegmentIndexes } from './index-cache.ts'
-import { inspectJournals } from './journal-replay.ts'
+import { type InspectedJournals, inspectJournals } from './journal-replay.ts'
 import { decodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
 import { OffsetIndex } from './offset-index.ts'
 import { parseProducerSnapshotName, producerSnapshotName } from './producer-snapshot-file.ts'
@@ -67,7 +67,7 @@ export function verifyDataDir(files: FileSystem, options: VerifyOptions): Verify
   if (identity === undefined) throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
   const plan = planRecovery(files, { dataDir, incarnation: identity.incarnation + 1 })
   const journals = inspectJournals(files, plan)
-  const verify = new DataDirVerify(files, plan, options)
+  const verify = new DataDirVerify(files, plan, { ...options, held: journals.held })
   for (const note of plan.notes) verify.add({ kind: 'state', file: STATE_FOLDER, text: note })
   if (journals.damagedEntries > 0)
     verify.add({
@@ -77,6 +77,11 @@ export function verifyDataDir(files: FileSystem, options: VerifyOptions): Verify
     })
   verify.run()
   return verify.report
+}
+
+export interface DataDirVerifyOptions extends Pick<VerifyOptions, 'readBytes' | 'onBytes'> {
+  /** What journals that are not replayed yet will bring back. */
+  readonly held?: InspectedJournals['held']
 }
 
 type FindingInput = Pick<Finding, 'kind' | 'file' | 'text'> & Partial<Finding>
@@ -95,14 +100,16 @@ export class DataDirVerify {
   readonly #plan: RecoveryPlan
   readonly #walk: BatchWalk
   readonly #onBytes: (bytes: number) => void
+  readonly #held: InspectedJournals['held']
   readonly #findings: Finding[] = []
   readonly #counts = { partitions: 0, segments: 0, batches: 0, bytes: 0 }
 
-  constructor(files: FileSystem, plan: RecoveryPlan, options: Pick<VerifyOptions, 'readBytes' | 'onBytes'>) {
+  constructor(files: FileSystem, plan: RecoveryPlan, options: DataDirVerifyOptions = {}) {
     this.#files = files
     this.#plan = plan
     this.#walk = new BatchWalk(files, options.readBytes)
     this.#onBytes = options.onBytes ?? (() => {})
+    this.#held = options.held ?? new Map()
   }
 
   get report(): VerifyReport {
@@ -122,11 +129,9 @@ export class DataDirVerify {
     const present = new Set(folders.map((folder) => folder.name))
     for (const [name, wanted] of bounds)
       if (!present.has(name) && wanted.syncedEnd > Math.max(0, wanted.logStartOffset))
-        this.add({
-          kind: 'damage',
-          file: name,
+        this.#addLost(name, wanted, {
+          ...{ fromOffset: Math.max(0, wanted.logStartOffset), toOffset: wanted.syncedEnd },
           text: `is missing, offsets up to ${wanted.syncedEnd} were acknowledged`,
-          toOffset: wanted.syncedEnd,
         })
   }
 
@@ -172,8 +177,8 @@ export class DataDirVerify {
       expected = this.#checkSegment(base, context)
     }
     if (expected < bounds.syncedEnd)
-      this.add({
-        ...{ kind: 'damage', file: name, fromOffset: expected, toOffset: bounds.syncedEnd },
+      this.#addLost(name, bounds, {
+        ...{ fromOffset: expected, toOffset: bounds.syncedEnd },
         text: `the log ends at offset ${expected}, offsets up to ${bounds.syncedEnd} were acknowledged`,
       })
     this.#checkSnapshots(name, names, expected)
@@ -187,10 +192,19 @@ export class DataDirVerify {
     return toOffset
   }
 
-  /** Damage, or, past every bound, what the next recovery will judge. */
-  #addLost(name: string, bounds: PartitionBounds, finding: Omit<FindingInput, 'kind'>): void {
-    const isSettled = (finding.fromOffset ?? 0) < Math.max(bounds.syncedEnd, bounds.recoveryPoint)
-    this.add({ ...finding, kind: isSettled ? 'damage' : 'unsettled', file: finding.file ?? name })
+  /** Damage, or, past every bound, what the next recovery will judge; what a journal holds is not lost. */
+  #addLost(
+    name: string,
+    bounds: PartitionBounds,
+    finding: Omit<FindingInput, 'kind' | 'file'> & { file?: string },
+  ): void {
+    const { fromOffset = 0, toOffset = -1 } = finding
+    const bound = Math.max(bounds.syncedEnd, bounds.recoveryPoint)
+    const end = toOffset < 0 ? bound : toOffset
+    const isHeld = this.#held.get(name)?.some(({ from, to }) => from <= fromOffset && to >= end) === true
+    const text = isHeld ? `${finding.text}; the journal has them: the next start writes them back` : finding.text
+    const kind = fromOffset < bound && !isHeld ? 'damage' : 'unsettled'
+    this.add({ ...finding, kind, text, file: finding.file ?? name })
   }
 
   /** Walks one segment; goes on behind damage. Returns the offset after its last sound batch. */

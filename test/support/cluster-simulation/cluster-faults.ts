@@ -3,7 +3,7 @@
  * a counter in cluster-reach.ts.
  */
 
-import { brokerKey } from '../../../src/coordination/keys.ts'
+import { type BrokerState, brokerKey, decodeState } from '../../../src/coordination/keys.ts'
 import type { StoreFault } from '../../../src/coordination/shared-memory-store.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
 import { between, pick } from '../simulation/seed-plan.ts'
@@ -248,10 +248,9 @@ export class ClusterFaults {
 
   /** One at a time: who was damaged before is in sync again, so that it is always a minority. */
   async #damage(): Promise<void> {
-    const { nodes, time, count, say } = this.#run
+    const { time, count, say } = this.#run
     const { prng } = time
-    const isWhole = (): boolean => this.#run.isComplete() && nodes.every(({ isServing }) => isServing)
-    for (let waits = 0; !isWhole(); waits++) {
+    for (let waits = 0; !this.#isWhole(); waits++) {
       if (waits === WHOLE_WAITS_MAX) return
       await sleep(time, 100)
     }
@@ -265,6 +264,19 @@ export class ClusterFaults {
     await sleep(time, this.#duration(0, 6_000))
     node.damage(new DiskDamage({ ...{ machine: node.machine, prng, isPageCacheWhole: end !== 'power', count, say } }))
     node.isHeldDown = false
+  }
+
+  /** Every replica is in sync, and none is about to leave because its broker has found it damaged. */
+  #isWhole(): boolean {
+    const { nodes, store } = this.#run
+    const isSound = ({ nodeId, isServing }: SimulatedNode): boolean => {
+      const key = brokerKey(nodeId)
+      const stored = store.shared.state.get(key)
+      if (!isServing || stored === undefined) return false
+      const { damaged, failed = [] } = decodeState<BrokerState>(key, stored.value)
+      return damaged.length + failed.length === 0
+    }
+    return this.#run.isComplete() && nodes.every(isSound)
   }
 
   async #cutFor(one: readonly string[], other: readonly string[]): Promise<void> {

@@ -56,6 +56,7 @@ interface Found {
   readonly byVerify: ReadonlySet<string>
   /** Where a start says that logs end. */
   readonly ends: ReadonlyMap<string, number>
+  readonly text: string
 }
 
 export class DiskDamage {
@@ -73,7 +74,7 @@ export class DiskDamage {
     const before = disk.clone()
     const sound = findIn(before, probe)
     if (sound.byVerify.size > 0 || sound.byStart.size > 0)
-      throw new Error(`before any damage: ${[...sound.byVerify, ...sound.byStart].join(' ')} are found to be damaged`)
+      throw new Error(`before any damage something is found: ${sound.text}`)
     const struck = this.#strikeSomething()
     if (struck === undefined) return []
     const { kind, folder } = struck
@@ -183,9 +184,12 @@ function findIn(disk: MemoryFileSystem, probe: ProcessProbe): Found {
   const { results } = recoverDataDir(image, { dataDir: DATA_DIR, incarnation, previousRun })
   const isDamage = ({ kind, file }: (typeof findings)[number]) =>
     kind === 'damage' || (kind === 'rebuildable' && file.endsWith('.log'))
+  const damages = findings.filter(isDamage)
+  const damaged = results.filter(({ recovered }) => recovered?.damaged != null)
   return {
-    byVerify: new Set(findings.filter(isDamage).map(({ file }) => file.split('/')[0]!)),
-    byStart: new Set(results.filter(({ recovered }) => recovered?.damaged != null).map(({ folder }) => folder)),
+    byVerify: new Set(damages.map(({ file }) => file.split('/')[0]!)),
+    byStart: new Set(damaged.map(({ folder }) => folder)),
+    text: JSON.stringify([damages, damaged.map(({ folder, recovered }) => [folder, recovered?.damaged])]),
     ends: new Map(results.map(({ folder, recovered }) => [folder, recovered?.logEndOffset ?? 0])),
   }
 }
