@@ -54,6 +54,8 @@ const COUNTS = {
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
   'transaction-seeds': { variable: 'MILLRACE_SEEDS', files: 'transactions' },
   'replica-seeds': { variable: 'MILLRACE_SEEDS', files: 'replicas' },
+  'power-seeds': { variable: 'MILLRACE_SEEDS', files: 'cluster-power' },
+  'damage-seeds': { variable: 'MILLRACE_SEEDS', files: 'cluster-damage' },
 }
 const UNBOUNDED_MS = 24 * 3_600_000
 

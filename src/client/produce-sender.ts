@@ -435,6 +435,14 @@ export class ProduceSender {
     this.#connecting.add(nodeId)
     this.#connections
       .node(nodeId, { patienceMs: PATIENCE_MS })
+      .then(({ broker, url }) => {
+        // Where no URL of the leader is known anybody answers, and at once: looking again without a pause would let nothing else run.
+        if (broker.nodeId !== nodeId)
+          throw new MillraceError(
+            'CONNECTION_FAILED',
+            `${url} leads to broker ${broker.nodeId}; where ${nodeId} is nobody says`,
+          )
+      })
       .catch((error: unknown) => {
         this.#obstacle = asMillraceError(error)
         this.#refresh() // another broker may lead by now

@@ -75,16 +75,49 @@ export function replayJournals(files: FileSystem, plan: RecoveryPlan, syncs: Syn
   }
 }
 
-/** What the journals hold, without writing anything: faults become notes of the plan. Returns the entries that count. */
-export function inspectJournals(files: FileSystem, plan: RecoveryPlan): { entries: number; damagedEntries: number } {
+export interface OffsetRange {
+  readonly from: number
+  readonly to: number
+}
+
+export interface InspectedJournals {
+  /** Those that count. */
+  readonly entries: number
+  readonly damagedEntries: number
+  /** By folder: offsets whose batches the next start writes back. */
+  readonly held: ReadonlyMap<string, readonly OffsetRange[]>
+}
+
+/** What the journals hold, without writing anything: faults become notes of the plan. */
+export function inspectJournals(files: FileSystem, plan: RecoveryPlan): InspectedJournals {
   let entries = 0
   let damagedEntries = 0
+  const held = new Map<string, OffsetRange[]>()
+  const bounds = boundsByFolder(plan)
   for (const journal of plan.journals) {
     const counted = chooseEntries(readJournal(files, journal, plan), journal, plan.notes)
     entries += counted.entries.length
     damagedEntries += counted.damaged
+    for (const { entry } of counted.entries) {
+      const folder = partitionFolder(entry.topicId, entry.partition)
+      if (journal.incarnation >= (bounds.get(folder)?.incarnation ?? 0))
+        held.set(folder, heldAfter(held.get(folder) ?? [], entry))
+    }
   }
-  return { entries, damagedEntries }
+  return { entries, damagedEntries, held }
+}
+
+function heldAfter(held: readonly OffsetRange[], entry: JournalEntry): OffsetRange[] {
+  const { kind, baseOffset, nextOffset, payloadIsSound } = entry
+  if (kind === JournalKind.DELETE) return []
+  const below = held
+    .filter(({ from }) => from < baseOffset)
+    .map(({ from, to }) => ({ from, to: Math.min(to, baseOffset) }))
+  if (kind === JournalKind.TRUNCATE) return below
+  if (kind !== JournalKind.BATCHES || !payloadIsSound) return [...held]
+  const last = below[below.length - 1]
+  if (last?.to !== baseOffset) return [...below, { from: baseOffset, to: nextOffset }]
+  return [...below.slice(0, -1), { from: last.from, to: nextOffset }]
 }
 
 /** Every valid entry of both halves, by sequence. */

@@ -1,39 +1,29 @@
 /**
- * Verify: looks at every byte of a stopped data dir and says what is wrong; with `repair`, mends what can be mended and says
- * what is lost.
+ * Verify: looks at every byte of a stopped data dir and says what is wrong.
  *
  * Thread      a process of its own (`npm run verify`), or a test; blocks
- * Invariants  without repair nothing is written; with it nothing is cut before a copy lies in quarantine/, and damaged
- *             partitions are the only ones that lose anything
- * Ordering    repair = a start: lock, incarnation, journals replayed, partitions recovered, damaged ones cut at the first
- *             damage, one checkpoint, clean stop
+ * Invariants  nothing is written
  * Failure     StorageError, DataDirError (in use, unreadable identity)
+ * Not here    mending it: log-repair.ts
  */
-import { type FileSystem, StorageError } from '../io/file-system.ts'
+import type { FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
 import { AbortedCheck } from './aborted-check.ts'
 import { NOTHING_ABORTED } from './aborted-index.ts'
 import { BatchWalk, findBatchAfter } from './batch-walk.ts'
 import { readChecked } from './checked-file.ts'
-import { setSuffixAside } from './damaged-suffix.ts'
 import {
-  closeDataDirCleanly,
   DataDirError,
   listPartitionFolders,
   lockHolder,
-  openDataDir,
   type ProcessProbe,
   readIdentity,
   STATE_FOLDER,
 } from './data-dir.ts'
-import { partitionsToRecover } from './data-dir-recovery.ts'
 import { readWholeFile } from './durable-file.ts'
-import { finishRecovery } from './finish-recovery.ts'
-import { FolderReplay } from './folder-replay.ts'
 import { SegmentIndexes } from './index-cache.ts'
-import { inspectJournals, replayJournals } from './journal-replay.ts'
+import { type InspectedJournals, inspectJournals } from './journal-replay.ts'
 import { decodeLeaderEpochs, LEADER_EPOCHS_FILE, LeaderEpochCache } from './leader-epoch-cache.ts'
-import { type PartitionRecovery, recoverPartition } from './log-recovery.ts'
 import { OffsetIndex } from './offset-index.ts'
 import { parseProducerSnapshotName, producerSnapshotName } from './producer-snapshot-file.ts'
 import { ProducerState } from './producer-state.ts'
@@ -47,7 +37,6 @@ import {
 import { parseSegmentFileName, segmentFileName } from './segment.ts'
 import { type Finding, IndexCheck } from './segment-check.ts'
 import { parseSwapFileName, type SwapSpan, swapFileName } from './segment-swap.ts'
-import { SyncList } from './sync-list.ts'
 import { TimeIndex } from './time-index.ts'
 
 const EPOCHS_BYTES_MAX = 64 * 1024 * 1024
@@ -78,7 +67,7 @@ export function verifyDataDir(files: FileSystem, options: VerifyOptions): Verify
   if (identity === undefined) throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
   const plan = planRecovery(files, { dataDir, incarnation: identity.incarnation + 1 })
   const journals = inspectJournals(files, plan)
-  const verify = new DataDirVerify(files, plan, options)
+  const verify = new DataDirVerify(files, plan, { ...options, held: journals.held })
   for (const note of plan.notes) verify.add({ kind: 'state', file: STATE_FOLDER, text: note })
   if (journals.damagedEntries > 0)
     verify.add({
@@ -88,6 +77,11 @@ export function verifyDataDir(files: FileSystem, options: VerifyOptions): Verify
     })
   verify.run()
   return verify.report
+}
+
+export interface DataDirVerifyOptions extends Pick<VerifyOptions, 'readBytes' | 'onBytes'> {
+  /** What journals that are not replayed yet will bring back. */
+  readonly held?: InspectedJournals['held']
 }
 
 type FindingInput = Pick<Finding, 'kind' | 'file' | 'text'> & Partial<Finding>
@@ -100,19 +94,22 @@ interface FolderContext {
   readonly aborted: AbortedCheck
 }
 
-class DataDirVerify {
+/** Its parts, for a repair that looks at one partition after the other. */
+export class DataDirVerify {
   readonly #files: FileSystem
   readonly #plan: RecoveryPlan
   readonly #walk: BatchWalk
   readonly #onBytes: (bytes: number) => void
+  readonly #held: InspectedJournals['held']
   readonly #findings: Finding[] = []
   readonly #counts = { partitions: 0, segments: 0, batches: 0, bytes: 0 }
 
-  constructor(files: FileSystem, plan: RecoveryPlan, options: Pick<VerifyOptions, 'readBytes' | 'onBytes'>) {
+  constructor(files: FileSystem, plan: RecoveryPlan, options: DataDirVerifyOptions = {}) {
     this.#files = files
     this.#plan = plan
     this.#walk = new BatchWalk(files, options.readBytes)
     this.#onBytes = options.onBytes ?? (() => {})
+    this.#held = options.held ?? new Map()
   }
 
   get report(): VerifyReport {
@@ -132,12 +129,15 @@ class DataDirVerify {
     const present = new Set(folders.map((folder) => folder.name))
     for (const [name, wanted] of bounds)
       if (!present.has(name) && wanted.syncedEnd > Math.max(0, wanted.logStartOffset))
-        this.add({
-          kind: 'damage',
-          file: name,
+        this.#addLost(name, wanted, {
+          ...{ fromOffset: Math.max(0, wanted.logStartOffset), toOffset: wanted.syncedEnd },
           text: `is missing, offsets up to ${wanted.syncedEnd} were acknowledged`,
-          toOffset: wanted.syncedEnd,
         })
+  }
+
+  /** One that has a folder. */
+  checkPartition(bounds: PartitionBounds): void {
+    this.#checkFolder(partitionFolder(bounds.topicId, bounds.partition), bounds)
   }
 
   #checkFolder(name: string, bounds: PartitionBounds): void {
@@ -177,8 +177,8 @@ class DataDirVerify {
       expected = this.#checkSegment(base, context)
     }
     if (expected < bounds.syncedEnd)
-      this.add({
-        ...{ kind: 'damage', file: name, fromOffset: expected, toOffset: bounds.syncedEnd },
+      this.#addLost(name, bounds, {
+        ...{ fromOffset: expected, toOffset: bounds.syncedEnd },
         text: `the log ends at offset ${expected}, offsets up to ${bounds.syncedEnd} were acknowledged`,
       })
     this.#checkSnapshots(name, names, expected)
@@ -192,10 +192,19 @@ class DataDirVerify {
     return toOffset
   }
 
-  /** Damage, or, past every bound, what the next recovery will judge. */
-  #addLost(name: string, bounds: PartitionBounds, finding: Omit<FindingInput, 'kind'>): void {
-    const isSettled = (finding.fromOffset ?? 0) < Math.max(bounds.syncedEnd, bounds.recoveryPoint)
-    this.add({ ...finding, kind: isSettled ? 'damage' : 'unsettled', file: finding.file ?? name })
+  /** Damage, or, past every bound, what the next recovery will judge; what a journal holds is not lost. */
+  #addLost(
+    name: string,
+    bounds: PartitionBounds,
+    finding: Omit<FindingInput, 'kind' | 'file'> & { file?: string },
+  ): void {
+    const { fromOffset = 0, toOffset = -1 } = finding
+    const bound = Math.max(bounds.syncedEnd, bounds.recoveryPoint)
+    const end = toOffset < 0 ? bound : toOffset
+    const isHeld = this.#held.get(name)?.some(({ from, to }) => from <= fromOffset && to >= end) === true
+    const text = isHeld ? `${finding.text}; the journal has them: the next start writes them back` : finding.text
+    const kind = fromOffset < bound && !isHeld ? 'damage' : 'unsettled'
+    this.add({ ...finding, kind, text, file: finding.file ?? name })
   }
 
   /** Walks one segment; goes on behind damage. Returns the offset after its last sound batch. */
@@ -212,6 +221,11 @@ class DataDirVerify {
     walk.begin(fd, { offset: base, leaderEpoch: -1, filePosition: 0, fileEnd, offsets: 'exact' })
     try {
       for (;;) {
+        // Behind the recovery point recovery reads the epochs from the batches, and below the log's start nobody asks for them:
+        // there the file need not know them. Where it does, a batch is held against it alone: its epoch is outside its checksum.
+        const isEpochKnown =
+          epochs !== undefined && walk.nextOffset >= bounds.logStartOffset && walk.nextOffset < bounds.recoveryPoint
+        if (isEpochKnown) walk.leaderEpoch = -1
         const step = walk.step('hashed')
         if (step === 'end') break
         if (step === 'batch') {
@@ -219,11 +233,7 @@ class DataDirVerify {
           this.#onBytes(walk.batchBytes)
           indexes?.see(walk.batch, walk.filePosition)
           aborted.see(walk.batch)
-          // Behind the recovery point recovery reads the epochs from the batches, and below the log's start nobody asks for them:
-          // there the file need not know them.
-          const { baseOffset } = walk.batch
-          if (baseOffset >= bounds.logStartOffset && baseOffset < bounds.recoveryPoint)
-            this.#checkEpoch(file, walk, epochs)
+          if (isEpochKnown) walk.leaderEpoch = this.#checkEpoch(file, walk, epochs)
           continue
         }
         const { filePosition, nextOffset, fault, leaderEpoch } = walk
@@ -252,19 +262,18 @@ class DataDirVerify {
     return new DataView(bytes.buffer).getInt32(0) * 0x1_0000_0000 + new DataView(bytes.buffer).getUint32(4)
   }
 
-  #checkEpoch(file: string, walk: BatchWalk, epochs: LeaderEpochCache | undefined): void {
-    const { baseOffset, leaderEpoch } = walk.batch
-    if (epochs === undefined || epochs.epochAt(baseOffset) === leaderEpoch) return
+  /** Answers the epoch of the batch, whatever it says itself. */
+  #checkEpoch(file: string, walk: BatchWalk, epochs: LeaderEpochCache): number {
+    const { baseOffset: fromOffset, leaderEpoch: found } = walk.batch
+    const leaderEpoch = epochs.epochAt(fromOffset)
+    if (leaderEpoch === found) return found
+    const { filePosition, nextOffset: toOffset } = walk
     this.add({
-      ...{
-        kind: 'rebuildable',
-        file,
-        filePosition: walk.filePosition,
-        fromOffset: baseOffset,
-        toOffset: walk.nextOffset,
-      },
-      text: `the batch has leader epoch ${leaderEpoch}, ${LEADER_EPOCHS_FILE} says ${epochs.epochAt(baseOffset)}`,
+      ...{ kind: 'rebuildable', file, filePosition, fromOffset, toOffset },
+      text: `the batch has leader epoch ${found}, ${LEADER_EPOCHS_FILE} says ${leaderEpoch}`,
+      ...(leaderEpoch < 0 ? {} : { leaderEpoch }),
     })
+    return leaderEpoch < 0 ? found : leaderEpoch
   }
 
   #readIndexes(name: string, base: number, logBytes: number): IndexCheck | undefined {
@@ -320,105 +329,4 @@ class DataDirVerify {
       else if (offset > logEnd) fault(`it is of offset ${offset}, the log ends at ${logEnd}`)
     }
   }
-}
-
-export interface RepairReport {
-  /** Partitions that were damaged, with what they lost. Offsets [fromOffset, toOffset); -1 = not known. */
-  readonly repaired: readonly {
-    readonly folder: string
-    readonly reason: string
-    readonly fromOffset: number
-    readonly toOffset: number
-    /** Where the cut bytes lie, below the data dir; null = there was nothing to copy. */
-    readonly setAside: string | null
-  }[]
-  readonly notes: readonly string[]
-}
-
-/** Recovers the data dir, and cuts what is damaged at the first damage, after a copy. The data dir is cleanly stopped then. */
-export function repairDataDir(files: FileSystem, options: VerifyOptions & { readonly nodeId: number }): RepairReport {
-  const { dataDir, probe, nodeId } = options
-  if (readIdentity(files, dataDir) === undefined)
-    throw new DataDirError('NOT_A_DATA_DIR', `'${dataDir}' is no data dir`)
-  const opened = openDataDir(files, { path: dataDir, nodeId, newClusterId: '', probe })
-  const { incarnation } = opened.identity
-  const { previousRun } = opened
-  const plan = planRecovery(files, { dataDir, incarnation })
-  const syncs = new SyncList()
-  replayJournals(files, plan, syncs)
-  syncs.run(files)
-  const results: PartitionRecovery[] = []
-  const repaired: RepairReport['repaired'][number][] = []
-  const notes = [...plan.notes]
-  for (const bounds of partitionsToRecover(files, plan)) {
-    dropFaultyIndexes(files, plan, bounds)
-    let result = recoverPartition(files, { dataDir, incarnation, bounds, previousRun, syncs })
-    if (result.recovered !== null && result.recovered.damaged !== null) {
-      const reason = result.recovered.damaged
-      const mended = cutAtDamage(files, { dataDir, incarnation, bounds })
-      repaired.push({ folder: result.folder, reason, ...mended.lost })
-      result = mended.result
-    }
-    results.push(result)
-    for (const note of result.notes) notes.push(`${result.folder}: ${note}`)
-  }
-  syncs.run(files)
-  finishRecovery(files, { dataDir, incarnation, results })
-  closeDataDirCleanly(files, opened)
-  return { repaired, notes }
-}
-
-/** An index that is readable and wrong would be believed below the recovery point: verify found it, so it goes. */
-function dropFaultyIndexes(files: FileSystem, plan: RecoveryPlan, bounds: PartitionBounds): void {
-  const folder = partitionFolder(bounds.topicId, bounds.partition)
-  if (files.stat(`${plan.dataDir}/${folder}`).kind !== 'folder') return
-  const verify = new DataDirVerify(files, { ...plan, partitions: [bounds] }, {})
-  verify.run()
-  for (const finding of verify.report.findings)
-    if (finding.kind === 'rebuildable' && finding.file.startsWith(`${folder}/`) && !finding.file.endsWith('.log'))
-      removeQuietly(files, `${plan.dataDir}/${finding.file}`)
-}
-
-function removeQuietly(files: FileSystem, path: string): void {
-  try {
-    files.remove(path)
-  } catch (error) {
-    if (!(error instanceof StorageError && error.code === 'ENOENT')) throw error
-  }
-}
-
-/** Keeps the log up to the first damage, wherever that is; a missing head moves the log start instead. */
-function cutAtDamage(
-  files: FileSystem,
-  options: { readonly dataDir: string; readonly incarnation: number; readonly bounds: PartitionBounds },
-): { result: PartitionRecovery; lost: { fromOffset: number; toOffset: number; setAside: string | null } } {
-  const { dataDir, incarnation, bounds } = options
-  const folder = partitionFolder(bounds.topicId, bounds.partition)
-  const path = `${dataDir}/${folder}`
-  files.makeFolder(path)
-  const { topicId, partition } = bounds
-  const unbounded = unknownBounds(topicId, partition, -1)
-  const syncs = new SyncList()
-  const replay = new FolderReplay(files, { path, bounds: unbounded, syncs })
-  replay.run()
-  const setAside = replay.fault === null ? null : setSuffixAside(files, { dataDir, folder, incarnation, replay })
-  if (replay.fault !== null) replay.cut()
-  replay.settle()
-  syncs.run(files)
-  files.syncFolder(dataDir)
-  const result = keepLogStart(
-    recoverPartition(files, { dataDir, incarnation, bounds: unbounded, previousRun: 'clean', syncs }),
-    bounds,
-  )
-  syncs.run(files)
-  const toOffset = bounds.syncedEnd > replay.nextOffset ? bounds.syncedEnd : -1
-  return { result, lost: { fromOffset: replay.nextOffset, toOffset, setAside } }
-}
-
-/** What was trimmed stays trimmed, as far as the log still reaches. */
-function keepLogStart(result: PartitionRecovery, bounds: PartitionBounds): PartitionRecovery {
-  const { recovered } = result
-  if (recovered === null) return result
-  const logStartOffset = Math.min(Math.max(recovered.logStartOffset, bounds.logStartOffset), recovered.logEndOffset)
-  return { ...result, recovered: { ...recovered, logStartOffset } }
 }

@@ -28,6 +28,8 @@ export interface Finding {
   readonly fromOffset: number
   readonly toOffset: number
   readonly text: string
+  /** Of a batch that names another one: what it should be. */
+  readonly leaderEpoch?: number
 }
 
 /** Compares indexes with batches that are shown in order. */

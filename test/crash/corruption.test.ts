@@ -11,9 +11,10 @@ import '../../src/base/node/native-crc32c.ts'
 import { systemPrng } from '../../src/base/node/system-prng.ts'
 import { SeededPrng } from '../../src/base/prng.ts'
 import { MemoryFileSystem } from '../../src/io/memory-file-system.ts'
-import { openDataDir } from '../../src/log/data-dir.ts'
+import { closeDataDirCleanly, openDataDir } from '../../src/log/data-dir.ts'
 import { recoverDataDir } from '../../src/log/data-dir-recovery.ts'
-import { repairDataDir, verifyDataDir } from '../../src/log/log-verify.ts'
+import { repairDataDir } from '../../src/log/log-repair.ts'
+import { verifyDataDir } from '../../src/log/log-verify.ts'
 import { Scrubber, type ScrubSegment } from '../../src/log/scrub.ts'
 import { parseSegmentFileName } from '../../src/log/segment.ts'
 import { partitionFolder } from '../../src/model/ids.ts'
@@ -64,14 +65,28 @@ function damageOne(disk: MemoryFileSystem, prng: SeededPrng): Damage {
   return { path, how: draw === 1 ? `zeros at ${at}` : `a bit at ${at}`, changed }
 }
 
-/** Whether byte `at` of a segment belongs to a batch's leader epoch. */
-function isEpochByte(segment: Uint8Array, at: number): boolean {
+/** Where the batch begins that holds byte `at` of a segment. */
+function batchOf(segment: Uint8Array, at: number): number {
   let batchAt = 0
   for (;;) {
     const total = batchBytesAt(segment, batchAt, segment.length)
-    if (total < 0 || at < batchAt + total) return at >= batchAt + EPOCH_AT && at < batchAt + EPOCH_AT + 4
+    if (total < 0 || at < batchAt + total) return batchAt
     batchAt += total
   }
+}
+
+/** Whether byte `at` of a segment belongs to a batch's leader epoch. */
+function isEpochByte(segment: Uint8Array, at: number): boolean {
+  const epochAt = batchOf(segment, at) + EPOCH_AT
+  return at >= epochAt && at < epochAt + 4
+}
+
+function baseOffsetAt(segment: Uint8Array, at: number): number {
+  return Number(new DataView(segment.buffer, segment.byteOffset).getBigInt64(batchOf(segment, at)))
+}
+
+function folderOf(path: string): string {
+  return path.slice(DATA_DIR.length + 1, path.lastIndexOf('/'))
 }
 
 function logsOf(disk: MemoryFileSystem): Map<string, Uint8Array> {
@@ -195,6 +210,136 @@ function checkWhole(
     assert.equal(Buffer.compare(withoutEpochs(parts), withoutEpochs(batches.map((batch) => batch.bytes))), 0, name)
   }
 }
+
+test('repair mends what lies below the recovery point, where no start looks: nothing goes without a copy and a word', () => {
+  const startedMs = performance.now()
+  const totals = { cases: 0, epochs: 0, hidden: 0, visible: 0 }
+  let seed = SEED
+  while (performance.now() - startedMs < BUDGET_MS / 3 && totals.cases < CASES_MAX) {
+    const prng = new SeededPrng(seed)
+    const { disk } = killedDisk(prng)
+    try {
+      const logStarts = settle(disk)
+      for (let index = 0; index < 8; index++) runHidden(disk, { logStarts, prng, totals })
+    } catch (error) {
+      const command = `MILLRACE_SEED=${seed} node --test dist/test/crash/corruption.test.js`
+      throw new Error(`${command}\n${error instanceof Error ? error.stack : String(error)}`)
+    }
+    seed = (seed + 1) >>> 0
+  }
+  console.log(`repaired corruptions below the recovery point: seeds ${SEED}…${seed - 1}, ${JSON.stringify(totals)}`)
+  assert.ok(totals.cases < 60 || (totals.epochs > 0 && totals.hidden > 0), JSON.stringify(totals))
+})
+
+/** A start and a stop in order: all that there is lies below the recovery points then. Answers the log starts by folder. */
+function settle(disk: MemoryFileSystem): ReadonlyMap<string, number> {
+  const dataDir = openDataDir(disk, { path: DATA_DIR, nodeId: 1, newClusterId: 'c', probe: probeOf('boot', 3) })
+  const { incarnation } = dataDir.identity
+  const { results } = recoverDataDir(disk, { dataDir: DATA_DIR, incarnation, previousRun: dataDir.previousRun })
+  closeDataDirCleanly(disk, dataDir)
+  return new Map(results.map(({ folder, recovered }) => [folder, recovered?.logStartOffset ?? 0]))
+}
+
+function runHidden(
+  sound: MemoryFileSystem,
+  run: {
+    readonly logStarts: ReadonlyMap<string, number>
+    readonly prng: SeededPrng
+    readonly totals: { cases: number; epochs: number; hidden: number; visible: number }
+  },
+): void {
+  const { logStarts, prng, totals } = run
+  const before = logsOf(sound)
+  const paths = [...before.keys()].filter((path) => before.get(path)!.length > 0)
+  if (paths.length === 0) return
+  const path = paths[prng.below(paths.length)]!
+  const bytes = before.get(path)!
+  const drawn = prng.below(bytes.length)
+  const at = prng.below(5) === 0 ? batchOf(bytes, drawn) + EPOCH_AT + (drawn % 4) : drawn
+  // Below the log start nothing is promised.
+  if (baseOffsetAt(bytes, at) < logStarts.get(folderOf(path))!) return
+  const image = sound.clone()
+  image.damage(path, at, Uint8Array.of(bytes[at]! ^ (1 << prng.below(8))))
+  const damaged = logsOf(image)
+  console.log(
+    path,
+    at,
+    verifyDataDir(sound, { dataDir: DATA_DIR, probe: probeOf('boot', 6) }).findings,
+    repairDataDir(image.clone(), { dataDir: DATA_DIR, nodeId: 1, probe: probeOf('boot', 5) }),
+  )
+  totals.cases++
+  const start = startOn(image.clone())
+  if (start.damaged.length > 0) totals.visible++
+  const alone = repaired(image.clone(), {})
+  const accepted = repaired(image.clone(), { isLossAccepted: true })
+  const inCluster = image.clone()
+  const opened = openDataDir(inCluster, {
+    ...{ path: DATA_DIR, nodeId: 1, newClusterId: 'c', newDirectoryId: 'd', probe: probeOf('boot', 4) },
+  })
+  closeDataDirCleanly(inCluster, opened)
+  const replica = repaired(inCluster, {})
+  if (isEpochByte(bytes, at)) {
+    totals.epochs++
+    for (const { disk, report, findings } of [alone, accepted, replica]) {
+      assert.deepEqual(report.repaired, [])
+      assert.deepEqual(findings, [])
+      assert.deepEqual(logsOf(disk), before, 'the epoch is what it was')
+    }
+    return
+  }
+  totals.hidden++
+  if (start.damaged.length === 0) {
+    assert.deepEqual(alone.report.repaired, [], 'a log that serves is not cut')
+    assert.deepEqual(logsOf(alone.disk), damaged)
+    assert.ok(alone.findings.some(({ kind }) => kind === 'damage'))
+  }
+  assert.deepEqual(accepted.findings, [])
+  assert.equal(replica.findings.length > 0, true, 'what is left of a replica never passes for whole')
+  for (const { disk, report } of [accepted, replica]) {
+    assert.equal(report.repaired.length, 1)
+    const { folder, setAside, isRefetched } = report.repaired[0]!
+    assert.ok(path.includes(folder))
+    assert.equal(isRefetched, disk === replica.disk)
+    for (const [name, whole] of damaged) assert.deepEqual(withCopy(disk, name, setAside), Buffer.from(whole), name)
+  }
+  for (let starts = 0; starts < 2; starts++) {
+    const { previousRun, damaged: found } = startOn(replica.disk)
+    assert.equal(previousRun, 'clean')
+    assert.deepEqual(found, [replica.report.repaired[0]!.folder], 'every start finds it until it is set aside')
+  }
+}
+
+function repaired(disk: MemoryFileSystem, options: { readonly isLossAccepted?: boolean }) {
+  const report = repairDataDir(disk, { dataDir: DATA_DIR, nodeId: 1, probe: probeOf('boot', 5), ...options })
+  const { findings } = verifyDataDir(disk, { dataDir: DATA_DIR, probe: probeOf('boot', 6), readBytes: 4096 })
+  return { disk, report, findings }
+}
+
+/** A start and a stop in order; answers how the run before had ended and the folders that were found damaged. */
+function startOn(disk: MemoryFileSystem): { readonly previousRun: string; readonly damaged: readonly string[] } {
+  const dataDir = openDataDir(disk, { path: DATA_DIR, nodeId: 1, newClusterId: 'c', probe: probeOf('boot', 7) })
+  const { incarnation } = dataDir.identity
+  const { previousRun } = dataDir
+  const { results } = recoverDataDir(disk, { dataDir: DATA_DIR, incarnation, previousRun })
+  closeDataDirCleanly(disk, dataDir)
+  const damaged = results.filter(({ recovered }) => recovered !== null && recovered.damaged !== null)
+  return { previousRun, damaged: damaged.map(({ folder }) => folder) }
+}
+
+/** What is left of a segment and what was set aside of it. */
+function withCopy(disk: MemoryFileSystem, path: string, setAside: string | null): Buffer {
+  const left = disk.filePaths().includes(path) ? disk.contentOf(path) : new Uint8Array(0)
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  const isOfFolder = setAside?.startsWith(`quarantine/${folderOf(path)}.`) === true
+  const copy = disk.filePaths().find((each) => isOfFolder && each.startsWith(`${DATA_DIR}/${setAside}/${name}`))
+  return Buffer.concat([left, copy === undefined ? new Uint8Array(0) : disk.contentOf(copy)])
+}
+
+test('a repair does not make an end in order of one that was not', () => {
+  const { disk } = killedDisk(new SeededPrng(11))
+  repairDataDir(disk, { dataDir: DATA_DIR, nodeId: 1, probe: probeOf('boot', 3) })
+  assert.equal(startOn(disk).previousRun, 'process-died')
+})
 
 test('the scrubber finds a flipped bit in a closed segment within one round, in bounded reads', () => {
   const { disk } = killedDisk(new SeededPrng(7))

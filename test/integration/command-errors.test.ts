@@ -236,6 +236,7 @@ test('files of other tools', async () => {
   writeFileSync(file, 'not of Millrace\n')
   await fails(['verify', join(folder, 'absent')], 3, /data dir: there is no/)
   await fails(['verify', folder], 1, /is no data dir/)
+  await fails(['verify', folder, '--accept-loss'], 2, /--accept-loss: only a repair loses anything; add --repair/)
   await fails(['verify', dataDir], 1, /in use by process \d+: stop it first/)
   await fails(['check', file], 2, /notes\.txt: line 1: not JSON; a history is JSON lines/)
   const { code, stderr } = await millrace(['dump', file], { env })

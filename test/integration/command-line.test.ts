@@ -1,6 +1,6 @@
 /** The verbs of `millrace` against one real broker, as a new user tries them one after the other. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -266,6 +266,29 @@ test('verify, dump and check look into what a stopped broker left', async () => 
   const judged = await millrace(['check', history, '--json'])
   assert.equal(judged.code, 0, judged.stderr)
   assert.equal((JSON.parse(judged.stdout) as { valid: boolean }).valid, true)
+})
+
+test('verify --repair cuts a log that serves only where the loss is accepted, and says what it was', async () => {
+  const copy = join(folder, 'damaged')
+  cpSync(dataDir, copy, { recursive: true })
+  const segment = readdirSync(copy, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.log'))
+    .map((name) => join(copy, name))
+    .find((name) => readFileSync(name).includes('from'))!
+  const bytes = readFileSync(segment)
+  bytes[bytes.length - 1]! ^= 1
+  writeFileSync(segment, bytes)
+  const found = await millrace(['verify', copy])
+  assert.equal(found.code, 1)
+  assert.match(found.stderr, /damaged place.*; --repair mends what can be mended/)
+  const left = await millrace(['verify', copy, '--repair'])
+  assert.equal(left.code, 1)
+  assert.match(left.stderr, /damaged place.*; --accept-loss cuts these logs/)
+  assert.deepEqual(readFileSync(segment), bytes)
+  const cut = await millrace(['verify', copy, '--repair', '--accept-loss'])
+  assert.equal(cut.code, 0, cut.stderr)
+  assert.match(cut.stdout, /^repaired folder=.* fromOffset=\d+ .*setAside=quarantine/m)
+  assert.match(cut.stderr, /1 partition cut; what they lost is told above\nsound/)
 })
 
 test('check names what is wrong with a history', async () => {

@@ -3,17 +3,20 @@
  * a counter in cluster-reach.ts.
  */
 
-import { brokerKey } from '../../../src/coordination/keys.ts'
+import { type BrokerState, brokerKey, decodeState } from '../../../src/coordination/keys.ts'
 import type { StoreFault } from '../../../src/coordination/shared-memory-store.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
 import { between, pick } from '../simulation/seed-plan.ts'
 import { churnOnce, sleep } from '../simulation/workload.ts'
 import { type ClusterFaultKind, drawPauseMs } from './cluster-plan.ts'
 import { CLIENTS_HOST, type ClusterRun } from './cluster-run.ts'
+import { DiskDamage } from './disk-damage.ts'
 import type { SimulatedNode } from './simulated-node.ts'
 
 const STORE_FAULTS: readonly StoreFault[] = ['refused', 'requests-lost', 'replies-lost', 'held']
 const GROWN_PARTITIONS_MAX = 4
+const OPERATION_WAITS_MAX = 100
+const WHOLE_WAITS_MAX = 600
 
 export class ClusterFaults {
   readonly #run: ClusterRun
@@ -65,6 +68,8 @@ export class ClusterFaults {
       this.#someNode().die('power')
     },
     'power-all': () => this.#powerAll(),
+    blackout: () => this.#blackout(),
+    damage: () => this.#damage(),
     'mid-operation': async () => {
       const { prng } = this.#run.time
       const node = this.#someNode()
@@ -203,6 +208,75 @@ export class ClusterFaults {
     for (const node of nodes) node.die('power')
     // I1 of what is left, whatever of the unsynced has survived.
     this.#run.checkShadow()
+  }
+
+  /** All at one moment, perhaps within a disk operation of one of them; perhaps again while they recover. */
+  async #blackout(): Promise<void> {
+    const { nodes, time } = this.#run
+    const { prng } = time
+    for (let cuts = pick(prng, [1, 1, 2, 3]); cuts > 0; cuts--) {
+      const victim = prng.below(2) === 0 ? undefined : this.#someNode()
+      if (victim === undefined) this.#cutPower()
+      else await this.#cutPowerWithin(victim)
+      const isUnsteady = prng.below(4) === 0
+      for (const node of nodes) node.diesInRecovery = isUnsteady && prng.below(2) === 0
+      await sleep(time, this.#duration(0, 3_000))
+    }
+  }
+
+  #cutPower(): void {
+    const { nodes, count } = this.#run
+    count('power cut of all nodes')
+    if (nodes.some((node) => node.isAlive && !node.isServing)) count('power cut in recovery')
+    for (const node of nodes) node.losePower()
+    this.#run.checkShadow()
+  }
+
+  /** As soon as the node is in one of its next operations; it may not come to any. */
+  async #cutPowerWithin(victim: SimulatedNode): Promise<void> {
+    const { time } = this.#run
+    let isOver = false
+    victim.onDeathWithin = () => {
+      isOver = true
+      this.#cutPower()
+    }
+    victim.machine.dieAtOperation(time.prng.below(pick(time.prng, [5, 50, 300])), 'power')
+    for (let waits = 0; !isOver && waits < OPERATION_WAITS_MAX; waits++) await sleep(time, 20)
+    victim.onDeathWithin = () => {}
+    if (!isOver) this.#cutPower()
+  }
+
+  /** One at a time: who was damaged before is in sync again, so that it is always a minority. */
+  async #damage(): Promise<void> {
+    const { time, count, say } = this.#run
+    const { prng } = time
+    for (let waits = 0; !this.#isWhole(); waits++) {
+      if (waits === WHOLE_WAITS_MAX) return
+      await sleep(time, 100)
+    }
+    const node = this.#someNode()
+    const end = pick(prng, ['kill', 'power', 'stop'] as const)
+    node.isHeldDown = true
+    if (end === 'stop') await node.restart()
+    else count(end === 'kill' ? 'kill' : 'power cut')
+    node.die(end === 'power' ? 'power' : 'kill')
+    // Sometimes the others go on without it, sometimes it is back before they know.
+    await sleep(time, this.#duration(0, 6_000))
+    node.damage(new DiskDamage({ ...{ machine: node.machine, prng, isPageCacheWhole: end !== 'power', count, say } }))
+    node.isHeldDown = false
+  }
+
+  /** Every replica is in sync, and none is about to leave because its broker has found it damaged. */
+  #isWhole(): boolean {
+    const { nodes, store } = this.#run
+    const isSound = ({ nodeId, isServing }: SimulatedNode): boolean => {
+      const key = brokerKey(nodeId)
+      const stored = store.shared.state.get(key)
+      if (!isServing || stored === undefined) return false
+      const { damaged, failed = [] } = decodeState<BrokerState>(key, stored.value)
+      return damaged.length + failed.length === 0
+    }
+    return this.#run.isComplete() && nodes.every(isSound)
   }
 
   async #cutFor(one: readonly string[], other: readonly string[]): Promise<void> {

@@ -5,6 +5,7 @@
 import type { Prng } from '../../../src/base/prng.ts'
 import { between, type PlannedTopic, pick } from '../simulation/seed-plan.ts'
 import type { BrokerSizes } from '../simulation/simulated-broker.ts'
+import type { Acks } from '../simulation/workload.ts'
 
 export const CLUSTER_FAULT_KINDS = [
   ...(['kill', 'power', 'power-all', 'mid-operation', 'stop-process', 'restart', 'rolling-restart'] as const),
@@ -12,12 +13,16 @@ export const CLUSTER_FAULT_KINDS = [
   ...(['store-cut', 'store-down', 'slow-store', 'lease-end', 'store-compact'] as const),
   ...(['slow-disk', 'disk-full', 'sync-failure', 'short-write', 'topics', 'shadow'] as const),
 ] as const
-export type ClusterFaultKind = (typeof CLUSTER_FAULT_KINDS)[number]
+/** Of the other modes; not drawn by a swarm, whose seeds must stay what they are. */
+export const MODE_FAULT_KINDS = ['blackout', 'damage'] as const
+export type ClusterFaultKind = (typeof CLUSTER_FAULT_KINDS)[number] | (typeof MODE_FAULT_KINDS)[number]
 
 /**
  * swarm   any misfortunes
  * power   the power of all brokers goes at once, again and again
- * damage  what lies on a minority's disks is damaged: bits, ends, whole folders
+ * damage  what lies on one broker's disk is damaged while it is away: bits, ends of files, whole folders
+ *
+ * In the last two all traffic is acks=all and transactions.
  */
 export type ClusterMode = 'swarm' | 'power' | 'damage'
 
@@ -37,6 +42,8 @@ export interface ClusterPlan {
   /** Misfortunes that come side by side. */
   readonly faultLanes: number
   readonly producers: number
+  /** Of a producer one of them. */
+  readonly acks: readonly Acks[]
   readonly transactors: number
   readonly consumers: number
   /** At least; and as long as there are misfortunes. */
@@ -51,10 +58,12 @@ export function drawClusterPlan(prng: Prng, mode: ClusterMode): ClusterPlan {
   const nodes = prng.below(5) === 0 ? 5 : 3
   const replicas = 3
   const minInsyncReplicas = 2
-  const topics = [drawTopic(prng, 'a', minInsyncReplicas)]
-  if (prng.below(2) === 0) topics.push(drawTopic(prng, 'b', minInsyncReplicas))
-  const swarm = CLUSTER_FAULT_KINDS.filter(() => prng.below(100) < 25)
-  const faults: readonly ClusterFaultKind[] = mode === 'swarm' ? swarm : mode === 'power' ? ['power-all'] : []
+  // Closed segments are what no start looks into.
+  const config: Record<string, string> = mode === 'damage' ? { 'segment.ms': pick(prng, ['200', '1000']) } : {}
+  const topics = [drawTopic(prng, 'a', { ...config, 'min.insync.replicas': String(minInsyncReplicas) })]
+  if (prng.below(2) === 0)
+    topics.push(drawTopic(prng, 'b', { ...config, 'min.insync.replicas': String(minInsyncReplicas) }))
+  const faults = mode === 'swarm' ? CLUSTER_FAULT_KINDS.filter(() => prng.below(100) < 25) : drawModeFaults(prng, mode)
   return {
     ...{ nodes, shards: 1, sizes: drawSizes(prng), topics, replicas, minInsyncReplicas },
     leaseTtlMs: pick(prng, [2_000, 2_000, 4_000]),
@@ -64,19 +73,23 @@ export function drawClusterPlan(prng: Prng, mode: ClusterMode): ClusterPlan {
     faultEvents: faults.length === 0 ? 0 : 1 + prng.below(4),
     faultLanes: mode === 'swarm' ? 1 + prng.below(2) : 1,
     producers: 1 + prng.below(2),
-    transactors: prng.below(3) === 0 ? 0 : 1 + prng.below(2),
+    acks: mode === 'swarm' ? ['leader', 'all'] : ['all'],
+    transactors: mode === 'swarm' && prng.below(3) === 0 ? 0 : 1 + prng.below(2),
     consumers: 1 + prng.below(2),
     recordsPerProducer: 10 + prng.below(40),
     deviceMsMax: pick(prng, [0.4, 0.4, 5, 20]),
   }
 }
 
-function drawTopic(prng: Prng, name: string, minInsyncReplicas: number): PlannedTopic {
-  const config: Record<string, string> = {
-    'millrace.fsync': 'group',
-    'segment.bytes': String(64 * KIB),
-    'min.insync.replicas': String(minInsyncReplicas),
-  }
+/** The mode's own, sometimes with some that are harmless by themselves: leaders and in-sync sets have changed then. */
+function drawModeFaults(prng: Prng, mode: 'power' | 'damage'): readonly ClusterFaultKind[] {
+  const others = ['kill', 'restart', 'stop-process', 'isolate', 'slow-disk', 'slow-network'] as const
+  const own = mode === 'power' ? 'blackout' : 'damage'
+  return [own, own, ...(prng.below(3) === 0 ? others.filter(() => prng.below(3) === 0) : [])]
+}
+
+function drawTopic(prng: Prng, name: string, given: Readonly<Record<string, string>>): PlannedTopic {
+  const config = { 'millrace.fsync': 'group', 'segment.bytes': String(64 * KIB), ...given }
   return { name, partitions: 1 + prng.below(2), fsync: 'group', config, isTrimmed: false }
 }
 

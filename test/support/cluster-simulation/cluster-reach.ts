@@ -25,5 +25,23 @@ export const CLUSTER_EVENTS = [
   ...(['transaction committed', 'transaction aborted', 'transaction in doubt', 'shadow recovery'] as const),
   ...(['topic created', 'topic deleted', 'partitions added', 'five brokers'] as const),
 ] as const
+/** What a run of power cuts gets to. */
+export const POWER_EVENTS = [
+  ...(['power cut of all nodes', 'power cut in recovery', 'death within an operation', 'torn tail cut'] as const),
+  ...(['leader change', 'leader change mid-transaction', 'controller change', 'in-sync set grown'] as const),
+  ...(['truncated', 'dedup across failover', 'batch retried', 'records acknowledged', 'records polled'] as const),
+  ...(['transaction committed', 'transaction aborted', 'transaction in doubt', 'shadow recovery'] as const),
+] as const
+/** What a run of damage gets to. */
+export const DAMAGE_EVENTS = [
+  ...(['bit flipped', 'segment cut', 'index cut', 'folder lost', 'disk lost'] as const),
+  ...(['found by a start', 'found by verify alone', 'repaired', 'repair killed', 'replica set aside'] as const),
+  ...(['kill', 'power cut', 'clean restart', 'leader change', 'in-sync set shrunk', 'in-sync set grown'] as const),
+  ...(['records acknowledged', 'records polled', 'transaction committed', 'transaction aborted'] as const),
+] as const
 /** The last two are the workload's, and do not come about here. */
-export type ClusterEvent = (typeof CLUSTER_EVENTS)[number] | 'offset out of range' | 'trim'
+export type ClusterEvent =
+  | (typeof CLUSTER_EVENTS)[number]
+  | (typeof POWER_EVENTS)[number]
+  | (typeof DAMAGE_EVENTS)[number]
+  | ('offset out of range' | 'trim')

@@ -47,6 +47,11 @@ export function runPowerCutSeed(seed: number): Promise<SeedOutcome> {
   return new ClusterRun(seed, 'power').toEnd()
 }
 
+/** The disk of one broker is damaged while it is away, again and again. */
+export function runDamageSeed(seed: number): Promise<SeedOutcome> {
+  return new ClusterRun(seed, 'damage').toEnd()
+}
+
 export class ClusterRun {
   readonly time: VirtualTime
   readonly network: ClusterNetwork
@@ -215,7 +220,7 @@ export class ClusterRun {
     this.#phase = 'liveness: consumers'
     await Promise.all(readers)
     this.#phase = 'liveness: in-sync sets'
-    while (!this.#isComplete()) await sleep(time, 100)
+    while (!this.isComplete()) await sleep(time, 100)
     this.#phase = 'final read'
     for (const [index, topic] of plan.topics.entries()) await readAll(this.context, 300 + index, topic)
     this.#phase = 'rest'
@@ -242,7 +247,8 @@ export class ClusterRun {
     const work: Promise<void>[] = []
     for (let index = 0; index < plan.producers; index++) {
       const topic = pick(time.prng, plan.topics)
-      work.push(produce(context, { process: 100 + index, topic, records: plan.recordsPerProducer }))
+      const { acks, recordsPerProducer: records } = plan
+      work.push(produce(context, { process: 100 + index, topic, records, acks }))
     }
     for (let index = 0; index < plan.transactors; index++) {
       const wish = { process: 400 + index, topics: plan.topics, transactions: 4, open: this.#open, count }
@@ -269,7 +275,8 @@ export class ClusterRun {
     await this.insist((client) => client.producer('after-all').send({ value: 'still here' }))
   }
 
-  #isComplete(): boolean {
+  /** Every replica of every partition is in sync. */
+  isComplete(): boolean {
     return this.watcher
       .states()
       .every(
@@ -309,6 +316,7 @@ export class ClusterRun {
       return this.#images.imageOf(node.nodeId, node.machine.disk, partitions)
     })
     for (const checked of partitions) this.#images.checkEqual(images, checked, this.#replicasOf(checked))
+    for (const node of this.nodes) node.checkSetAside()
   }
 
   #replicasOf({ topicId, partition }: CheckedPartition): readonly number[] {

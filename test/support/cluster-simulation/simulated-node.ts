@@ -13,7 +13,7 @@ import { StorageError } from '../../../src/io/file-system.ts'
 import { isMillraceError } from '../../../src/model/errors.ts'
 import type { ShardGauges } from '../../../src/telemetry/metrics.ts'
 import { between, pick } from '../simulation/seed-plan.ts'
-import { type RecoveredDataDir, SimulatedBroker } from '../simulation/simulated-broker.ts'
+import { DATA_DIR, type RecoveredDataDir, SimulatedBroker } from '../simulation/simulated-broker.ts'
 import { type DeathKind, SimulatedCrash, SimulatedMachine } from '../simulation/simulated-machine.ts'
 import { SimulatedProcess } from '../simulation/simulated-process.ts'
 import type { VirtualTime } from '../simulation/virtual-time.ts'
@@ -21,6 +21,7 @@ import { sleep } from '../simulation/workload.ts'
 import type { ClusterNetwork } from './cluster-network.ts'
 import type { ClusterPlan } from './cluster-plan.ts'
 import type { ClusterEvent } from './cluster-reach.ts'
+import type { DiskDamage } from './disk-damage.ts'
 import { type SimulatedStore, StoreOfProcess } from './simulated-store.ts'
 
 const LOOK_MS = 20
@@ -56,12 +57,16 @@ export class SimulatedNode {
   isHeldDown = false
   /** Starts may end in the middle of a disk operation. */
   diesInRecovery = false
+  /** It has just died in the middle of one. */
+  onDeathWithin: () => void = () => {}
   readonly #context: NodeContext
   #broker: SimulatedBroker | undefined
   #client: SharedMemoryClient | undefined
   #storeFault: StoreFault | undefined
   #starts = 0
   #isServing = false
+  /** Damaged folders that it had. */
+  readonly #damaged = new Set<string>()
 
   constructor(nodeId: number, context: NodeContext) {
     this.nodeId = nodeId
@@ -73,6 +78,7 @@ export class SimulatedNode {
       context.count('death within an operation')
       this.#say(`died (${kind}) within a disk operation`)
       this.#gone(kind)
+      this.onDeathWithin()
     }
   }
 
@@ -99,6 +105,27 @@ export class SimulatedNode {
     this.#say(`dies: ${kind}`)
     this.#gone(kind)
     this.machine.die(kind)
+  }
+
+  /** A machine without a process has a page cache to lose too. */
+  losePower(): void {
+    if (this.isAlive) this.die('power')
+    else this.machine.die('power')
+  }
+
+  /** While it does not run. */
+  damage(damage: DiskDamage): void {
+    for (const folder of damage.strike()) this.#damaged.add(folder)
+    if (this.machine.disk.stat(`${DATA_DIR}/data-dir.json`).kind === 'absent') this.#damaged.clear()
+  }
+
+  /** What was damaged is kept, whatever became of the replica. */
+  checkSetAside(): void {
+    const path = `${DATA_DIR}/quarantine`
+    const kept = this.#damaged.size === 0 ? [] : this.machine.disk.list(path)
+    for (const folder of this.#damaged)
+      if (!kept.some((name) => name.startsWith(`${folder}.`)))
+        throw new Error(`node ${this.nodeId}: the damaged ${folder} is not in quarantine: ${kept.join(' ')}`)
   }
 
   /** Its process, if there is one, is stopped for so long. */
@@ -241,6 +268,7 @@ export class SimulatedNode {
     const cut = /the log ended at (\d+), was cut and ends at (\d+)/.exec(text)
     if (cut !== null) count(Number(cut[2]) > Number(cut[1]) ? 'begun anew' : 'truncated')
     if (text.includes('the lease of this broker is lost')) count('lease lost')
+    if (text.includes('begins anew from its leader')) count('replica set aside')
   }
 
   #say(text: string): void {

@@ -69,6 +69,16 @@ export class SimulatedMachine {
     this.#time.trace(`died:${kind}`)
   }
 
+  /** Another one is in its place; only while no process runs. */
+  replaceDisk(disk: MemoryFileSystem): void {
+    this.#memory = disk
+    this.#files = this.#wrap()
+  }
+
+  loseDisk(): void {
+    this.replaceDisk(new MemoryFileSystem(this.#diskOptions))
+  }
+
   /** Dies at the changing disk operation number `skip` from now, before it is done. */
   dieAtOperation(skip: number, kind: DeathKind): void {
     this.#armed = kind

@@ -25,7 +25,7 @@ export type WorkloadEvent =
   | ('records acknowledged' | 'records polled' | 'batch retried' | 'send in doubt' | 'consumer restarted')
   | ('offset out of range' | 'trim' | 'topic created' | 'topic deleted')
 
-type Acks = 'leader' | 'all'
+export type Acks = 'leader' | 'all'
 
 export interface WorkloadContext {
   readonly time: VirtualTime
@@ -79,6 +79,8 @@ export interface ProducerWish {
   readonly process: number
   readonly topic: PlannedTopic
   readonly records: number
+  /** One of them is drawn; any where it is left out. */
+  readonly acks?: readonly Acks[]
 }
 
 /** Sends its records, some one by one, some in bursts; resolves when every one of them has an answer. */
@@ -87,7 +89,7 @@ export async function produce(context: WorkloadContext, wish: ProducerWish): Pro
   const { prng } = time
   const client = await context.connect()
   const options = {
-    acks: pick<Acks>(prng, ['leader', 'all']),
+    acks: pick<Acks>(prng, wish.acks ?? ['leader', 'all']),
     lingerMs: pick(prng, [0, 0, 5]),
     batchBytesMax: pick(prng, [3 * 1024, 6 * 1024, 16 * 1024]),
     inFlightMax: 1 + prng.below(5),

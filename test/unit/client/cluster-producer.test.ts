@@ -1,7 +1,9 @@
 /** A producer in a cluster: leaders that move, die, fall silent; nothing lost, nothing twice, nothing out of order. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Client } from '../../../src/client/client.ts'
 import { connect, type Producer } from '../../../src/client/index.ts'
+import { nodeRuntime } from '../../../src/client/node-runtime.ts'
 import { readRecords } from '../../../src/record/batch-reader.ts'
 import { until } from '../../support/expect.ts'
 import type { Fault } from '../../support/fake-broker.ts'
@@ -11,6 +13,8 @@ const NONE: Fault = { kind: 'none' }
 const FAST = { backoffMsMin: 2, backoffMsMax: 20 }
 /** Far less than a request's timeout of 30 s: what is told by an end of a connection or an answer is not waited for. */
 const SOON_MS = 8_000
+/** Of the clock, in a test that takes less than a second. */
+const LOOKS_MAX = 20_000
 const decoder = new TextDecoder()
 
 function stored(cluster: FakeCluster, partition = 0): string[] {
@@ -262,4 +266,24 @@ test('a leader that is cut off from the metadata store times out: others are ask
     await producer.send({ value: '1' })
     assert.deepEqual(stored(cluster), ['0', '1'])
     assert.equal(asked, 1)
+  }))
+
+test('a leader that metadata names without saying where it is: asked again and again at a pace, and found when it is there', () =>
+  withFakeCluster({ brokers: 2, topics: { t: 1 } }, async (cluster) => {
+    // Its broker has lost its registration, nobody else leads yet; the client was only ever told of the other one.
+    await cluster.kill(1)
+    const runtime = nodeRuntime()
+    let looks = 0
+    const monotonicMs = (): number => {
+      // Whoever spins in microtasks would let no timer of this test run.
+      if (++looks > LOOKS_MAX) throw new Error('the producer spins')
+      return runtime.clock.monotonicMs()
+    }
+    const clock = { nowMs: () => runtime.clock.nowMs(), monotonicMs }
+    await using mq = await Client.connect({ ...runtime, clock }, [cluster.broker(2).url], FAST)
+    const sent = mq.producer('t').send({ value: '0' })
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await cluster.revive(1)
+    await sent
+    assert.deepEqual(stored(cluster), ['0'])
   }))

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import '../../../src/base/node/native-crc32c.ts'
+import { utf8Encode } from '../../../src/base/bytes.ts'
 import { SeededPrng } from '../../../src/base/prng.ts'
 import { MemoryFileSystem } from '../../../src/io/memory-file-system.ts'
 import { NOTHING_ABORTED } from '../../../src/log/aborted-index.ts'
@@ -9,6 +10,8 @@ import { readChecked, writeWholeFile } from '../../../src/log/checked-file.ts'
 import { writeCheckpoint } from '../../../src/log/checkpoint-file.ts'
 import { CommitJournal } from '../../../src/log/commit-journal.ts'
 import { recoverDataDir } from '../../../src/log/data-dir-recovery.ts'
+import { replaceFile } from '../../../src/log/durable-file.ts'
+import { verifyDataDir } from '../../../src/log/log-verify.ts'
 import { producerSnapshotName } from '../../../src/log/producer-snapshot-file.ts'
 import { ProducerState } from '../../../src/log/producer-state.ts'
 import { segmentFileName } from '../../../src/log/segment.ts'
@@ -360,6 +363,27 @@ test('a journal brings back what only it holds, folder and all', () => {
   acknowledge(6)
   const { recovered, recovery } = recover('machine-died')
   assert.deepEqual([recovered.damaged, recovered.logEndOffset, recovery.journals.entries], [null, 6, 3])
+})
+
+test('verify counts what a journal still holds as there, what it has cut or never had as damage', () => {
+  const probe = { pid: 9, bootId: 'boot', startOf: () => undefined }
+  const verify = () =>
+    verifyDataDir(files, { dataDir: '/d', probe }).findings.map(({ kind, fromOffset }) => [kind, fromOffset])
+  const identity = { formatVersion: 1, clusterId: 'c', nodeId: 1, incarnation: 1, bootId: 'boot' }
+  replaceFile(files, '/d/data-dir.json', [utf8Encode(JSON.stringify(identity))])
+  writeIfMissing()
+  fill(0, 4)
+  acknowledge(8)
+  const journal = newJournal()
+  for (const offset of [2, 4]) journalBatch(journal, offset)
+  journal.writeStaged()
+  assert.deepEqual(verify(), [['damage', 4]], 'it holds offsets up to 6')
+  journalBatch(journal, 6)
+  journal.writeStaged()
+  assert.deepEqual(verify(), [['unsettled', 4]])
+  assert.ok(journal.addTruncate({ topicId: TOPIC, partition: 0, offset: 6, syncedEndOffset: 0 }))
+  journal.writeStaged()
+  assert.deepEqual(verify(), [['damage', 4]])
 })
 
 test('what a journal brings back is durable before the journal goes, for a partition that is damaged, too', () => {
