@@ -123,35 +123,78 @@ function compareLeaders(left: Seat, right: Seat): number {
   )
 }
 
-/** Where racks made one broker heavy: its replicas go to light ones as long as no partition's racks suffer. */
-function evenReplicas(seats: readonly Seat[], sets: Seat[][]): void {
-  for (let isMoving = true; isMoving; ) {
-    isMoving = false
-    const byWeight = [...seats].sort((left, right) => right.replicas - left.replicas || left.place - right.place)
-    for (const heavy of byWeight) {
-      const light = byWeight.findLast((seat) => seat.replicas < heavy.replicas - 1 && moveOne(sets, heavy, seat))
-      if (light === undefined) continue
-      isMoving = true
-      break
-    }
+/** A replica that goes from one broker to another. */
+interface Move {
+  readonly set: Seat[]
+  readonly from: Seat
+  readonly to: Seat
+}
+
+/**
+ * Where racks made one broker heavy: while a replica can be passed on from it, by way of others where need be, to one that has two fewer,
+ * and no partition's racks suffer, it is.
+ */
+function evenReplicas(seats: readonly Seat[], sets: readonly Seat[][]): void {
+  for (let path = movesToLighter(seats, sets); path !== undefined; path = movesToLighter(seats, sets)) {
+    // From the light end: whoever passes one on has got none yet, so no set has a broker twice.
+    for (const move of path.toReversed()) moveReplica(move)
   }
 }
 
-function moveOne(sets: Seat[][], heavy: Seat, light: Seat): boolean {
-  for (const set of sets) {
-    if (!set.includes(heavy) || set.includes(light)) continue
-    const changed = set.map((seat) => (seat === heavy ? light : seat))
-    if (racksOf(changed) < racksOf(set)) continue
-    if (set[0] === heavy) {
-      heavy.leaders--
-      light.leaders++
-    }
-    set.splice(0, set.length, ...changed)
-    heavy.replicas--
-    light.replicas++
-    return true
+function movesToLighter(seats: readonly Seat[], sets: readonly Seat[][]): Move[] | undefined {
+  const byWeight = [...seats].sort((left, right) => right.replicas - left.replicas || left.place - right.place)
+  const lightFirst = byWeight.toReversed()
+  const held = new Map<Seat, Seat[][]>(seats.map((seat) => [seat, []]))
+  for (const set of sets) for (const seat of set) held.get(seat)!.push(set)
+  // What a heavier one could not reach, those that it reached cannot either.
+  const hopeless = new Set<Seat>()
+  for (const heavy of byWeight) {
+    if (heavy.replicas < lightFirst[0]!.replicas + 2) return undefined
+    if (hopeless.has(heavy)) continue
+    const path = movesFrom(heavy, { lightFirst, held, hopeless })
+    if (path !== undefined) return path
   }
-  return false
+  return undefined
+}
+
+interface Ways {
+  readonly lightFirst: readonly Seat[]
+  /** The sets that each broker is in. */
+  readonly held: ReadonlyMap<Seat, readonly Seat[][]>
+  /** Gains what can be reached, when it is all too heavy. */
+  readonly hopeless: Set<Seat>
+}
+
+/** The shortest way, each set used once at most. */
+function movesFrom(heavy: Seat, { lightFirst, held, hopeless }: Ways): Move[] | undefined {
+  const cameBy = new Map<Seat, readonly Move[]>([[heavy, []]])
+  const open = [heavy]
+  for (let seat = open.shift(); seat !== undefined; seat = open.shift()) {
+    const path = cameBy.get(seat)!
+    if (seat.replicas <= heavy.replicas - 2) return [...path]
+    for (const set of held.get(seat)!) {
+      if (path.some((move) => move.set === set)) continue
+      const otherRacks = new Set(set.filter((one) => one !== seat).map(({ rack }) => rack))
+      const isRackNeeded = otherRacks.size < racksOf(set)
+      for (const next of lightFirst) {
+        if (cameBy.has(next) || (isRackNeeded && otherRacks.has(next.rack)) || set.includes(next)) continue
+        cameBy.set(next, [...path, { set, from: seat, to: next }])
+        open.push(next)
+      }
+    }
+  }
+  for (const seat of cameBy.keys()) hopeless.add(seat)
+  return undefined
+}
+
+function moveReplica({ set, from, to }: Move): void {
+  const index = set.indexOf(from)
+  set[index] = to
+  from.replicas--
+  to.replicas++
+  if (index > 0) return
+  from.leaders--
+  to.leaders++
 }
 
 function racksOf(set: readonly Seat[]): number {

@@ -69,6 +69,19 @@ test('placement: racks of one size stay even; racks of any size are all used', (
   )
 })
 
+test('placement: a replica goes by way of a third broker where racks let none go straight', () => {
+  for (const { racks, partitions, replicas, seed } of [
+    { racks: [3, 3, 3, 3], partitions: 36, replicas: 5, seed: 963851868 },
+    { racks: [4, 4, 4, 4], partitions: 8, replicas: 2, seed: 25332881 },
+  ]) {
+    const names = racks.flatMap((size, rack) => Array.from({ length: size }, () => `r${rack}`))
+    const brokers = brokersOf(names)
+    const counts = countsOf(brokers, placeReplicas({ brokers, existing: [], partitions, replicas, seed }))
+    assert.ok(spreadOf(counts.replicas) <= 1, `replicas ${counts.replicas}`)
+    assert.ok(spreadOf(counts.leaders) <= 1, `leaders ${counts.leaders}`)
+  }
+})
+
 test('placement: partitions that are added even out what is there', () => {
   const brokers = brokersOf([null, null, null])
   const existing = [
