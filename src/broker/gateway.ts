@@ -478,6 +478,7 @@ export class Gateway implements EngineHandler<Connection> {
         // Each shard looks by itself: ready again when the last one has seen room.
         if (notice.low) this.notReady.add(`shard ${link.shard}: disk nearly full`)
         else this.notReady.delete(`shard ${link.shard}: disk nearly full`)
+        this.cluster?.onDiskLow(link, notice.low)
         this.logger.warn({ shard: link.shard, freeBytes: notice.freeBytes }, notice.low ? 'disk low' : 'disk has room')
         return
       default:

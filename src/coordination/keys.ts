@@ -92,10 +92,19 @@ export interface BrokerState {
   readonly damaged: readonly PartitionName[]
   /** Replicas that failed while it runs: they neither lead nor are in sync, under this incarnation too, until it takes them off the list. */
   readonly failed?: readonly PartitionName[]
+  /** What it leads without being able to acknowledge: those who would have to are there and it does not hear them. */
+  readonly resigned?: readonly ResignedLead[]
+  /** Its disk is nearly full: as a leader it takes nothing. */
+  readonly isDiskLow?: boolean
   /** It wants to stop: its leaderships are to go to others first. */
   readonly isStopping: boolean
   /** Of its lease: whoever has proof that it is gone may revoke it. */
   readonly leaseId: string
+}
+
+/** Under another epoch of the partition it counts for nothing. */
+export interface ResignedLead extends PartitionName {
+  readonly leaderEpoch: LeaderEpoch
 }
 
 export interface ControllerState extends Replica {

@@ -17,7 +17,7 @@ import type { Offset } from '../model/ids.ts'
 import { hasReplica, isSameSet, type ReplicaIdentity } from '../model/replica.ts'
 import { inSyncCount, minInSync } from './high-watermark.ts'
 import type { PartitionState } from './partition-state.ts'
-import { countRemotes, hear, NO_TARGET, type RemoteReplica, type ReplicaSet } from './replica-set.ts'
+import { countRemotes, hear, NO_TARGET, type RemoteReplica, type ReplicaSet, remoteOf } from './replica-set.ts'
 
 export interface LagRule {
   readonly nowMs: number
@@ -80,6 +80,24 @@ export function mayHaveSuccessor(
   return state.replicas.remotes.some(
     ({ counts, heardMs }) => (isAnyElectable || counts !== 'no') && nowMs - heardMs > silentMsMax,
   )
+}
+
+/**
+ * Of a leader that wishes for a smaller set: it is the one that is cut off. Members that are silent, not slow, would be enough to acknowledge
+ * without it, and without them it cannot.
+ */
+export function isCutOff(
+  { config, replicas }: PartitionState,
+  wished: readonly ReplicaIdentity[],
+  { nowMs, silentMsMax }: { readonly nowMs: number; readonly silentMsMax: number },
+): boolean {
+  if (replicas === undefined || replicas.inSync.every((member) => hasReplica(wished, member))) return false
+  const silent = replicas.inSync.filter(({ nodeId }) => {
+    const remote = remoteOf(replicas, nodeId)
+    return remote !== undefined && nowMs - remote.heardMs > silentMsMax
+  })
+  const min = Math.min(config.minInsyncReplicas, replicas.settledCount)
+  return silent.length >= min && replicas.inSync.length - silent.length < min
 }
 
 /** The set that should be proposed now; undefined: the stored one is right, or a proposal is under way. */

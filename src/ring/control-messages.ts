@@ -316,5 +316,7 @@ export type Notice =
       readonly leaderEpoch: number
       readonly version: number
       readonly inSync: readonly ReplicaIdentity[]
+      /** It would rather have another leader: those whom it does not hear would be enough without it. */
+      readonly isCutOff: boolean
     }
   | { readonly kind: 'disk-low'; readonly freeBytes: number; readonly low: boolean }

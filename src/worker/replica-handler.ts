@@ -24,7 +24,14 @@ import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
 import { type Refusal, refuse } from '../model/refusal.ts'
 import type { ReplicaIdentity } from '../model/replica.ts'
-import { type Heard, mayHaveSuccessor, noteFetch, noteSynced, takeWish } from '../partition/in-sync-replicas.ts'
+import {
+  type Heard,
+  isCutOff,
+  mayHaveSuccessor,
+  noteFetch,
+  noteSynced,
+  takeWish,
+} from '../partition/in-sync-replicas.ts'
 import { checkKnownEpoch } from '../partition/partition-fetch.ts'
 import {
   advanceLogStart,
@@ -442,7 +449,9 @@ export class ReplicaHandler {
     if (this.#isStopping || partition.isEnding || replicas === undefined) return
     const inSync = takeWish(state, { nowMs, lagMsMax, retryMs: this.#lookMs })
     if (inSync === undefined) return
-    if (notices.send({ kind: 'in-sync-wish', partitionRef, leaderEpoch, version: replicas.version, inSync })) return
+    const { version } = replicas
+    const cutOff = isCutOff(state, inSync, { nowMs, silentMsMax: this.#lookMs })
+    if (notices.send({ kind: 'in-sync-wish', partitionRef, leaderEpoch, version, inSync, isCutOff: cutOff })) return
     // Nobody has heard it.
     replicas.wish = undefined
     countRemotes(replicas)

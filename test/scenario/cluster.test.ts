@@ -10,8 +10,12 @@ import { sleep, until } from '../support/until.ts'
 
 const WAIT_MS = 30_000
 
-async function withCluster(nodes: number, work: (cluster: BrokerCluster) => Promise<void>): Promise<void> {
-  const cluster = await BrokerCluster.start({ nodes })
+async function withCluster(
+  nodes: number,
+  work: (cluster: BrokerCluster) => Promise<void>,
+  config: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  const cluster = await BrokerCluster.start({ nodes, config })
   try {
     await work(cluster)
   } finally {
@@ -243,6 +247,70 @@ test('a consumer of a leader that is cut off, and does not know it, comes to the
     await reading
     assert.deepEqual(read, ['before', 'after'])
   }))
+
+test('a leader that is cut from the other brokers, and not from the store, gives way to one that can acknowledge', () =>
+  withCluster(
+    3,
+    async (cluster) => {
+      const client = cluster.client()
+      await client.admin.topics.create('t', { partitions: 2, replicas: 3, config: { 'min.insync.replicas': '2' } })
+      const load = startLoad(client, 't')
+      await more(load.acknowledged, 50)
+      const leader = (await cluster.partitionsOf('t'))[0]!.leader
+      for (const other of [1, 2, 3]) if (other !== leader) cluster.cutBetween(leader, other)
+      await until('another leader', WAIT_MS, async () =>
+        (await cluster.partitionsOf('t')).every((partition) => partition.leader !== leader),
+      )
+      await more(load.acknowledged, 50)
+      for (const { inSyncReplicas } of await cluster.partitionsOf('t')) assert.equal(inSyncReplicas.length, 2)
+      cluster.heal()
+      await inSync(cluster, 't', 3)
+      await checkAll(client, 't', await load.stop())
+    },
+    { 'cluster.replicaLag': '2s' },
+  ))
+
+test('a leader whose disk is full gives way to a broker that has room; where none has, nothing moves', () =>
+  withCluster(3, async (cluster) => {
+    const client = cluster.client()
+    await client.admin.topics.create('t', { partitions: 1, replicas: 3, config: { 'min.insync.replicas': '2' } })
+    await inSync(cluster, 't', 3)
+    const stateNow = async () => (await cluster.partitionsOf('t'))[0]!
+    const { leader: first } = await stateNow()
+    const emptied = [fillDisk(cluster, first)]
+    await until('another leader', WAIT_MS, async () => (await stateNow()).leader !== first)
+    const { leader: second, leaderEpoch, inSyncReplicas } = await stateNow()
+    assert.equal(inSyncReplicas.length, 3, 'it follows')
+    await client.producer('t').send({ value: 'taken' })
+    // The leader last: one with room would get the lead.
+    const third = [1, 2, 3].find((nodeId) => nodeId !== first && nodeId !== second)!
+    for (const [full, nodeId] of [
+      [2, third],
+      [3, second],
+    ] as const) {
+      emptied.push(fillDisk(cluster, nodeId))
+      await until(`${full} brokers are full`, WAIT_MS, async () => (await fullBrokers(cluster)) === full)
+    }
+    await sleep(500)
+    assert.deepEqual([(await stateNow()).leader, (await stateNow()).leaderEpoch], [second, leaderEpoch])
+    for (const empty of emptied) empty()
+    await until('room', WAIT_MS, async () => (await fullBrokers(cluster)) === 0)
+    await client.producer('t').send({ value: 'taken again' })
+  }))
+
+/** From now on it tells that next to nothing is free, until the answer is called. */
+function fillDisk(cluster: BrokerCluster, nodeId: number): () => void {
+  const { files } = cluster.diskOf(nodeId)
+  const freeBytes = files.freeBytes.bind(files)
+  files.freeBytes = () => 1
+  return () => {
+    files.freeBytes = freeBytes
+  }
+}
+
+async function fullBrokers(cluster: BrokerCluster): Promise<number> {
+  return (await cluster.brokersNow()).filter(({ isDiskLow }) => isDiskLow === true).length
+}
 
 function makeGate(): { readonly promise: Promise<void>; open(): void } {
   let open = (): void => {}

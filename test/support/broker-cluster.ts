@@ -154,6 +154,11 @@ export class BrokerCluster {
       }
   }
 
+  /** Brokers reach each other again. */
+  heal(): void {
+    this.#cut.clear()
+  }
+
   /** It runs, clients reach it, and neither the store nor another broker does: its lease ends here and there. */
   async isolate(nodeId: number): Promise<void> {
     for (const other of this.brokers.keys()) if (other !== nodeId) this.cutBetween(nodeId, other)
@@ -169,6 +174,12 @@ export class BrokerCluster {
     const record = ClusterImage.of(revision, values).topicByName(topic)
     if (record === undefined) throw new Error(`the store has no topic ${topic}`)
     return record.partitions
+  }
+
+  /** What the store says of the brokers that live. */
+  async brokersNow(): Promise<readonly BrokerState[]> {
+    const { revision, values } = await this.store.list(ROOT_PREFIX)
+    return [...ClusterImage.of(revision, values).brokers.values()].map(({ state }) => state)
   }
 
   /** A client that is told of these brokers, of all when none are named. */

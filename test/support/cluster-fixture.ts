@@ -16,6 +16,9 @@ export interface BrokerWords {
   /** Partition 0 of TOPIC. */
   readonly isDamaged?: boolean
   readonly isFailed?: boolean
+  readonly isDiskLow?: boolean
+  /** The leader epoch of partition 0 of TOPIC that it gives up. */
+  readonly resigned?: number | undefined
   readonly directorySince?: number
   readonly cleanSince?: number
 }
@@ -47,6 +50,10 @@ export function brokerOf(nodeId: number, words: BrokerWords = {}): BrokerState {
     ...{ url: `ws://${nodeId}`, rack: words.rack ?? null, version: '0', directoryId: 'd', isClean: true },
     damaged: words.isDamaged === true ? [partition] : [],
     failed: words.isFailed === true ? [partition] : [],
+    ...(words.isDiskLow === true ? { isDiskLow: true } : {}),
+    ...(words.resigned === undefined
+      ? {}
+      : { resigned: [{ ...partition, leaderEpoch: words.resigned as LeaderEpoch }] }),
     isStopping: words.isStopping === true,
     leaseId: `lease-${nodeId}`,
   }

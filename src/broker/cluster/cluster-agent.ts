@@ -106,6 +106,9 @@ export class ClusterAgent implements ReplicationListener {
   /** Of what was found: opened once, and written to since. */
   readonly #opened = new Set<string>()
   readonly #hosting: ReplicaHosting
+  /** Shards that found the disk nearly full. */
+  readonly #lowShards = new Set<number>()
+  #isDiskLow = false
   #isClosed = false
   /** Under which the controller has campaigned. */
   #campaign: StoreLease | undefined
@@ -151,8 +154,9 @@ export class ClusterAgent implements ReplicationListener {
       onRepaired: () => this.onOfflineChanged(),
     })
     this.#inSync = new InSyncWriter({
-      ...{ store, replicas: this.replicas, timers, logger },
+      ...{ store, replicas: this.replicas, clock, timers, logger },
       brokers: () => this.#watch?.image.brokers,
+      onResigned: (resigned) => this.#registration.update({ resigned }),
     })
     this.#registration = new Registration({
       ...{ store, nodeId: identity.nodeId, leaseTtlMs: config.cluster.leaseTtlMs, clock, timers, logger },
@@ -236,9 +240,19 @@ export class ClusterAgent implements ReplicationListener {
     const { directoryId, isClean } = this.#options
     await this.#registration.start({
       ...{ incarnation: identity.incarnation, url: advertisedUrl, rack: config.cluster.rack, version },
-      ...{ directoryId, isClean, damaged: this.#offline(), isStopping: false },
+      ...{ directoryId, isClean, damaged: this.#offline(), isDiskLow: this.#isDiskLow, isStopping: false },
     })
     for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
+  }
+
+  /** Whether a shard finds room on its disk: all of them have the same one, and each looks by itself. */
+  onDiskLow({ shard }: ShardLink, isLow: boolean): void {
+    if (isLow) this.#lowShards.add(shard)
+    else this.#lowShards.delete(shard)
+    const isDiskLow = this.#lowShards.size > 0
+    if (isDiskLow === this.#isDiskLow) return
+    this.#isDiskLow = isDiskLow
+    this.#registration.update({ isDiskLow })
   }
 
   /** Another replica of this broker is offline, or one is no more: the controller is to know. */

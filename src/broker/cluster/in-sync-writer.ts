@@ -6,27 +6,38 @@
  *             IW2 a leader that wished hears what became of it: the new state, here or by the image; the old one again only where nothing
  *             was written. Until then it counts both sets: a grown set that is stored, its answer lost, must not be counted without its new member
  *             IW3 nobody joins a set who is not registered under that incarnation: the controller would only take it out again
+ *             IW4 a leader that is cut off resigns before its set shrinks, or not at all (coordination/controller, C12)
  * Ordering    wish -> the shard knows that it is proposed, and counts both sets -> compare-and-set -> SET_REPLICAS with what came of it
  * Failure     the store does not answer: it is not known what became of the write, or will yet, so nothing is told; the same is asked for
  *             again every RETRY_MS until there is an answer or another version
  */
 
+import type { Clock } from '../../base/clock.ts'
 import type { Versioned } from '../../coordination/cluster-image.ts'
 import { applyInSyncChange, withInSync } from '../../coordination/controller/in-sync-changes.ts'
-import type { BrokerState, PartitionState, Replica } from '../../coordination/keys.ts'
+import type { BrokerState, PartitionState, Replica, ResignedLead } from '../../coordination/keys.ts'
 import type { MetadataStore } from '../../coordination/metadata-store.ts'
+import type { LeaderEpoch } from '../../model/ids.ts'
 import { hasReplica, isSameSet, type ReplicaIdentity } from '../../model/replica.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { Timers } from '../timers.ts'
 import type { LocalReplica, LocalReplicas } from './local-replicas.ts'
 
 const RETRY_MS = 500
+/** For the controller to see that a partition was resigned, and to write its next leader. */
+const RESIGN_WAIT_MS = 3_000
+const RESIGN_LOOK_MS = 50
+/** The same partition, by this broker: leadership that comes back and goes again is no better than none. */
+const RESIGN_PAUSE_MS = 60_000
+/** At a time: they are part of what is registered, which has to stay small. The others shrink their sets. */
+const RESIGNED_MAX = 1_000
 
 export interface InSyncWish {
   readonly partitionRef: number
   readonly leaderEpoch: number
   readonly version: number
   readonly inSync: readonly ReplicaIdentity[]
+  readonly isCutOff: boolean
 }
 
 export interface InSyncWriterOptions {
@@ -34,6 +45,9 @@ export interface InSyncWriterOptions {
   readonly replicas: Pick<LocalReplicas, 'byRef' | 'propose' | 'retell' | 'update'>
   /** Those that are registered now. */
   readonly brokers: () => ReadonlyMap<number, Versioned<BrokerState>> | undefined
+  /** What this broker leads and gives up, from now on: registered with it. */
+  readonly onResigned: (leads: readonly ResignedLead[]) => void
+  readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
 }
@@ -43,6 +57,8 @@ export class InSyncWriter {
   readonly #underWay = new Set<LocalReplica>()
   /** Whose wish was cut, because it named somebody who is not registered. */
   readonly #cut = new Set<LocalReplica>()
+  /** Whose leadership is given up, and not taken over yet. */
+  readonly #resigned = new Map<LocalReplica, ResignedLead>()
   #isClosed = false
 
   constructor(options: InSyncWriterOptions) {
@@ -92,6 +108,7 @@ export class InSyncWriter {
 
   async #write(replica: LocalReplica, wish: InSyncWish): Promise<void> {
     const { replicas } = this.#options
+    if (wish.isCutOff && (await this.#resign(replica, wish))) return
     const next = withInSync(replica.state, wish.inSync as readonly Replica[], replica.topic.config.minInsyncReplicas)
     try {
       await replicas.propose(replica, wish.inSync)
@@ -108,6 +125,34 @@ export class InSyncWriter {
       this.#options.logger.warn({ err: error, topic, partition }, 'it is not known whether the in-sync set has changed')
       await this.#again(replica, wish.version, next)
     }
+  }
+
+  /**
+   * Has the controller give the lead to one of those that are not heard. True: the partition has another version. The set is as it was until
+   * then, and whoever is in it holds all that was acknowledged; smaller, it would leave nobody to take over.
+   */
+  async #resign(replica: LocalReplica, { version, leaderEpoch }: InSyncWish): Promise<boolean> {
+    const { clock, timers, logger } = this.#options
+    const { topicId, partition, topicName: topic } = replica.proxy
+    const startMs = clock.monotonicMs()
+    if (startMs < (replica.resignedMs ?? Number.NEGATIVE_INFINITY) + RESIGN_PAUSE_MS) return false
+    if (this.#resigned.size >= RESIGNED_MAX) return false
+    replica.resignedMs = startMs
+    logger.warn(
+      { topic, partition, leaderEpoch },
+      'followers are not heard, and are enough without this leader: it resigns',
+    )
+    this.#resigned.set(replica, { topicId, partition, leaderEpoch: leaderEpoch as LeaderEpoch })
+    this.#tellResigned()
+    while (!this.#isClosed && replica.version === version && clock.monotonicMs() < startMs + RESIGN_WAIT_MS)
+      await new Promise<void>((resolve) => void timers.after(RESIGN_LOOK_MS, resolve))
+    this.#resigned.delete(replica)
+    this.#tellResigned()
+    return this.#isClosed || replica.version !== version
+  }
+
+  #tellResigned(): void {
+    if (!this.#isClosed) this.#options.onResigned([...this.#resigned.values()])
   }
 
   /** A write without an answer may take effect yet: the same is asked for again until there is one, or the partition has another version. */

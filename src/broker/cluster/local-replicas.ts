@@ -39,6 +39,8 @@ export interface LocalReplica {
   pending: readonly ReplicaIdentity[] | null
   /** The epoch under which its shard took the lead last; -1 = it never did. */
   ledEpoch: number
+  /** When this broker last wanted another leader for it, on the monotonic clock. */
+  resignedMs?: number
   /** Where it is followed, and under which epoch; undefined = nowhere. */
   followed: { readonly leader: number; readonly leaderEpoch: number } | undefined
 }

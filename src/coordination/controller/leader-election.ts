@@ -6,8 +6,10 @@
  *             LE2 a changed leader has leader epoch + 1; an in-sync set that changes under its leader keeps the epoch
  *             LE3 the in-sync set is never emptied: while nobody in it lives, who is gone stays in it and may come back
  *             LE4 who is elected or stays in sync is named by the incarnation that lives (membership.ts, M1)
+ *             LE5 who takes over from a leader that lives holds everything below the high watermark: it is in the set under which that was
+ *                 acknowledged, which the leader did not shrink (README, C12)
  * Order       live in-sync members, live eligible leaders, in-sync members that live but ended out of order (fsync: interval) where all
- *             others are lost or did too: with a warning; any replica, where the topic allows it; within each the preferred replica first
+ *             others are lost or did too: with a warning; any replica, where the topic allows it; within each those whose disk has room first, then the preferred replica
  */
 import type { LeaderEpoch } from '../../model/ids.ts'
 import type { TopicConfig } from '../../model/topic-config.ts'
@@ -79,11 +81,33 @@ function withLiveInSync(
   const leader = inSync.live.find(
     ({ nodeId, incarnation }) => nodeId === state.leader && incarnation === state.leaderIncarnation,
   )
-  if (leader !== undefined && !isStopping(leader.nodeId, context)) return shrunk
+  if (leader !== undefined && !isStopping(leader.nodeId, context)) {
+    const moved = replaced(known, inSync.live, leader, context)
+    return moved ?? shrunk
+  }
   const next = electedOf(state, inSync.live, context)
   if (next !== undefined) return withLeader(shrunk, next)
   // Nobody but brokers that are about to stop: one that leads goes on.
   return leader === undefined ? withoutLeader(shrunk) : shrunk
+}
+
+/** Another leader for one that lives and is of no use as such; undefined: it goes on. */
+function replaced(
+  state: PartitionState,
+  live: readonly Replica[],
+  leader: Replica,
+  context: ElectionContext,
+): PartitionState | undefined {
+  const { minInsyncReplicas } = context.config
+  const others = live.filter(({ nodeId }) => nodeId !== leader.nodeId)
+  if (hasResigned(state, leader.nodeId, context) && !isBelowMin(state, others.length, minInsyncReplicas)) {
+    const next = electedOf(state, others, context)
+    if (next !== undefined) return withLeader(withInSync(state, others, minInsyncReplicas), next)
+  }
+  if (!isDiskLow(leader.nodeId, context)) return undefined
+  const withRoom = others.filter(({ nodeId }) => !isDiskLow(nodeId, context))
+  const next = electedOf(state, withRoom, context)
+  return next && withLeader(withInSync(state, live, minInsyncReplicas), next)
 }
 
 /** Nobody in sync lives: eligible leaders, then whoever must do, else nobody leads and the sets wait for who comes back. */
@@ -146,7 +170,8 @@ function electedOf(
   candidates: readonly Replica[],
   context: ElectionContext,
 ): Replica | undefined {
-  const order = [...state.replicas].sort((left, right) => rankOf(state, left) - rankOf(state, right))
+  const rank = (node: number): number => rankOf(state, node) + (isDiskLow(node, context) ? 2 : 0)
+  const order = [...state.replicas].sort((left, right) => rank(left) - rank(right))
   const nodeId = order.find((node) => hasNode(candidates, node) && !isStopping(node, context))
   return candidates.find((replica) => replica.nodeId === nodeId)
 }
@@ -157,6 +182,17 @@ function rankOf(state: PartitionState, nodeId: number): number {
 
 function isStopping(nodeId: number, { members }: ElectionContext): boolean {
   return members.brokers.get(nodeId)?.state.isStopping === true
+}
+
+export function isDiskLow(nodeId: number, { members }: ElectionContext): boolean {
+  return members.brokers.get(nodeId)?.state.isDiskLow === true
+}
+
+function hasResigned(state: PartitionState, nodeId: number, { members, topicId, partition }: ElectionContext): boolean {
+  const { resigned = [] } = members.brokers.get(nodeId)?.state ?? {}
+  return resigned.some(
+    (one) => one.topicId === topicId && one.partition === partition && one.leaderEpoch === state.leaderEpoch,
+  )
 }
 
 /** Eligible leaders that still are: those that live under the incarnation that does. */

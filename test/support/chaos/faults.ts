@@ -145,9 +145,13 @@ async function oneWay(context: FaultContext): Promise<FaultOutcome> {
 }
 
 async function leaderFromFollowers(context: FaultContext): Promise<FaultOutcome> {
-  const { cluster } = context
+  const { cluster, partitions, acks, note } = context
   const victim = await leader(context)
-  return cutFor(context, () => cluster.network.cut([victim], others(victim)))
+  const outcome = await cutFor(context, () => cluster.network.cut([victim], others(victim)))
+  // It resigns after replicaLag, and half of that again at most.
+  const gaps = Array.from({ length: partitions }, (_, partition) => acks.longestGapMs(outcome.span, partition))
+  note(`longest time of one partition without an acknowledgement ${Math.max(...gaps).toFixed(0)} ms`)
+  return outcome
 }
 
 async function leaderFromEtcd(context: FaultContext): Promise<FaultOutcome> {

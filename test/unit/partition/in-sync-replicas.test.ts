@@ -7,7 +7,7 @@ import type { LeaderEpoch, Offset, PartitionRef } from '../../../src/model/ids.t
 import type { ReplicaIdentity } from '../../../src/model/replica.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 import { advanceHighWatermark, lastStableOffset, minInSync } from '../../../src/partition/high-watermark.ts'
-import { lagMsOf, noteFetch, noteSynced, takeWish } from '../../../src/partition/in-sync-replicas.ts'
+import { isCutOff, lagMsOf, noteFetch, noteSynced, takeWish } from '../../../src/partition/in-sync-replicas.ts'
 import { checkLatestKnown } from '../../../src/partition/partition-fetch.ts'
 import {
   advanceLogEnd,
@@ -436,4 +436,36 @@ test('whatever is told, wished, written or not: nothing is safe that a member of
     }),
     { numRuns: 500 },
   )
+})
+
+describe('a leader that is cut off', () => {
+  const isCut = (leader: Leader, wished: readonly ReplicaIdentity[]) =>
+    isCutOff(leader.state, wished, { nowMs: leader.nowMs, silentMsMax: LAG_MS / 2 })
+
+  function silentSince(options: ConstructorParameters<typeof Leader>[0], heard: readonly ReplicaIdentity[]): Leader {
+    const leader = new Leader(options)
+    for (const who of [B, C]) leader.has(who, 0)
+    leader.append(1)
+    leader.nowMs = LAG_MS + 1
+    // Slow, not silent.
+    for (const who of heard) leader.fetch(who, 0)
+    return leader
+  }
+
+  test('both of two followers are silent, and are enough: it is', () => {
+    const leader = silentSince({ minInsync: 2 }, [])
+    assert.ok(isCut(leader, [A]))
+    // One of them has lagged for a little less long: the set would go in two steps, and the second find too few.
+    assert.ok(isCut(leader, [A, C]))
+    assert.ok(!isCut(leader, [A, B, C]), 'nobody leaves')
+  })
+
+  test('not where they are slow, too few, or not needed', () => {
+    assert.ok(!isCut(silentSince({ minInsync: 2 }, [B, C]), [A]), 'slow')
+    assert.ok(!isCut(silentSince({ minInsync: 2 }, [B]), [A]), 'one of them is heard: that one and this one are enough')
+    assert.ok(!isCut(silentSince({ minInsync: 1 }, []), [A]), 'it acknowledges alone')
+    assert.ok(!isCut(silentSince({ minInsync: 3 }, []), [A]), 'without it they are too few')
+    const pair = { minInsync: 2, replicas: [1, 2], inSync: [A, B] }
+    assert.ok(!isCut(silentSince(pair, []), [A]), 'of two none is enough alone')
+  })
 })

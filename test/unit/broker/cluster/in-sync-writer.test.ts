@@ -23,6 +23,7 @@ class Stage {
   readonly store = new MemoryMetadataStore(this.timers.clock)
   /** Sets as the shard counts them: proposed, then what came of it. */
   readonly told: string[] = []
+  readonly resigned: string[] = []
   /** What each of the next writes does before its answer is lost; later ones get theirs. */
   readonly lost: ('takes effect' | 'does not')[] = []
   brokers = membersOf({ 1: {}, 2: {}, 3: {} }).brokers
@@ -32,7 +33,9 @@ class Stage {
   constructor() {
     const { timers, told } = this
     this.writer = new InSyncWriter({
-      ...{ store: this.#losing(), timers, logger: SILENT, brokers: () => this.brokers },
+      ...{ store: this.#losing(), clock: timers.clock, timers, logger: SILENT, brokers: () => this.brokers },
+      onResigned: (leads) =>
+        this.resigned.push(leads.map(({ partition, leaderEpoch }) => `${partition}@${leaderEpoch}`).join(' ')),
       replicas: {
         byRef: () => this.replica,
         propose: async (_replica, pending) =>
@@ -75,9 +78,10 @@ class Stage {
     this.replica = { proxy, topic, state: partitionOf(words), version } as unknown as LocalReplica
   }
 
-  async wish(inSync: string): Promise<void> {
-    const { state, version } = this.replica
-    const wish: InSyncWish = { partitionRef: 0, leaderEpoch: state.leaderEpoch, version, inSync: replicasOf(inSync) }
+  async wish(inSync: string, isCutOff = false): Promise<void> {
+    const { leaderEpoch } = this.replica.state
+    const { version } = this.replica
+    const wish: InSyncWish = { partitionRef: 0, leaderEpoch, version, inSync: replicasOf(inSync), isCutOff }
     this.writer.onWish(wish)
     await settle()
   }
@@ -131,6 +135,45 @@ test('who is not registered, or not under that incarnation, joins no set; who is
   assert.deepEqual(stage.told, ['proposed 1', '1'], 'the rest of the wish is')
   await stage.wish('1 3@4')
   assert.deepEqual(stage.told.slice(2), ['proposed 1 3@4', '1 3@4'])
+})
+
+test('a leader that is cut off resigns before its set shrinks; the set shrinks only when nobody took over', async () => {
+  const stage = new Stage()
+  await stage.start({ inSync: '1 2 3' })
+  await stage.wish('1', true)
+  assert.deepEqual(
+    [stage.resigned, stage.told, await stage.stored()],
+    [['0@5'], [], '1 2 3'],
+    'whoever follows needs the set',
+  )
+  for (let step = 0; step < 80; step++) {
+    stage.timers.advance(50)
+    await settle()
+  }
+  assert.deepEqual(
+    [stage.resigned, stage.told],
+    [
+      ['0@5', ''],
+      ['proposed 1', '1'],
+    ],
+  )
+  await stage.put({ inSync: '1 2 3' })
+  stage.replica.state = partitionOf({ inSync: '1 2 3' })
+  stage.replica.version = (await stage.store.get(KEY))!.modRevision
+  await stage.wish('1', true)
+  assert.deepEqual([stage.resigned.length, stage.told.slice(2)], [2, ['proposed 1', '1']], 'not again so soon')
+})
+
+test('a leader that resigned and has a successor writes nothing', async () => {
+  const stage = new Stage()
+  await stage.start({ inSync: '1 2 3' })
+  await stage.wish('1', true)
+  // As the image tells it.
+  const version = await stage.put({ leader: 2, epoch: 6, inSync: '2 3' })
+  Object.assign(stage.replica, { state: partitionOf({ leader: 2, epoch: 6, inSync: '2 3' }), version })
+  stage.timers.advance(100)
+  await settle()
+  assert.deepEqual([stage.resigned, stage.told, await stage.stored()], [['0@5', ''], [], '2 3'])
 })
 
 test('a wish that was cut is looked at again when brokers change, once', async () => {

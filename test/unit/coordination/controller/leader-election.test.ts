@@ -159,6 +159,46 @@ const ROWS: readonly Row[] = [
     },
     ...{ brokers: [again, alive, alive], leads: 2, epoch: 6, inSync: '1@2 2 3' },
   },
+  {
+    ...{ what: 'a leader that is cut off resigns, and leaves the set', state: {}, config: { minInsyncReplicas: 2 } },
+    ...{ brokers: [{ resigned: 5 }, alive, alive], leads: 2, epoch: 6, inSync: '2 3' },
+  },
+  {
+    ...{ what: 'it resigned another epoch', state: {}, config: { minInsyncReplicas: 2 } },
+    ...{ brokers: [{ resigned: 4 }, alive, alive] },
+  },
+  {
+    ...{
+      what: 'too few are left to acknowledge without it',
+      state: { inSync: '1 2' },
+      config: { minInsyncReplicas: 2 },
+    },
+    ...{ brokers: [{ resigned: 5 }, alive, alive] },
+  },
+  {
+    ...{ what: 'those who are left do not live', state: {}, config: { minInsyncReplicas: 2 } },
+    ...{ brokers: [{ resigned: 5 }, gone, alive], leads: 1, epoch: 5, inSync: '1 3' },
+  },
+  {
+    ...{ what: 'it has shrunk the set before: nobody else holds what it acknowledged', state: { inSync: '1' } },
+    ...{ brokers: [{ resigned: 5 }, alive, alive], config: { minInsyncReplicas: 1 } },
+  },
+  {
+    ...{ what: "the leader's disk is full: one that has room leads, and it follows", state: {} },
+    ...{ brokers: [{ isDiskLow: true }, { isDiskLow: true }, alive], leads: 3, epoch: 6, inSync: '1 2 3' },
+  },
+  {
+    ...{ what: 'all disks are full: nothing moves', state: {} },
+    ...{ brokers: [{ isDiskLow: true }, { isDiskLow: true }, { isDiskLow: true }] },
+  },
+  {
+    ...{ what: 'one with room is not in sync: nothing moves', state: { inSync: '1 2' } },
+    ...{ brokers: [{ isDiskLow: true }, { isDiskLow: true }, alive] },
+  },
+  {
+    ...{ what: 'the leader is gone: a full one leads only if it must', state: {} },
+    ...{ brokers: [gone, { isDiskLow: true }, alive], leads: 3, epoch: 6, inSync: '2 3' },
+  },
 ]
 
 for (const row of ROWS)
@@ -184,6 +224,8 @@ for (const row of ROWS)
   })
 
 const brokerWords = fc.record({
+  isDiskLow: fc.boolean(),
+  resigned: fc.constantFrom(undefined, 4, 5),
   incarnation: fc.integer({ min: 1, max: 4 }),
   isAlive: fc.boolean(),
   isStopping: fc.boolean(),
