@@ -39,6 +39,7 @@ import { ControllerCalls } from './controller-calls.ts'
 import { InSyncWriter } from './in-sync-writer.ts'
 import { LatestWords } from './latest-words.ts'
 import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
+import { OnceATurn } from './once-a-turn.ts'
 import { type PeerAddress, Peers } from './peers.ts'
 import { Registration } from './registration.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
@@ -96,6 +97,8 @@ export class ClusterAgent implements ReplicationListener {
   readonly #inSync: InSyncWriter
   readonly #repair: ReplicaRepair
   readonly #registration: Registration
+  /** A disk that fails takes thousands of replicas with it, and is told of one by one. */
+  readonly #offlineChanged: OnceATurn
   /** Whether acks=leader is suspended, by shard; the configuration of a partition. */
   readonly #words: LatestWords<ShardLink | PartitionProxy>
   #watch: ClusterWatch | undefined
@@ -153,6 +156,7 @@ export class ClusterAgent implements ReplicationListener {
       onRegistered: (lease) => this.#onRegistered(lease),
       onOver: options.onOver,
     })
+    this.#offlineChanged = new OnceATurn(timers, () => this.#tellOffline())
     this.controller = new Controller({
       ...{ store, self: context.identity, clock, timers, defaults: config.topics, newId: context.newId },
       log: (level, text) => logger[level](text),
@@ -225,8 +229,12 @@ export class ClusterAgent implements ReplicationListener {
 
   /** Another replica of this broker is offline, or one is no more: the controller is to know. */
   onOfflineChanged(): void {
-    this.#registration.update({ failed: this.#offline() })
-    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
+    this.#offlineChanged.ask()
+  }
+
+  /** From here on shards are told nothing that matters: what they refuse is no fault of theirs. */
+  onShardsStop(): void {
+    this.replicas.onShardsStop()
   }
 
   /** Its leaderships go to others, as far as there are any. */
@@ -383,6 +391,12 @@ export class ClusterAgent implements ReplicationListener {
 
   #open(topic: RoutedTopic, proxies: readonly PartitionProxy[]): void {
     this.#hosting.open(topic, proxies, this.#recovered)
+  }
+
+  #tellOffline(): void {
+    if (this.#isClosed) return
+    this.#registration.update({ failed: this.#offline() })
+    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
   #offline(): { topicId: TopicId; partition: number }[] {

@@ -58,6 +58,7 @@ export class LocalReplicas {
   readonly #byRef = new Map<number, LocalReplica>()
   readonly #fetchers = new Map<number, ReplicaFetcher>()
   #isClosed = false
+  #areShardsStopping = false
 
   constructor(options: LocalReplicasOptions) {
     this.#options = options
@@ -155,6 +156,11 @@ export class LocalReplicas {
     for (const [fetcher, list] of byFetcher) fetcher.progress(list)
   }
 
+  /** The broker ends, and its shards before this: what they cannot be told any more does not make their partitions offline. */
+  onShardsStop(): void {
+    this.#areShardsStopping = true
+  }
+
   close(): void {
     this.#isClosed = true
     for (const fetcher of this.#fetchers.values()) fetcher.close()
@@ -202,7 +208,7 @@ export class LocalReplicas {
   }
 
   #untold(replica: LocalReplica, error: unknown, isLast: () => boolean): void {
-    if (!isLast()) return
+    if (!isLast() || this.#areShardsStopping) return
     const { proxy } = replica
     const { timers, logger } = this.#options
     if (isMillraceError(error) && error.code === 'OVERLOADED') {

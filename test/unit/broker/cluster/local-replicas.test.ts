@@ -260,3 +260,12 @@ test('synced ends go to where the partition is followed, under the epoch it is f
   stage.replicas.progress([{ partitionRef: 0, leaderEpoch: 3, syncedEndOffset: 5 }])
   assert.deepEqual(stage.progress, [1])
 })
+
+test('what a shard refuses because the broker ends makes no replica offline', async () => {
+  const stage = new Stage()
+  const [proxy] = await stage.open([stateOf(2, 3)])
+  stage.replicas.onShardsStop()
+  stage.change(proxy!, stateOf(3, 4), 11)
+  await stage.told.at(-1)!.fail(new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', 'its shard has ended'))
+  assert.deepEqual([proxy!.state, stage.offline], ['following', []])
+})
