@@ -1,7 +1,8 @@
 /**
  * Many replicated partitions, a record in each.
  *
- *   idle         the CPU of each broker, as a part of one core, when nothing is written or read and all is in sync
+ *   idle         the CPU of each broker, as a part of one core, when nothing is written or read and all is in sync; then with a few
+ *                records a second in one of the partitions
  *   leader-loss  kill -9 of the broker that leads a third of them: until the store names another leader for each, counted from the kill and
  *                from when the loss is noticed (its lease is gone from the store, whether it ended or was revoked); and until a producer with
  *                the client's defaults has a record acknowledged in each. A broker after the other; leaders go back between runs
@@ -13,6 +14,7 @@ import { until } from '../../test/support/until.ts'
 import { type BenchCluster, type ClusterTopic, NODES } from './bench-cluster.ts'
 import { MachineLoad } from './machine-load.ts'
 import { type Part, type PartContext, repeat, sumOf, Values } from './part.ts'
+import { SteadyLoad } from './steady-load.ts'
 
 /** After which the checkpoint that the records brought is written, and whoever lagged is looked at. */
 const CALM_MS = 25_000
@@ -27,18 +29,24 @@ export const idlePart: Part = {
   run: async (context) => {
     const { options, cluster } = context
     const seconds = options.number('seconds', 20, 0.5)
-    const measure = (name: string, runs: number) =>
+    const runs = options.number('runs', 5, 1)
+    const measure = (name: string, body: () => Promise<unknown>) =>
       repeat(context, runs, async (values) => {
-        const { cpu } = await cluster.withCpu(() => setTimeout(seconds * 1000))
+        const { cpu } = await cluster.withCpu(body)
         const shares = [...cpu.values()].map((used) => (used / seconds) * 100)
         values.add(`${name}: CPU of a broker, mean`, sumOf(cpu) / NODES.length / (seconds / 100), SHARE)
         values.add(`${name}: CPU of the busiest broker`, Math.max(...shares), SHARE)
       })
-    const runs = options.number('runs', 5, 1)
-    await measure('idle, no topic', runs)
-    await withMany(context, async ({ partitions }) => {
+    await measure('idle, no topic', () => setTimeout(seconds * 1000))
+    await withMany(context, async ({ name, partitions }) => {
       await setTimeout(options.smoke ? 0 : CALM_MS)
-      await measure(`idle, ${partitions} partitions`, runs)
+      await measure(`idle, ${partitions} partitions`, () => setTimeout(seconds * 1000))
+      // A record wakes the followers' fetches of everything that is led beside it.
+      const rate = options.number('trickle-rate', 100, 100)
+      const load = await SteadyLoad.start(cluster.url, { name, partitions: 1 }, rate)
+      await measure(`${partitions} partitions, ${rate} records/s in one`, () => setTimeout(seconds * 1000))
+      await load.end()
+      load.check()
     })
   },
 }
