@@ -8,7 +8,7 @@
  *             CA2 while the lease may be over, no replicated partition of this broker acknowledges acks=leader or none
  *             CA3 what is not in sync because it is damaged here is registered as damaged before the broker serves
  * Ordering    start: image -> replicas opened as what they are -> registered -> changes as they come
- *             stop: stopping registered -> leaderships gone, or STOP_WAIT_MS -> lease revoked
+ *             stop: stopping registered -> leaderships gone, or STOP_WAIT_MS -> what was asked is answered -> lease revoked, shards stop beside it
  * Failure     the store cannot be reached: replication and acks=all go on; leaders, in-sync sets and topics stay as they are
  * Not here    decisions about leaders and topics (coordination/controller), what a replica does (worker/)
  */
@@ -105,6 +105,7 @@ export class ClusterAgent implements ReplicationListener {
   #recovered: RecoveredOf = NOTHING_RECOVERED
   readonly #hosting: ReplicaHosting
   #isClosed = false
+  #left: Promise<void> | undefined
   /** Under which the controller has campaigned. */
   #campaign: StoreLease | undefined
   /** Controls the cluster while it is elected. */
@@ -232,9 +233,13 @@ export class ClusterAgent implements ReplicationListener {
     this.#offlineChanged.ask()
   }
 
-  /** From here on shards are told nothing that matters: what they refuse is no fault of theirs. */
+  /**
+   * Shards are about to end. What they refuse from here on is no fault of theirs, and others are told at once that this broker is gone: until
+   * then their acks=all waits for replicas here that fetch no more.
+   */
   onShardsStop(): void {
     this.replicas.onShardsStop()
+    void this.#leave()
   }
 
   /** Its leaderships go to others, as far as there are any. */
@@ -251,7 +256,7 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   async close(): Promise<void> {
-    await this.controller.close()
+    await this.#leave()
     this.#isClosed = true
     this.#hosting.close()
     this.#inSync.close()
@@ -260,7 +265,12 @@ export class ClusterAgent implements ReplicationListener {
     this.replicas.close()
     this.peers.close()
     await this.#watch?.close()
-    await this.#registration.close()
+  }
+
+  /** Gives up control, then the lease. */
+  #leave(): Promise<void> {
+    this.#left ??= this.controller.close().then(() => this.#registration.close())
+    return this.#left
   }
 
   // --- shards and peers
