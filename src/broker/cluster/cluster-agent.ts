@@ -234,8 +234,8 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   /**
-   * Shards are about to end. What they refuse from here on is no fault of theirs, and others are told at once that this broker is gone: until
-   * then their acks=all waits for replicas here that fetch no more.
+   * Shards are about to end. What they refuse from here on is no fault of theirs, nothing is fetched for them, and others are told at once that
+   * this broker is gone: until then their acks=all waits for replicas here that fetch no more.
    */
   onShardsStop(): void {
     this.replicas.onShardsStop()

@@ -156,9 +156,14 @@ export class LocalReplicas {
     for (const [fetcher, list] of byFetcher) fetcher.progress(list)
   }
 
-  /** The broker ends, and its shards before this: what they cannot be told any more does not make their partitions offline. */
+  /**
+   * The broker ends, and its shards before this: what they cannot be told any more does not make their partitions offline. Nothing is fetched
+   * any more either: a leader that hears of a replica which is out of the set by now would count it as one that joins, and wait for it.
+   */
   onShardsStop(): void {
     this.#areShardsStopping = true
+    for (const fetcher of this.#fetchers.values()) fetcher.close()
+    this.#fetchers.clear()
   }
 
   close(): void {
@@ -227,7 +232,8 @@ export class LocalReplicas {
 
   #follow(replica: LocalReplica, position: SetReplicasAnswer): void {
     const { leader, leaderEpoch } = replica.state
-    if (replica.followed !== undefined || leader === NO_LEADER || leader === this.#options.self.nodeId) return
+    if (this.#areShardsStopping || replica.followed !== undefined) return
+    if (leader === NO_LEADER || leader === this.#options.self.nodeId) return
     let fetcher = this.#fetchers.get(leader)
     if (fetcher === undefined) this.#fetchers.set(leader, (fetcher = this.#options.makeFetcher(leader)))
     replica.followed = { leader, leaderEpoch }
