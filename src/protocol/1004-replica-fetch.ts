@@ -6,7 +6,6 @@
  * Reply     names only partitions with data, an error, a divergence or a moved watermark, each by its index in the request
  * Diverging the follower's last batch is not where the leader's history has its epoch: divergingEpoch and divergingEndOffset say
  *           where that epoch, or the largest one below it, ended (KIP-279); no data then. -1: it is not
- * Lane      a follower's next request of the same lane ends the wait of the one before; those of the other lane wait on
  * Access    brokers only
  * Limits    as fetch
  */
@@ -26,14 +25,9 @@ export interface ReplicaFetchRequestPart {
   readonly maxBytes: number
 }
 
-/** Partitions with traffic, and those without: a record in one of the former does not have the latter asked for anew. */
-export const REPLICA_FETCH_LANES = 2
-
 export interface ReplicaFetchRequest {
   readonly nodeId: number
   readonly incarnation: number
-  /** [0, REPLICA_FETCH_LANES) */
-  readonly lane: number
   readonly waitMs: number
   readonly minBytes: number
   readonly maxBytes: number
@@ -63,7 +57,6 @@ export const replicaFetch = makeCodec<ReplicaFetchRequest, ReplicaFetchReply>({
   writeRequest: (request) => [
     request.nodeId,
     request.incarnation,
-    request.lane,
     request.waitMs,
     request.minBytes,
     request.maxBytes,
@@ -79,7 +72,6 @@ export const replicaFetch = makeCodec<ReplicaFetchRequest, ReplicaFetchReply>({
   readRequest: (fields) => ({
     nodeId: fields.integer('nodeId', 0, OFFSET_MAX),
     incarnation: fields.integer('incarnation', 0, OFFSET_MAX),
-    lane: fields.integer('lane', 0, REPLICA_FETCH_LANES - 1),
     waitMs: fields.integer('waitMs', 0, FETCH_WAIT_MS_MAX),
     minBytes: fields.integer('minBytes', 0, FETCH_BYTES_MAX),
     maxBytes: fields.integer('maxBytes', 1, FETCH_BYTES_MAX),

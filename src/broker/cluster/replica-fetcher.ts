@@ -1,12 +1,10 @@
 /**
  * ReplicaFetcher: what this broker follows at one leader broker: one request after the other for all of it, and what comes handed to the
- * shards. In two lanes: what has traffic is asked for over and over, by itself; a request for what is quiet stays at the leader until its wait
- * is over or one of them has news. So a record costs what the partitions with traffic cost, not what all that are followed cost.
+ * shards.
  *
  * Owns        the partitions that are followed there, and how far each has come
  * Thread      main
- * Invariants  RF1 one request of each lane under way, and in the lane with traffic a second one only to end the first's wait: partitions came
- *             that it does not ask for. Whatever is in no quiet request under way is asked for in the lane with traffic
+ * Invariants  RF1 one request under way, and a second one only to end the first's wait: partitions came that it does not ask for
  *             RF2 a partition is asked for from the log end and last epoch that its shard told last; not while an append of it is under way
  *             RF3 an offline partition is not asked for: whoever asks at the leader's log end counts as in sync
  *             RF4 what a leader answered reaches a shard only while the partition is followed under the epoch that was asked for
@@ -47,10 +45,6 @@ const PARTITION_RETRY_MS = 250
 /** A batch does not become smaller; another leader may make others, or this broker is given larger rings. */
 const TOO_LARGE_RETRY_MS = 10_000
 const REPLY_SLACK_MS = 5_000
-/** A partition without news for so long is quiet. */
-const QUIET_AFTER_MS = 5_000
-const ACTIVE = 0
-const QUIET = 1
 /** A message that was lost is missed for so long. */
 const TELL_AGAIN_MS = 2_000
 const EXPECTED_CODES: readonly ErrorCode[] = [
@@ -75,9 +69,6 @@ interface Followed {
   isAppending: boolean
   /** Of the request that asks for it; 0 = none. */
   requestId: number
-  /** The lane of that request. */
-  lane: typeof ACTIVE | typeof QUIET
-  quietFromMs: number
   notBeforeMs: number
   /** What its shard synced last, as the leader was told; -1 = nothing under this epoch. */
   syncedEndOffset: number
@@ -107,8 +98,8 @@ export interface ReplicaFetcherOptions {
 export class ReplicaFetcher implements ReplicaAppendWaiter {
   readonly #options: ReplicaFetcherOptions
   readonly #followed = new Map<number, Followed>()
-  /** Requests without a reply, by lane. */
-  readonly #underWay: [number, number] = [0, 0]
+  /** Requests without a reply. */
+  #underWay = 0
   #requestId = 0
   #appending = 0
   #isScheduled = false
@@ -131,8 +122,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   follow(proxy: PartitionProxy, { logEndOffset, lastEpoch }: ReplicaPosition): void {
     this.#followed.set(proxy.ref, {
       ...{ proxy, leaderEpoch: proxy.leaderEpoch, fetchOffset: logEndOffset, lastEpoch },
-      ...{ highWatermark: -1, logStartOffset: -1, isAppending: false, requestId: 0, lane: ACTIVE },
-      quietFromMs: this.#options.clock.monotonicMs() + QUIET_AFTER_MS,
+      ...{ highWatermark: -1, logStartOffset: -1, isAppending: false, requestId: 0 },
       ...{ notBeforeMs: Number.NEGATIVE_INFINITY, syncedEndOffset: -1, isUnheard: false },
     })
     this.#schedule()
@@ -219,22 +209,16 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   }
 
   #step(): void {
-    if (this.#isClosed || this.#appending > 0) return
+    if (this.#isClosed || this.#appending > 0 || this.#underWay > 1) return
     const nowMs = this.#options.clock.monotonicMs()
     if (nowMs < this.#notBeforeMs) {
       this.#wakeAt(this.#notBeforeMs, nowMs)
       return
     }
-    const due = this.#due(nowMs)
-    if (this.#underWay[QUIET] === 0) {
-      // Also those that a request with traffic asks for still: it may wait as long as the quiet one, and they would never leave it.
-      const quiet = due.filter((followed) => nowMs >= followed.quietFromMs && this.#isInSync(followed))
-      if (quiet.length > 0) this.#request(QUIET, this.#someOf(quiet))
-    }
-    const active = due.filter(({ lane }) => lane === ACTIVE)
+    const parts = this.#due(nowMs)
     // What is under way asks for all there is: its reply comes first.
-    const isAsked = this.#underWay[ACTIVE] > 0 && !active.some(({ requestId }) => requestId === 0)
-    if (active.length > 0 && !isAsked && this.#underWay[ACTIVE] < 2) this.#request(ACTIVE, this.#someOf(active))
+    if (parts.length === 0 || (this.#underWay > 0 && !parts.some(({ requestId }) => requestId === 0))) return
+    this.#request(parts)
   }
 
   /** Who can be asked for now; sets the timer for the first who cannot yet. */
@@ -250,7 +234,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
       else due.push(followed)
     }
     if (nextMs < Number.POSITIVE_INFINITY) this.#wakeAt(nextMs, nowMs)
-    return due
+    return due.length <= REQUEST_PARTITIONS_MAX ? due : this.#someOf(due)
   }
 
   #isInSync({ proxy }: Followed): boolean {
@@ -258,8 +242,7 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
   }
 
   /** More than a request has room for: they take turns. */
-  #someOf(due: readonly Followed[]): readonly Followed[] {
-    if (due.length <= REQUEST_PARTITIONS_MAX) return due
+  #someOf(due: readonly Followed[]): Followed[] {
     const some = due.slice(0, REQUEST_PARTITIONS_MAX)
     for (const followed of some) this.#moveBack(followed)
     return some
@@ -270,25 +253,22 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#followed.set(followed.proxy.ref, followed)
   }
 
-  #request(lane: typeof ACTIVE | typeof QUIET, due: readonly Followed[]): void {
+  #request(due: readonly Followed[]): void {
     const { peers, leaderNodeId, self, waitMs } = this.#options
     const requestId = ++this.#requestId
-    for (const followed of due) {
-      followed.requestId = requestId
-      followed.lane = lane
-    }
+    for (const followed of due) followed.requestId = requestId
     const parts = due.map((followed): Asked => ({ followed, fetchOffset: followed.fetchOffset }))
     const request = {
-      ...{ nodeId: self.nodeId, incarnation: self.incarnation, lane, waitMs, minBytes: 1, maxBytes: BYTES_MAX },
+      ...{ nodeId: self.nodeId, incarnation: self.incarnation, waitMs, minBytes: 1, maxBytes: BYTES_MAX },
       parts: due.map(({ proxy, leaderEpoch, fetchOffset, lastEpoch }) => ({
         ...{ topicId: proxy.topicId, partition: proxy.partition, leaderEpoch, fetchOffset, lastEpoch },
         maxBytes: Math.min(PARTITION_BYTES_MAX, this.#linkOf(proxy).replicaAppendBytesMax),
       })),
     }
-    this.#underWay[lane]++
+    this.#underWay++
     peers
       .call(leaderNodeId, replicaFetch, request, { timeoutMs: waitMs + REPLY_SLACK_MS })
-      .finally(() => this.#ended(lane, parts, requestId))
+      .finally(() => this.#ended(parts, requestId))
       .then(({ value, body }) => this.#onReply(parts, value, body))
       .catch((error: unknown) => this.#onFailed(error))
   }
@@ -329,13 +309,9 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     this.#schedule()
   }
 
-  #ended(lane: typeof ACTIVE | typeof QUIET, parts: readonly Asked[], requestId: number): void {
-    this.#underWay[lane]--
-    for (const { followed } of parts) {
-      if (followed.requestId !== requestId) continue
-      followed.requestId = 0
-      followed.lane = ACTIVE
-    }
+  #ended(parts: readonly Asked[], requestId: number): void {
+    this.#underWay--
+    for (const { followed } of parts) if (followed.requestId === requestId) followed.requestId = 0
   }
 
   #isCurrent({ followed, fetchOffset }: Asked): boolean {
@@ -381,7 +357,6 @@ export class ReplicaFetcher implements ReplicaAppendWaiter {
     const { throttle, clock } = this.#options
     if (!this.#isInSync(followed)) throttle.spend(batches.length, clock.monotonicMs())
     if (batches.length > 0) this.#moveBack(followed)
-    followed.quietFromMs = clock.monotonicMs() + QUIET_AFTER_MS
     followed.isAppending = true
     // A cut takes no high watermark: the next answer, though it may tell the same, is what the shard verifies its log by.
     const isCut = divergingEpoch >= 0 || logStartOffset > followed.fetchOffset

@@ -2,7 +2,7 @@
  * replica-fetch (1004): of a broker that follows; up to the log end, and what it asks for says what it has. What it does is FetchCall's.
  *
  * Versions  1
- * Rule      a follower's next request of a lane ends the wait of the one before: it has more partitions to ask for
+ * Rule      a follower's next request ends the wait of the one before: it has more partitions to ask for
  */
 import { type ReplicaFetchReply, type ReplicaFetchRequest, replicaFetch } from '../../protocol/index.ts'
 import { CLUSTER } from '../authorise.ts'
@@ -12,8 +12,8 @@ import type { HotHandler } from './handler.ts'
 
 const READ_UNCOMMITTED = 0
 
-/** The last one of each connection and lane; the connection's end forgets it. */
-const lastCalls = new WeakMap<Connection, FetchCall[]>()
+/** The last one of each connection; the connection's end forgets it. */
+const lastCalls = new WeakMap<Connection, FetchCall>()
 
 export const replicaFetchHandler: HotHandler<ReplicaFetchRequest, never> = {
   kind: 'hot',
@@ -21,16 +21,15 @@ export const replicaFetchHandler: HotHandler<ReplicaFetchRequest, never> = {
   resources: () => [CLUSTER],
   start({ gateway, connection, correlationId, request, frameBytes }) {
     connection.complete(frameBytes)
-    const { nodeId, incarnation, lane, waitMs, minBytes, maxBytes, parts } = request
+    const { nodeId, incarnation, waitMs, minBytes, maxBytes, parts } = request
     const plan = {
       ...{ api: replicaFetch.api, name: replicaFetch.name, waitMs, minBytes, maxBytes, parts },
       ...{ isolation: READ_UNCOMMITTED, replica: { nodeId, incarnation } },
       encode: (rows: ReplicaFetchReply['parts']) => replicaFetch.encodeReply({ parts: rows }),
     }
-    let calls = lastCalls.get(connection)
-    if (calls === undefined) lastCalls.set(connection, (calls = []))
-    calls[lane]?.finish()
-    const call = (calls[lane] = new FetchCall({ gateway, connection, correlationId, plan }))
+    lastCalls.get(connection)?.finish()
+    const call = new FetchCall({ gateway, connection, correlationId, plan })
+    lastCalls.set(connection, call)
     call.begin()
   },
 }

@@ -161,7 +161,6 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
     {
       nodeId: 2,
       incarnation: 5,
-      lane: 1,
       waitMs: 500,
       minBytes: 1,
       maxBytes: 10_485_760,

@@ -104,14 +104,6 @@ class Stage {
     await this.settle()
   }
 
-  lane(index: number): number {
-    return this.asked[index]!.request.lane
-  }
-
-  partitions(index: number): number[] {
-    return this.asked[index]!.request.parts.map(({ partition }) => partition)
-  }
-
   offsets(index: number): number[][] {
     return this.asked[index]!.request.parts.map(({ partition, fetchOffset }) => [partition, fetchOffset])
   }
@@ -185,55 +177,6 @@ test('who comes while a request waits has one at once, and late answers about ot
   // The first request asked for offset 10.
   await stage.asked[0]!.answer([{ batchBytes: 3 }], new Uint8Array(3))
   assert.equal(stage.appends.length, 1)
-})
-
-test('what has had no news for a while is asked for by itself, and a record elsewhere does not have it asked for anew', async () => {
-  const stage = new Stage()
-  for (const partition of [0, 1, 2]) stage.fetcher.follow(proxyOf(partition, [2, 1]), position(10))
-  await stage.settle()
-  stage.timers.advance(4_000)
-  await stage.asked[0]!.answer([{ index: 1, batchBytes: 5 }], new Uint8Array(5))
-  await stage.appended(0, 11)
-  assert.deepEqual([stage.lane(1), stage.partitions(1)], [0, [0, 2, 1]])
-  stage.timers.advance(2_000)
-  await stage.asked[1]!.answer([])
-  assert.deepEqual([stage.lane(2), stage.partitions(2)], [1, [0, 2]])
-  assert.deepEqual([stage.lane(3), stage.partitions(3)], [0, [1]])
-  await stage.asked[3]!.answer([{ batchBytes: 5 }], new Uint8Array(5))
-  await stage.appended(1, 12)
-  assert.deepEqual([stage.asked.length, stage.lane(4), stage.partitions(4)], [5, 0, [1]])
-  // One of the quiet ones has a record: from then on it is asked for with those that have traffic.
-  await stage.asked[2]!.answer([{ index: 1, batchBytes: 5 }], new Uint8Array(5))
-  await stage.appended(2, 11)
-  assert.deepEqual([stage.lane(5), stage.partitions(5)], [1, [0]])
-  assert.deepEqual([stage.lane(6), stage.partitions(6)], [0, [1, 2]])
-})
-
-test('who becomes quiet while its request waits is asked for by the quiet one as well; whoever comes waits for neither', async () => {
-  const stage = new Stage()
-  for (const partition of [0, 1]) stage.fetcher.follow(proxyOf(partition, [2, 1]), position(10))
-  await stage.settle()
-  stage.timers.advance(6_000)
-  stage.fetcher.follow(proxyOf(2, [2, 1]), position(0))
-  await stage.settle()
-  assert.deepEqual([stage.lane(1), stage.partitions(1)], [1, [0, 1]])
-  assert.deepEqual([stage.lane(2), stage.partitions(2)], [0, [2]])
-  await stage.asked[0]!.answer([])
-  assert.equal(stage.asked.length, 3, 'all three are asked for')
-  await stage.asked[1]!.fail(new MillraceError('NETWORK_EXCEPTION', 'cut'))
-  await stage.asked[2]!.fail(new MillraceError('NETWORK_EXCEPTION', 'cut'))
-  stage.timers.advance(200)
-  await stage.settle()
-  assert.deepEqual([stage.lane(3), stage.partitions(3), stage.lane(4), stage.partitions(4)], [1, [0, 1], 0, [2]])
-})
-
-test('what is not in sync is never quiet', async () => {
-  const stage = new Stage()
-  stage.fetcher.follow(proxyOf(0, [2]), position(10))
-  await stage.settle()
-  stage.timers.advance(6_000)
-  await stage.asked[0]!.answer([])
-  assert.deepEqual([stage.asked.length, stage.lane(1)], [2, 0])
 })
 
 test('a divergence is the shard’s to settle; then it is asked from where it was cut', async () => {
