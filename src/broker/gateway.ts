@@ -581,6 +581,7 @@ export class Gateway implements EngineHandler<Connection> {
   /** Asks every shard to write everything and stop; answers those that did not. */
   async stopShards(timeoutMs: number): Promise<number[]> {
     const failed: number[] = []
+    this.cluster?.onShardsStop()
     await Promise.all(
       this.links.map(async (link) => {
         if (link.state === 'failed') return void failed.push(link.shard)

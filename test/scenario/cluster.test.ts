@@ -3,12 +3,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { utf8Decode } from '../../src/base/bytes.ts'
 import type { Client } from '../../src/client/client.ts'
+import { brokerKey } from '../../src/coordination/keys.ts'
 import type { FileSystem } from '../../src/io/file-system.ts'
 import { parsePartitionFolder } from '../../src/model/ids.ts'
+import { ControlOperation } from '../../src/ring/control-messages.ts'
 import { BrokerCluster } from '../support/broker-cluster.ts'
 import { sleep, until } from '../support/until.ts'
 
 const WAIT_MS = 30_000
+const LEAVE_MS = 3_000
 
 async function withCluster(
   nodes: number,
@@ -319,3 +322,20 @@ function makeGate(): { readonly promise: Promise<void>; open(): void } {
   })
   return { promise, open: () => open() }
 }
+
+test('a broker that stops has left the cluster before its shards end: acks=all of the others does not wait for what fetches no more', () =>
+  withCluster(2, async (cluster) => {
+    const link = cluster.brokers.get(2)!.gateway.links[0]!
+    const control = link.control.bind(link)
+    let hasLeft = false
+    link.control = async (operation, body) => {
+      if (operation === ControlOperation.SHUTDOWN)
+        await until('the end of its registration', LEAVE_MS, async () => {
+          hasLeft = (await cluster.store.get(brokerKey(2))) === undefined
+          return hasLeft
+        }).catch(() => {})
+      return control(operation, body)
+    }
+    await cluster.brokers.get(2)!.stop()
+    assert.ok(hasLeft)
+  }))

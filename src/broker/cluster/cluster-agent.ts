@@ -8,7 +8,7 @@
  *             CA2 while the lease may be over, no replicated partition of this broker acknowledges acks=leader or none
  *             CA3 what is not in sync because it is damaged here is registered as damaged before the broker serves
  * Ordering    start: image -> replicas opened as what they are -> registered -> changes as they come
- *             stop: stopping registered -> leaderships gone, or STOP_WAIT_MS -> lease revoked
+ *             stop: stopping registered -> leaderships gone, or STOP_WAIT_MS -> what was asked is answered -> lease revoked, shards stop beside it
  * Failure     the store cannot be reached: replication and acks=all go on; leaders, in-sync sets and topics stay as they are
  * Not here    decisions about leaders and topics (coordination/controller), what a replica does (worker/)
  */
@@ -39,6 +39,7 @@ import { ControllerCalls } from './controller-calls.ts'
 import { InSyncWriter } from './in-sync-writer.ts'
 import { LatestWords } from './latest-words.ts'
 import { type LocalReplica, LocalReplicas } from './local-replicas.ts'
+import { OnceATurn } from './once-a-turn.ts'
 import { type PeerAddress, Peers } from './peers.ts'
 import { Registration } from './registration.ts'
 import { ReplicaFetcher } from './replica-fetcher.ts'
@@ -98,6 +99,8 @@ export class ClusterAgent implements ReplicationListener {
   readonly #inSync: InSyncWriter
   readonly #repair: ReplicaRepair
   readonly #registration: Registration
+  /** A disk that fails takes thousands of replicas with it, and is told of one by one. */
+  readonly #offlineChanged: OnceATurn
   /** Whether acks=leader is suspended, by shard; the configuration of a partition. */
   readonly #words: LatestWords<ShardLink | PartitionProxy>
   #watch: ClusterWatch | undefined
@@ -110,6 +113,7 @@ export class ClusterAgent implements ReplicationListener {
   readonly #lowShards = new Set<number>()
   #isDiskLow = false
   #isClosed = false
+  #left: Promise<void> | undefined
   /** Under which the controller has campaigned. */
   #campaign: StoreLease | undefined
   /** Controls the cluster while it is elected. */
@@ -165,6 +169,7 @@ export class ClusterAgent implements ReplicationListener {
       onRegistered: (lease) => this.#onRegistered(lease),
       onOver: options.onOver,
     })
+    this.#offlineChanged = new OnceATurn(timers, () => this.#tellOffline())
     this.controller = new Controller({
       ...{ store, self: context.identity, clock, timers, defaults: config.topics, newId: context.newId },
       log: (level, text) => logger[level](text),
@@ -257,8 +262,16 @@ export class ClusterAgent implements ReplicationListener {
 
   /** Another replica of this broker is offline, or one is no more: the controller is to know. */
   onOfflineChanged(): void {
-    this.#registration.update({ failed: this.#offline() })
-    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
+    this.#offlineChanged.ask()
+  }
+
+  /**
+   * Shards are about to end. What they refuse from here on is no fault of theirs, nothing is fetched for them, and others are told at once that
+   * this broker is gone: until then their acks=all waits for replicas here that fetch no more.
+   */
+  onShardsStop(): void {
+    this.replicas.onShardsStop()
+    void this.#leave()
   }
 
   /** Its leaderships go to others, as far as there are any. */
@@ -275,7 +288,7 @@ export class ClusterAgent implements ReplicationListener {
   }
 
   async close(): Promise<void> {
-    await this.controller.close()
+    await this.#leave()
     this.#isClosed = true
     this.#hosting.close()
     this.#inSync.close()
@@ -284,7 +297,12 @@ export class ClusterAgent implements ReplicationListener {
     this.replicas.close()
     this.peers.close()
     await this.#watch?.close()
-    await this.#registration.close()
+  }
+
+  /** Gives up control, then the lease. */
+  #leave(): Promise<void> {
+    this.#left ??= this.controller.close().then(() => this.#registration.close())
+    return this.#left
   }
 
   // --- shards and peers
@@ -424,6 +442,12 @@ export class ClusterAgent implements ReplicationListener {
       found.set(partition, recovered)
     }
     this.#hosting.open(topic, proxies, (_topicId, partition) => found.get(partition) ?? null)
+  }
+
+  #tellOffline(): void {
+    if (this.#isClosed) return
+    this.#registration.update({ failed: this.#offline() })
+    for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)
   }
 
   #offline(): { topicId: TopicId; partition: number }[] {

@@ -1,5 +1,6 @@
 /**
- * InSyncWriter: what leaders on this broker wish of their in-sync sets is written to the metadata store, one change of a partition at a time.
+ * InSyncWriter: what leaders on this broker wish of their in-sync sets is written to the metadata store, one change of a partition at a time,
+ * those of many partitions together.
  *
  * Thread      main
  * Invariants  IW1 a wish is written only under the version of the state that its leader knew, and for the epoch that it leads under
@@ -14,13 +15,14 @@
 
 import type { Clock } from '../../base/clock.ts'
 import type { Versioned } from '../../coordination/cluster-image.ts'
-import { applyInSyncChange, withInSync } from '../../coordination/controller/in-sync-changes.ts'
+import { withInSync } from '../../coordination/controller/in-sync-changes.ts'
 import type { BrokerState, PartitionState, Replica, ResignedLead } from '../../coordination/keys.ts'
 import type { MetadataStore } from '../../coordination/metadata-store.ts'
 import type { LeaderEpoch } from '../../model/ids.ts'
 import { hasReplica, isSameSet, type ReplicaIdentity } from '../../model/replica.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { Timers } from '../timers.ts'
+import { InSyncBatches } from './in-sync-batches.ts'
 import type { LocalReplica, LocalReplicas } from './local-replicas.ts'
 
 const RETRY_MS = 500
@@ -54,6 +56,7 @@ export interface InSyncWriterOptions {
 
 export class InSyncWriter {
   readonly #options: InSyncWriterOptions
+  readonly #batches: InSyncBatches
   readonly #underWay = new Set<LocalReplica>()
   /** Whose wish was cut, because it named somebody who is not registered. */
   readonly #cut = new Set<LocalReplica>()
@@ -63,6 +66,7 @@ export class InSyncWriter {
 
   constructor(options: InSyncWriterOptions) {
     this.#options = options
+    this.#batches = new InSyncBatches(options.store)
   }
 
   onWish(wish: InSyncWish): void {
@@ -172,9 +176,9 @@ export class InSyncWriter {
   }
 
   async #apply(replica: LocalReplica, version: number, next: PartitionState): Promise<void> {
-    const { store, replicas, logger } = this.#options
+    const { replicas, logger } = this.#options
     const { topicId, partition, topicName: topic } = replica.proxy
-    const outcome = await applyInSyncChange(store, topicId, partition, version, next)
+    const outcome = await this.#batches.apply({ topicId, partition, version, next })
     // The version is over, by whatever change the image shows next. Told the old state now, the leader would acknowledge without a member
     // that an earlier write of ours may have brought into the stored set.
     if (!outcome.applied) return

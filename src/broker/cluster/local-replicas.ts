@@ -64,6 +64,7 @@ export class LocalReplicas {
   readonly #byRef = new Map<number, LocalReplica>()
   readonly #fetchers = new Map<number, ReplicaFetcher>()
   #isClosed = false
+  #areShardsStopping = false
 
   constructor(options: LocalReplicasOptions) {
     this.#options = options
@@ -164,6 +165,16 @@ export class LocalReplicas {
     for (const [fetcher, list] of byFetcher) fetcher.progress(list)
   }
 
+  /**
+   * The broker ends, and its shards before this: what they cannot be told any more does not make their partitions offline. Nothing is fetched
+   * any more either: a leader that hears of a replica which is out of the set by now would count it as one that joins, and wait for it.
+   */
+  onShardsStop(): void {
+    this.#areShardsStopping = true
+    for (const fetcher of this.#fetchers.values()) fetcher.close()
+    this.#fetchers.clear()
+  }
+
   close(): void {
     this.#isClosed = true
     for (const fetcher of this.#fetchers.values()) fetcher.close()
@@ -211,7 +222,7 @@ export class LocalReplicas {
   }
 
   #untold(replica: LocalReplica, error: unknown, isLast: () => boolean): void {
-    if (!isLast()) return
+    if (!isLast() || this.#areShardsStopping) return
     const { proxy } = replica
     const { timers, logger } = this.#options
     if (isMillraceError(error) && error.code === 'OVERLOADED') {
@@ -230,7 +241,8 @@ export class LocalReplicas {
 
   #follow(replica: LocalReplica, position: SetReplicasAnswer): void {
     const { leader, leaderEpoch } = replica.state
-    if (replica.followed !== undefined || leader === NO_LEADER || leader === this.#options.self.nodeId) return
+    if (this.#areShardsStopping || replica.followed !== undefined) return
+    if (leader === NO_LEADER || leader === this.#options.self.nodeId) return
     let fetcher = this.#fetchers.get(leader)
     if (fetcher === undefined) this.#fetchers.set(leader, (fetcher = this.#options.makeFetcher(leader)))
     replica.followed = { leader, leaderEpoch }

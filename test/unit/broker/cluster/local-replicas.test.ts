@@ -292,3 +292,24 @@ test('synced ends go to where the partition is followed, under the epoch it is f
   stage.replicas.progress([{ partitionRef: 0, leaderEpoch: 3, syncedEndOffset: 5 }])
   assert.deepEqual(stage.progress, [1])
 })
+
+test('when shards stop nothing is fetched any more: not what was followed, and not what a late answer would have followed', async () => {
+  const stage = new Stage()
+  const [, second] = await stage.open([stateOf(2, 3), stateOf(3, 3)])
+  await stage.told[0]!.answer()
+  stage.followed.length = 0
+  stage.replicas.onShardsStop()
+  assert.deepEqual(stage.followed, ['closed 2'])
+  await stage.told[1]!.answer()
+  stage.replicas.progress([{ partitionRef: second!.ref, leaderEpoch: 3, syncedEndOffset: 1 }])
+  assert.deepEqual([stage.followed, stage.progress], [['closed 2'], []])
+})
+
+test('what a shard refuses because the broker ends makes no replica offline', async () => {
+  const stage = new Stage()
+  const [proxy] = await stage.open([stateOf(2, 3)])
+  stage.replicas.onShardsStop()
+  stage.change(proxy!, stateOf(3, 4), 11)
+  await stage.told.at(-1)!.fail(new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', 'its shard has ended'))
+  assert.deepEqual([proxy!.state, stage.offline], ['following', []])
+})
