@@ -199,7 +199,10 @@ function addTopics(add: Add, program: Command, runs: Runs): void {
 function addTools(add: Add, program: Command, runs: Runs): void {
   const verify = add(program, 'verify <data-dir>', "check every batch and index of a stopped broker's data")
   verify.option('--repair', 'cut an offline log at its damage; in a cluster it begins anew from its leader')
-  verify.option('--accept-loss', 'with --repair: cut every damaged log and serve what is left, whoever else has it')
+  verify.option(
+    '--accept-loss',
+    'with --repair: cut every damaged log and serve what is left; in a cluster only for what no other broker has',
+  )
   runs(verify, async () => (await import('./commands/verify.ts')).verify)
   runs(add(program, 'dump <segment>', 'batches and records of a segment file, as JSON lines'), async () => {
     return (await import('./commands/dump.ts')).dump

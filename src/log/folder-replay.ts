@@ -85,6 +85,8 @@ export class FolderReplay {
   #replayFrom = 0
   #hasNewNames = false
   #producersFrom = 0
+  /** The snapshot that producers were loaded from; -1 = none. */
+  #loadedSnapshot = -1
   /** When the segment under the walk was last written to: no batch of it came later. */
   #modifiedMs = 0
 
@@ -306,6 +308,7 @@ export class FolderReplay {
       if (answer.kind === 'present' && answer.value.endOffset === offset) {
         this.producers = answer.value.state
         this.snapshotOffset = offset
+        this.#loadedSnapshot = offset
         this.#replayFrom = Math.min(this.#replayFrom, offset)
         this.#producersFrom = offset
         this.aborted.begin(offset, answer.value.aborted)
@@ -443,6 +446,9 @@ export class FolderReplay {
       this.scannedBytes += walk.bytesRead - readBefore
       if (step === 'end') return true
       if (step === 'fault') return this.#stopInSegment(walk.fault, expected < recoveryPoint)
+      // A header that changed on the disk may send the walk past the recovery point, where a fault counts as a torn tail.
+      if (!isHashed && walk.nextOffset > recoveryPoint && batch.computeCrc() !== batch.crc)
+        return this.#stopInSegment('the checksum of the batch does not fit', true)
       const { nextOffset, batchBytes } = walk
       segment.note({ baseOffset: batch.baseOffset, nextOffset, batchBytes, maxTimestampMs: batch.maxTimestamp })
       this.nextOffset = walk.nextOffset
@@ -536,8 +542,9 @@ export class FolderReplay {
       this.#hasNewNames = true
     } else if (isPastCheckpoint) this.#syncFile(producerSnapshotName(end))
     // Older ones stay until the recovery's checkpoint is durable; those past the end belong to a future that is gone.
+    const needed = Math.min(this.#bounds.producerSnapshotOffset, this.#loadedSnapshot)
     for (const offset of this.#snapshots)
-      if (offset > end || offset < this.#bounds.producerSnapshotOffset || (offset === end && this.snapshotOffset < 0))
+      if (offset > end || offset < needed || (offset === end && this.snapshotOffset < 0))
         this.#removeQuietly(producerSnapshotName(offset))
   }
 

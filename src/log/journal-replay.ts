@@ -278,8 +278,8 @@ class ReplayWriter {
       this.#cleanEnds.set(folder, Math.min(this.#cleanEndOf(folder), entry.baseOffset))
       bounds.syncedEnd = Math.min(bounds.syncedEnd, entry.baseOffset)
       bounds.recoveryPoint = Math.min(bounds.recoveryPoint, entry.baseOffset)
-      // The snapshot that the checkpoint names is of what was cut: any older one will do, and none of them may go for it.
-      if (bounds.producerSnapshotOffset > entry.baseOffset) bounds.producerSnapshotOffset = 0
+      // The snapshot that the checkpoint names is of what was cut: the newest before that will do.
+      bounds.producerSnapshotOffset = Math.min(bounds.producerSnapshotOffset, entry.baseOffset)
       return
     }
     if (entry.kind === JournalKind.LOG_START) bounds.logStartOffset = Math.max(bounds.logStartOffset, entry.baseOffset)

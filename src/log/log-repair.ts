@@ -2,18 +2,20 @@
  * Repair: mends what verify finds in a stopped data dir, also below the recovery points, where no start looks; and says what is lost.
  *
  * Thread      a process of its own (`millrace verify --repair`), or a test; blocks
- * Invariants  LR1 nothing is cut before a copy of it lies in quarantine/, and damaged partitions are the only ones that lose anything
- *             LR2 in a cluster a log that was cut never passes for whole: its line keeps what was acknowledged, so that the next start finds it
- *             damaged, and the replica begins anew from its leader, when there is one
- *             LR3 an end that was not in order stays one: repair is not the stop that syncs what a broker under fsync: interval had not synced
+ * Invariants  LR1 no sound batch is cut before a copy of it lies in quarantine/, and damaged partitions are the only ones that lose anything
+ *             LR2 in a cluster a damaged replica is not cut: its line says that more was acknowledged than it has, so that every start finds it
+ *             damaged, and it is set aside whole and begins anew from its leader, when there is one
+ *             LR3 an end that was not in order stays one: repair is not the stop that syncs what a broker under fsync: interval had not synced.
+ *             Nor is it in order where a replica of a cluster was cut: what is left counts as what others may have more of
  * Ordering    a start: lock, incarnation, journals replayed, partitions recovered, damaged ones cut at the first damage, one checkpoint
  * Failure     StorageError, DataDirError (in use, unreadable identity)
  *
  * | damage                                     | data dir of a broker alone           | of a cluster                      | with isLossAccepted   |
  * | ------------------------------------------ | ------------------------------------ | --------------------------------- | --------------------- |
- * | a start finds it: the partition is offline | cut: what is before it serves again  | cut; begins anew from its leader  | cut, serves as it is  |
- * | below the recovery point: it serves        | left as it is: a cut would lose more | cut; begins anew from its leader  | cut, serves as it is  |
+ * | a start finds it: the partition is offline | cut: what is before it serves again  | begins anew from its leader       | cut, serves as it is  |
+ * | below the recovery point: it serves        | left as it is: a cut would lose more | begins anew from its leader       | cut, serves as it is  |
  * | a leader epoch, outside its checksum       | written again from leader-epochs     | the same                          | the same              |
+ * | below the log start                        | none: nobody asks for it             | the same                          | the same              |
  */
 import type { FileSystem } from '../io/file-system.ts'
 import { partitionFolder } from '../model/ids.ts'
@@ -85,7 +87,9 @@ export function repairDataDir(files: FileSystem, options: RepairOptions): Repair
     for (const note of one.result.notes) notes.push(`${one.result.folder}: ${note}`)
   }
   finishRecovery(files, { dataDir, incarnation, results })
-  if (previousRun === 'clean') closeDataDirCleanly(files, opened)
+  // A leader that has less than the others would have them set aside what they have more.
+  const isCutReplica = repair.isOfCluster && repaired.some(({ isRefetched }) => !isRefetched)
+  if (previousRun === 'clean' && !isCutReplica) closeDataDirCleanly(files, opened)
   else files.remove(`${dataDir}/${LOCK_FILE}`)
   return { repaired, notes }
 }
@@ -97,7 +101,7 @@ interface Repair {
   readonly isLossAccepted: boolean
 }
 
-/** `mended`: notes of what was made again; `repaired`: it was cut. */
+/** `mended`: notes of what was made again; `repaired`: it was cut, or is to begin anew. */
 function repairPartition(
   files: FileSystem,
   { plan, previousRun, isOfCluster, isLossAccepted }: Repair,
@@ -113,10 +117,14 @@ function repairPartition(
   const hidden = findings.find(({ kind }) => kind === 'damage')
   const reason = visible ?? (hidden && `${hidden.file}, byte ${hidden.filePosition}: ${hidden.text}`)
   if (reason === undefined || (visible === null && !isOfCluster && !isLossAccepted)) return { result, mended }
+  const { folder } = result
+  if (isOfCluster && !isLossAccepted) {
+    const { fromOffset = result.recovered?.logEndOffset ?? 0, toOffset = -1 } = visible === null ? hidden! : {}
+    const repaired = { folder, reason, fromOffset, toOffset, setAside: null, isRefetched: true }
+    return { result: asDamaged(result, bounds, reason), mended, repaired }
+  }
   const cut = cutAtDamage(files, { dataDir, incarnation, bounds })
-  const isRefetched = isOfCluster && !isLossAccepted
-  const repaired = { folder: result.folder, reason, ...cut.lost, isRefetched }
-  return { result: isRefetched ? asDamaged(cut.result, bounds, reason) : cut.result, mended, repaired }
+  return { result: cut.result, mended, repaired: { folder, reason, ...cut.lost, isRefetched: false } }
 }
 
 /** Every byte of one partition, also of those that recovery believes. */
@@ -159,7 +167,7 @@ function writeEpoch(
   }
 }
 
-/** What is left ends before what is known to have been acknowledged: every start finds it so, until it is set aside for its leader's. */
+/** It ends before what its line says was acknowledged: every start finds it so, until it is set aside for its leader's. */
 function asDamaged(result: PartitionRecovery, bounds: PartitionBounds, reason: string): PartitionRecovery {
   const { recovered } = result
   const end = recovered?.logEndOffset ?? 0

@@ -84,6 +84,9 @@ export interface DataDirVerifyOptions extends Pick<VerifyOptions, 'readBytes' | 
   readonly held?: InspectedJournals['held']
 }
 
+/** No batch's is less, whatever bits of it have changed. */
+const LEAST_EPOCH = -(2 ** 31)
+
 type FindingInput = Pick<Finding, 'kind' | 'file' | 'text'> & Partial<Finding>
 
 /** What is known of a folder while its segments are walked. */
@@ -174,7 +177,7 @@ export class DataDirVerify {
           ...{ file: `${name}/${segmentFileName(base, '.log')}`, fromOffset: expected, toOffset: base },
           text: `offsets ${expected} to ${base} have no segment`,
         })
-      expected = this.#checkSegment(base, context)
+      expected = this.#checkSegment(base, context, bases.find((next) => next > base) ?? -1)
     }
     if (expected < bounds.syncedEnd)
       this.#addLost(name, bounds, {
@@ -192,7 +195,10 @@ export class DataDirVerify {
     return toOffset
   }
 
-  /** Damage, or, past every bound, what the next recovery will judge; what a journal holds is not lost. */
+  /**
+   * Damage, or, past every bound, what the next recovery will judge; what a journal holds is not lost, and below the log start nothing is
+   * missed: retention's work that a crash interrupted, or a record that nobody may read any more.
+   */
   #addLost(
     name: string,
     bounds: PartitionBounds,
@@ -201,20 +207,22 @@ export class DataDirVerify {
     const { fromOffset = 0, toOffset = -1 } = finding
     const bound = Math.max(bounds.syncedEnd, bounds.recoveryPoint)
     const end = toOffset < 0 ? bound : toOffset
+    const isTrimmed = end > fromOffset && end <= bounds.logStartOffset
     const isHeld = this.#held.get(name)?.some(({ from, to }) => from <= fromOffset && to >= end) === true
-    const text = isHeld ? `${finding.text}; the journal has them: the next start writes them back` : finding.text
-    const kind = fromOffset < bound && !isHeld ? 'damage' : 'unsettled'
+    const rest = isHeld ? '; the journal has them: the next start writes them back' : ''
+    const text = `${finding.text}${isTrimmed ? ', below the log start: nothing is lost by it' : rest}`
+    const kind = fromOffset < bound && !isHeld && !isTrimmed ? 'damage' : 'unsettled'
     this.add({ ...finding, kind, text, file: finding.file ?? name })
   }
 
-  /** Walks one segment; goes on behind damage. Returns the offset after its last sound batch. */
-  #checkSegment(base: number, context: FolderContext): number {
+  /** Walks one segment; goes on behind damage. Returns the offset after its last sound batch. `nextBase`: of the next one; -1 = the last. */
+  #checkSegment(base: number, context: FolderContext, nextBase: number): number {
     const { name, bounds, epochs, aborted } = context
     const path = `${this.#plan.dataDir}/${name}`
     const file = `${name}/${segmentFileName(base, '.log')}`
     const fd = this.#files.open(`${path}/${segmentFileName(base, '.log')}`, 'read')
     const fileEnd = this.#files.sizeOf(fd)
-    const indexes = this.#readIndexes(name, base, fileEnd)
+    let indexes = this.#readIndexes(name, base, fileEnd)
     this.#counts.segments++
     this.#counts.bytes += fileEnd
     const walk = this.#walk
@@ -225,7 +233,7 @@ export class DataDirVerify {
         // there the file need not know them. Where it does, a batch is held against it alone: its epoch is outside its checksum.
         const isEpochKnown =
           epochs !== undefined && walk.nextOffset >= bounds.logStartOffset && walk.nextOffset < bounds.recoveryPoint
-        if (isEpochKnown) walk.leaderEpoch = -1
+        if (isEpochKnown) walk.leaderEpoch = LEAST_EPOCH
         const step = walk.step('hashed')
         if (step === 'end') break
         if (step === 'batch') {
@@ -236,10 +244,12 @@ export class DataDirVerify {
           if (isEpochKnown) walk.leaderEpoch = this.#checkEpoch(file, walk, epochs)
           continue
         }
+        // What is not readable cannot be held against the index, which may be what lets a start pass by it.
+        indexes = undefined
         const { filePosition, nextOffset, fault, leaderEpoch } = walk
         const next = findBatchAfter(this.#files, { fd, filePosition, fileEnd, offset: nextOffset - 1, leaderEpoch })
         const resumeAt = typeof next === 'number' ? next : fileEnd
-        const resumeOffset = typeof next === 'number' ? this.#offsetAt(fd, next, nextOffset) : -1
+        const resumeOffset = typeof next === 'number' ? this.#offsetAt(fd, next, nextOffset) : nextBase
         const text = `${fault}; ${resumeAt - filePosition} bytes are not readable`
         this.#addLost(name, bounds, { file, filePosition, fromOffset: nextOffset, toOffset: resumeOffset, text })
         if (typeof next !== 'number') break

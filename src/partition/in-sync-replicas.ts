@@ -87,16 +87,17 @@ export function mayHaveSuccessor(
  * without it, and without them it cannot.
  */
 export function isCutOff(
-  { config, replicas }: PartitionState,
+  state: PartitionState,
   wished: readonly ReplicaIdentity[],
   { nowMs, silentMsMax }: { readonly nowMs: number; readonly silentMsMax: number },
 ): boolean {
+  const { replicas } = state
   if (replicas === undefined || replicas.inSync.every((member) => hasReplica(wished, member))) return false
   const silent = replicas.inSync.filter(({ nodeId }) => {
     const remote = remoteOf(replicas, nodeId)
     return remote !== undefined && nowMs - remote.heardMs > silentMsMax
   })
-  const min = Math.min(config.minInsyncReplicas, replicas.settledCount)
+  const min = minInSync(state)
   return silent.length >= min && replicas.inSync.length - silent.length < min
 }
 

@@ -7,8 +7,8 @@
  *   [end, log end]        nothing yet: it waits          end = high watermark, or last stable offset with read_committed
  *   > log end             OFFSET_OUT_OF_RANGE
  *
- * A consumer that asked any replica is served by a follower too, up to the high watermark that it knows (KIP-392): below that nothing is
- * ever cut, and the leader's is never lower. What the follower does not have yet is out of its range, and no word on the leader's.
+ * A consumer that asked any replica is served by a follower too, up to the high watermark that it knows (KIP-392): what is below was safe,
+ * and no follower is cut there. What the follower does not have yet is out of its range, and no word on the leader's.
  *
  * A replica reads up to the log end: what is safe is decided by what it has. Where its history parts from the leader's is
  * replication/divergence.ts's to say.
@@ -33,7 +33,11 @@ export const fetchSteps = [checkLeads, checkKnownEpoch, checkInRange] as const
 export const anyReplicaFetchSteps = [checkOnline, checkKnownEpoch, checkInRange] as const
 
 /** Runs the steps in order; the first objection, or undefined. */
-export function checkFetch(state: PartitionState, wish: FetchWish, anyReplica = false): Refusal | undefined {
+export function checkFetch(
+  state: PartitionState,
+  wish: FetchWish,
+  { anyReplica = false }: { readonly anyReplica?: boolean } = {},
+): Refusal | undefined {
   for (const step of anyReplica ? anyReplicaFetchSteps : fetchSteps) {
     const refusal = step(state, wish)
     if (refusal !== undefined) return refusal

@@ -23,7 +23,7 @@ export interface RemoteReplica {
   syncedEndOffset: Offset
   /** When it was last known to have all that the leader had then; -Infinity = never. */
   caughtUpMs: number
-  /** When it last asked or told under the present epoch; -Infinity = not yet, and it had no time to. */
+  /** When it last asked or told under the present epoch, or that began; -Infinity = it came later and has not yet. */
   heardMs: number
   /** Once it has this end, it had caught up at that time (KAFKA: the end at its fetch before). */
   targetOffset: Offset

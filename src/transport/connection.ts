@@ -276,7 +276,7 @@ export class Connection {
       this.#pending.set(correlationId, { resolve, reject, calledMs, deadlineMs, endsConnection, name, sent: false })
       this.#enqueue(api, correlationId, header, options.body ?? NO_PARTS, undefined)
       if (this.#timer !== undefined) return
-      this.#heard()
+      this.#heard(calledMs)
       this.#startDeadlineCheck()
     })
   }
@@ -428,8 +428,9 @@ export class Connection {
     return this.#probedMs !== undefined
   }
 
-  #heard(): void {
-    this.#heardMs = this.#runtime.clock.monotonicMs()
+  /** Silence counts from now on; `atMs`: from when a request was made, which is no sign of life. */
+  #heard(atMs: number = this.#runtime.clock.monotonicMs()): void {
+    this.#heardMs = atMs
     this.#probedMs = undefined
   }
 

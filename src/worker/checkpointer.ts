@@ -158,7 +158,8 @@ export class Checkpointer implements SyncJob {
     // Those that went offline too (K2): what the journal holds of them was acknowledged.
     const dirty = [...partitions].filter(({ isDamaged, log }) => !isDamaged && (isLast || log.isDirty))
     // Deletes and trims fill a journal without making a log dirty: only a checkpoint makes room in it.
-    const isNews = dirty.length > 0 || this.#isAsked || this.#bytesSince > 0 || journal?.wantsCheckpoint === true
+    const isAsked = this.#isAsked || this.#nextWaiting.length > 0 // also by those who waited for one that was given up
+    const isNews = dirty.length > 0 || isAsked || this.#bytesSince > 0 || journal?.wantsCheckpoint === true
     if (!isNews) {
       this.#end()
       onCheckpointed([...partitions])

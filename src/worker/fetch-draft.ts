@@ -213,7 +213,9 @@ export class FetchDraft {
     this.#bytesBefore = this.bytes
     if (partition === undefined || partition.isClosed) return this.#fail(part, 'UNKNOWN_TOPIC_OR_PARTITION')
     if (wish.replica !== undefined) return this.#gatherReplica(wish, wish.replica, { part, partition, roomBytes })
-    const refusal = checkFetch(partition.state, part, wish.anyReplica)
+    // At a follower: reads that begin now would hold the cut up.
+    if (partition.isCutting) return this.#fail(part, 'NOT_LEADER_OR_FOLLOWER')
+    const refusal = checkFetch(partition.state, part, wish)
     if (refusal !== undefined) return this.#fail(part, refusal.error)
     const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
     const endOffset = readableEnd(partition.state, wish.isolation)

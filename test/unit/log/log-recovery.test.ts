@@ -40,11 +40,11 @@ function batchAt(offset: number, fill = offset, leaderEpoch = 1, timestampMs = 1
   return bytes
 }
 
-/** Two records of producer 7's transaction at `offset`. */
-function transactionalBatchAt(offset: number): Uint8Array {
+/** Two records of the producer's transaction at `offset`. */
+function transactionalBatchAt(offset: number, producerId = 7): Uint8Array {
   const writer = new BatchWriter()
   for (let index = 0; index < 2; index++) writer.append(null, new Uint8Array(10), null, 1000)
-  const bytes = writer.finish({ producerId: 7, producerEpoch: 0, baseSequence: 0, transactional: true }).slice()
+  const bytes = writer.finish({ producerId, producerEpoch: 0, baseSequence: 0, transactional: true }).slice()
   new BatchView().reset(bytes).stamp(offset, 1)
   return bytes
 }
@@ -234,6 +234,20 @@ test('a checkpoint that only the page cache has is made durable before segments 
   }
 })
 
+test('a batch below the recovery point whose last offset changed to one past it is damage, not the end before a torn tail', () => {
+  fill(0, 10)
+  writeCheckpoint(files, '/d/state', {
+    ...{ incarnation: 1, shard: 0, journalSequence: 0 },
+    lines: [{ topicId: TOPIC, partition: 0, logStartOffset: 0, recoveryPoint: 10, producerSnapshotOffset: -1 }],
+  })
+  acknowledge(10)
+  // 23: the last offset delta; 1 -> 65
+  put(0, 2 * BATCH + 26, Uint8Array.of(65))
+  const { recovered } = recover('clean')
+  assert.match(recovered.damaged!, /checksum/)
+  assert.equal(files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`).length, 5 * BATCH)
+})
+
 test('a missing segment in the middle is damage when records in it were acknowledged', () => {
   fill(0, 6)
   fill(10, 16)
@@ -414,6 +428,37 @@ test('what was truncated does not come back over what was written since', () => 
   assert.equal(recovered.logEndOffset, 4)
   const log = files.contentOf(`${FOLDER}/${segmentFileName(0, '.log')}`)
   assert.deepEqual(log.subarray(BATCH), batchAt(2, 99))
+})
+
+test('after a truncation that a journal tells of producers come from the newest snapshot before it, which stays', () => {
+  put(0, 0, transactionalBatchAt(0))
+  put(0, transactionalBatchAt(0).length, batchAt(2))
+  put(0, transactionalBatchAt(0).length + BATCH, batchAt(4))
+  const view = new BatchView()
+  const first = new ProducerState()
+  first.replay(view.reset(transactionalBatchAt(0)), 1000, undefined)
+  // Only the snapshot knows of producer 8: its records were trimmed.
+  const known = new ProducerState()
+  known.replay(view.reset(transactionalBatchAt(0)), 1000, undefined)
+  known.replay(view.reset(transactionalBatchAt(0, 8)), 1000, undefined)
+  const write = (offset: number, state: ProducerState) =>
+    files.close(
+      writeWholeFile(files, `${FOLDER}/${producerSnapshotName(offset)}`, state.encode(offset, NOTHING_ABORTED)),
+    )
+  write(2, known)
+  write(6, first)
+  writeCheckpoint(files, '/d/state', {
+    ...{ incarnation: 1, shard: 0, journalSequence: 0 },
+    lines: [{ topicId: TOPIC, partition: 0, logStartOffset: 0, recoveryPoint: 6, producerSnapshotOffset: 6 }],
+  })
+  const journal = newJournal()
+  assert.ok(journal.addTruncate({ topicId: TOPIC, partition: 0, offset: 4, syncedEndOffset: 0 }))
+  journal.writeStaged()
+  const { recovered } = recover()
+  const path = `${FOLDER}/${producerSnapshotName(recovered.producerSnapshotOffset)}`
+  const found = readChecked(files, path, (bytes) => ProducerState.decode(bytes))
+  assert.deepEqual(found.kind === 'present' && found.value.state.describe().map(({ producerId }) => producerId), [7, 8])
+  assert.equal(files.stat(`${FOLDER}/${producerSnapshotName(2)}`).kind, 'file', 'until the next recovery')
 })
 
 test('a batch that straddles a truncation is written up to it only', () => {

@@ -245,7 +245,7 @@ describe('watermarks and acknowledgements', () => {
     advanceHighWatermark(state)
     advanceLogStart(state, 2 as Offset)
     const ask = (fetchOffset: number, leaderEpoch = -1, anyReplica = false) =>
-      checkFetch(state, { fetchOffset: fetchOffset as Offset, leaderEpoch: leaderEpoch as LeaderEpoch }, anyReplica)
+      checkFetch(state, { fetchOffset: fetchOffset as Offset, leaderEpoch: leaderEpoch as LeaderEpoch }, { anyReplica })
         ?.error
     assert.deepEqual(
       [1, 2, 5, 8, 9].map((offset) => ask(offset)),
