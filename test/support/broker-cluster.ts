@@ -242,8 +242,14 @@ export class BrokerCluster {
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.allSettled([...this.#clients].map((client) => client.close({ signal: AbortSignal.timeout(2_000) })))
-    const running = [...this.brokers.values()].filter(({ isRunning }) => isRunning)
-    await Promise.all(running.map((broker) => broker.stop()))
+    const stopping: Promise<void>[] = []
+    for (const [nodeId, broker] of this.brokers) {
+      if (!broker.isRunning) continue
+      // Cut off from the store it would wait for ever for what the store never answers.
+      if (this.#runs.get(nodeId)!.isDead) broker.die()
+      else stopping.push(broker.stop())
+    }
+    await Promise.all(stopping)
     for (const broker of this.brokers.values()) broker.loop.close()
     await this.store.close()
     clearInterval(this.#alive)
