@@ -7,7 +7,7 @@
  *             IW2 a leader that wished hears what became of it: the new state, here or by the image; the old one again only where nothing
  *             was written. Until then it counts both sets: a grown set that is stored, its answer lost, must not be counted without its new member
  *             IW3 nobody joins a set who is not registered under that incarnation: the controller would only take it out again
- *             IW4 a leader that is cut off resigns before its set shrinks, or not at all (coordination/controller, C12)
+ *             IW4 a leader that is cut off resigns before its set shrinks, or not at all (coordination/controller, C13)
  * Ordering    wish -> the shard knows that it is proposed, and counts both sets -> compare-and-set -> SET_REPLICAS with what came of it
  * Failure     the store does not answer: it is not known what became of the write, or will yet, so nothing is told; the same is asked for
  *             again every RETRY_MS until there is an answer or another version
