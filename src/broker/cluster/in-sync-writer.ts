@@ -7,7 +7,7 @@
  *             IW2 a leader that wished hears what became of it: the new state, here or by the image; the old one again only where nothing
  *             was written. Until then it counts both sets: a grown set that is stored, its answer lost, must not be counted without its new member
  *             IW3 nobody joins a set who is not registered under that incarnation: the controller would only take it out again
- *             IW4 a leader that is cut off resigns before its set shrinks, or not at all (coordination/controller, C12)
+ *             IW4 a leader that is cut off resigns before its set shrinks, once in RESIGN_PAUSE_MS (coordination/controller, C13)
  * Ordering    wish -> the shard knows that it is proposed, and counts both sets -> compare-and-set -> SET_REPLICAS with what came of it
  * Failure     the store does not answer: it is not known what became of the write, or will yet, so nothing is told; the same is asked for
  *             again every RETRY_MS until there is an answer or another version
@@ -44,7 +44,7 @@ export interface InSyncWish {
 
 export interface InSyncWriterOptions {
   readonly store: MetadataStore
-  readonly replicas: Pick<LocalReplicas, 'byRef' | 'propose' | 'retell' | 'update'>
+  readonly replicas: Pick<LocalReplicas, 'byRef' | 'propose' | 'retell' | 'update' | 'withdraw'>
   /** Those that are registered now. */
   readonly brokers: () => ReadonlyMap<number, Versioned<BrokerState>> | undefined
   /** What this broker leads and gives up, from now on: registered with it. */
@@ -112,13 +112,18 @@ export class InSyncWriter {
 
   async #write(replica: LocalReplica, wish: InSyncWish): Promise<void> {
     const { replicas } = this.#options
-    if (wish.isCutOff && (await this.#resign(replica, wish))) return
+    if (wish.isCutOff && this.#mayResign(replica)) {
+      await this.#resign(replica, wish)
+      // Nobody took over. The wish is as old as that: a follower that is back by now would be dropped.
+      if (!this.#isClosed && replica.version === wish.version) replicas.retell(replica)
+      return
+    }
     const next = withInSync(replica.state, wish.inSync as readonly Replica[], replica.topic.config.minInsyncReplicas)
     try {
       await replicas.propose(replica, wish.inSync)
     } catch {
       // The shard has no room, or has ended: nothing is proposed.
-      replicas.retell(replica)
+      replicas.withdraw(replica)
       return
     }
     if (replica.version !== wish.version) return
@@ -131,16 +136,19 @@ export class InSyncWriter {
     }
   }
 
+  #mayResign({ resignedMs = Number.NEGATIVE_INFINITY }: LocalReplica): boolean {
+    return this.#options.clock.monotonicMs() >= resignedMs + RESIGN_PAUSE_MS && this.#resigned.size < RESIGNED_MAX
+  }
+
   /**
-   * Has the controller give the lead to one of those that are not heard. True: the partition has another version. The set is as it was until
-   * then, and whoever is in it holds all that was acknowledged; smaller, it would leave nobody to take over.
+   * Has the controller give the lead to one of those that are not heard, and waits until the partition has another version, or for
+   * RESIGN_WAIT_MS. The set is as it was until then, and whoever is in it holds all that was acknowledged; smaller, it would leave nobody to
+   * take over.
    */
-  async #resign(replica: LocalReplica, { version, leaderEpoch }: InSyncWish): Promise<boolean> {
+  async #resign(replica: LocalReplica, { version, leaderEpoch }: InSyncWish): Promise<void> {
     const { clock, timers, logger } = this.#options
     const { topicId, partition, topicName: topic } = replica.proxy
     const startMs = clock.monotonicMs()
-    if (startMs < (replica.resignedMs ?? Number.NEGATIVE_INFINITY) + RESIGN_PAUSE_MS) return false
-    if (this.#resigned.size >= RESIGNED_MAX) return false
     replica.resignedMs = startMs
     logger.warn(
       { topic, partition, leaderEpoch },
@@ -152,7 +160,6 @@ export class InSyncWriter {
       await new Promise<void>((resolve) => void timers.after(RESIGN_LOOK_MS, resolve))
     this.#resigned.delete(replica)
     this.#tellResigned()
-    return this.#isClosed || replica.version !== version
   }
 
   #tellResigned(): void {

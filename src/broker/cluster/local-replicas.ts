@@ -115,7 +115,7 @@ export class LocalReplicas {
 
   /**
    * A set that is about to be proposed to the store: from the answer on it counts for the high watermark beside the stored one, until there
-   * is another version, or retell().
+   * is another version, or withdraw().
    */
   async propose(replica: LocalReplica, pending: readonly ReplicaIdentity[]): Promise<void> {
     const { proxy } = replica
@@ -124,10 +124,15 @@ export class LocalReplicas {
     await this.#options.links[proxy.shard]!.control<SetReplicasAnswer>(ControlOperation.SET_REPLICAS, body)
   }
 
-  /** Tells its shard the same again: what it asked for did not come about. */
+  /** Tells its shard the same again, so that it need not wait for what it wished; what is proposed stays so (LR4). */
   retell(replica: LocalReplica): void {
-    replica.pending = null
     if (this.#isHere(replica)) this.#tell(replica)
+  }
+
+  /** Nothing was written of the set that was proposed, nor will be. */
+  withdraw(replica: LocalReplica): void {
+    replica.pending = null
+    this.retell(replica)
   }
 
   /** The replica is no longer this broker's, or its topic is gone: its files go. */

@@ -7,7 +7,7 @@
  *             LE3 the in-sync set is never emptied: while nobody in it lives, who is gone stays in it and may come back
  *             LE4 who is elected or stays in sync is named by the incarnation that lives (membership.ts, M1)
  *             LE5 who takes over from a leader that lives holds everything below the high watermark: it is in the set under which that was
- *                 acknowledged, which the leader did not shrink (README, C12)
+ *                 acknowledged, which the leader did not shrink (README, C13)
  * Order       live in-sync members, live eligible leaders, in-sync members that live but ended out of order (fsync: interval) where all
  *             others are lost or did too: with a warning; any replica, where the topic allows it; within each those whose disk has room first, then the preferred replica
  */
@@ -15,7 +15,15 @@ import type { LeaderEpoch } from '../../model/ids.ts'
 import type { TopicConfig } from '../../model/topic-config.ts'
 import { NO_LEADER, type PartitionName, type PartitionState, type Replica } from '../keys.ts'
 import { hasNode, isBelowMin, isSameState, sortedLike, withInSync } from './in-sync-changes.ts'
-import { type ClusterMembers, isDamaged, liveReplica, type Standing, standingOf } from './membership.ts'
+import {
+  type ClusterMembers,
+  givesUp,
+  isDamaged,
+  isDiskLow,
+  liveReplica,
+  type Standing,
+  standingOf,
+} from './membership.ts'
 
 export interface ElectionContext extends PartitionName {
   readonly members: ClusterMembers
@@ -100,12 +108,16 @@ function replaced(
 ): PartitionState | undefined {
   const { minInsyncReplicas } = context.config
   const others = live.filter(({ nodeId }) => nodeId !== leader.nodeId)
-  if (hasResigned(state, leader.nodeId, context) && !isBelowMin(state, others.length, minInsyncReplicas)) {
+  if (hasResigned(state, context) && !isBelowMin(state, others.length, minInsyncReplicas)) {
     const next = electedOf(state, others, context)
     if (next !== undefined) return withLeader(withInSync(state, others, minInsyncReplicas), next)
   }
-  if (!isDiskLow(leader.nodeId, context)) return undefined
-  const withRoom = others.filter(({ nodeId }) => !isDiskLow(nodeId, context))
+  if (!isDiskLow(leader.nodeId, context.members)) return undefined
+  // Once all that a move adds are in sync, its next step takes the lead from those that go: given to one, it would come back at once.
+  const isArriving = state.adding.some((nodeId) => !hasNode(live, nodeId))
+  const withRoom = others.filter(
+    ({ nodeId }) => !isDiskLow(nodeId, context.members) && (isArriving || !state.removing.includes(nodeId)),
+  )
   const next = electedOf(state, withRoom, context)
   return next && withLeader(withInSync(state, live, minInsyncReplicas), next)
 }
@@ -170,7 +182,7 @@ function electedOf(
   candidates: readonly Replica[],
   context: ElectionContext,
 ): Replica | undefined {
-  const rank = (node: number): number => rankOf(state, node) + (isDiskLow(node, context) ? 2 : 0)
+  const rank = (node: number): number => rankOf(state, node) + (isDiskLow(node, context.members) ? 2 : 0)
   const order = [...state.replicas].sort((left, right) => rank(left) - rank(right))
   const nodeId = order.find((node) => hasNode(candidates, node) && !isStopping(node, context))
   return candidates.find((replica) => replica.nodeId === nodeId)
@@ -184,15 +196,9 @@ function isStopping(nodeId: number, { members }: ElectionContext): boolean {
   return members.brokers.get(nodeId)?.state.isStopping === true
 }
 
-export function isDiskLow(nodeId: number, { members }: ElectionContext): boolean {
-  return members.brokers.get(nodeId)?.state.isDiskLow === true
-}
-
-function hasResigned(state: PartitionState, nodeId: number, { members, topicId, partition }: ElectionContext): boolean {
-  const { resigned = [] } = members.brokers.get(nodeId)?.state ?? {}
-  return resigned.some(
-    (one) => one.topicId === topicId && one.partition === partition && one.leaderEpoch === state.leaderEpoch,
-  )
+function hasResigned({ leader, leaderEpoch }: PartitionState, context: ElectionContext): boolean {
+  const broker = context.members.brokers.get(leader)?.state
+  return broker !== undefined && givesUp(broker, { ...context, leaderEpoch })
 }
 
 /** Eligible leaders that still are: those that live under the incarnation that does. */

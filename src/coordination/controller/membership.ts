@@ -7,7 +7,7 @@
  */
 import type { FsyncPolicy } from '../../model/topic-config.ts'
 import type { Versioned } from '../cluster-image.ts'
-import type { BrokerState, NodeState, PartitionName, Replica } from '../keys.ts'
+import type { BrokerState, NodeState, PartitionName, Replica, ResignedLead } from '../keys.ts'
 
 /** What is known of brokers: a ClusterImage has it. */
 export interface ClusterMembers {
@@ -64,18 +64,36 @@ export function isDamaged(broker: BrokerState, partition: PartitionName): boolea
   return names(broker.damaged, partition)
 }
 
-/** A broker that lost many replicas is asked for each partition of the cluster: lists are made sets once. */
+/** Whether it wants another one to lead this partition, under the epoch under which it leads it. */
+export function givesUp({ resigned = [] }: BrokerState, lead: ResignedLead): boolean {
+  return names(resigned, lead, leadOf)
+}
+
+/** A broker that lost or gives up many replicas is asked for each partition of the cluster: lists are made sets once. */
 const sets = new WeakMap<readonly PartitionName[], ReadonlySet<string>>()
 
-function names(list: readonly PartitionName[], { topicId, partition }: PartitionName): boolean {
+function names<T extends PartitionName>(list: readonly T[], one: T, wordOf: (one: T) => string = nameOf): boolean {
   if (list.length === 0) return false
   let set = sets.get(list)
-  if (set === undefined) sets.set(list, (set = new Set(list.map((one) => `${one.topicId}/${one.partition}`))))
-  return set.has(`${topicId}/${partition}`)
+  if (set === undefined) sets.set(list, (set = new Set(list.map(wordOf))))
+  return set.has(wordOf(one))
+}
+
+function nameOf({ topicId, partition }: PartitionName): string {
+  return `${topicId}/${partition}`
+}
+
+function leadOf({ topicId, partition, leaderEpoch }: ResignedLead): string {
+  return `${topicId}/${partition}@${leaderEpoch}`
 }
 
 /** Whether a broker may get leaderships and replicas: it lives, and is neither about to stop nor to be emptied. */
 export function takesReplicas(nodeId: number, members: ClusterMembers): boolean {
   const broker = members.brokers.get(nodeId)?.state
   return broker?.isStopping === false && members.nodes.get(nodeId)?.state.isDecommissioned !== true
+}
+
+/** Its disk takes no more records of its own leaderships, and soon none at all. */
+export function isDiskLow(nodeId: number, members: ClusterMembers): boolean {
+  return members.brokers.get(nodeId)?.state.isDiskLow === true
 }

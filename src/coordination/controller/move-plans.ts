@@ -6,6 +6,7 @@
  *             to one broker
  *             MP2 no partition has fewer racks after its move than it had, where others can be had
  *             MP3 rebalancing moves a replica only from a broker that has more to one that has fewer: no move is for nothing
+ *             MP4 a broker whose disk is low gets a replica only as asked, or where it alone is left, or keeps the racks apart
  * Limits      partitions that move already are left alone
  */
 import { MillraceError } from '../../model/errors.ts'
@@ -13,7 +14,7 @@ import type { TopicId } from '../../model/ids.ts'
 import { isInternalTopic } from '../../model/internal-topics.ts'
 import type { ClusterImage } from '../cluster-image.ts'
 import type { TopicRecord } from '../topics.ts'
-import { takesReplicas } from './membership.ts'
+import { isDiskLow, takesReplicas } from './membership.ts'
 import { isMoving, targetOf } from './reassignment.ts'
 
 export interface ReplicaMove {
@@ -76,9 +77,11 @@ class Loads {
   readonly replicas = new Map<number, number>()
   readonly leaders = new Map<number, number>()
   readonly #racks = new Map<number, string>()
+  readonly #image: ClusterImage
   readonly takers: readonly number[]
 
   constructor(image: ClusterImage) {
+    this.#image = image
     const takers: number[] = []
     for (const [nodeId, { state }] of image.brokers) {
       this.#racks.set(nodeId, state.rack ?? `node ${nodeId}`)
@@ -99,6 +102,10 @@ class Loads {
 
   leadsOf(nodeId: number): number {
     return this.leaders.get(nodeId) ?? 0
+  }
+
+  hasRoom(nodeId: number): boolean {
+    return !isDiskLow(nodeId, this.#image)
   }
 
   racksOf(nodes: readonly number[]): number {
@@ -129,7 +136,7 @@ export function planDecommission(image: ClusterImage, nodeId: number, movesMax =
   return { moves, stuck }
 }
 
-/** In its place: the broker that keeps most racks apart, then the one that holds least. */
+/** In its place: the broker that keeps most racks apart, then one whose disk has room, then the one that holds least. */
 function withoutBroker(
   from: readonly number[],
   nodeId: number,
@@ -147,6 +154,7 @@ function withoutBroker(
 function compareTakers(left: number, right: number, rest: readonly number[], loads: Loads): number {
   return (
     loads.racksOf([...rest, right]) - loads.racksOf([...rest, left]) ||
+    Number(loads.hasRoom(right)) - Number(loads.hasRoom(left)) ||
     loads.replicasOn(left) - loads.replicasOn(right) ||
     loads.leadsOf(left) - loads.leadsOf(right) ||
     left - right
@@ -211,6 +219,7 @@ function evenOnce(topic: TopicRecord, sets: number[][], loads: Loads, difference
     for (const light of order) {
       const more = counts.get(heavy)! - counts.get(light)!
       if (more < difference) break
+      if (!loads.hasRoom(light)) continue
       if (more === 1 && loads.replicasOn(heavy) - loads.replicasOn(light) < 2) continue
       if (moveReplica(topic, sets, heavy, light, loads)) return true
     }

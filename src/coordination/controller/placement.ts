@@ -78,7 +78,7 @@ function seatsOf({ brokers, seed }: PlacementWish): Seat[] {
   }))
 }
 
-function rackOf({ rack, nodeId }: PlacementBroker): string {
+export function rackOf({ rack, nodeId }: PlacementBroker): string {
   return rack === null ? `node ${nodeId}` : `rack ${rack}`
 }
 

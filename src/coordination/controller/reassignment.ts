@@ -11,7 +11,7 @@ import { assert } from '../../base/assert.ts'
 import { NO_LEADER, type PartitionState } from '../keys.ts'
 import { sortedLike } from './in-sync-changes.ts'
 import { type ElectionContext, withLeader } from './leader-election.ts'
-import { standingOf } from './membership.ts'
+import { isDiskLow, standingOf } from './membership.ts'
 
 /** Where the replicas will be when nothing moves any more. */
 export function targetOf({ replicas, removing }: PartitionState): number[] {
@@ -70,7 +70,9 @@ function ledByOneOf(
   context: ElectionContext,
 ): PartitionState | undefined {
   const { members, config } = context
-  for (const entry of sortedLike(nodes, state.inSyncReplicas)) {
+  // One without room would give the lead away again.
+  const order = [...nodes].sort((left, right) => Number(isDiskLow(left, members)) - Number(isDiskLow(right, members)))
+  for (const entry of sortedLike(order, state.inSyncReplicas)) {
     const standing = standingOf(entry, { ...context, fsync: config.fsync })
     if (standing.kind !== 'live' || members.brokers.get(entry.nodeId)?.state.isStopping === true) continue
     return withLeader(state, standing.replica)

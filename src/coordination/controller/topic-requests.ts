@@ -28,10 +28,10 @@ import {
   type TopicDefaults,
   type TopicRecord,
 } from '../topics.ts'
-import { takesReplicas } from './membership.ts'
+import { isDiskLow, takesReplicas } from './membership.ts'
 import { TopicConfigs } from './partition-decisions.ts'
 import { type PartitionWrite, writePartitionStates } from './partition-writer.ts'
-import { type PlacementBroker, placeReplicas, seedOf } from './placement.ts'
+import { type PlacementBroker, placeReplicas, rackOf, seedOf } from './placement.ts'
 
 export interface RequestContext {
   readonly store: MetadataStore
@@ -65,7 +65,7 @@ export async function createTopic(
   if (validateOnly) return { topicId: '0'.repeat(32) as TopicId, partitions: plan.partitions, created: false }
   const topicId = newId() as TopicId
   const sets = placeReplicas({
-    ...{ brokers: placementBrokers(image), existing: [], partitions: plan.partitions },
+    ...{ brokers: withRoom(placementBrokers(image), plan.replicas, image), existing: [], partitions: plan.partitions },
     ...{ replicas: plan.replicas, seed: seedOf(topicId) },
   })
   const assignment = assignmentOf(sets, 0, image)
@@ -99,6 +99,17 @@ function placementBrokers(image: ClusterImage): PlacementBroker[] {
   })
 }
 
+/** Without those whose disk is low, where the others are enough and are in as many racks as a partition can have. */
+function withRoom(
+  brokers: readonly PlacementBroker[],
+  replicas: number,
+  image: ClusterImage,
+): readonly PlacementBroker[] {
+  const others = brokers.filter(({ nodeId }) => !isDiskLow(nodeId, image))
+  const racksOf = (some: readonly PlacementBroker[]) => Math.min(replicas, new Set(some.map(rackOf)).size)
+  return others.length >= replicas && racksOf(others) === racksOf(brokers) ? others : brokers
+}
+
 /** New partitions: all replicas are in sync, for there is nothing to have; the first one leads. */
 function assignmentOf(sets: readonly (readonly number[])[], from: number, image: ClusterImage): Assignment {
   return (partition): PartitionState => {
@@ -126,7 +137,10 @@ export async function addPartitions(name: string, total: number, context: Reques
       `${name} has ${wanted} replicas: ${brokers.length} brokers take replicas now`,
     )
   const sets = placeReplicas({
-    ...{ brokers: withoutTopic(brokers, topic), existing: topic.partitions.map(({ replicas }) => replicas) },
+    ...{
+      brokers: withoutTopic(withRoom(brokers, wanted, image), topic),
+      existing: topic.partitions.map(({ replicas }) => replicas),
+    },
     ...{ partitions: total - before, replicas: wanted, seed: seedOf(topic.topicId) },
   })
   const assignment = assignmentOf(sets, before, image)

@@ -12,6 +12,7 @@ import {
 import { MemoryMetadataStore } from '../../../../src/coordination/memory-metadata-store.ts'
 import type { MetadataStore } from '../../../../src/coordination/metadata-store.ts'
 import { SILENT } from '../../../../src/in-process/silent-logger.ts'
+import { MillraceError } from '../../../../src/model/errors.ts'
 import type { PartitionWords } from '../../../support/cluster-fixture.ts'
 import { membersOf, partitionOf, replicasOf, TOPIC, textOf } from '../../../support/cluster-fixture.ts'
 import { ManualTimers } from '../../../support/manual-timers.ts'
@@ -24,6 +25,7 @@ class Stage {
   /** Sets as the shard counts them: proposed, then what came of it. */
   readonly told: string[] = []
   readonly resigned: string[] = []
+  isRingFull = false
   /** What each of the next writes does before its answer is lost; later ones get theirs. */
   readonly lost: ('takes effect' | 'does not')[] = []
   brokers = membersOf({ 1: {}, 2: {}, 3: {} }).brokers
@@ -38,16 +40,28 @@ class Stage {
         this.resigned.push(leads.map(({ partition, leaderEpoch }) => `${partition}@${leaderEpoch}`).join(' ')),
       replicas: {
         byRef: () => this.replica,
-        propose: async (_replica, pending) =>
-          void told.push(`proposed ${textOf(pending as PartitionState['inSyncReplicas'])}`),
-        retell: ({ state }) => void told.push(`again ${textOf(state.inSyncReplicas)}`),
+        propose: async (replica, pending) => {
+          if (this.isRingFull) throw new MillraceError('OVERLOADED')
+          replica.pending = pending
+          told.push(`proposed ${textOf(pending as PartitionState['inSyncReplicas'])}`)
+        },
+        retell: (replica) => this.#again(replica),
+        withdraw: (replica) => {
+          replica.pending = null
+          this.#again(replica)
+        },
         update: (_proxy, state, version) => {
           if (version <= this.replica.version) return
-          Object.assign(this.replica, { state, version })
+          Object.assign(this.replica, { state, version, pending: null })
           told.push(textOf(state.inSyncReplicas))
         },
       },
     })
+  }
+
+  #again({ state, pending }: LocalReplica): void {
+    const proposed = pending === null ? '' : ` or ${textOf(pending as PartitionState['inSyncReplicas'])}`
+    this.told.push(`again ${textOf(state.inSyncReplicas)}${proposed}`)
   }
 
   #losing(): MetadataStore {
@@ -75,7 +89,7 @@ class Stage {
     const version = await this.put(words)
     const topic = { config: { minInsyncReplicas: 1 } }
     const proxy = { topicId: TOPIC, partition: 0, topicName: 't', ref: 0 }
-    this.replica = { proxy, topic, state: partitionOf(words), version } as unknown as LocalReplica
+    this.replica = { proxy, topic, state: partitionOf(words), version, pending: null } as unknown as LocalReplica
   }
 
   async wish(inSync: string, isCutOff = false): Promise<void> {
@@ -137,7 +151,7 @@ test('who is not registered, or not under that incarnation, joins no set; who is
   assert.deepEqual(stage.told.slice(2), ['proposed 1 3@4', '1 3@4'])
 })
 
-test('a leader that is cut off resigns before its set shrinks; the set shrinks only when nobody took over', async () => {
+test('a leader that is cut off resigns before its set shrinks; when nobody took over it wishes anew, and the set shrinks', async () => {
   const stage = new Stage()
   await stage.start({ inSync: '1 2 3' })
   await stage.wish('1', true)
@@ -152,16 +166,20 @@ test('a leader that is cut off resigns before its set shrinks; the set shrinks o
   }
   assert.deepEqual(
     [stage.resigned, stage.told],
-    [
-      ['0@5', ''],
-      ['proposed 1', '1'],
-    ],
+    [['0@5', ''], ['again 1 2 3']],
+    'the wish is seconds old: who is back by now stays',
+  )
+  await stage.wish('1 2', true)
+  assert.deepEqual(
+    [stage.resigned, stage.told.slice(1), await stage.stored()],
+    [['0@5', ''], ['proposed 1 2', '1 2'], '1 2'],
+    'it does not resign again so soon',
   )
   await stage.put({ inSync: '1 2 3' })
   stage.replica.state = partitionOf({ inSync: '1 2 3' })
   stage.replica.version = (await stage.store.get(KEY))!.modRevision
   await stage.wish('1', true)
-  assert.deepEqual([stage.resigned.length, stage.told.slice(2)], [2, ['proposed 1', '1']], 'not again so soon')
+  assert.deepEqual([stage.resigned.length, stage.told.slice(3)], [2, ['proposed 1', '1']], 'nor does its next set')
 })
 
 test('a leader that resigned and has a successor writes nothing', async () => {
@@ -195,4 +213,27 @@ test('while a write is under way a change of brokers tells nothing', async () =>
   await stage.wish('1 2 3')
   stage.writer.onBrokersChanged()
   assert.deepEqual(stage.told, ['proposed 1 2'])
+})
+
+test('a set that may have been stored is counted until the image tells, whoever registers meanwhile', async () => {
+  const stage = new Stage()
+  await stage.start({ inSync: '1' })
+  stage.brokers = membersOf({ 1: {}, 2: {} }).brokers
+  stage.lost.push('takes effect', 'does not', 'does not')
+  await stage.wish('1 2 3')
+  // The controller changes what our write had stored; the image does not show it yet.
+  await stage.put({ inSync: '1 2', replicas: [1, 2, 3, 4], adding: [4] })
+  stage.timers.advance(600)
+  await settle()
+  stage.brokers = membersOf({ 1: {}, 2: {}, 3: {} }).brokers
+  stage.writer.onBrokersChanged()
+  assert.deepEqual([stage.told, stage.replica.pending], [['proposed 1 2', 'again 1 or 1 2'], replicasOf('1 2')])
+})
+
+test('a set that a shard could not be told is not counted', async () => {
+  const stage = new Stage()
+  await stage.start({ inSync: '1' })
+  stage.isRingFull = true
+  await stage.wish('1 2')
+  assert.deepEqual([stage.told, stage.replica.pending, await stage.stored()], [['again 1'], null, '1'])
 })

@@ -233,6 +233,8 @@ test('a refused word that is told again does not take back a set that was propos
   stage.timers.advance(1_000)
   assert.deepEqual(stage.told.at(-1)!.body.pending, pending)
   stage.replicas.retell(replica)
+  assert.deepEqual(stage.told.at(-1)!.body.pending, pending, 'also where it is told the same again')
+  stage.replicas.withdraw(replica)
   assert.equal(stage.told.at(-1)!.body.pending, null, 'nothing was written')
   const again = stage.replicas.propose(replica, pending)
   await stage.told.at(-1)!.answer()

@@ -5,8 +5,11 @@ import { ClusterImage } from '../../../../src/coordination/cluster-image.ts'
 import { writePartitionStates } from '../../../../src/coordination/controller/partition-writer.ts'
 import { alterConfig, type RequestContext } from '../../../../src/coordination/controller/topic-requests.ts'
 import {
+  type BrokerState,
+  brokerKey,
   CONTROLLER_KEY,
   decodePartitionState,
+  decodeState,
   encodeState,
   NO_LEADER,
   partitionKey,
@@ -201,6 +204,20 @@ test('a broker is emptied, some partitions at a time, and gets nothing new', asy
   await cluster.answerOf(cluster.controller.recommission(4))
   const plan = await cluster.answerOf(cluster.controller.rebalance(true))
   assert.ok(plan.moves.length > 0 && plan.moves.every(({ to }) => to.includes(4)))
+})
+
+test('a new partition lies on no broker whose disk is low, while the others are enough', async () => {
+  const cluster = await clusterOf([1, 2, 3, 4])
+  const key = brokerKey(4)
+  const broker = decodeState<BrokerState>(key, (await cluster.store.get(key))!.value)
+  await cluster.store.transact([], [{ kind: 'put', key, value: encodeState({ ...broker, isDiskLow: true }) }])
+  await cluster.time.pass(100)
+  const isOn4 = ({ replicas }: { replicas: readonly number[] }) => replicas.includes(4)
+  await cluster.answerOf(cluster.controller.createTopic(wish('a')))
+  await cluster.answerOf(cluster.controller.addPartitions('a', 9))
+  assert.deepEqual(cluster.partitionsOf('a').filter(isOn4), [])
+  await cluster.answerOf(cluster.controller.createTopic(wish('b', { replicas: 4 })))
+  assert.ok(cluster.partitionsOf('b').every(isOn4), 'nobody else could take them')
 })
 
 test('partitions drain from the last one down', async () => {

@@ -22,7 +22,13 @@ import {
 import type { StoredValue } from '../../../../src/coordination/metadata-store.ts'
 import { brokerOf, configOf, membersOf, partitionOf, TOPIC, textOf } from '../../../support/cluster-fixture.ts'
 
-function imageOf(brokers: number, sets: readonly (readonly number[])[], racks = 1, name = 'a'): ClusterImage {
+function imageOf(
+  brokers: number,
+  sets: readonly (readonly number[])[],
+  racks = 1,
+  name = 'a',
+  low: readonly number[] = [],
+): ClusterImage {
   const value = (key: string, state: object): StoredValue => ({
     key,
     value: encodeState(state),
@@ -42,7 +48,10 @@ function imageOf(brokers: number, sets: readonly (readonly number[])[], racks = 
   ]
   for (let nodeId = 1; nodeId <= brokers; nodeId++) {
     const rack = racks === 1 ? null : `r${nodeId % racks}`
-    values.push(value(brokerKey(nodeId), brokerOf(nodeId, { rack })), value(nodeKey(nodeId), { incarnation: 1 }))
+    values.push(
+      value(brokerKey(nodeId), brokerOf(nodeId, { rack, isDiskLow: low.includes(nodeId) })),
+      value(nodeKey(nodeId), { incarnation: 1 }),
+    )
   }
   return ClusterImage.of(1, values)
 }
@@ -182,4 +191,26 @@ test('internal topics grow as far as there are brokers, evenly, keep what they h
   assert.deepEqual(two, [[2, 1]])
   assert.deepEqual(planGrowth(imageOf(2, two, 1, '__transaction_state'), 3).moves, [])
   assert.deepEqual(planGrowth(imageOf(4, sets), 3).moves, [])
+})
+
+test('plan: a broker whose disk is low gets replicas only where nobody else can take them, or no other rack can be had', () => {
+  const toOf = ({ moves }: MovePlan) => moves.map(({ to }) => to)
+  const sets = [
+    [1, 2],
+    [2, 1],
+    [1, 2],
+  ]
+  assert.deepEqual(toOf(planDecommission(imageOf(4, sets, 1, 'a', [3]), 1)), [
+    [4, 2],
+    [2, 4],
+    [4, 2],
+  ])
+  assert.deepEqual(toOf(planDecommission(imageOf(3, [[1, 2]], 1, 'a', [3]), 1)), [[3, 2]], 'nobody else')
+  assert.deepEqual(toOf(planDecommission(imageOf(4, [[1, 2]], 2, 'a', [3]), 1)), [[3, 2]], 'it keeps the racks apart')
+  assert.deepEqual(toOf(planGrowth(imageOf(4, [[1]], 1, '__consumer_offsets', [2]), 3)), [[1, 3, 4]])
+  const even = [[1], [1], [1], [1]]
+  const balanced = after(even, planRebalance(imageOf(3, even, 1, 'a', [2])))
+  assert.deepEqual(countsOf(3, balanced), [2, 0, 2])
+  const emptied = after([[2], [2]], planRebalance(imageOf(2, [[2], [2]], 1, 'a', [2])))
+  assert.deepEqual(countsOf(2, emptied), [1, 1], 'it gives away all the same')
 })
