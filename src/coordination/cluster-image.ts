@@ -84,6 +84,11 @@ export interface UnreadableKey {
   readonly text: string
 }
 
+export interface HiddenTopic {
+  readonly topicId: TopicId
+  readonly state: TopicState
+}
+
 type ChangeOf<Kind extends ImageChange['kind']> = Extract<ImageChange, { kind: Kind }>
 
 /** A TopicRecord that follows the store. */
@@ -169,9 +174,14 @@ export class ClusterImage {
   }
 
   /** Topics that a crash left half made or half deleted: they have a state and no name. Or somebody is just about it. */
-  halfTopics(): { readonly topicId: TopicId; readonly state: TopicState }[] {
+  halfTopics(): HiddenTopic[] {
+    return this.hiddenTopics().filter(({ topicId }) => !this.#isVisible(topicId))
+  }
+
+  /** Those that have a state and are not in the image: half ones, and visible ones that lack the key of a partition. */
+  hiddenTopics(): HiddenTopic[] {
     const all = [...this.#topicStates].map(([topicId, { state }]) => ({ topicId, state }))
-    return all.filter(({ topicId }) => !this.#topics.has(topicId) && !this.#isVisible(topicId))
+    return all.filter(({ topicId }) => !this.#topics.has(topicId))
   }
 
   /** Takes in events, whole revisions, in order; answers what they changed. Revisions that it knows may come again: they change nothing. */
