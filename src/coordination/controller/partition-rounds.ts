@@ -137,11 +137,13 @@ export class PartitionRounds {
     if (image === undefined || term === undefined) return RETRY_MS
     const decisions = this.#decideDirty(image)
     const decided = new Set(decisions.map(nameOf))
-    decisions.push(...this.#decideEmptying(image).filter((move) => !decided.has(nameOf(move))))
     const urgent = decisions.filter(({ why }) => why === 'leader')
     const others = decisions.filter(({ why }) => why !== 'leader')
     let isWhole = true
     for (const some of [urgent, others]) if (some.length > 0) isWhole = (await this.#write(some, term)) && isWhole
+    // Last: it looks at the whole cluster, and whatever fails there holds back no leader.
+    const emptying = this.#decideEmptying(image).filter((move) => !decided.has(nameOf(move)))
+    if (emptying.length > 0) isWhole = (await this.#write(emptying, term)) && isWhole
     return isWhole ? ROUND_PAUSE_MS : RETRY_MS
   }
 

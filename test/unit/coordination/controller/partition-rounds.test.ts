@@ -63,6 +63,20 @@ test('a topic that cannot be decided on, whatever the reason, is left alone and 
   rounds.stop()
 })
 
+test('brokers that cannot be emptied hold back no leader', async () => {
+  const { time, rounds, warnings, leadersOf } = await roundsOver(({ nodes }) => {
+    Object.assign(nodes, {
+      [Symbol.iterator]: () => {
+        throw new TypeError('not iterable')
+      },
+    })
+  })
+  await time.pass(MINUTE_MS)
+  assert.deepEqual(await leadersOf(), [1, 1])
+  assert.deepEqual(warnings, ['a round of the controller failed: TypeError: not iterable'])
+  rounds.stop()
+})
+
 test('a round that fails is tried again, and told of once', async () => {
   const { time, image, rounds, warnings, leadersOf } = await roundsOver((one) => {
     Object.defineProperty(one, 'nodes', {
