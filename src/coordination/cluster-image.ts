@@ -84,6 +84,11 @@ export interface UnreadableKey {
   readonly text: string
 }
 
+export interface HiddenTopic {
+  readonly topicId: TopicId
+  readonly state: TopicState
+}
+
 type ChangeOf<Kind extends ImageChange['kind']> = Extract<ImageChange, { kind: Kind }>
 
 /** A TopicRecord that follows the store. */
@@ -116,6 +121,10 @@ export class ClusterImage {
   /** Of every key, for the difference to a later list. */
   readonly #revisions = new Map<string, number>()
   readonly #unreadable = new Map<string, UnreadableKey>()
+  /** Keys that came into it or left it since that was last asked for. */
+  #unreadableChanges = new Set<string>()
+  /** Of it: those that should be there and are not; some may be there by now. */
+  readonly #missed = new Map<TopicId, Set<number>>()
   /** Visible ones that wait for a partition's key. */
   readonly #lacking = new Set<TopicId>()
 
@@ -159,6 +168,13 @@ export class ClusterImage {
     return this.#unreadable
   }
 
+  /** Keys that may be in `unreadable`, or not any more, otherwise than when this was last asked. For one who follows. */
+  takeUnreadableChanges(): ReadonlySet<string> {
+    const keys = this.#unreadableChanges
+    if (keys.size > 0) this.#unreadableChanges = new Set()
+    return keys
+  }
+
   topicByName(name: string): TopicRecord | undefined {
     const topicId = this.#idOfName.get(name)
     return topicId === undefined ? undefined : this.#topics.get(topicId)
@@ -169,9 +185,14 @@ export class ClusterImage {
   }
 
   /** Topics that a crash left half made or half deleted: they have a state and no name. Or somebody is just about it. */
-  halfTopics(): { readonly topicId: TopicId; readonly state: TopicState }[] {
+  halfTopics(): HiddenTopic[] {
+    return this.hiddenTopics().filter(({ topicId }) => !this.#isVisible(topicId))
+  }
+
+  /** Those that have a state and are not in the image: half ones, and visible ones that lack the key of a partition. */
+  hiddenTopics(): HiddenTopic[] {
     const all = [...this.#topicStates].map(([topicId, { state }]) => ({ topicId, state }))
-    return all.filter(({ topicId }) => !this.#topics.has(topicId) && !this.#isVisible(topicId))
+    return all.filter(({ topicId }) => !this.#topics.has(topicId))
   }
 
   /** Takes in events, whole revisions, in order; answers what they changed. Revisions that it knows may come again: they change nothing. */
@@ -185,7 +206,7 @@ export class ClusterImage {
     for (const event of events) this.#take(event, touched)
     for (const topicId of touched.partitions.keys()) if (this.#lacking.has(topicId)) touched.topics.add(topicId)
     const changes = this.#settle(touched)
-    this.#forgetFound()
+    for (const topicId of touched.topics) this.#forgetFound(topicId)
     for (const { revision } of events) this.#revision = Math.max(this.#revision, revision)
     return changes
   }
@@ -207,12 +228,12 @@ export class ClusterImage {
 
   #take(event: StoreEvent, touched: Touched): void {
     const { key, value, revision } = event
-    this.#unreadable.delete(key)
+    this.#readable(key)
     try {
       this.#decode(event, touched)
     } catch (error) {
       if (!isMillraceError(error)) throw error
-      this.#unreadable.set(key, { key, revision, text: error.message })
+      this.#notReadable({ key, revision, text: error.message })
     }
     if (value === undefined) this.#revisions.delete(key)
     else this.#revisions.set(key, revision)
@@ -283,18 +304,34 @@ export class ClusterImage {
   #miss(topicId: TopicId, partition: number): void {
     const key = partitionKey(topicId, partition)
     if (this.#unreadable.has(key)) return
-    this.#unreadable.set(key, { key, revision: 0, text: missingPartition(topicId, partition).message })
+    this.#notReadable({ key, revision: 0, text: missingPartition(topicId, partition).message })
+    let missed = this.#missed.get(topicId)
+    if (missed === undefined) this.#missed.set(topicId, (missed = new Set()))
+    missed.add(partition)
   }
 
-  /** Keys that were missed and are not any more: their topic has gone, or is smaller. */
-  #forgetFound(): void {
-    for (const { key, revision } of this.#unreadable.values()) {
-      if (revision > 0) continue
-      const [id = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
-      const topicId = id as TopicId
-      const count = this.#isVisible(topicId) ? this.#topicStates.get(topicId)!.state.partitions : 0
-      if (Number(number) >= count) this.#unreadable.delete(key)
+  /** Keys of a topic that were missed and are not any more: it has gone, or is smaller. */
+  #forgetFound(topicId: TopicId): void {
+    const missed = this.#missed.get(topicId)
+    if (missed === undefined) return
+    const count = this.#isVisible(topicId) ? this.#topicStates.get(topicId)!.state.partitions : 0
+    for (const partition of missed) {
+      const key = partitionKey(topicId, partition)
+      const isMissing = this.#unreadable.get(key)?.revision === 0
+      if (isMissing && partition < count) continue
+      missed.delete(partition)
+      if (isMissing) this.#readable(key)
     }
+    if (missed.size === 0) this.#missed.delete(topicId)
+  }
+
+  #notReadable(unreadable: UnreadableKey): void {
+    this.#unreadable.set(unreadable.key, unreadable)
+    this.#unreadableChanges.add(unreadable.key)
+  }
+
+  #readable(key: string): void {
+    if (this.#unreadable.delete(key)) this.#unreadableChanges.add(key)
   }
 
   /** Brings the visible topics to what was touched. */

@@ -128,11 +128,17 @@ export class ClusterWatch {
 
   #tellUnreadable(): void {
     const { unreadable } = this.#image
-    if (unreadable.size === 0 && this.#toldUnreadable.size === 0) return
-    const found = [...unreadable.values()].filter(({ key, revision }) => this.#toldUnreadable.get(key) !== revision)
-    const mended = [...this.#toldUnreadable.keys()].filter((key) => !unreadable.has(key))
-    for (const key of mended) this.#toldUnreadable.delete(key)
-    for (const { key, revision } of found) this.#toldUnreadable.set(key, revision)
+    const found: UnreadableKey[] = []
+    const mended: string[] = []
+    for (const key of this.#image.takeUnreadableChanges()) {
+      const now = unreadable.get(key)
+      if (now === undefined) {
+        if (this.#toldUnreadable.delete(key)) mended.push(key)
+      } else if (this.#toldUnreadable.get(key) !== now.revision) {
+        this.#toldUnreadable.set(key, now.revision)
+        found.push(now)
+      }
+    }
     if (found.length + mended.length > 0) this.#options.onUnreadable?.(found, mended)
   }
 

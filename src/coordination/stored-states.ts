@@ -12,6 +12,8 @@ import {
   type ControllerState,
   decodeState,
   type NodeState,
+  type PartitionName,
+  type ResignedLead,
   type TopicNameState,
   type TopicState,
 } from './keys.ts'
@@ -20,14 +22,24 @@ type Check = (value: unknown) => boolean
 
 const isInteger: Check = (value) => Number.isSafeInteger(value)
 const isText: Check = (value) => typeof value === 'string'
-const isList: Check = (value) => Array.isArray(value)
 const isObject: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isCount: Check = (value) =>
   isInteger(value) && (value as number) >= 0 && (value as number) <= TOPIC_PARTITIONS_MAX
+const isListOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check)
 const optional =
   (check: Check): Check =>
   (value) =>
     value === undefined || check(value)
+
+const isPartitionName: Check = (value) => {
+  if (!isObject(value)) return false
+  const { topicId, partition } = value as Partial<PartitionName>
+  return isText(topicId) && isInteger(partition)
+}
+const isResignedLead: Check = (value) => isPartitionName(value) && isInteger((value as ResignedLead).leaderEpoch)
 
 /** Throws where a field is not what it must be. */
 function checked<T extends object>(key: string, state: T, checks: { readonly [Field in keyof T]?: Check }): T {
@@ -48,9 +60,13 @@ export function decodeNodeState(key: string, value: Uint8Array): NodeState {
   return checked(key, decodeState<NodeState>(key, value), { incarnation: isInteger })
 }
 
+/** A registration that says nothing of damage has none: its broker is not left out for that. */
 export function decodeBrokerState(key: string, value: Uint8Array): BrokerState {
-  return checked(key, decodeState<BrokerState>(key, value), {
-    ...{ incarnation: isInteger, url: isText, damaged: optional(isList), failed: optional(isList) },
+  const state = decodeState<BrokerState>(key, value)
+  const whole: BrokerState = state.damaged === undefined ? { ...state, damaged: [] } : state
+  return checked(key, whole, {
+    ...{ incarnation: isInteger, url: isText, damaged: isListOf(isPartitionName) },
+    ...{ failed: optional(isListOf(isPartitionName)), resigned: optional(isListOf(isResignedLead)) },
   })
 }
 

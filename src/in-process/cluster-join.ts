@@ -74,13 +74,18 @@ export async function joinCluster(
   return { dataDir, identity, known, options: { transport, secret, directoryId, isClean, setAside, onOver } }
 }
 
-/** Replicas that lie here or may: a folder whose topic cannot be read now is not one that nobody knows, to be set aside. */
+/**
+ * Replicas that lie here or may: a folder whose topic or partition cannot be read now, or whose key is missing, is not one that nobody knows, to
+ * be set aside. When the key is back its partition counts on what lies there.
+ */
 function replicasOn(image: ClusterImage, values: readonly StoredValue[], nodeId: number): KnownPartition[] {
   const known: KnownPartition[] = []
   for (const { topicId, partitions } of image.topics.values())
     for (const [partition, { replicas }] of partitions.entries())
       if (replicas.includes(nodeId)) known.push({ topicId, partition })
   if (image.unreadable.size === 0) return known
+  for (const { topicId, state } of image.hiddenTopics())
+    for (let partition = 0; partition < state.partitions; partition++) known.push({ topicId, partition })
   for (const { key } of values) {
     if (!key.startsWith(PARTITIONS_PREFIX)) continue
     const [id = '', number = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')

@@ -48,15 +48,22 @@ function filesOf(files: FileSystem, dataDir: string, topicId: string): Map<strin
   return found
 }
 
-/** By what is damaged: the key of topic `topicId`, and what stands in it. */
-const DAMAGES: Record<string, (topicId: string, value: Uint8Array) => Uint8Array> = {
+/** By what is damaged: the key of topic `topicId`, and what stands in it; undefined = it is missing. */
+const DAMAGES: Record<string, (topicId: string, value: Uint8Array) => Uint8Array | undefined> = {
   [PARTITIONS_PREFIX]: () => TORN,
   [TOPIC_IDS_PREFIX]: () => TORN,
   [topicNameKey('t')]: () => TORN,
+  'the key of a partition is missing': () => undefined,
   'a configuration of another release': (topicId, value) => {
     const state = decodeState<TopicState>(topicId, value)
     return encodeState({ ...state, config: { 'future.key': 'x' } })
   },
+}
+
+/** Where it is not the name of the damage. */
+const PREFIXES: Record<string, string> = {
+  'the key of a partition is missing': PARTITIONS_PREFIX,
+  'a configuration of another release': TOPIC_IDS_PREFIX,
 }
 
 for (const [where, damage] of Object.entries(DAMAGES))
@@ -72,9 +79,11 @@ for (const [where, damage] of Object.entries(DAMAGES))
       assert.equal(before.size, 2)
       const { store } = cluster
       const { values } = await store.list('/')
-      const prefix = where.startsWith('/') ? where : TOPIC_IDS_PREFIX
+      const prefix = PREFIXES[where] ?? where
       const stored = values.find(({ key }) => key.startsWith(prefix) && (key.includes(topicId) || key === where))!
-      const put = (value: Uint8Array) => store.transact([], [{ kind: 'put', key: stored.key, value }])
+      const { key } = stored
+      const put = (value: Uint8Array | undefined) =>
+        store.transact([], [value === undefined ? { kind: 'delete', key } : { kind: 'put', key, value }])
       await put(damage(topicId, stored.value))
       await cluster.expire(1)
       await cluster.restart(1)

@@ -9,9 +9,10 @@
  * Failure     a write with unknown outcome is written again: under its condition it takes effect once
  */
 import { assert } from '../../base/assert.ts'
+import { isMillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
 import { decodePartitionState, encodeState, type PartitionState, partitionKey, type Replica } from '../keys.ts'
-import type { MetadataStore } from '../metadata-store.ts'
+import type { MetadataStore, StoredValue } from '../metadata-store.ts'
 
 /** Of a write without an answer. */
 const ATTEMPTS_MAX = 3
@@ -111,6 +112,16 @@ export async function applyInSyncChange(
 /** The version is over: by an earlier attempt, if the key says what was asked for. */
 async function readBack(store: MetadataStore, key: string, next: PartitionState): Promise<InSyncOutcome> {
   const stored = await store.get(key)
-  if (stored === undefined || !isSameState(decodePartitionState(key, stored.value), next)) return { applied: false }
+  if (stored === undefined || !says(stored, next)) return { applied: false }
   return { applied: true, version: stored.modRevision }
+}
+
+/** A value that cannot be read is another one: what this release wrote it can read. */
+function says({ key, value }: StoredValue, next: PartitionState): boolean {
+  try {
+    return isSameState(decodePartitionState(key, value), next)
+  } catch (error) {
+    if (!isMillraceError(error)) throw error
+    return false
+  }
 }

@@ -8,7 +8,8 @@
  *             RO3 what was not written, for whatever reason, is looked at again
  * Ordering    change of the image -> pause, so that a burst is one round -> decide -> write -> image -> next round
  * Limits      EMPTYING_MAX partitions move off decommissioned brokers at a time; PREFERRED_PER_STEP leaderships go back at a time
- * Failure     the key is another's: the term ends. The store cannot be reached: again after RETRY_MS
+ * Failure     the key is another's: the term ends. The store cannot be reached: again after RETRY_MS. A topic that cannot be decided on,
+ *             whatever the reason, is left alone until the next sweep: the next controller would find the same one, and fall over it too
  */
 import { isMillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
@@ -50,6 +51,8 @@ export class PartitionRounds {
   readonly #dirty = new Map<TopicId, Set<number>>()
   #isAllDirty = false
   #isRunning = false
+  /** What was said of what, so that it is said once. */
+  readonly #told = new Map<string, string>()
   #cancelRound: (() => void) | undefined
   #cancelSweep: () => void = () => {}
   #cancelPreferred: () => void = () => {}
@@ -72,6 +75,7 @@ export class PartitionRounds {
     this.#cancelPreferred()
     this.#image = undefined
     this.#dirty.clear()
+    this.#told.clear()
     this.#isAllDirty = false
   }
 
@@ -80,6 +84,7 @@ export class PartitionRounds {
     for (const change of changes) {
       if (change.kind === 'broker' || change.kind === 'node') this.#isAllDirty = true
       else if (change.kind === 'partition') this.#mark(change.topic, change.partition)
+      else if (change.kind === 'topic-removed') this.#told.delete(leftAlone(change.topic))
       else if (change.kind === 'topic-added' || change.kind === 'topic-changed') this.#markTopic(change.topic)
     }
     this.#wake(ROUND_PAUSE_MS)
@@ -116,16 +121,29 @@ export class PartitionRounds {
 
   /** One round; answers when the next may begin. Never rejects. */
   async #run(): Promise<number> {
+    try {
+      return await this.#round()
+    } catch (error) {
+      // What it had decided is not known any more.
+      this.#isAllDirty = true
+      this.#tellOnce('a round of the controller failed', error)
+      return RETRY_MS
+    }
+  }
+
+  async #round(): Promise<number> {
     const image = this.#image
     const term = this.#options.term()
     if (image === undefined || term === undefined) return RETRY_MS
     const decisions = this.#decideDirty(image)
     const decided = new Set(decisions.map(nameOf))
-    decisions.push(...this.#decideEmptying(image).filter((move) => !decided.has(nameOf(move))))
     const urgent = decisions.filter(({ why }) => why === 'leader')
     const others = decisions.filter(({ why }) => why !== 'leader')
     let isWhole = true
     for (const some of [urgent, others]) if (some.length > 0) isWhole = (await this.#write(some, term)) && isWhole
+    // Last: it looks at the whole cluster, and whatever fails there holds back no leader.
+    const emptying = this.#decideEmptying(image).filter((move) => !decided.has(nameOf(move)))
+    if (emptying.length > 0) isWhole = (await this.#write(emptying, term)) && isWhole
     return isWhole ? ROUND_PAUSE_MS : RETRY_MS
   }
 
@@ -142,7 +160,7 @@ export class PartitionRounds {
   }
 
   #ofTopic(topic: TopicRecord, partitions: readonly number[], decide: typeof decidePartition): PartitionDecision[] {
-    const { configs, log } = this.#options
+    const { configs } = this.#options
     const image = this.#image!
     try {
       return partitions.flatMap((partition) =>
@@ -152,10 +170,16 @@ export class PartitionRounds {
       )
     } catch (error) {
       // A configuration that this release cannot read, say: other topics must not suffer.
-      if (!isMillraceError(error)) throw error
-      log('warn', `topic ${topic.state.name} is left alone: ${error.message}`)
+      this.#tellOnce(leftAlone(topic), error)
       return []
     }
+  }
+
+  #tellOnce(what: string, error: unknown): void {
+    const text = isMillraceError(error) ? error.message : String(error)
+    if (this.#told.get(what) === text) return
+    this.#told.set(what, text)
+    this.#options.log('warn', `${what}: ${text}`)
   }
 
   /** Moves that empty decommissioned brokers, a bounded number at a time; the store says which go on. */
@@ -199,12 +223,19 @@ export class PartitionRounds {
 
   #preferredAfter(delayMs: number): void {
     this.#cancelPreferred = this.#options.timers.after(delayMs, () => {
-      this.#stepPreferred().then((isMore) => {
-        if (this.#image !== undefined) this.#preferredAfter(isMore ? PREFERRED_STEP_MS : PREFERRED_PERIOD_MS)
-      })
+      const failed = (error: unknown): boolean => {
+        this.#tellOnce('preferred leaders could not be looked at', error)
+        return false
+      }
+      this.#stepPreferred()
+        .catch(failed)
+        .then((isMore) => {
+          if (this.#image !== undefined) this.#preferredAfter(isMore ? PREFERRED_STEP_MS : PREFERRED_PERIOD_MS)
+        })
     })
   }
 
+  /** Whether there is more to do. */
   async #stepPreferred(): Promise<boolean> {
     const image = this.#image
     const term = this.#options.term()
@@ -221,6 +252,10 @@ export class PartitionRounds {
 /** Its newest state is not known: what is decided from an older one is refused again and again. It is told when it can be read. */
 function isReadable({ topicId }: TopicRecord, partition: number, { unreadable }: ClusterImage): boolean {
   return unreadable.size === 0 || !unreadable.has(partitionKey(topicId, partition))
+}
+
+function leftAlone({ state }: TopicRecord): string {
+  return `topic ${state.name} is left alone`
 }
 
 function nameOf({ topic, partition }: PartitionDecision): string {

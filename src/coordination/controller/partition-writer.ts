@@ -4,6 +4,8 @@
  *
  * Invariants  PW1 a state is written only over the version that it was decided from, by the controller of that key only
  *             PW2 one partition that has changed meanwhile holds back none of its batch: they are tried one by one
+ *             PW3 when it answers or rejects nothing of it is under way, and nothing more will be written: whoever asks then whether
+ *             anything was written is told for good
  * Limits      PARTITIONS_PER_BATCH partitions in a transaction, BATCHES_IN_FLIGHT_MAX transactions at a time
  * Failure     NOT_CONTROLLER when the key is another's; what the store rejects with otherwise: it is then not known what was written, and
  *             the image will tell: deciding and writing again is safe, for each write asks for its version
@@ -47,13 +49,16 @@ export async function writePartitionStates<Write extends PartitionWrite>(
   let next = 0
   const work = async (): Promise<void> => {
     while (next < batches.length) {
-      const outcome = await writeBatch(store, fence, batches[next++]!)
+      const outcome = await writeBatch(store, fence, batches[next++]!).catch((error: unknown) => {
+        next = batches.length
+        throw error
+      })
       applied.push(...outcome.applied)
       overtaken.push(...outcome.overtaken)
       newest = Math.max(newest, outcome.revision)
     }
   }
-  await Promise.all(Array.from({ length: BATCHES_IN_FLIGHT_MAX }, work))
+  await allEnded(Array.from({ length: BATCHES_IN_FLIGHT_MAX }, work))
   return { applied, overtaken, revision: newest }
 }
 
@@ -76,12 +81,18 @@ async function writeBatch<Write extends PartitionWrite>(
   if (applied) return { applied: batch, overtaken: [], revision }
   await checkFence(store, fence)
   if (batch.length === 1) return { applied: [], overtaken: batch, revision }
-  const outcomes = await Promise.all(batch.map((write) => writeBatch(store, fence, [write])))
+  const outcomes = await allEnded(batch.map((write) => writeBatch(store, fence, [write])))
   return {
     applied: outcomes.flatMap((outcome) => outcome.applied),
     overtaken: outcomes.flatMap((outcome) => outcome.overtaken),
     revision: Math.max(...outcomes.map((outcome) => outcome.revision)),
   }
+}
+
+/** Rejects with one of the failures, once all have ended. */
+async function allEnded<T>(works: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(works)
+  return Promise.all(works)
 }
 
 /** Answers the store's revision; rejects with NOT_CONTROLLER when the key is not the one that `fence` names. */

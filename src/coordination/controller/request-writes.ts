@@ -4,6 +4,8 @@
  *
  * Thread      main
  * Invariants  RW1 settled() is true while a write of the request may have taken effect, or may yet: applied, or its outcome unknown
+ * Ordering    settled() is asked for when the request has ended: what is under way then is waited for, and nothing of it begins a write later
+ *             (PW3 of the partition writer; topics are written in batches that begin together)
  */
 import { MillraceError } from '../../model/errors.ts'
 import {

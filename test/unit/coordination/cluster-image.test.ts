@@ -330,12 +330,14 @@ test('a topic grows once all of what it gained is there; one whose partition is 
   await store.transact([], [{ kind: 'put', key: partitionKey(topicId, 3), value: encodeState(second!) }])
   await settled()
   assert.deepEqual([image.topicById(topicId)?.partitions.length, image.unreadable.size], [4, 0])
+  image.takeUnreadableChanges()
   await store.transact([], [{ kind: 'delete', key: partitionKey(topicId, 1) }])
   await settled()
   assert.deepEqual(
     [image.topicById(topicId)?.partitions[1], [...image.unreadable.keys()]],
     [second, [partitionKey(topicId, 1)]],
   )
+  assert.deepEqual([...image.takeUnreadableChanges()], [partitionKey(topicId, 1)])
   follower.check(image)
   await applyDeleteTopic(topic, store)
   await settled()
@@ -366,6 +368,7 @@ test('watch: what cannot be read is told once a change, with its key, and nothin
   await store.transact([], [{ kind: 'put', key: nodeKey(5), value: encodeState({ incarnation: 1 }) }])
   await time.pass(60_000)
   assert.deepEqual([told, lists, watch.image.nodes.has(5)], [[`lost ${key}`], 1, true])
+  assert.equal(watch.image.takeUnreadableChanges().size, 0, 'an event of another key has nobody look at this one')
   await put(encodeState({}))
   await put(encodeState({ incarnation: 2, url: 'ws://2' }))
   await time.pass(100)

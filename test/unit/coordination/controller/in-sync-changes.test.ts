@@ -1,6 +1,7 @@
 /** Changes of the in-sync set: eligible leaders by KIP-966, and the write that comes too late or whose reply is lost. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { utf8Encode } from '../../../../src/base/bytes.ts'
 import { applyInSyncChange, withInSync } from '../../../../src/coordination/controller/in-sync-changes.ts'
 import { encodeState, partitionKey } from '../../../../src/coordination/keys.ts'
 import { MemoryMetadataStore } from '../../../../src/coordination/memory-metadata-store.ts'
@@ -77,4 +78,24 @@ test('in-sync change: applied at its version only; a lost reply is read back', a
   assert.deepEqual(await applyInSyncChange(failing, TOPIC, 0, revision + 3, shrunk), { applied: false })
   attempts.push(...Array.from({ length: 3 }, () => async () => {}))
   await assert.rejects(applyInSyncChange(failing, TOPIC, 0, revision + 4, shrunk), /no reply/)
+})
+
+test('in-sync change: a version that is over is over, though its value cannot be read', async () => {
+  const store = new MemoryMetadataStore(new VirtualTime())
+  const key = partitionKey(TOPIC, 0)
+  const put = (value: Uint8Array) => store.transact([], [{ kind: 'put', key, value }])
+  const { revision } = await put(encodeState(partitionOf({})))
+  const next = withInSync(partitionOf({}), replicasOf('1 2'), 1)
+  let reads = 0
+  const counting: MemoryMetadataStore = Object.create(store)
+  counting.transact = (conditions, operations) => store.transact(conditions, operations)
+  counting.get = (name) => {
+    reads++
+    return store.get(name)
+  }
+  for (const value of ['{', '{"leader":1}', '7']) {
+    await put(utf8Encode(value))
+    assert.deepEqual(await applyInSyncChange(counting, TOPIC, 0, revision, next), { applied: false })
+  }
+  assert.equal(reads, 3, 'it is asked for once each')
 })

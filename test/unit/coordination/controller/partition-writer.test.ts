@@ -4,12 +4,14 @@ import { test } from 'node:test'
 import { ClusterImage } from '../../../../src/coordination/cluster-image.ts'
 import { BrokerLiveness, type ProbeAnswer } from '../../../../src/coordination/controller/broker-liveness.ts'
 import { writePartitionStates } from '../../../../src/coordination/controller/partition-writer.ts'
+import { RequestWrites } from '../../../../src/coordination/controller/request-writes.ts'
 import { brokerKey, CONTROLLER_KEY, encodeState, partitionKey, ROOT_PREFIX } from '../../../../src/coordination/keys.ts'
 import { MemoryMetadataStore } from '../../../../src/coordination/memory-metadata-store.ts'
 import type { StoreOperation } from '../../../../src/coordination/metadata-store.ts'
 import type { TopicRecord } from '../../../../src/coordination/topics.ts'
+import { MillraceError } from '../../../../src/model/errors.ts'
 import { brokerOf, partitionOf, TOPIC } from '../../../support/cluster-fixture.ts'
-import { VirtualTime } from '../../../support/virtual-timers.ts'
+import { settled, VirtualTime } from '../../../support/virtual-timers.ts'
 
 const PARTITIONS = 250
 const put = (key: string, state: object): StoreOperation => ({ kind: 'put', key, value: encodeState(state) })
@@ -44,6 +46,40 @@ test('partition writer: under a key that is not the one any more nothing is writ
   const before = await store.list(ROOT_PREFIX)
   await assert.rejects(writePartitionStates(store, fence, writes), { code: 'NOT_CONTROLLER' })
   assert.deepEqual(await store.list(ROOT_PREFIX), before)
+})
+
+test('partition writer: a batch fails while another one looks at the key: nothing is written after the failure is told', async () => {
+  const { store, writes, fence } = await fixture()
+  // The second batch is tried one by one, after a look at the key that takes longer than the failure of the first.
+  await store.transact([], [put(partitionKey(TOPIC, 100), partitionOf({}))])
+  const transact = store.transact.bind(store)
+  let isFirst = true
+  store.transact = async (conditions, operations) => {
+    if (operations.length === 0) for (let turn = 0; turn < 10; turn++) await settled()
+    else if (isFirst) {
+      isFirst = false
+      throw new MillraceError('BROKER_NOT_AVAILABLE', 'no member answers')
+    }
+    return transact(conditions, operations)
+  }
+  const requests = new RequestWrites(store)
+  await assert.rejects(writePartitionStates(requests, fence, writes), { code: 'BROKER_NOT_AVAILABLE' })
+  const { revision } = await store.list(ROOT_PREFIX)
+  assert.equal(await requests.settled(), true)
+  for (let turn = 0; turn < 20; turn++) await settled()
+  assert.equal((await store.list(ROOT_PREFIX)).revision, revision)
+})
+
+test('partition writer: after a failure no further batch is begun', async () => {
+  const { store, writes, fence } = await fixture()
+  let calls = 0
+  store.transact = async () => {
+    calls++
+    throw new MillraceError('BROKER_NOT_AVAILABLE', 'no member answers')
+  }
+  const many = Array.from({ length: 10 }, () => writes).flat()
+  await assert.rejects(writePartitionStates(store, fence, many), { code: 'BROKER_NOT_AVAILABLE' })
+  assert.equal(calls, 4, 'those that were under way')
 })
 
 const ANSWERS: readonly [own: ProbeAnswer, peer: ProbeAnswer, isGone: boolean][] = [
