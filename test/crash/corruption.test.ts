@@ -290,6 +290,7 @@ function runHidden(
     ...{ path: DATA_DIR, nodeId: 1, newClusterId: 'c', newDirectoryId: 'd', probe: probeOf('boot', 4) },
   })
   closeDataDirCleanly(inCluster, opened)
+  const cutReplica = repaired(inCluster.clone(), { isLossAccepted: true })
   const replica = repaired(inCluster, {})
   if (isEpochByte(bytes, at)) {
     totals.epochs++
@@ -307,6 +308,7 @@ function runHidden(
     assert.ok(alone.findings.some(({ kind }) => kind === 'damage'))
   }
   assert.deepEqual(accepted.findings, [])
+  assert.notEqual(startOn(cutReplica.disk).previousRun, 'clean', 'others may have more than a replica that was cut')
   assert.equal(replica.findings.length > 0, true, 'what is left of a replica never passes for whole')
   for (const { disk, report } of [accepted, replica]) {
     assert.equal(report.repaired.length, 1)

@@ -37,7 +37,7 @@ async function roundsOver(change: (image: ClusterImage) => void) {
   const configs = new TopicConfigs(configOf())
   const of = configs.of.bind(configs)
   configs.of = (state) => {
-    if (state.name === 'bad' && state.config['broken'] !== undefined) throw new TypeError('reading length')
+    if (state.name === 'bad' && state.config.broken !== undefined) throw new TypeError('reading length')
     return of(state)
   }
   const rounds = new PartitionRounds({
