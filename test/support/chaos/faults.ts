@@ -48,6 +48,8 @@ const PAUSE_MS_MIN = 5_000
 const PAUSE_MS_MAX = 15_000
 /** More than `cluster.replicaLag`: a follower that does not answer leaves the in-sync set only then, and until then nothing is acknowledged. */
 const LAG_MS = 12_000
+/** A follower without room answers, and lags: it leaves the in-sync set after replicaLag and half of that again at most. */
+const LAG_SEEN_MS = 18_000
 const LEASE_MARGIN_MS = 500
 const ROLLING_GAP_MS_MAX = 500
 const SMALL_DISK_NODE = 3
@@ -214,7 +216,7 @@ async function diskFull({ cluster, prng, holdMs, note, fail }: FaultContext): Pr
   const leaveBytes = prng.below(2) === 0 ? 0 : 1_000_000
   const span = await during(async () => {
     smallDisk.fill(leaveBytes)
-    await sleep(holdMs)
+    await sleep(Math.max(holdMs, LAG_SEEN_MS))
   })
   if (cluster.broker(SMALL_DISK_NODE).hasEnded) fail(`broker ${SMALL_DISK_NODE} ended on a full disk`)
   smallDisk.empty()
