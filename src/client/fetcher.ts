@@ -267,7 +267,10 @@ export class Fetcher {
 
   #begin(source: number, cursors: readonly Cursor[]): void {
     this.#busy.set(source, (this.#busy.get(source) ?? 0) + 1)
-    for (const cursor of cursors) cursor.isOut = true
+    for (const cursor of cursors) {
+      cursor.isOut = true
+      cursor.isAtFollower = this.#options.rackId !== null && this.#isFollower(cursor, source)
+    }
     const end = (): void => {
       this.#busy.set(source, this.#busy.get(source)! - 1)
       for (const cursor of cursors) cursor.isOut = false
@@ -293,7 +296,6 @@ export class Fetcher {
 
   async #fetch(source: number, cursors: readonly Cursor[]): Promise<void> {
     const { connections, metadata, requestTimeoutMs, runtime } = this.#parts
-    for (const cursor of cursors) cursor.isAtFollower = this.#isFollower(cursor, source)
     const connection: Connection =
       connections.openTo(source) ??
       (await connections.node(source, { signal: this.#stop.signal, patienceMs: PATIENCE_MS }))

@@ -85,8 +85,6 @@ export class FolderReplay {
   #replayFrom = 0
   #hasNewNames = false
   #producersFrom = 0
-  /** The snapshot that producers were loaded from; -1 = none. */
-  #loadedSnapshot = -1
   /** When the segment under the walk was last written to: no batch of it came later. */
   #modifiedMs = 0
 
@@ -308,7 +306,6 @@ export class FolderReplay {
       if (answer.kind === 'present' && answer.value.endOffset === offset) {
         this.producers = answer.value.state
         this.snapshotOffset = offset
-        this.#loadedSnapshot = offset
         this.#replayFrom = Math.min(this.#replayFrom, offset)
         this.#producersFrom = offset
         this.aborted.begin(offset, answer.value.aborted)
@@ -533,6 +530,8 @@ export class FolderReplay {
   #settleProducers(isPastCheckpoint: boolean): void {
     const end = this.nextOffset
     const { marks } = this.aborted
+    // What producers were loaded from: a crash before the recovery's checkpoint is durable loads it again.
+    const needed = Math.min(this.#bounds.producerSnapshotOffset, this.snapshotOffset)
     if (this.producers.count === 0 && marks.first < 0) this.snapshotOffset = -1
     else if (this.snapshotOffset !== end) {
       const name = producerSnapshotName(end)
@@ -541,8 +540,7 @@ export class FolderReplay {
       this.snapshotOffset = end
       this.#hasNewNames = true
     } else if (isPastCheckpoint) this.#syncFile(producerSnapshotName(end))
-    // Older ones stay until the recovery's checkpoint is durable; those past the end belong to a future that is gone.
-    const needed = Math.min(this.#bounds.producerSnapshotOffset, this.#loadedSnapshot)
+    // Those past the end belong to a future that is gone.
     for (const offset of this.#snapshots)
       if (offset > end || offset < needed || (offset === end && this.snapshotOffset < 0))
         this.#removeQuietly(producerSnapshotName(offset))

@@ -167,17 +167,18 @@ export class DataDirVerify {
       aborted: this.#abortedCheck(name, bounds, swaps.size > 0),
     }
     let swapEnd = 0
-    for (const base of bases) {
+    for (const [index, base] of bases.entries()) {
+      const nextBase = bases[index + 1] ?? -1
       const swap = swaps.get(base)
       if (swap !== undefined) expected = swapEnd = this.#passSwap(name, swap)
       // It was replaced: by a swap, or by the one before it, which a compaction made of both.
-      if (base < swapEnd || (base < expected && base !== bases[bases.length - 1])) continue
+      if (base < swapEnd || (base < expected && nextBase >= 0)) continue
       if (base !== expected)
         this.#addLost(name, bounds, {
           ...{ file: `${name}/${segmentFileName(base, '.log')}`, fromOffset: expected, toOffset: base },
           text: `offsets ${expected} to ${base} have no segment`,
         })
-      expected = this.#checkSegment(base, context, bases.find((next) => next > base) ?? -1)
+      expected = this.#checkSegment(base, context, nextBase)
     }
     if (expected < bounds.syncedEnd)
       this.#addLost(name, bounds, {

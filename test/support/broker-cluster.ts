@@ -90,7 +90,7 @@ export class BrokerCluster {
   /** By the host of the URL: ws://node-N. */
   readonly transport: Transport = {
     connect: (url, options, handlers) => {
-      const broker = this.brokers.get(Number(url.replace(URL_PREFIX, '').replace(/\/$/, '')))
+      const broker = this.brokers.get(nodeIdOf(url))
       if (broker !== undefined) return broker.engine.transport.connect(url, options, handlers)
       setImmediate(() => handlers.onClose({ code: 1006, text: 'there is no such node', isRefused: true }))
       return { bufferedBytes: 0, send: () => {}, close: () => {}, terminate: () => {} }
@@ -105,7 +105,7 @@ export class BrokerCluster {
   readonly #countingTransport: Transport = {
     connect: (url, options, handlers) => {
       const connection = this.transport.connect(url, options, handlers)
-      const nodeId = Number(url.replace(URL_PREFIX, '').replace(/\/$/, ''))
+      const nodeId = nodeIdOf(url)
       const counts = this.#requests.get(nodeId) ?? new Map<number, number>()
       this.#requests.set(nodeId, counts)
       const count = (parts: readonly Uint8Array[]): void => {
@@ -130,7 +130,7 @@ export class BrokerCluster {
   #transportOf(from: number): Transport {
     return {
       connect: (url, options, handlers) => {
-        const to = Number(url.replace(URL_PREFIX, '').replace(/\/$/, ''))
+        const to = nodeIdOf(url)
         if (this.#cut.has(linkName(from, to))) {
           const timer = setTimeout(() => handlers.onClose({ code: 1006, text: 'no answer' }), options.connectTimeoutMs)
           const close = () => clearTimeout(timer.unref())
@@ -264,6 +264,11 @@ interface Link {
 
 function linkName(one: number, other: number): string {
   return [one, other].sort().join('-')
+}
+
+/** Of ws://node-N. */
+function nodeIdOf(url: string): number {
+  return Number(url.replace(URL_PREFIX, '').replace(/\/$/, ''))
 }
 
 /** One run of a broker and what it has of the common store: it closes for itself alone, and a dead process asks and hears nothing more. */

@@ -21,7 +21,7 @@ import { Controller } from '../../coordination/controller/controller.ts'
 import type { BrokerState } from '../../coordination/keys.ts'
 import type { MetadataStore, StoreLease } from '../../coordination/metadata-store.ts'
 import { isMillraceError } from '../../model/errors.ts'
-import type { TopicId } from '../../model/ids.ts'
+import { partitionFolder, type TopicId } from '../../model/ids.ts'
 import { probeBroker, type ReplicaProgressMessage, suspectBroker } from '../../protocol/index.ts'
 import { ControlOperation, type Notice } from '../../ring/control-messages.ts'
 import type { ReplicaProgressRow, ReplicaSyncedRow } from '../../ring/replica-codec.ts'
@@ -434,7 +434,7 @@ export class ClusterAgent implements ReplicationListener {
   #open(topic: RoutedTopic, proxies: readonly PartitionProxy[]): void {
     const found = new Map<number, unknown>()
     for (const { state, topicId, partition } of proxies) {
-      const name = `${topicId}/${partition}`
+      const name = partitionFolder(topicId, partition)
       if (state !== 'opening' || this.#opened.has(name)) continue
       const recovered = this.#recovered(topicId, partition) ?? null
       if (recovered === null) continue

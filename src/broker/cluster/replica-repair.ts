@@ -16,7 +16,7 @@
 
 import { NO_LEADER, type PartitionState } from '../../coordination/keys.ts'
 import { isMillraceError } from '../../model/errors.ts'
-import type { TopicId } from '../../model/ids.ts'
+import { partitionFolder, type TopicId } from '../../model/ids.ts'
 import { ControlOperation } from '../../ring/control-messages.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import { SET_ASIDE } from '../partition-opener.ts'
@@ -46,7 +46,7 @@ export interface ReplicaRepairOptions {
 export class ReplicaRepair {
   readonly #options: ReplicaRepairOptions
   readonly #queued = new Set<PartitionProxy>()
-  /** By <topic id>/<partition>. */
+  /** By folder. */
   readonly #renames = new Map<string, Promise<unknown>>()
   #last: Promise<void> = Promise.resolve()
   #isClosed = false
@@ -64,7 +64,7 @@ export class ReplicaRepair {
 
   /** Resolves when the partition's folder is not being renamed, however that ended. */
   async renamed({ topicId, partition }: PartitionProxy): Promise<void> {
-    await this.#renames.get(`${topicId}/${partition}`)?.catch(() => {})
+    await this.#renames.get(partitionFolder(topicId, partition))?.catch(() => {})
   }
 
   async close(): Promise<void> {
@@ -93,7 +93,7 @@ export class ReplicaRepair {
     const isCurrent = routed?.partitions[partition] === proxy && link?.state === 'serving'
     if (this.#isClosed || !isCurrent || state === undefined || !this.#mayRepair(state)) return
     const { reason, ref } = proxy
-    const name = `${topicId}/${partition}`
+    const name = partitionFolder(topicId, partition)
     // As long as it is offline its shard is told nothing of it, but it may be removed, and even hosted again, whenever this waits.
     const replica = replicas.byRef(ref)
     const isHosted = (): boolean =>
