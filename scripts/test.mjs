@@ -35,6 +35,7 @@ const VARIABLES = {
   runs: 'MILLRACE_RUNS',
   'hold-ms': 'MILLRACE_HOLD_MS',
   'lease-ms': 'MILLRACE_LEASE_MS',
+  'records-per-second': 'MILLRACE_RECORDS_PER_SECOND',
 }
 /** option -> its variable, and the test files that run until the count is reached */
 const COUNTS = {

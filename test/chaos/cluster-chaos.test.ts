@@ -4,7 +4,8 @@
  *
  *   npm run test:chaos                                   faults in an order drawn from the seed, as many as the budget allows
  *   npm run test:chaos -- --fault NAME --seconds 300     one of test/support/chaos/faults.ts, over and over; or several, with commas
- *   npm run test:chaos -- --fault failover-kill --runs 30   how long until the next acknowledgement; also -pause, -cut, -restart
+ *   npm run test:chaos -- --fault failover-kill --runs 30   how long until the next acknowledgement; also -pause, -cut, -restart, and
+ *                                                        -coordinator: until a group's next commit
  *   npm run test:chaos -- --seed N                       the same order and choices again; when they meet the processes is the machine's
  */
 import assert from 'node:assert/strict'
@@ -53,7 +54,8 @@ function planOf(seed: number, etcdProgram: string): ChaosPlan {
   const isFailover = faults.some((name) => name.startsWith('failover-'))
   const holdMs = isCut ? HOLD_MS : faults.includes('etcd-down') ? ETCD_DOWN_MS : LONG_HOLD_MS
   return {
-    ...{ seed, etcdProgram, faults, isCut, recordsPerSecond: RECORDS_PER_SECOND },
+    ...{ seed, etcdProgram, faults, isCut, isPipelined: !isFailover },
+    recordsPerSecond: environmentNumber('MILLRACE_RECORDS_PER_SECOND', RECORDS_PER_SECOND),
     budgetMs: Math.max(0, budgetMs(115_000) - AROUND_MS),
     holdMs: environmentNumber('MILLRACE_HOLD_MS', holdMs),
     runs: environmentNumber('MILLRACE_RUNS', RUNS),

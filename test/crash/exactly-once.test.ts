@@ -10,7 +10,6 @@
  *   npm run test:crash -- --results 1000000 [--seed N]
  */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,8 +23,8 @@ import { type HistoryOperation, parseHistoryLine } from '../../src/tools/history
 import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
 import { budgetMs, environmentNumber, freshSeed, withinBudget } from '../support/budget.ts'
 import { BareClient } from '../support/gateway-fixture.ts'
-import { type PipelineMemberOptions, POISON } from '../support/pipeline-member.ts'
-import { repositoryRoot } from '../support/repository.ts'
+import { POISON } from '../support/pipeline-member.ts'
+import { PipelineProcess } from '../support/pipeline-process.ts'
 
 const PARTITIONS = 4
 const MEMBERS = 3
@@ -45,62 +44,12 @@ const decoder = new TextDecoder()
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-class Member {
-  readonly options: PipelineMemberOptions
-  #process: ChildProcess | undefined
-  #exited: Promise<unknown> = Promise.resolve()
-  #lives = 0
-  talk = ''
-
-  constructor(options: PipelineMemberOptions) {
-    this.options = options
-    this.start()
-  }
-
-  start(): void {
-    const entry = join(repositoryRoot, 'dist', 'test', 'support', 'pipeline-member.js')
-    // A process of the history does one thing after the other: each has numbers of its own for its lives.
-    const options = {
-      ...this.options,
-      process: this.options.process + 10_000 * this.#lives,
-      seed: this.options.seed + this.#lives,
-    }
-    this.#lives++
-    const child = spawn(process.execPath, [entry, JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'pipe'] })
-    child.stderr.on('data', (chunk: Buffer) => {
-      this.talk = (this.talk + chunk.toString()).slice(-4_000)
-    })
-    this.#process = child
-    const killWithUs = (): void => void child.kill('SIGKILL')
-    process.once('exit', killWithUs)
-    this.#exited = new Promise((resolve) => {
-      child.once('exit', () => {
-        process.off('exit', killWithUs)
-        resolve(undefined)
-      })
-    })
-  }
-
-  async kill(): Promise<void> {
-    this.#process?.kill('SIGKILL')
-    await this.#exited
-  }
-
-  pause(): void {
-    this.#process?.kill('SIGSTOP')
-  }
-
-  resume(): void {
-    this.#process?.kill('SIGCONT')
-  }
-}
-
 /** One pipeline: what was put in, and which results were seen. */
 class Pipeline {
   readonly mode: (typeof MODES)[number]
   readonly input: string
   readonly output: string
-  readonly members: Member[]
+  readonly members: PipelineProcess[]
   readonly #client: Client
   readonly #folder: string
   /** Records put in, by partition; results seen: the next input that must come. */
@@ -124,7 +73,7 @@ class Pipeline {
     this.members = Array.from(
       { length: MEMBERS },
       (_, number) =>
-        new Member({
+        new PipelineProcess({
           ...{ url: broker.url, mode, groupId: `pipeline-${mode}`, name: `${mode}-${number}` },
           ...{ input: this.input, output: this.output, seed: seed + number * 1_000 },
           ...{ sessionTimeoutMs: SESSION_MS, transactionTimeoutMs: TRANSACTION_MS },
@@ -351,7 +300,7 @@ function isOfConnection(error: unknown): boolean {
 async function misfortunes(
   prng: SeededPrng,
   broker: BrokerProcess,
-  members: readonly Member[],
+  members: readonly PipelineProcess[],
   counts: { brokerKills: number; memberKills: number; stalls: number },
   isOver: () => boolean,
 ): Promise<void> {

@@ -13,6 +13,8 @@ export interface ChaosPlan {
   readonly leaseTtlMs: number
   readonly etcdProgram: string
   readonly recordsPerSecond: number
+  /** A group makes a result of each record, exactly once, all the time. */
+  readonly isPipelined: boolean
 }
 
 /** A tool is missing that a fault of the plan needs. */

@@ -10,7 +10,8 @@ import { copyFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SeededPrng } from '../../../src/base/prng.ts'
-import { connect } from '../../../src/client/index.ts'
+import { connect, type TopicDescription } from '../../../src/client/index.ts'
+import type { TopicId } from '../../../src/model/ids.ts'
 import { HistoryChecker, type HistoryVerdict } from '../../../src/tools/check-history.ts'
 import { until } from '../until.ts'
 import { AckTimes } from './ack-times.ts'
@@ -20,9 +21,11 @@ import { FAILOVERS } from './failovers.ts'
 import { FAULTS, type Fault, type FaultContext } from './faults.ts'
 import { readHistoryFile } from './history-file.ts'
 import { compareReplicas } from './replica-comparison.ts'
+import { ResultsPipeline } from './results-pipeline.ts'
 import { Workload } from './workload.ts'
 
 const TOPIC = 'chaos'
+const RESULTS_TOPIC = 'results'
 const PROBE_TOPIC = 'probe'
 const PARTITIONS = 6
 const ALL_PARTITIONS: readonly number[] = Array.from({ length: PARTITIONS }, (_, partition) => partition)
@@ -42,6 +45,8 @@ class ChaosRun {
   readonly #acks = new AckTimes()
   readonly #faults: readonly (readonly [string, Fault])[]
   #workload: Workload | undefined
+  /** None while failovers are timed: its processes would share the cores. */
+  #pipeline: ResultsPipeline | undefined
   readonly wrong: string[] = []
 
   constructor(plan: ChaosPlan) {
@@ -65,6 +70,7 @@ class ChaosRun {
       this.wrong.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
     }
     if (this.wrong.length > 0) this.#tellMore()
+    await this.#pipeline?.close()
     await this.#workload?.close()
     await this.#cluster.close()
   }
@@ -84,12 +90,19 @@ class ChaosRun {
     })
     await this.#flowing()
     say(`started: ${partitions} partitions flow`)
+    if (!this.#plan.isPipelined) return
+    this.#pipeline = await ResultsPipeline.start({
+      ...{ urls, input: topic, output: RESULTS_TOPIC, partitions, folder: this.#cluster.folder },
+      prng: new SeededPrng(this.#prng.uint32()),
+    })
+    say(`the pipeline has its first results after ${(await this.#pipeline.flowing(FLOWING_MS_MAX)).toFixed(0)} ms`)
   }
 
   async #makeTopics(client: Awaited<ReturnType<typeof connect>>): Promise<boolean> {
     const options = { replicas: 3, config: TOPIC_CONFIG, ifNotExists: true }
     try {
       await client.admin.topics.create(TOPIC, { ...options, partitions: PARTITIONS })
+      await client.admin.topics.create(RESULTS_TOPIC, { ...options, partitions: PARTITIONS })
       await client.admin.topics.create(PROBE_TOPIC, { ...options, partitions: 1 })
       return true
     } catch {
@@ -124,6 +137,14 @@ class ChaosRun {
     const { readerFaults, failures } = this.#workload!
     if (readerFaults.length > 0) throw new Error(readerFaults.join('; '))
     if (failures.size > 0) throw new Error(`producers gave up: ${JSON.stringify([...failures])}`)
+    const resultsMs = await this.#pipeline?.flowing(FLOWING_MS_MAX)
+    if (resultsMs !== undefined) say(`${name}: all have their results ${resultsMs.toFixed(0)} ms after that`)
+    this.#checkPipeline()
+  }
+
+  #checkPipeline(): void {
+    const faults = this.#pipeline?.faults ?? []
+    if (faults.length > 0) throw new Error(`${faults.join('; ')}\n${this.#pipeline!.talk}`)
   }
 
   #context(name: string): FaultContext {
@@ -153,21 +174,45 @@ class ChaosRun {
   async #judge(): Promise<void> {
     const workload = this.#workload!
     await workload.finish()
+    await this.#endPipeline(workload.acknowledged)
     await this.#cluster.settle()
-    const client = await connect(this.#cluster.urls)
-    const { topicId, partitions } = await client.admin.topics.describe(TOPIC)
-    await client.close()
+    const topics = await this.#describe([TOPIC, RESULTS_TOPIC])
     for (const nodeId of BROKERS) {
       const code = await this.#cluster.broker(nodeId).stop()
       if (code !== 0) this.wrong.push(`broker ${nodeId} ended with ${code} when it was asked to stop`)
     }
     this.wrong.push(...workload.readerFaults)
+    for (const topic of topics) this.#compareReplicas(topic)
+    this.#judgeHistory(await checkFile(this.#historyFile))
+  }
+
+  async #endPipeline(records: number): Promise<void> {
+    const pipeline = this.#pipeline
+    if (pipeline === undefined) return
+    await pipeline.finish(records)
+    this.#checkPipeline()
+    say(
+      `pipeline: reached ${pipeline.results} results, each once and in order; a member killed, stalled or ended ${pipeline.turnovers} times`,
+    )
+  }
+
+  async #describe(names: readonly string[]): Promise<TopicDescription[]> {
+    const client = await connect(this.#cluster.urls)
+    try {
+      return await Promise.all(names.map((name) => client.admin.topics.describe(name)))
+    } finally {
+      await client.close()
+    }
+  }
+
+  #compareReplicas({ name, topicId, partitions }: TopicDescription): void {
     const dataDirs = BROKERS.map((nodeId) => this.#cluster.dataDirOf(nodeId))
     let bytes = 0
     for (const { partition, highWatermark = 0 } of partitions)
-      bytes += compareReplicas(dataDirs, { topicId: topicId as never, partition, highWatermark }).bytes
-    say(`replicas: ${partitions.length} partitions on ${dataDirs.length} brokers are byte-equal, ${bytes} bytes each`)
-    this.#judgeHistory(await checkFile(this.#historyFile))
+      bytes += compareReplicas(dataDirs, { topicId: topicId as TopicId, partition, highWatermark }).bytes
+    say(
+      `replicas of ${name}: ${partitions.length} partitions on ${dataDirs.length} brokers are byte-equal, ${bytes} bytes each`,
+    )
   }
 
   #judgeHistory(verdict: HistoryVerdict): void {

@@ -17,6 +17,7 @@ import {
 } from '../../../src/coordination/keys.ts'
 import type { SharedMemoryStore } from '../../../src/coordination/shared-memory-store.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
+import { givenUpLead } from '../given-up-lead.ts'
 import type { ClusterEvent } from './cluster-reach.ts'
 import type { SimulatedNode } from './simulated-node.ts'
 
@@ -78,6 +79,9 @@ export class ClusterWatcher {
     if (state.leaderEpoch > before.leaderEpoch && state.leader !== NO_LEADER) {
       count('leader change')
       if (isInTransaction(topicId!, Number(partition))) count('leader change mid-transaction')
+      const place = { topicId: topicId as TopicId, partition: Number(partition) }
+      const givenUp = givenUpLead(this.#cluster.store.state, place, before, state)
+      if (givenUp !== undefined) count(givenUp)
     }
     if (state.inSyncReplicas.length < before.inSyncReplicas.length) count('in-sync set shrunk')
     if (state.inSyncReplicas.length > before.inSyncReplicas.length) count('in-sync set grown')

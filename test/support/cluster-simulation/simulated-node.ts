@@ -269,6 +269,7 @@ export class SimulatedNode {
     if (cut !== null) count(Number(cut[2]) > Number(cut[1]) ? 'begun anew' : 'truncated')
     if (text.includes('the lease of this broker is lost')) count('lease lost')
     if (text.includes('begins anew from its leader')) count('replica set aside')
+    if (text.includes('it resigns')) count('lead resigned')
   }
 
   #say(text: string): void {

@@ -12,6 +12,7 @@ import {
   type NodeState,
   nodeKey,
   PARTITIONS_PREFIX,
+  type PartitionName,
   type PartitionState,
   ROOT_PREFIX,
   TOPICS_PREFIX,
@@ -21,8 +22,9 @@ import {
 import type { StoreOperation } from '../../../src/coordination/metadata-store.ts'
 import type { TopicId } from '../../../src/model/ids.ts'
 import { parseTopicConfig, type TopicConfig } from '../../../src/model/topic-config.ts'
+import { givenUpLead } from '../given-up-lead.ts'
 import { commonEnd } from './replica-model.ts'
-import type { SimulatedBroker, World } from './simulated-broker.ts'
+import { nameOf, type SimulatedBroker, type World } from './simulated-broker.ts'
 import type { SimulatedStoreClient } from './simulated-store.ts'
 
 export class ControllerChecker {
@@ -114,6 +116,8 @@ export class ControllerChecker {
     const leader = this.#world.brokers.get(next.leader)!
     this.#world.note('leader changed', `${key.slice(-39)}: ${next.leader} epoch ${next.leaderEpoch}`)
     const name = nameOfKey(key)
+    const givenUp = givenUpLead(this.#world.store.state, placeOfKey(key), before, next)
+    if (givenUp !== undefined) this.#world.note(givenUp, key.slice(-39))
     const acknowledged = this.#acknowledged.get(name) ?? []
     const held = leader.directory.logs.get(name)?.records ?? []
     const end = commonEnd(acknowledged, held)
@@ -174,6 +178,12 @@ export class ControllerChecker {
     if (records.length > known.length) this.#acknowledged.set(name, records)
   }
 
+  /** Leaderships of now: in quiet nobody takes one from another. */
+  leaderEpochs(): readonly string[] {
+    const { values } = this.#world.store.state.list(PARTITIONS_PREFIX)
+    return values.map(({ key, value }) => `${key} ${decodePartitionState(key, value).leaderEpoch}`)
+  }
+
   /** All brokers run and talk, and it was quiet for long. */
   end(): void {
     const { state } = this.#world.store
@@ -214,10 +224,16 @@ export class ControllerChecker {
     assert.equal(state.replicas.length, topic.state.replicas, text)
     assert.equal(state.inSyncReplicas.length, state.replicas.length, `${text}: all are in sync`)
     assert.deepEqual(state.eligibleLeaders, [], text)
+    const hasRoom = state.replicas.some((nodeId) => !this.#world.brokers.get(nodeId)!.isDiskLow)
+    assert.ok(!leader.isDiskLow || !hasRoom, `${text}: its leader's disk is full, another one's is not`)
   }
 }
 
-function nameOfKey(key: string): string {
+function placeOfKey(key: string): PartitionName {
   const [topicId = '', partition = ''] = key.slice(PARTITIONS_PREFIX.length).split('/')
-  return `${topicId}/${Number(partition)}`
+  return { topicId: topicId as TopicId, partition: Number(partition) }
+}
+
+function nameOfKey(key: string): string {
+  return nameOf(placeOfKey(key))
 }

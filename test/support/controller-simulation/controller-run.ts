@@ -1,4 +1,5 @@
 /** One seed of the controller simulation: brokers, misfortunes, moves; then quiet, in which all must come right. */
+import assert from 'node:assert/strict'
 import type { SeededPrng } from '../../../src/base/prng.ts'
 import type { Controller } from '../../../src/coordination/controller/controller.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
@@ -14,6 +15,8 @@ const TICK_MS = 100
 const SETTLE_MS = 5_000
 const CHAOS_MS = 60_000
 const END_MS = 60_000
+/** Before the end: nobody leads by then who would have to give it up again. */
+const STABLE_MS = 15_000
 /** Settings of a broker's misfortunes are drawn anew so often. */
 const WEATHER_MS = 10_000
 
@@ -28,6 +31,7 @@ export const CONTROLLER_EVENTS = [
   ...(['kill', 'power cut', 'clean', 'started', 'directory lost', 'damaged', 'cut off the store', 'frozen'] as const),
   ...([
     'cut between brokers',
+    'isolated',
     'resync',
     'lease lost',
     'elected',
@@ -37,6 +41,7 @@ export const CONTROLLER_EVENTS = [
   ] as const),
   ...(['in-sync set grown', 'in-sync set shrunk', 'acknowledged', 'acknowledged by an old leader', 'warning'] as const),
   ...(['reassign', 'cancel', 'rebalance', 'decommission', 'suspect revoked', 'preferred', 'partitions added'] as const),
+  ...(['lead resigned', 'resigned lead taken over', 'disk low', 'full leader replaced'] as const),
   ...(['loss by unclean election', 'refused request', 'loss since last sync'] as const),
 ] as const
 
@@ -90,7 +95,10 @@ class ControllerRun {
       await this.#passTo(this.#run.queue.nowMs + SETTLE_MS)
       await this.#chaos(this.#run.queue.nowMs + CHAOS_MS)
       this.#heal()
-      await this.#passTo(this.#run.queue.nowMs + END_MS)
+      await this.#passTo(this.#run.queue.nowMs + END_MS - STABLE_MS)
+      const leaderships = this.#checker.leaderEpochs()
+      await this.#passTo(this.#run.queue.nowMs + STABLE_MS)
+      assert.deepEqual(this.#checker.leaderEpochs(), leaderships, 'leaderships change in quiet')
       this.#checker.end()
     })
   }
@@ -134,7 +142,9 @@ class ControllerRun {
     if (draw < 30) this.#strikeProcess(broker)
     else if (draw < 40) this.#strikeStore(broker)
     else if (draw < 50) this.#strikePeers(broker)
-    else if (draw < 55) this.#freeze(broker)
+    else if (draw < 53) this.#freeze(broker)
+    else if (draw < 56) this.#isolate(broker)
+    else if (draw < 60) this.#fillDisk(broker)
     else if (draw < 80) this.#request(broker)
     else if (!broker.isRunning) this.#start(broker)
   }
@@ -196,6 +206,23 @@ class ControllerRun {
     this.#cuts.add(pair)
   }
 
+  /** It hears no other broker any more, and goes on to reach the store. */
+  #isolate({ nodeId }: SimulatedBroker): void {
+    const pairs = [...this.#brokers.keys()]
+      .filter((other) => other !== nodeId)
+      .map((other) => `${Math.min(other, nodeId)}-${Math.max(other, nodeId)}`)
+    this.#run.note('isolated', String(nodeId))
+    for (const pair of pairs) this.#cuts.add(pair)
+    this.#run.queue.after(3_000 + this.#prng.below(12_000), () => {
+      for (const pair of pairs) this.#cuts.delete(pair)
+    })
+  }
+
+  #fillDisk(broker: SimulatedBroker): void {
+    if (!broker.isDiskLow) this.#run.note('disk low', String(broker.nodeId))
+    broker.setDiskLow(!broker.isDiskLow)
+  }
+
   #freeze({ run, nodeId }: SimulatedBroker): void {
     if (run === undefined) return
     this.#run.note('frozen', String(nodeId))
@@ -249,7 +276,10 @@ class ControllerRun {
   #heal(): void {
     this.#run.note('heal')
     this.#cuts.clear()
+    // A disk may stay full: that moves leaderships once, not for ever.
+    const staysFull = this.#prng.below(3) === 0 ? 1 + this.#prng.below(BROKERS) : undefined
     for (const broker of this.#brokers.values()) {
+      broker.setDiskLow(broker.nodeId === staysFull)
       broker.start()
       const { client, process } = broker.run!
       client.lossPercent = 0

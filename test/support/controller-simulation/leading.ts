@@ -15,12 +15,15 @@ import type { TopicConfig } from '../../../src/model/topic-config.ts'
 import type { ModelLog } from './replica-model.ts'
 
 const LAG_MS = 2_000
+/** A member that was not heard for longer is silent, not slow. */
+const SILENT_MS = 1_000
 
 interface FollowerProgress {
   readonly incarnation: number
   logEnd: number
   syncedEnd: number
   caughtUpMs: number
+  heardMs: number
 }
 
 export class Leading {
@@ -66,9 +69,11 @@ export class Leading {
     const isCaughtUp = logEnd >= this.#log.records.length
     if (known === undefined || known.incarnation !== follower.incarnation) {
       const caughtUpMs = isCaughtUp ? nowMs : this.#sinceMs
-      this.#followers.set(follower.nodeId, { incarnation: follower.incarnation, logEnd, syncedEnd, caughtUpMs })
+      const { nodeId, incarnation } = follower
+      this.#followers.set(nodeId, { incarnation, logEnd, syncedEnd, caughtUpMs, heardMs: nowMs })
       return
     }
+    known.heardMs = nowMs
     known.logEnd = logEnd
     known.syncedEnd = syncedEnd
     if (isCaughtUp) known.caughtUpMs = nowMs
@@ -110,6 +115,20 @@ export class Leading {
     }
     const next = withInSync(state, wanted, this.#config.minInsyncReplicas)
     return isSameState(next, state) ? undefined : next
+  }
+
+  /**
+   * It wishes for a smaller set, and is the one that is cut off: members that are silent would be enough without it, and without them it
+   * cannot acknowledge. The product's rule is partition/in-sync-replicas, isCutOff().
+   */
+  isCutOff(next: PartitionState, nowMs: number): boolean {
+    const { inSyncReplicas, leader } = this.state
+    if (next.inSyncReplicas.length >= inSyncReplicas.length) return false
+    const silent = inSyncReplicas.filter(
+      ({ nodeId }) => nodeId !== leader && nowMs - (this.#followers.get(nodeId)?.heardMs ?? this.#sinceMs) > SILENT_MS,
+    )
+    const min = this.#config.minInsyncReplicas
+    return silent.length >= min && inSyncReplicas.length - silent.length < min
   }
 
   #joining(nodeId: number, isRegistered: (replica: Replica) => boolean): Replica | undefined {

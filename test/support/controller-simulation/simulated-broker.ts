@@ -6,7 +6,13 @@ import { beginIncarnation, registerBroker } from '../../../src/coordination/clus
 import type { ClusterImage } from '../../../src/coordination/cluster-image.ts'
 import { ClusterWatch } from '../../../src/coordination/cluster-watch.ts'
 import { Controller } from '../../../src/coordination/controller/controller.ts'
-import type { BrokerState, PartitionName, PartitionState, Replica } from '../../../src/coordination/keys.ts'
+import type {
+  BrokerState,
+  PartitionName,
+  PartitionState,
+  Replica,
+  ResignedLead,
+} from '../../../src/coordination/keys.ts'
 import type { StoreLease } from '../../../src/coordination/metadata-store.ts'
 import type { TopicRecord } from '../../../src/coordination/topics.ts'
 import type { Incarnation, TopicId } from '../../../src/model/ids.ts'
@@ -19,6 +25,10 @@ import { type SimulatedStore, SimulatedStoreClient } from './simulated-store.ts'
 const LEASE_TTL_MS = 6_000
 const RETRY_MS = 300
 const FETCH_RECORDS_MAX = 8
+/** As the product waits for somebody to take over; it may resign again sooner than there, so that a run sees it more than once. */
+const RESIGN_WAIT_MS = 3_000
+const RESIGN_LOOK_MS = 50
+const RESIGN_PAUSE_MS = 10_000
 
 /** What brokers need of the run. */
 export interface World {
@@ -46,6 +56,16 @@ interface Run {
   watch: ClusterWatch | undefined
   damaged: readonly PartitionName[]
   readonly leading: Map<string, Leading>
+  /** Under which it is registered, or about to be. */
+  lease: StoreLease | undefined
+  /** What it leads and gives up, by partition. */
+  readonly resigned: Map<string, ResignedLead>
+  readonly resignedMs: Map<string, number>
+  /** The run before it ended in order. */
+  isClean: boolean
+  /** Counted with each change of what it says of itself. */
+  words: number
+  isTelling: boolean
 }
 
 export class SimulatedBroker {
@@ -53,6 +73,7 @@ export class SimulatedBroker {
   readonly #world: World
   directory: ModelDirectory
   run: Run | undefined
+  #isDiskLow = false
 
   constructor(nodeId: number, world: World) {
     this.nodeId = nodeId
@@ -73,19 +94,33 @@ export class SimulatedBroker {
     return this.run?.self?.incarnation
   }
 
+  get isDiskLow(): boolean {
+    return this.#isDiskLow
+  }
+
+  /** As a leader it takes nothing while its disk is. */
+  setDiskLow(isLow: boolean): void {
+    this.#isDiskLow = isLow
+    if (this.run !== undefined) this.#tell(this.run)
+  }
+
   start(): void {
     if (this.run !== undefined) return
     const process = new SimulatedProcess(this.#world.store.queue)
     const client = new SimulatedStoreClient(this.#world.store, process, this.nodeId)
     const leading = new Map<string, Leading>()
-    const run: Run = { process, client, leading, self: undefined, controller: undefined, watch: undefined, damaged: [] }
+    const run: Run = {
+      ...{ process, client, leading, self: undefined, controller: undefined, watch: undefined, damaged: [] },
+      ...{ lease: undefined, resigned: new Map(), resignedMs: new Map(), isClean: false, words: 0, isTelling: false },
+    }
     this.run = run
     void this.#boot(run)
   }
 
   async #boot(run: Run): Promise<void> {
     const { directory } = this
-    const isClean = directory.isClean
+    const { isClean } = directory
+    run.isClean = isClean
     directory.isClean = false
     const cluster = { directoryId: directory.directoryId, isClean, timers: run.process, registrationWaitMs: 8_000 }
     const options = { nodeId: this.nodeId, newId: () => this.#world.newId(), cluster }
@@ -104,41 +139,53 @@ export class SimulatedBroker {
         { timers: run.process },
       ),
     )
-    await this.#register(run, isClean)
+    await this.#register(run)
   }
 
   /** Registers under a lease, and under another one whenever that is lost. */
-  async #register(run: Run, isClean: boolean): Promise<void> {
-    const { nodeId } = this
-    const state: Omit<BrokerState, 'leaseId'> = {
-      ...{ incarnation: run.self!.incarnation, url: `ws://${nodeId}`, rack: `r${nodeId % 3}`, version: '0' },
-      ...{ directoryId: this.directory.directoryId, isClean, damaged: run.damaged, isStopping: false },
-    }
+  async #register(run: Run): Promise<void> {
     const lease = await this.#insist(run, () => run.client.lease(LEASE_TTL_MS))
-    let isLost = false
+    run.lease = lease
     lease.onLost(() => {
-      isLost = true
-      this.#world.note('lease lost', String(nodeId))
-      void this.#register(run, isClean)
+      run.lease = undefined
+      this.#world.note('lease lost', String(this.nodeId))
+      void this.#register(run)
     })
-    await this.#registerUntil(run, lease, state, () => isLost)
-    if (!isLost) run.controller!.campaign(lease)
+    await this.#registerUntil(run, lease)
+    if (run.lease === lease) run.controller!.campaign(lease)
   }
 
-  async #registerUntil(
-    run: Run,
-    lease: StoreLease,
-    state: Omit<BrokerState, 'leaseId'>,
-    isOver: () => boolean,
-  ): Promise<void> {
-    while (!isOver()) {
+  async #registerUntil(run: Run, lease: StoreLease): Promise<void> {
+    while (run.lease === lease) {
+      const { words } = run
       try {
-        await registerBroker(run.client, lease, this.nodeId, state)
-        return
+        await registerBroker(run.client, lease, this.nodeId, this.#stateOf(run))
+        if (words === run.words) return
       } catch {
         await wait(run, RETRY_MS)
       }
     }
+  }
+
+  #stateOf(run: Run): Omit<BrokerState, 'leaseId'> {
+    const { nodeId } = this
+    const { isClean } = run
+    return {
+      ...{ incarnation: run.self!.incarnation, url: `ws://${nodeId}`, rack: `r${nodeId % 3}`, version: '0' },
+      ...{ directoryId: this.directory.directoryId, isClean, damaged: run.damaged, isStopping: false },
+      ...{ isDiskLow: this.#isDiskLow, resigned: [...run.resigned.values()] },
+    }
+  }
+
+  /** What it says of itself is another from now on: registered anew, one at a time, the newest last. */
+  #tell(run: Run): void {
+    run.words++
+    const { lease } = run
+    if (run.isTelling || run.watch === undefined || lease === undefined) return
+    run.isTelling = true
+    void this.#registerUntil(run, lease).finally(() => {
+      run.isTelling = false
+    })
   }
 
   async #insist<T>(run: Run, work: () => Promise<T>): Promise<T> {
@@ -256,7 +303,7 @@ export class SimulatedBroker {
   #tickLeader(run: Run, name: string, leading: Leading): void {
     const { prng } = this.#world.store
     const log = this.directory.logOf(name)
-    if (prng.below(2) === 0) log.records.push(this.#world.nextRecord())
+    if (prng.below(2) === 0 && !this.#isDiskLow) log.records.push(this.#world.nextRecord())
     const before = log.highWatermark
     const highWatermark = leading.advance()
     if (highWatermark > before) this.#world.onAcknowledged(name, log.records.slice(0, highWatermark), this)
@@ -264,11 +311,34 @@ export class SimulatedBroker {
     const isRegistered = ({ nodeId, incarnation }: Replica) =>
       image.brokers.get(nodeId)?.state.incarnation === incarnation
     const next = leading.propose(run.process.nowMs(), isRegistered)
-    if (next === undefined) return
+    if (next === undefined || run.resigned.has(name)) return
+    if (leading.isCutOff(next, run.process.nowMs()) && this.#mayResign(run, name)) {
+      void this.#resign(run, name, leading)
+      return
+    }
     const grows = next.inSyncReplicas.length > leading.state.inSyncReplicas.length
     leading
       .ask(next, run.client, run.process.nowMs(), (ms) => wait(run, ms))
       .then((isApplied) => isApplied && this.#world.note(grows ? 'in-sync set grown' : 'in-sync set shrunk'))
+  }
+
+  #mayResign(run: Run, name: string): boolean {
+    const lastMs = run.resignedMs.get(name)
+    return lastMs === undefined || run.process.nowMs() >= lastMs + RESIGN_PAUSE_MS
+  }
+
+  /** Says so, and leaves the set as it is until somebody has taken over or nobody will (broker/cluster/in-sync-writer). */
+  async #resign(run: Run, name: string, leading: Leading): Promise<void> {
+    const { topicId, partition, version } = leading
+    const untilMs = run.process.nowMs() + RESIGN_WAIT_MS
+    this.#world.note('lead resigned', `${this.nodeId}: ${name}`)
+    run.resignedMs.set(name, run.process.nowMs())
+    run.resigned.set(name, { topicId, partition, leaderEpoch: leading.state.leaderEpoch })
+    this.#tell(run)
+    while (run.leading.get(name) === leading && leading.version === version && run.process.nowMs() < untilMs)
+      await wait(run, RESIGN_LOOK_MS)
+    run.resigned.delete(name)
+    this.#tell(run)
   }
 
   #fetchAll(run: Run): void {

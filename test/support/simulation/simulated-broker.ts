@@ -15,6 +15,7 @@ import type { ClusterJoin } from '../../../src/in-process/cluster-join.ts'
 import { type AgentHost, LocalBroker } from '../../../src/in-process/local-broker.ts'
 import { PortDurableFiles } from '../../../src/in-process/port-durable-files.ts'
 import { RecoveryTasks } from '../../../src/in-process/recovery-tasks.ts'
+import { shardOptionsOf } from '../../../src/in-process/shard-setup.ts'
 import { SteppedBell } from '../../../src/in-process/stepped-bell.ts'
 import { runCompaction, type SeededCompactionTask } from '../../../src/log/compaction-run.ts'
 import {
@@ -161,14 +162,9 @@ export class SimulatedBroker {
     const { files } = machine
     const { requestRingBytes, replyRingBytes, pageBytes, pageCount } = sizes
     const folder = `${DATA_DIR}/metadata`
+    const config = this.#options.config ?? configAlone(shards)
     return new LocalBroker({
-      ...{
-        version: '0.0.0-sim',
-        config: this.#options.config ?? configAlone(shards),
-        dataDir: DATA_DIR,
-        shards,
-        files,
-      },
+      ...{ version: '0.0.0-sim', config, dataDir: DATA_DIR, shards, files },
       ...{ engine, clock: this.#options.clock ?? this.#time, prng: this.#time.prng, timers: this.process.timers() },
       ...{ logger: this.#logger(), metrics: this.#metrics(), newId: () => this.#newId() },
       storage: cluster === undefined ? this.#storage() : this.#clusterStorage(),
@@ -178,7 +174,7 @@ export class SimulatedBroker {
         ...{ requestRingBytes, replyRingBytes, pageBytes, pageCount },
         ...{ readRingBytes: 16 * 1024, diskRequestRingBytes: 16 * 1024, diskReplyRingBytes: 16 * 1024 },
       },
-      shard: sizes.shard,
+      shard: { ...shardOptionsOf(config), ...sizes.shard },
       checkAlive: () => this.#checkAlive(),
       // Other brokers come as soon as its replicas are open.
       ...(cluster === undefined

@@ -1,0 +1,69 @@
+/**
+ * PipelineProcess: a member of a pipeline (pipeline-member.ts) as a process of its own that is killed, stands still, ends in order and is
+ * started again.
+ *
+ * Owns     the process; it ends with this one
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import type { PipelineMemberOptions } from './pipeline-member.ts'
+import { repositoryRoot } from './repository.ts'
+
+const TALK_CHARS_MAX = 4_000
+
+export class PipelineProcess {
+  readonly options: PipelineMemberOptions
+  #process: ChildProcess | undefined
+  #exited: Promise<unknown> = Promise.resolve()
+  #lives = 0
+  /** The end of what it said on stderr. */
+  talk = ''
+
+  constructor(options: PipelineMemberOptions) {
+    this.options = options
+    this.start()
+  }
+
+  start(): void {
+    const entry = join(repositoryRoot, 'dist', 'test', 'support', 'pipeline-member.js')
+    // A process of the history does one thing after the other: each has numbers of its own for its lives.
+    const options = {
+      ...this.options,
+      process: this.options.process + 10_000 * this.#lives,
+      seed: this.options.seed + this.#lives,
+    }
+    this.#lives++
+    const child = spawn(process.execPath, [entry, JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'pipe'] })
+    child.stderr.on('data', (chunk: Buffer) => {
+      this.talk = (this.talk + chunk.toString()).slice(-TALK_CHARS_MAX)
+    })
+    this.#process = child
+    const killWithUs = (): void => void child.kill('SIGKILL')
+    process.once('exit', killWithUs)
+    this.#exited = new Promise((resolve) => {
+      child.once('exit', () => {
+        process.off('exit', killWithUs)
+        resolve(undefined)
+      })
+    })
+  }
+
+  async kill(): Promise<void> {
+    this.#process?.kill('SIGKILL')
+    await this.#exited
+  }
+
+  /** In order: what it has begun is done, and its group is told. */
+  async stop(): Promise<void> {
+    this.#process?.kill('SIGTERM')
+    await this.#exited
+  }
+
+  pause(): void {
+    this.#process?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#process?.kill('SIGCONT')
+  }
+}
