@@ -3,11 +3,12 @@
  * belongs to.
  *
  * Thread     main
- * Failure    a partition that does not serve: COORDINATOR_NOT_AVAILABLE with the reason, for its ids only
+ * Failure    a partition that does not serve: COORDINATOR_NOT_AVAILABLE with the reason, for its ids only; the same while too few brokers are
+ *            there to make the topic
  */
 import { NO_LEADER } from '../coordination/keys.ts'
 import type { CreateTopicWish } from '../coordination/topics.ts'
-import { MillraceError } from '../model/errors.ts'
+import { isMillraceError, MillraceError } from '../model/errors.ts'
 import { coordinatorPartitionOf } from '../model/internal-topics.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
@@ -81,12 +82,19 @@ export class InternalTopic {
       ...{ name, partitions, replicas: -1, ifNotExists: true },
       config: COORDINATOR_TOPIC_CONFIG,
     }
-    await topicService().create(wish, false, 'broker')
+    await topicService().create(wish, false, 'broker').catch(throwUnavailable)
     const topic = router.byName(name)
     // It is made, or was there; this broker's image has not come so far, or it is deleted again.
     if (topic === undefined) throw new MillraceError('COORDINATOR_NOT_AVAILABLE', `${name} is not known here yet`)
     return topic
   }
+}
+
+/** Too few brokers are there to make it: that passes. */
+function throwUnavailable(error: unknown): never {
+  if (isMillraceError(error) && error.code === 'INVALID_REPLICATION_FACTOR')
+    throw new MillraceError('COORDINATOR_NOT_AVAILABLE', error.message, { cause: error })
+  throw error
 }
 
 function partitionFor(id: string, { partitions }: RoutedTopic): PartitionProxy {

@@ -9,6 +9,7 @@
  */
 import { MillraceError } from '../model/errors.ts'
 import { isTopicName, type LeaderEpoch, type TopicId } from '../model/ids.ts'
+import { isInternalTopic } from '../model/internal-topics.ts'
 import { BROKER_PARTITIONS_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
 import { parseTopicConfig, type TopicConfig } from '../model/topic-config.ts'
 import {
@@ -81,7 +82,7 @@ export interface CreateTopicContext {
   readonly existing: TopicRecord | undefined
   readonly defaults: TopicDefaults
   readonly brokers: number
-  /** In a cluster: those that are known, away or not. No replica less because one is away, where nobody said how many. */
+  /** In a cluster: those that are known, away or not. No replica less because one is away, where nobody said how many: nobody would add it. */
   readonly brokersKnown?: number
   /** Partitions of all topics now. */
   readonly partitionsNow: number
@@ -100,16 +101,27 @@ export function decideCreateTopic(wish: CreateTopicWish, context: CreateTopicCon
   }
   const partitions = wish.partitions === -1 ? defaults.partitions : wish.partitions
   checkPartitions(partitions, partitionsNow)
-  const byDefault = defaults.replicas === -1 ? CLUSTER_REPLICAS_DEFAULT : defaults.replicas
-  const replicas = wish.replicas === -1 ? Math.min(byDefault, context.brokersKnown ?? brokers) : wish.replicas
+  const replicas = wish.replicas === -1 ? defaultReplicas(wish.name, context) : wish.replicas
   if (replicas < 1 || replicas > brokers)
-    throw new MillraceError(
-      'INVALID_REPLICATION_FACTOR',
-      `replicas: 1 to ${brokers} (the brokers there are), not ${replicas}`,
-    )
+    throw new MillraceError('INVALID_REPLICATION_FACTOR', replicasText(wish, replicas, context))
   const config = parseTopicConfig(wish.config, defaults.config)
   checkReplicasFor(wish.config, config, replicas)
   return { kind: 'create', plan: { name: wish.name, partitions, replicas, config: { ...wish.config } } }
+}
+
+/**
+ * As many as the configuration says and there are brokers known, away or not. A topic of the broker's own is wanted now, and gets more replicas
+ * by itself as brokers come: a majority of them is enough to make it.
+ */
+function defaultReplicas(name: string, { defaults, brokers, brokersKnown = brokers }: CreateTopicContext): number {
+  const byDefault = defaults.replicas === -1 ? CLUSTER_REPLICAS_DEFAULT : defaults.replicas
+  const wanted = Math.min(byDefault, brokersKnown)
+  return isInternalTopic(name) && brokers > wanted / 2 ? Math.min(wanted, brokers) : wanted
+}
+
+function replicasText(wish: CreateTopicWish, replicas: number, { brokers }: CreateTopicContext): string {
+  if (wish.replicas !== -1) return `replicas: 1 to ${brokers} (the brokers there are), not ${replicas}`
+  return `a topic has ${replicas} replicas where nobody says how many, and ${brokers} brokers take some now: say how many, or wait until more are there`
 }
 
 function checkPartitions(partitions: number, partitionsNow: number): void {

@@ -23,7 +23,7 @@ import { type HistoryOperation, parseHistoryLine } from '../../src/tools/history
 import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
 import { budgetMs, environmentNumber, freshSeed, withinBudget } from '../support/budget.ts'
 import { BareClient } from '../support/gateway-fixture.ts'
-import { POISON } from '../support/pipeline-member.ts'
+import { POISON } from '../support/pipeline-options.ts'
 import { PipelineProcess } from '../support/pipeline-process.ts'
 
 const PARTITIONS = 4

@@ -107,6 +107,28 @@ test('the broker of a transaction’s coordinator is killed in the middle: each 
     )
   }))
 
+test('the first group and the first transaction come while one broker of three is away: served by two, replicated by three later', () =>
+  withCluster(async (cluster) => {
+    const client = cluster.client()
+    await client.admin.topics.create('t', { partitions: 1, replicas: 3 })
+    cluster.kill(3)
+    await until('two brokers', WAIT_MS, async () => (await cluster.brokersNow()).length === 2)
+    await client
+      .producer('t', { transactionalId: 'p' })
+      .transaction((transaction) => transaction.send('t', { value: 'x' }))
+    const group = client.group('g', ['t'], { from: 'start' })
+    for await (const record of group) {
+      await group.commit(record)
+      break
+    }
+    await group.close()
+    await cluster.restart(3)
+    for (const topic of [OFFSETS_TOPIC, TRANSACTIONS_TOPIC])
+      await until(`three replicas of ${topic}`, WAIT_MS, async () =>
+        (await cluster.partitionsOf(topic)).every(({ inSyncReplicas }) => inSyncReplicas.length === 3),
+      )
+  }))
+
 test('internal topics that one broker made alone have three replicas when there are three brokers', async () => {
   const cluster = await BrokerCluster.start({ nodes: 1 })
   try {

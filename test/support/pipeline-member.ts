@@ -18,25 +18,7 @@ import {
   connect,
   type TransactionalProducer,
 } from '../../src/client/index.ts'
-
-export interface PipelineMemberOptions {
-  readonly url: string
-  readonly mode: 'manual' | 'run'
-  /** Of the group and of the transactional ids. */
-  readonly groupId: string
-  readonly name: string
-  readonly input: string
-  readonly output: string
-  readonly sessionTimeoutMs: number
-  readonly transactionTimeoutMs: number
-  /** File of the history, and the first number of its processes. */
-  readonly journal: string
-  readonly process: number
-  readonly seed: number
-}
-
-/** Value of what no reader of committed records may see. */
-export const POISON = 'poison'
+import { type PipelineMemberOptions, POISON } from './pipeline-options.ts'
 
 const RECORDS_MAX = 20
 /** Of transactions made by hand, and of records. */
@@ -215,4 +197,4 @@ async function main(options: PipelineMemberOptions): Promise<void> {
   await mq.close()
 }
 
-if (process.argv[2] !== undefined) await main(JSON.parse(process.argv[2]) as PipelineMemberOptions)
+await main(JSON.parse(process.argv[2] ?? '') as PipelineMemberOptions)

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
-import type { PipelineMemberOptions } from './pipeline-member.ts'
+import type { PipelineMemberOptions } from './pipeline-options.ts'
 import { repositoryRoot } from './repository.ts'
 
 const TALK_CHARS_MAX = 4_000

@@ -13,7 +13,7 @@
 import { join } from 'node:path'
 import type { SeededPrng } from '../../../src/base/prng.ts'
 import { type Client, connect } from '../../../src/client/index.ts'
-import { POISON } from '../pipeline-member.ts'
+import { POISON } from '../pipeline-options.ts'
 import { PipelineProcess } from '../pipeline-process.ts'
 import { sleep, until } from '../until.ts'
 
@@ -74,10 +74,10 @@ export class ResultsPipeline {
     return countOf(this.#results)
   }
 
-  /** Resolves when all that is in the input now has its results; answers how long that took, ms. */
+  /** Resolves when all that was read of the input by now has its results, of each partition one at least; answers how long that took, ms. */
   async flowing(withinMs: number): Promise<number> {
     const fromMs = performance.now()
-    const wanted = this.#inputs.map(({ length }) => length)
+    const wanted = this.#inputs.map(({ length }) => Math.max(1, length))
     const behind = (): number[] =>
       [...wanted.keys()].filter((partition) => this.#results[partition]!.length < wanted[partition]!)
     try {

@@ -5,6 +5,7 @@ import { GroupService, type GroupServiceContext } from '../../../src/broker/grou
 import { PartitionRouter } from '../../../src/broker/partition-router.ts'
 import type { GroupWaiter } from '../../../src/broker/shard-link.ts'
 import { SILENT } from '../../../src/in-process/silent-logger.ts'
+import { MillraceError } from '../../../src/model/errors.ts'
 import type { Incarnation } from '../../../src/model/ids.ts'
 import { OFFSETS_TOPIC } from '../../../src/model/internal-topics.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
@@ -21,7 +22,7 @@ class Stage {
   })
   readonly groups: GroupService
 
-  constructor() {
+  constructor(create: () => Promise<unknown> = () => Promise.resolve()) {
     const link = {
       shard: 0,
       control: () => Promise.resolve({}),
@@ -32,7 +33,7 @@ class Stage {
     }
     const context = {
       ...{ config: { groups: { offsetsPartitions: 3 } }, router: this.router, links: [link] },
-      topicService: { create: () => Promise.resolve() },
+      topicService: { create },
       logger: { ...SILENT, warn: (...words: unknown[]) => this.warnings.push(words) },
     }
     this.groups = new GroupService(context as unknown as GroupServiceContext)
@@ -54,6 +55,16 @@ class Stage {
     return [replies.flatMap(({ groups }) => groups), page.groups].map((list) => list.map(({ groupId }) => groupId))
   }
 }
+
+test('too few brokers to make the topic of groups: unavailable for now, which a client waits out', async () => {
+  const create = () => Promise.reject(new MillraceError('INVALID_REPLICATION_FACTOR', 'too few'))
+  const { groups } = new Stage(create)
+  await assert.rejects(groups.coordinatorOf('g'), {
+    code: 'COORDINATOR_NOT_AVAILABLE',
+    message: 'too few',
+    retriable: true,
+  })
+})
 
 test('groups that another broker coordinates are not missed, nor warned of', async () => {
   const stage = new Stage()

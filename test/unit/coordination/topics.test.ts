@@ -18,6 +18,7 @@ import {
   loadTopics,
 } from '../../../src/coordination/topics.ts'
 import type { Incarnation, LeaderEpoch } from '../../../src/model/ids.ts'
+import { OFFSETS_TOPIC } from '../../../src/model/internal-topics.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
 
 const defaults = { partitions: 6, replicas: 1, config: TOPIC_CONFIG_DEFAULTS }
@@ -63,6 +64,27 @@ test('create: defaults, and every refusal names what was wrong', () => {
   assert.throws(() => decideCreateTopic(wish({ partitions: 1 }), { ...none, partitionsNow: 100_000 }), {
     code: 'INVALID_PARTITIONS',
   })
+})
+
+test('replicas by default: as many as brokers are known; a topic of the broker’s own is made by a majority of them', () => {
+  const replicasOf = (name: string, brokers: number, brokersKnown: number): number => {
+    const context = { ...none, defaults: { ...defaults, replicas: -1 }, brokers, brokersKnown }
+    const decision = decideCreateTopic(wish({ name }), context)
+    assert.ok(decision.kind === 'create')
+    return decision.plan.replicas
+  }
+  assert.equal(replicasOf('orders', 3, 3), 3)
+  assert.equal(replicasOf('orders', 5, 5), 3)
+  assert.equal(replicasOf('orders', 1, 1), 1)
+  assert.throws(() => replicasOf('orders', 2, 3), {
+    code: 'INVALID_REPLICATION_FACTOR',
+    message: /3 replicas where nobody/,
+  })
+  assert.equal(replicasOf(OFFSETS_TOPIC, 3, 3), 3)
+  assert.equal(replicasOf(OFFSETS_TOPIC, 2, 3), 2)
+  assert.equal(replicasOf(OFFSETS_TOPIC, 3, 5), 3)
+  assert.throws(() => replicasOf(OFFSETS_TOPIC, 1, 3), { code: 'INVALID_REPLICATION_FACTOR' })
+  assert.throws(() => replicasOf(OFFSETS_TOPIC, 1, 2), { code: 'INVALID_REPLICATION_FACTOR' })
 })
 
 test('what was made is loaded as it was; changed, grown, deleted', async () => {
