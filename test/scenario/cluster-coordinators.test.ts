@@ -107,6 +107,79 @@ test('the broker of a transaction’s coordinator is killed in the middle: each 
     )
   }))
 
+test('a group and the transactional id of its member are coordinated by two brokers: results and offsets are one thing, whichever of the two dies', () =>
+  withCluster(async (cluster) => {
+    const client = cluster.client()
+    const config = { 'min.insync.replicas': '2' }
+    for (const name of ['in', 'out']) await client.admin.topics.create(name, { partitions: 2, replicas: 3, config })
+    // Makes both internal topics.
+    await client.producer('out', { transactionalId: 'maker' }).ready()
+    const warming = client.group('maker', ['in'], { from: 'end' })
+    warming.start()
+    await until('the topic of groups', WAIT_MS, () => cluster.partitionsOf(OFFSETS_TOPIC).catch(() => undefined))
+    await warming.close()
+    const groupBroker = await coordinatorOf(cluster, OFFSETS_TOPIC, 'g')
+    let name = ''
+    for (
+      let number = 0;
+      name === '' || (await coordinatorOf(cluster, TRANSACTIONS_TOPIC, name)) === groupBroker;
+      number++
+    )
+      name = `worker-${number}`
+    const group = cluster.client().group('g', ['in'], {
+      ...{ from: 'start', semantics: 'exactly-once', transactionalId: name, transaction: { timeoutMs: 10_000 } },
+    })
+    const running = group.run(({ partition, value }, { transaction }) => {
+      transaction.send('out', { partition, value: value! }).catch(() => {})
+    })
+    const producer = client.producer('in')
+    let sent = 0
+    const send = async (count: number): Promise<void> => {
+      for (let index = 0; index < count; index++) await producer.send({ partition: sent % 2, value: String(sent++) })
+    }
+    const results: string[] = []
+    const stop = new AbortController()
+    const reading = (async () => {
+      for await (const { value } of client.consume('out', { from: 'start', signal: stop.signal }))
+        results.push(utf8Decode(value!))
+    })().catch((error: unknown) => {
+      if (!stop.signal.aborted) throw error
+    })
+    await send(100)
+    await until('results of all', WAIT_MS, () => results.length === sent)
+    for (const [topic, id] of [
+      [OFFSETS_TOPIC, 'g'],
+      [TRANSACTIONS_TOPIC, name],
+    ] as const) {
+      const broker = await coordinatorOf(cluster, topic, id)
+      cluster.kill(broker)
+      await send(50)
+      await until('results of all', WAIT_MS, () => results.length >= sent)
+      await cluster.restart(broker)
+      await until('all in sync', WAIT_MS, async () =>
+        (await Promise.all(['in', 'out', OFFSETS_TOPIC, TRANSACTIONS_TOPIC].map((each) => cluster.partitionsOf(each))))
+          .flat()
+          .every(({ inSyncReplicas }) => inSyncReplicas.length === 3),
+      )
+    }
+    await group.close()
+    await running
+    stop.abort()
+    await reading
+    const ofPartition = (partition: number) => results.map(Number).filter((number) => number % 2 === partition)
+    const wanted = Array.from({ length: sent }, (_, number) => number)
+    for (const partition of [0, 1])
+      assert.deepEqual(
+        ofPartition(partition),
+        wanted.filter((number) => number % 2 === partition),
+      )
+    const { offsets } = await client.admin.groups.describe('g')
+    assert.equal(
+      offsets.reduce((sum, { offset }) => sum + offset, 0),
+      sent,
+    )
+  }))
+
 test('the first group and the first transaction come while one broker of three is away: served by two, replicated by three later', () =>
   withCluster(async (cluster) => {
     const client = cluster.client()

@@ -1,6 +1,6 @@
 /**
  * TransactionCoordinator: the requests of one transactional id, each asked until its outcome is known, of the broker that coordinates the
- * id by then.
+ * id by then; offsets of a group of the one that coordinates the group, which tells the other.
  *
  * Ordering  one request at a time: a change of the transaction while another is being made would be answered CONCURRENT_TRANSACTIONS
  * Again     every request may be asked again: partitions that were added are added, an end of the same epoch and outcome is answered as
@@ -38,6 +38,11 @@ export interface AskOptions {
   /** On the monotonic clock, over all attempts. */
   readonly deadlineMs: number
   readonly signal?: AbortSignal | undefined
+}
+
+interface Ask extends AskOptions {
+  /** Whose coordinator is asked; left out: the transactional id's. */
+  readonly of?: CoordinatedId
 }
 
 /** Whether an attempt ended without an answer: what was asked may have happened. */
@@ -88,7 +93,8 @@ export class TransactionCoordinator {
   async commitOffsets(producer: ProducerIdentity, offsets: OffsetsToCommit, options: AskOptions): Promise<void> {
     const { transactionalId } = this
     const request = () => ({ ...offsets.request(), transactionalId, ...producer })
-    await this.#ask(txnOffsetCommit, request, options, (reply) => throwPartitionErrors(reply.topics))
+    const of: CoordinatedId = { kind: CoordinatorKind.GROUP, id: offsets.groupId }
+    await this.#ask(txnOffsetCommit, request, { ...options, of }, (reply) => throwPartitionErrors(reply.topics))
   }
 
   /** Decides the transaction; answers the identity of the next one. `doubt` tells of attempts without an answer. */
@@ -100,7 +106,7 @@ export class TransactionCoordinator {
   #ask<Request extends object, Value>(
     codec: Codec<Request, Value>,
     request: Request | (() => Request),
-    options: AskOptions,
+    options: Ask,
     check?: (value: Value) => void,
     doubt?: Doubt,
   ): Promise<Value> {
@@ -110,12 +116,12 @@ export class TransactionCoordinator {
   async #attempts<Request extends object, Value>(
     codec: Codec<Request, Value>,
     request: Request | (() => Request),
-    options: AskOptions,
+    options: Ask,
     check: ((value: Value) => void) | undefined,
     doubt: Doubt | undefined,
   ): Promise<Value> {
     const { runtime, backoff } = this.#parts
-    const { deadlineMs, signal } = options
+    const { deadlineMs, signal, of = this.#of } = options
     for (let failures = 1; ; failures++) {
       try {
         const value = await this.#once(codec, typeof request === 'function' ? request() : request, options)
@@ -123,7 +129,7 @@ export class TransactionCoordinator {
         return value
       } catch (cause) {
         const error = asMillraceError(cause)
-        this.#parts.coordinators.failed(this.#of, error)
+        this.#parts.coordinators.failed(of, error)
         const isUnanswered = error.code === 'NETWORK_EXCEPTION' || error.code === 'REQUEST_TIMED_OUT'
         if (doubt !== undefined && (isUnanswered || error.code === 'ABORTED')) doubt.isInDoubt = true
         if (!mayMend(error)) throw error
@@ -135,10 +141,10 @@ export class TransactionCoordinator {
     }
   }
 
-  async #once<Request, Value>(codec: Codec<Request, Value>, request: Request, options: AskOptions): Promise<Value> {
+  async #once<Request, Value>(codec: Codec<Request, Value>, request: Request, options: Ask): Promise<Value> {
     const { coordinators, requestTimeoutMs, runtime } = this.#parts
-    const { deadlineMs, signal } = options
-    const connection = await coordinators.connection(this.#of, { deadlineMs, signal })
+    const { deadlineMs, signal, of = this.#of } = options
+    const connection = await coordinators.connection(of, { deadlineMs, signal })
     // What leaves with no time left to be answered would be in doubt for nothing.
     const leftMs = Math.max(ATTEMPT_MS_MIN, deadlineMs - runtime.clock.monotonicMs())
     const timeoutMs = Math.min(requestTimeoutMs, leftMs)
