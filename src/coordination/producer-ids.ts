@@ -3,10 +3,12 @@
  *
  * Invariants  PI1 a block is in the store before its first id is given: a crash wastes ids, it never repeats one
  * Limits      PRODUCER_ID_BLOCK ids per store transaction
+ * Failure     COORDINATOR_NOT_AVAILABLE: lost races, or it is not known whether a block was taken, which is wasted then; who asks may ask again
  */
 import { MillraceError } from '../model/errors.ts'
+import { unchanged } from './cluster-identity.ts'
 import { decodeState, encodeState, PRODUCER_IDS_KEY, type ProducerIdState } from './keys.ts'
-import type { MetadataStore } from './metadata-store.ts'
+import { isOutcomeUnknown, type MetadataStore } from './metadata-store.ts'
 
 export const PRODUCER_ID_BLOCK = 1_000
 /** Other brokers take blocks too: a lost race is tried again so often. */
@@ -37,14 +39,8 @@ export class ProducerIds {
       const stored = await this.#store.get(PRODUCER_IDS_KEY)
       const first = stored === undefined ? 0 : decodeState<ProducerIdState>(PRODUCER_IDS_KEY, stored.value).next
       const state: ProducerIdState = { next: first + PRODUCER_ID_BLOCK }
-      const { applied } = await this.#store.transact(
-        [
-          stored === undefined
-            ? { kind: 'absent', key: PRODUCER_IDS_KEY }
-            : { kind: 'revision', key: PRODUCER_IDS_KEY, modRevision: stored.modRevision },
-        ],
-        [{ kind: 'put', key: PRODUCER_IDS_KEY, value: encodeState(state) }],
-      )
+      const put = { kind: 'put', key: PRODUCER_IDS_KEY, value: encodeState(state) } as const
+      const { applied } = await this.#store.transact([unchanged(PRODUCER_IDS_KEY, stored)], [put]).catch(throwWasted)
       if (!applied) continue
       this.#next = first
       this.#end = state.next
@@ -52,4 +48,10 @@ export class ProducerIds {
     }
     throw new MillraceError('COORDINATOR_NOT_AVAILABLE', `no block of producer ids after ${ATTEMPTS_MAX} attempts`)
   }
+}
+
+function throwWasted(error: unknown): never {
+  if (isOutcomeUnknown(error))
+    throw new MillraceError('COORDINATOR_NOT_AVAILABLE', `no block of producer ids: ${error.message}`, { cause: error })
+  throw error
 }

@@ -4,7 +4,7 @@ import { systemClock } from '../../../src/base/node/system-clock.ts'
 import { beginIncarnation } from '../../../src/coordination/cluster-identity.ts'
 import { leaderEpochOf } from '../../../src/coordination/keys.ts'
 import { MemoryMetadataStore } from '../../../src/coordination/memory-metadata-store.ts'
-import type { MetadataStore } from '../../../src/coordination/metadata-store.ts'
+import { type MetadataStore, StoreOutcomeUnknownError } from '../../../src/coordination/metadata-store.ts'
 import { PRODUCER_ID_BLOCK, ProducerIds } from '../../../src/coordination/producer-ids.ts'
 import {
   applyAddPartitions,
@@ -175,4 +175,27 @@ test('producer ids: unique over restarts, a block per transaction', async () => 
     }
   }
   assert.equal((await store.list('')).revision, 6)
+})
+
+test('a block of producer ids whose outcome is not known is wasted: who asks hears that it passes, and gets fresh ones', async () => {
+  const inner = new MemoryMetadataStore(systemClock)
+  let isLost = true
+  const store = new Proxy<MetadataStore>(inner, {
+    get: (target, name) => {
+      if (name !== 'transact') return (Reflect.get(target, name) as () => unknown).bind(target)
+      return async (...args: Parameters<MetadataStore['transact']>) => {
+        const outcome = await inner.transact(...args)
+        if (isLost) throw new StoreOutcomeUnknownError('the answer was lost')
+        return outcome
+      }
+    },
+  })
+  const ids = new ProducerIds(store)
+  await assert.rejects(ids.next(), {
+    code: 'COORDINATOR_NOT_AVAILABLE',
+    retriable: true,
+    message: /the answer was lost/,
+  })
+  isLost = false
+  assert.equal(await ids.next(), PRODUCER_ID_BLOCK)
 })
