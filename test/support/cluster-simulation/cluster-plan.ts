@@ -46,6 +46,8 @@ export interface ClusterPlan {
   readonly acks: readonly Acks[]
   readonly transactors: number
   readonly consumers: number
+  /** Of the group that makes a result of each record of the first topic; 0 = there is none. */
+  readonly pipelineMembers: number
   /** At least; and as long as there are misfortunes. */
   readonly recordsPerProducer: number
   /** The longest a device call takes when nothing is wrong, ms. */
@@ -76,6 +78,7 @@ export function drawClusterPlan(prng: Prng, mode: ClusterMode): ClusterPlan {
     acks: mode === 'swarm' ? ['leader', 'all'] : ['all'],
     transactors: mode === 'swarm' && prng.below(3) === 0 ? 0 : 1 + prng.below(2),
     consumers: 1 + prng.below(2),
+    pipelineMembers: mode === 'swarm' && prng.below(2) === 0 ? 0 : 1 + prng.below(2),
     recordsPerProducer: 10 + prng.below(40),
     deviceMsMax: pick(prng, [0.4, 0.4, 5, 20]),
   }

@@ -33,6 +33,7 @@ export const CLUSTER_EVENTS = [
   ...(['batch retried', 'records acknowledged', 'records polled', 'send in doubt', 'consumer restarted'] as const),
   ...(['transaction committed', 'transaction aborted', 'transaction in doubt', 'shadow recovery'] as const),
   ...(['topic created', 'topic deleted', 'partitions added', 'five brokers'] as const),
+  ...(['member of the pipeline begun', 'result made'] as const),
 ] as const
 /** What a run of power cuts gets to. */
 export const POWER_EVENTS = [

@@ -16,7 +16,7 @@ import type { HistoryOperation } from '../../../src/tools/history.ts'
 import type { SeedOutcome } from '../seed-loop.ts'
 import { BatchLedger } from '../simulation/batch-ledger.ts'
 import { Reach } from '../simulation/reach.ts'
-import { pick } from '../simulation/seed-plan.ts'
+import { type PlannedTopic, pick } from '../simulation/seed-plan.ts'
 import { VirtualTime } from '../simulation/virtual-time.ts'
 import { consume, produce, readAll, sleep, type WorkloadContext } from '../simulation/workload.ts'
 import { ClusterFaults } from './cluster-faults.ts'
@@ -24,6 +24,7 @@ import { ClusterNetwork } from './cluster-network.ts'
 import { type ClusterMode, type ClusterPlan, drawClusterPlan } from './cluster-plan.ts'
 import type { ClusterEvent } from './cluster-reach.ts'
 import { ClusterWatcher } from './cluster-watcher.ts'
+import { PipelineWorkload, RESULTS_TOPIC } from './pipeline-workload.ts'
 import { type CheckedPartition, ReplicaImages } from './replica-images.ts'
 import { SimulatedNode, urlOf } from './simulated-node.ts'
 import { SimulatedStore } from './simulated-store.ts'
@@ -203,6 +204,7 @@ export class ClusterRun {
     await this.#makeTopics()
     this.#phase = 'workload'
     const work = this.#work()
+    const pipeline = this.#pipeline()
     const readers = Array.from({ length: plan.consumers }, (_, count) => {
       const isolation = pick(time.prng, ['read_committed', 'read_uncommitted'] as const)
       return consume(this.context, 200 + count, pick(time.prng, plan.topics), isolation)
@@ -219,6 +221,8 @@ export class ClusterRun {
     this.#isOver = true
     this.#phase = 'liveness: consumers'
     await Promise.all(readers)
+    this.#phase = 'liveness: results'
+    await pipeline?.finish()
     this.#phase = 'liveness: in-sync sets'
     while (!this.isComplete()) await sleep(time, 100)
     this.#phase = 'final read'
@@ -257,11 +261,17 @@ export class ClusterRun {
     return work
   }
 
+  #pipeline(): PipelineWorkload | undefined {
+    const { plan, context, count } = this
+    if (plan.pipelineMembers === 0) return undefined
+    return new PipelineWorkload(context, { input: plan.topics[0]!, members: plan.pipelineMembers, count })
+  }
+
   async #makeTopics(): Promise<void> {
-    const { replicas, topics } = this.plan
+    const { replicas } = this.plan
     // Before all brokers are there a topic gets as few replicas as there are brokers.
     while (!this.nodes.every((node) => node.isServing)) await sleep(this.time, 50)
-    for (const { name, partitions, config } of topics) {
+    for (const { name, partitions, config } of this.#topics()) {
       const made = await this.insist((client) =>
         client.admin.topics.create(name, { partitions, replicas, config, ifNotExists: true }),
       )
@@ -285,6 +295,12 @@ export class ClusterRun {
       )
   }
 
+  /** Those of the plan, and the results'. */
+  #topics(): readonly PlannedTopic[] {
+    const { topics, pipelineMembers } = this.plan
+    return pipelineMembers === 0 ? topics : [...topics, { ...topics[0]!, name: RESULTS_TOPIC }]
+  }
+
   #nameOf(topicId: string): string {
     for (const [name, id] of this.#topicIds) if (id === topicId) return name
     return ''
@@ -292,7 +308,7 @@ export class ClusterRun {
 
   #partitions(): CheckedPartition[] {
     const checked: CheckedPartition[] = []
-    for (const { name, partitions } of this.plan.topics) {
+    for (const { name, partitions } of this.#topics()) {
       const topicId = this.#topicIds.get(name)
       for (let partition = 0; topicId !== undefined && partition < partitions; partition++)
         checked.push({ topic: name, topicId, partition })
