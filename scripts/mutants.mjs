@@ -3,6 +3,7 @@
  * Plants known bugs one by one in a copy of the checkout and expects a suite to fail for each: the proofs, proved.
  *
  *   npm run test:mutants [-- --only NAME,NAME] [-- --list]
+ *   npm run test:mutants -- --simulated       those with a `simulation`: it must see the bug within SIMULATED_SEEDS seeds
  *
  * A mutant is a row of scripts/mutants.json:
  *
@@ -13,6 +14,7 @@
  *   replace   what stands there instead. It need not type-check, but it must be a program: a bug somebody could have written
  *   suites    files below dist/test, each with NAME=VALUE words for its environment if it needs some; one of them must fail.
  *             The fastest that should see the bug stands first, and the next ones run only if it does not
+ *   simulation  where a whole cluster or its controllers can meet the bug: a file of dist/test/simulation without its .test.js
  *
  * Ordering  every suite named must pass on the unmutated copy first -> for each mutant: plant, build, run, restore
  * Failure   exit 1: a mutant that survived, a row that is stale (its text is gone, or is there twice) or breaks the program,
@@ -26,12 +28,18 @@ import { fileURLToPath } from 'node:url'
 
 /** A bug may well make a suite wait for ever: that is caught, too. */
 const SUITE_TIMEOUT_MS = 60_000
+const SIMULATED_SEEDS = 1_000
+/** From there on, so that a run can be repeated. */
+const SIMULATED_FROM_SEED = 500_000
+const SIMULATION_TIMEOUT_MS = 3_600_000
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const options = process.argv.slice(2)
 const only = options.includes('--only') ? options[options.indexOf('--only') + 1] : undefined
-const mutants = JSON.parse(readFileSync(join(root, 'scripts/mutants.json'), 'utf8')).filter(
-  (mutant) => only === undefined || only.split(',').some((part) => mutant.name.includes(part)),
-)
+const isSimulated = options.includes('--simulated')
+const mutants = JSON.parse(readFileSync(join(root, 'scripts/mutants.json'), 'utf8'))
+  .filter((mutant) => only === undefined || only.split(',').some((part) => mutant.name.includes(part)))
+  .filter((mutant) => !isSimulated || mutant.simulation !== undefined)
+  .map((mutant) => (isSimulated ? { ...mutant, suites: [simulationOf(mutant)] } : mutant))
 if (options.includes('--list')) {
   for (const mutant of mutants) console.log(`${mutant.name.padEnd(44)} ${mutant.what}`)
   process.exit(0)
@@ -47,11 +55,17 @@ process.on('SIGINT', () => process.exit(130))
 process.on('exit', () => rmSync(copy, { recursive: true, force: true }))
 process.exit(plantAll())
 
+function simulationOf({ simulation }) {
+  const seeds = `MILLRACE_FROM_SEED=${SIMULATED_FROM_SEED} MILLRACE_SEEDS=${SIMULATED_SEEDS}`
+  return `simulation/${simulation}.test.js ${seeds} MILLRACE_BUDGET_MS=${SIMULATION_TIMEOUT_MS}`
+}
+
 function plantAll() {
   const startedMs = Date.now()
   copyCheckout()
   build()
-  if (!suitesPass()) return 1
+  // That a simulation passes so many seeds is its own proof (npm run test:sim), and takes an hour.
+  if (!isSimulated && !suitesPass()) return 1
   const failures = []
   for (const mutant of mutants) {
     const outcome = plant(mutant)
@@ -134,7 +148,7 @@ function runSuite(suite) {
     cwd: copy,
     env: environment,
     encoding: 'utf8',
-    timeout: SUITE_TIMEOUT_MS,
+    timeout: isSimulated ? SIMULATION_TIMEOUT_MS : SUITE_TIMEOUT_MS,
     killSignal: 'SIGKILL',
     maxBuffer: 1 << 28,
   })
@@ -146,6 +160,9 @@ function runSuite(suite) {
 function reasonOf(result) {
   if (result.isLate) return `no end within ${SUITE_TIMEOUT_MS / 1000} s`
   const { output } = result
+  const seed = /seed (\d+) (?:failed|is not)/.exec(output)?.[1]
+  if (isSimulated && seed !== undefined)
+    return `within ${Number(seed) - SIMULATED_FROM_SEED + 1} seeds: ${/Replay it.*\n\s*(.*)/.exec(output)?.[1]?.slice(0, 150)}`
   return /^\s*not ok \d+ - (.*)$/m.exec(output)?.[1] ?? /^\w*Error.*$/m.exec(output)?.[0] ?? 'it does not load'
 }
 

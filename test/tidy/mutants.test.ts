@@ -12,6 +12,8 @@ interface Row {
   readonly find: string
   readonly replace: string
   readonly suites: readonly string[]
+  /** A file of test/simulation without its .test.ts. */
+  readonly simulation?: string
 }
 
 const rows = JSON.parse(readFileSync(join(repositoryRoot, 'scripts/mutants.json'), 'utf8')) as readonly Row[]
@@ -19,12 +21,14 @@ const rows = JSON.parse(readFileSync(join(repositoryRoot, 'scripts/mutants.json'
 /** What is wrong with a row; empty = nothing. */
 function faultsOf(row: Row): string[] {
   const faults: string[] = []
-  const { file, find, replace, suites } = row
+  const { file, find, replace, suites, simulation } = row
   if (!/^(src|workers)\/.+\.ts$/.test(file) || !existsSync(join(repositoryRoot, file))) return [`there is no ${file}`]
   const count = readFileSync(join(repositoryRoot, file), 'utf8').split(find).length - 1
   if (count !== 1) faults.push(`'${find}' occurs ${count} times in ${file}`)
   if (find === replace) faults.push('it changes nothing')
   if (suites.length === 0) faults.push('no suite')
+  if (simulation !== undefined && !existsSync(join(repositoryRoot, `test/simulation/${simulation}.test.ts`)))
+    faults.push(`there is no simulation ${simulation}`)
   for (const suite of suites) {
     const [test = '', ...variables] = suite.split(' ')
     const source = join('test', test.replace(/\.js$/, '.ts'))

@@ -81,20 +81,22 @@ export class PipelineWorkload {
     const endMs = time.monotonicMs() + between(prng, 500, pick(prng, [2_000, 20_000]))
     const isHurried = prng.below(4) === 0
     let isRunning = true
+    let failure: unknown
     const running = group
       .run((record, { transaction }) => this.#handle(record, transaction), {
         retry: { attempts: 1_000_000, backoff: 5, backoffMsMax: 50 },
       })
+      .catch((error: unknown) => {
+        failure = error
+      })
       .finally(() => {
         isRunning = false
       })
-    const ended = running.catch((error: unknown) => {
-      if (!hurry.signal.aborted) throw error
-    })
     while (isRunning && !this.#isDone && time.monotonicMs() < endMs) await sleep(time, 20)
     if (isHurried) hurry.abort()
     else await group.close()
-    await ended
+    await running
+    if (failure !== undefined && !hurry.signal.aborted) throw failure
   }
 
   #handle(
