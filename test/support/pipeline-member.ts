@@ -31,6 +31,21 @@ const decoder = new TextDecoder()
 
 class Unlucky extends Error {}
 
+/** It was told to end: whatever a life ends of from then on, there is no next one. */
+let isTold = false
+const listeners = new Set<() => void>()
+process.on('SIGTERM', () => {
+  isTold = true
+  for (const listener of listeners) listener()
+})
+
+/** Runs `listener` when the process is told to end, or was; the answer stops that. */
+function whenTold(listener: () => void): () => void {
+  listeners.add(listener)
+  if (isTold) listener()
+  return () => void listeners.delete(listener)
+}
+
 /** Lines of a history, with the machine's monotonic time: those of all processes are put in order by it. */
 class Journal {
   readonly #file: number
@@ -69,8 +84,7 @@ class ManualLife {
     const { groupId, name, input, output, sessionTimeoutMs, transactionTimeoutMs } = this.#options
     const producer = this.#mq.producer(output, { transactionalId: name, transactionTimeoutMs })
     const group = this.#mq.group(groupId, input, { from: 'start', commit: 'manual', sessionTimeoutMs })
-    const onTerm = (): void => void group.close()
-    process.once('SIGTERM', onTerm)
+    const untold = whenTold(() => void group.close())
     try {
       for await (const batch of group.batches()) {
         const positions = [{ topic: input, partition: batch.partition, offset: batch.fromOffset }]
@@ -81,7 +95,7 @@ class ManualLife {
       }
       return true
     } finally {
-      process.off('SIGTERM', onTerm)
+      untold()
       producer.abort()
       await group.close().catch(() => {})
     }
@@ -159,8 +173,7 @@ async function runLife(mq: Client, options: PipelineMemberOptions, prng: SeededP
     ...{ from: 'start', semantics: 'exactly-once', sessionTimeoutMs },
     ...{ transactionalId: name, transaction: { timeoutMs: transactionTimeoutMs, recordsMax: RUN_RECORDS_MAX } },
   })
-  const onTerm = (): void => void group.close()
-  process.once('SIGTERM', onTerm)
+  const untold = whenTold(() => void group.close())
   try {
     await group.run(
       async ({ partition, value }, { transaction }) => {
@@ -173,7 +186,7 @@ async function runLife(mq: Client, options: PipelineMemberOptions, prng: SeededP
     )
     return true
   } finally {
-    process.off('SIGTERM', onTerm)
+    untold()
     await group.close().catch(() => {})
   }
 }
@@ -181,7 +194,7 @@ async function runLife(mq: Client, options: PipelineMemberOptions, prng: SeededP
 async function main(options: PipelineMemberOptions): Promise<void> {
   const prng = new SeededPrng(options.seed)
   const mq = await connect(options.url, { backoffMsMin: 10, backoffMsMax: 200, connectWaitMs: 60_000 })
-  for (let life = 0; ; life++) {
+  for (let life = 0; !isTold; life++) {
     try {
       const isOver =
         options.mode === 'run'

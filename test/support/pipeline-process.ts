@@ -53,10 +53,17 @@ export class PipelineProcess {
     await this.#exited
   }
 
-  /** In order: what it has begun is done, and its group is told. */
-  async stop(): Promise<void> {
+  /** In order: what it has begun is done, and its group is told. False: it did not end within `withinMs`, and was killed. */
+  async stop(withinMs: number): Promise<boolean> {
     this.#process?.kill('SIGTERM')
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      this.#process?.kill('SIGKILL')
+    }, withinMs)
     await this.#exited
+    clearTimeout(timer)
+    return !isLate
   }
 
   pause(): void {

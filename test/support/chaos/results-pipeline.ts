@@ -37,6 +37,8 @@ const TURNOVER_MS_MIN = 5_000
 const TURNOVER_MS_MAX = 20_000
 const LOOK_MS = 50
 const DONE_MS_MAX = 200_000
+/** Longer than any fault lasts, after which what it has begun can be done. */
+const STOP_MS_MAX = 120_000
 const decoder = new TextDecoder()
 
 export class ResultsPipeline {
@@ -95,7 +97,7 @@ export class ResultsPipeline {
     })
     this.#stop.abort()
     await this.#work
-    await Promise.all(this.#members.map((member) => member.stop()))
+    await Promise.all(this.#members.map((member) => this.#stopMember(member)))
     const found = this.#results.map(() => 0)
     for await (const { partition } of this.#client.consume(this.#options.output, { from: 'start', to: 'end' }))
       found[partition]!++
@@ -127,6 +129,10 @@ export class ResultsPipeline {
     })
   }
 
+  async #stopMember(member: PipelineProcess): Promise<void> {
+    if (!(await member.stop(STOP_MS_MAX))) this.faults.push(`pipeline: a member did not end within ${STOP_MS_MAX} ms`)
+  }
+
   async #turnOver(): Promise<void> {
     const { prng } = this.#options
     while (await this.#pause(TURNOVER_MS_MIN + prng.below(TURNOVER_MS_MAX - TURNOVER_MS_MIN))) {
@@ -139,7 +145,7 @@ export class ResultsPipeline {
         member.resume()
         continue
       }
-      await (how === 0 ? member.kill() : member.stop())
+      await (how === 0 ? member.kill() : this.#stopMember(member))
       await this.#pause(prng.below(3_000))
       member.start()
     }
