@@ -4,11 +4,11 @@
  *
  * Thread     main
  * Failure    a partition that does not serve: COORDINATOR_NOT_AVAILABLE with the reason, for its ids only; the same while too few brokers are
- *            there to make the topic
+ *            there to make the topic, or the store does not answer
  */
 import { NO_LEADER } from '../coordination/keys.ts'
 import type { CreateTopicWish } from '../coordination/topics.ts'
-import { isMillraceError, MillraceError } from '../model/errors.ts'
+import { type ErrorCode, isMillraceError, MillraceError } from '../model/errors.ts'
 import { coordinatorPartitionOf } from '../model/internal-topics.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
@@ -90,9 +90,11 @@ export class InternalTopic {
   }
 }
 
-/** Too few brokers are there to make it: that passes. */
+/** Too few brokers are there to make it, or the store or who controls cannot be reached: that passes. */
+const PASSING_CODES: readonly ErrorCode[] = ['INVALID_REPLICATION_FACTOR', 'BROKER_NOT_AVAILABLE']
+
 function throwUnavailable(error: unknown): never {
-  if (isMillraceError(error) && error.code === 'INVALID_REPLICATION_FACTOR')
+  if (isMillraceError(error) && PASSING_CODES.includes(error.code))
     throw new MillraceError('COORDINATOR_NOT_AVAILABLE', error.message, { cause: error })
   throw error
 }

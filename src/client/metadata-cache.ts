@@ -80,6 +80,11 @@ export class MetadataCache {
     return this.#topics.get(name)
   }
 
+  /** The newest leader epoch that is known of a partition; -1 = none. */
+  leaderEpochOf(name: string, partition: number): number {
+    return this.#topics.get(name)?.partitions[partition]?.leaderEpoch ?? -1
+  }
+
   /** Where a broker stands; null where it does not say, or is not known. */
   rackOf(nodeId: number): string | null {
     return this.#racks.get(nodeId) ?? null

@@ -3,9 +3,9 @@
  *
  * Invariants  PI1 a block is in the store before its first id is given: a crash wastes ids, it never repeats one
  * Limits      PRODUCER_ID_BLOCK ids per store transaction
- * Failure     COORDINATOR_NOT_AVAILABLE: lost races, or it is not known whether a block was taken, which is wasted then; who asks may ask again
+ * Failure     COORDINATOR_NOT_AVAILABLE: lost races, or the store does not answer, and a block that it gave unheard is wasted; who asks may ask again
  */
-import { MillraceError } from '../model/errors.ts'
+import { isMillraceError, MillraceError } from '../model/errors.ts'
 import { unchanged } from './cluster-identity.ts'
 import { decodeState, encodeState, PRODUCER_IDS_KEY, type ProducerIdState } from './keys.ts'
 import { isOutcomeUnknown, type MetadataStore } from './metadata-store.ts'
@@ -26,9 +26,11 @@ export class ProducerIds {
 
   async next(): Promise<number> {
     while (this.#next === this.#end) {
-      this.#taking ??= this.#takeBlock().finally(() => {
-        this.#taking = undefined
-      })
+      this.#taking ??= this.#takeBlock()
+        .catch(throwUnavailable)
+        .finally(() => {
+          this.#taking = undefined
+        })
       await this.#taking
     }
     return this.#next++
@@ -40,7 +42,7 @@ export class ProducerIds {
       const first = stored === undefined ? 0 : decodeState<ProducerIdState>(PRODUCER_IDS_KEY, stored.value).next
       const state: ProducerIdState = { next: first + PRODUCER_ID_BLOCK }
       const put = { kind: 'put', key: PRODUCER_IDS_KEY, value: encodeState(state) } as const
-      const { applied } = await this.#store.transact([unchanged(PRODUCER_IDS_KEY, stored)], [put]).catch(throwWasted)
+      const { applied } = await this.#store.transact([unchanged(PRODUCER_IDS_KEY, stored)], [put])
       if (!applied) continue
       this.#next = first
       this.#end = state.next
@@ -50,8 +52,9 @@ export class ProducerIds {
   }
 }
 
-function throwWasted(error: unknown): never {
-  if (isOutcomeUnknown(error))
+/** The store does not answer: that passes, and a block that it gave unheard is wasted. */
+function throwUnavailable(error: unknown): never {
+  if (isOutcomeUnknown(error) || (isMillraceError(error) && error.code === 'BROKER_NOT_AVAILABLE'))
     throw new MillraceError('COORDINATOR_NOT_AVAILABLE', `no block of producer ids: ${error.message}`, { cause: error })
   throw error
 }

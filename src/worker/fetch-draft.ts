@@ -122,6 +122,9 @@ interface ReplicaPart {
 /** done: read, also where nothing could be. failed: its line is there. no-room: left out, and so are all after it. */
 type Outcome = 'done' | 'failed' | 'no-room'
 
+/** Another replica may have what is asked for. */
+const NOT_HERE = 'NOT_LEADER_OR_FOLLOWER'
+
 export class FetchDraft {
   readonly #options: FetchDraftOptions
   readonly #fragments = new FragmentList()
@@ -214,14 +217,13 @@ export class FetchDraft {
     if (partition === undefined || partition.isClosed) return this.#fail(part, 'UNKNOWN_TOPIC_OR_PARTITION')
     if (wish.replica !== undefined) return this.#gatherReplica(wish, wish.replica, { part, partition, roomBytes })
     // At a follower: reads that begin now would hold the cut up.
-    if (partition.isCutting) return this.#fail(part, 'NOT_LEADER_OR_FOLLOWER')
+    if (partition.isCutting) return this.#fail(part, NOT_HERE)
     const refusal = checkFetch(partition.state, part, wish)
-    if (refusal !== undefined) return this.#fail(part, refusal.error)
+    if (refusal !== undefined) return this.#fail(part, this.#isBehind(part, partition) ? NOT_HERE : refusal.error)
     const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
     const endOffset = readableEnd(partition.state, wish.isolation)
     // What it has is true whoever leads. A reader that waits for more would wait here for ever.
-    if (part.fetchOffset >= endOffset && this.#options.mayBeLedElsewhere(partition))
-      return this.#fail(part, 'NOT_LEADER_OR_FOLLOWER')
+    if (part.fetchOffset >= endOffset && this.#options.mayBeLedElsewhere(partition)) return this.#fail(part, NOT_HERE)
     // With read_committed half of the room is for the list.
     const fragmentsMax = Math.floor(roomBytes / (isCommitted ? 2 : 1) / FRAGMENT_BYTES)
     const pagesBytes = (fragmentsMax - 1) * this.#options.cache.pageBytes
@@ -232,6 +234,11 @@ export class FetchDraft {
     } else if (part.fetchOffset === partition.state.highWatermark) return 'done'
     this.#addLine(part, 0)
     return 'done'
+  }
+
+  /** Whoever asks past the end has read what this replica has not: where it may lead no more that is no fault of the reader's. */
+  #isBehind(part: DraftPart, partition: PartitionAgent): boolean {
+    return part.fetchOffset > partition.state.logEndOffset && this.#options.mayBeLedElsewhere(partition)
   }
 
   #gatherReplica(wish: DraftWish, replica: ReplicaIdentity, at: ReplicaPart): Outcome {

@@ -496,6 +496,7 @@ describe('the rest of a log', () => {
     const waiting = read(2, 60_000)
     for (let step = 0; step < 10; step++) cluster.pass(1_000)
     assert.equal(errorOf(waiting), undefined)
+    assert.equal(cluster.shard(1).fetch([{ offset: 9 }]).partitions[0]?.error, 'OFFSET_OUT_OF_RANGE')
     assert.equal(cluster.produce(makeBatch()).error, 'NONE')
     assert.equal(errorOf(waiting), 'NONE')
     const parked = read(3, 60_000)
@@ -503,6 +504,8 @@ describe('the rest of a log', () => {
     for (let step = 0; step < 11; step++) cluster.pass(1_000)
     assert.equal(errorOf(parked), 'NOT_LEADER_OR_FOLLOWER', 'one of those in sync may lead by now')
     assert.equal(cluster.shard(1).fetch([{ offset: 3 }]).partitions[0]?.error, 'NOT_LEADER_OR_FOLLOWER')
+    const past = cluster.shard(1).fetch([{ offset: 9 }]).partitions[0]?.error
+    assert.equal(past, 'NOT_LEADER_OR_FOLLOWER', 'who asks for it has it from a successor')
     const [line] = cluster.shard(1).fetch([{ offset: 0 }]).partitions
     assert.deepEqual([line?.error, batchesOf(line!.bytes).length], ['NONE', 3], 'what it has is true all the same')
     suspend(false)

@@ -662,7 +662,8 @@ function coordinatedBy({ api, header }: wire.Frame): { kind: wire.CoordinatorKin
     case wire.Api.END_TXN:
       return { kind: TRANSACTION, id: wire.endTxn.decodeRequest(header).transactionalId }
     case wire.Api.TXN_OFFSET_COMMIT:
-      return { kind: TRANSACTION, id: wire.txnOffsetCommit.decodeRequest(header).transactionalId }
+      // The group's: as the broker does, which tells the transaction's coordinator.
+      return { kind: GROUP, id: wire.txnOffsetCommit.decodeRequest(header).groupId }
     default:
       return undefined
   }

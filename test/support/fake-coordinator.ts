@@ -13,6 +13,8 @@ interface KnownTopic {
   readonly partitions: readonly unknown[]
 }
 
+const OTHER_TOPIC_ID = 'f'.repeat(32) as TopicId
+
 export interface FakeMember {
   readonly memberId: string
   instanceId: string | null
@@ -35,6 +37,8 @@ export interface FakeGroup {
   /** Partition -> member that may be reading it. */
   readonly owners: Map<string, string>
   readonly offsets: Map<string, number>
+  /** That came with the newest commit of a partition. */
+  readonly leaderEpochs: Map<string, number>
   /** Of transactions that are not decided. */
   pending: { readonly producerId: number; readonly key: string; readonly offset: number }[]
   target: Map<string, string>
@@ -67,11 +71,14 @@ export class FakeCoordinator {
     this.#topics = topics
   }
 
+  /** Offsets of these names are told as those of a topic that is gone. */
+  readonly otherTopicIds = new Set<string>()
+
   group(groupId: string): FakeGroup {
     let group = this.groups.get(groupId)
     if (group === undefined) {
       const maps = { members: new Map(), owners: new Map(), offsets: new Map(), target: new Map() }
-      group = { epoch: 0, ...maps, pending: [] }
+      group = { epoch: 0, ...maps, leaderEpochs: new Map(), pending: [] }
       this.groups.set(groupId, group)
     }
     return group
@@ -319,9 +326,10 @@ export class FakeCoordinator {
       if (member.epoch !== request.memberEpoch) throw new MillraceError('STALE_MEMBER_EPOCH')
     } else if (group.members.size > 0) throw new MillraceError('UNKNOWN_MEMBER_ID')
     for (const { topic, partitions } of request.topics)
-      for (const { partition, offset } of partitions) {
+      for (const { partition, offset, leaderEpoch } of partitions) {
         const key = `${topic}/${partition}`
         put(group, key, offset)
+        group.leaderEpochs.set(key, leaderEpoch)
         this.commits.push({ groupId: request.groupId, memberId: request.memberId, key, offset })
       }
     return {
@@ -341,7 +349,7 @@ export class FakeCoordinator {
       if (member.epoch !== request.memberEpoch) throw new MillraceError('STALE_MEMBER_EPOCH')
     }
     const topics = request.topics ?? this.#named(group.offsets.keys())
-    const none = { errorText: '', leaderEpoch: -1, metadata: '', commitTimestampMs: -1 }
+    const none = { errorText: '', metadata: '', commitTimestampMs: -1 }
     const errorOf = (key: string): number =>
       request.requireStable && group.pending.some((each) => each.key === key)
         ? errorNumberOf('UNSTABLE_OFFSET_COMMIT')
@@ -350,11 +358,12 @@ export class FakeCoordinator {
       nextCursor: null,
       topics: topics.map(({ topic, topicId, partitions }) => ({
         topic,
-        topicId,
+        topicId: this.otherTopicIds.has(topic) ? OTHER_TOPIC_ID : topicId,
         partitions: partitions.map((partition) => ({
           ...none,
           partition,
           errorNumber: errorOf(`${topic}/${partition}`),
+          leaderEpoch: group.leaderEpochs.get(`${topic}/${partition}`) ?? -1,
           offset: group.offsets.get(`${topic}/${partition}`) ?? -1,
         })),
       })),

@@ -9,7 +9,7 @@
  * Ordering    revoke, confirm, then assign; of a new partition: committed offset or `from`, onAssigned, then records
  * Failure     losing everything ends a step at once; a hook that throws ends the group
  */
-import type { MillraceError } from '../../model/errors.ts'
+import { MillraceError } from '../../model/errors.ts'
 import type { TopicPartitions } from '../../protocol/index.ts'
 import { abortable, sleep } from '../abort.ts'
 import { asMillraceError } from '../as-millrace-error.ts'
@@ -17,7 +17,7 @@ import { backoffMs } from '../backoff.ts'
 import type { MetadataCache } from '../metadata-cache.ts'
 import type { Positions } from '../positions.ts'
 import { AssignedPartition, partitionKey } from './assigned-partition.ts'
-import { classOf } from './group-coordinator.ts'
+import { type CommittedOffset, classOf } from './group-coordinator.ts'
 import type { PartitionsHook, ResolvedGroupOptions, TopicPartition } from './group-options.ts'
 import type { GroupReader } from './group-reader.ts'
 import type { CommitterParts, CommittingMember, OffsetCommitter } from './offset-committer.ts'
@@ -247,6 +247,7 @@ export class Assignment {
     const asked = byTopic(partitions)
     const member = { memberId: this.#member.memberId, memberEpoch }
     const committed = await coordinator.committed(member, asked, { timeoutMs: requestTimeoutMs, signal: era })
+    await this.#awaitLeaders(committed, era)
     const offsets = new Map(committed.map(({ topic, partition, offset }) => [partitionKey(topic, partition), offset]))
     const without: AssignedPartition[] = []
     for (const partition of partitions) {
@@ -258,6 +259,25 @@ export class Assignment {
       }
     }
     await this.#beginWithout(without, era)
+  }
+
+  /**
+   * Who committed knew of newer leaders than this client, perhaps: one that was deposed has not what was read of its successor, and would call the
+   * position out of range. Throws what has it tried again.
+   */
+  async #awaitLeaders(committed: readonly CommittedOffset[], era: AbortSignal): Promise<void> {
+    const { metadata } = this.#parts
+    const isKnown = ({ topic, topicId, partition, leaderEpoch }: CommittedOffset): boolean =>
+      metadata.peek(topic)?.topicId !== topicId || metadata.leaderEpochOf(topic, partition) >= leaderEpoch
+    const stale = new Set(committed.filter((each) => !isKnown(each)).map(({ topic }) => topic))
+    await abortable(Promise.all([...stale].map((topic) => metadata.refresh(topic))), era)
+    const unknown = committed.find((each) => !isKnown(each))
+    if (unknown === undefined) return
+    const { topic, partition, leaderEpoch } = unknown
+    throw new MillraceError(
+      'UNKNOWN_LEADER_EPOCH',
+      `${topic}/${partition}: nobody tells of leader epoch ${leaderEpoch} yet`,
+    )
   }
 
   /**

@@ -5,6 +5,7 @@
  *          coordinated elsewhere by now the next call looks for its coordinator again
  */
 import { errorCodeOf, type MillraceError } from '../../model/errors.ts'
+import type { TopicId } from '../../model/ids.ts'
 import {
   allPages,
   type Codec,
@@ -42,8 +43,12 @@ export interface CallOptions {
 /** A committed offset; offset -1 = none. */
 export interface CommittedOffset {
   readonly topic: string
+  /** Of the topic that it was committed for; '' = not known. */
+  readonly topicId: TopicId | ''
   readonly partition: number
   readonly offset: number
+  /** The newest leader epoch that whoever committed it knew; -1 = not known. */
+  readonly leaderEpoch: number
   readonly metadata: string
   readonly commitTimestampMs: number
 }
@@ -90,13 +95,9 @@ export class GroupCoordinator {
     const pages = await allPages((cursor) => this.call(offsetFetch, { ...request, cursor }, options))
     const fetched = pages.flatMap((page) => page.topics)
     throwPartitionErrors(fetched)
-    return fetched.flatMap(({ topic, partitions }) =>
-      partitions.map(({ partition, offset, metadata, commitTimestampMs }) => ({
-        topic,
-        partition,
-        offset,
-        metadata,
-        commitTimestampMs,
+    return fetched.flatMap(({ topic, topicId, partitions }) =>
+      partitions.map(({ partition, offset, leaderEpoch, metadata, commitTimestampMs }) => ({
+        ...{ topic, topicId, partition, offset, leaderEpoch, metadata, commitTimestampMs },
       })),
     )
   }

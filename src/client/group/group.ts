@@ -121,7 +121,8 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     this.#member = new Member(memberParts, resolved, subscription, this.#memberEvents())
     if (resolved.semantics === 'exactly-once')
       this.#transactionalId = transactionalIdOf(id, this.#member.memberId, resolved)
-    const committerParts = { ...common, instanceId: resolved.instanceId }
+    const { metadata, positions } = parts
+    const committerParts = { ...common, instanceId: resolved.instanceId, metadata }
     this.#committer = new OffsetCommitter(committerParts, this.#member, {
       onCommitted: (offsets) => this.#events.emit('committed', { offsets }),
       onCommitFailed: (offsets, error) => this.#events.emit('commitFailed', { offsets, error }),
@@ -129,7 +130,6 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
     this.#reader = new GroupReader(parts, resolved, this.#readerEvents())
     const { onAssigned, onRevoked, onLost } = options
     const hooks = { onAssigned, onRevoked, onLost }
-    const { metadata, positions } = parts
     const assignmentParts = { ...committerParts, metadata, positions, options: resolved, hooks }
     const events = this.#assignmentEvents()
     this.#assignment = new Assignment(assignmentParts, this.#member, this.#reader, this.#committer, events)
@@ -344,6 +344,7 @@ export class Group<Handed = ConsumedRecord, Context = HandlerContext>
   #memberOffsets(): MemberOffsets {
     return new MemberOffsets({
       ...{ groupId: this.id, instanceId: this.#options.instanceId, member: this.#member },
+      metadata: this.#parts.metadata,
       find: (topic, partition) => this.#assignment.find(topic, partition),
       onCommitted: (offsets) => this.#events.emit('committed', { offsets }),
     })

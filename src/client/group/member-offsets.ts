@@ -12,6 +12,7 @@ import { MillraceError } from '../../model/errors.ts'
 import type { OffsetCommitRequest } from '../../protocol/index.ts'
 import { abortable } from '../abort.ts'
 import { commitTopics } from '../commit-topics.ts'
+import type { MetadataCache } from '../metadata-cache.ts'
 import { checkedHandled, type HandledRecord, type OffsetsToCommit } from '../transaction/transaction-offsets.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import { classOf } from './group-coordinator.ts'
@@ -22,6 +23,7 @@ export interface MemberOffsetsParts {
   readonly groupId: string
   readonly instanceId: string | null
   readonly member: CommittingMember
+  readonly metadata: Pick<MetadataCache, 'leaderEpochOf'>
   readonly find: (topic: string, partition: number) => AssignedPartition | undefined
   readonly onCommitted: (offsets: readonly CommittedPosition[]) => void
 }
@@ -68,13 +70,14 @@ export class MemberOffsets implements OffsetsToCommit {
   }
 
   request(): OffsetCommitRequest {
-    const { groupId, instanceId, member } = this.#parts
+    const { groupId, instanceId, member, metadata } = this.#parts
     for (const partition of this.#places.keys()) if (partition.state === 'gone') throw goneError(partition)
     const { memberId, epoch: memberEpoch } = member
     this.#sentEpoch = memberEpoch
     const positions = this.#due().map(([{ topic, topicId, partition }, { nextOffset }]) => ({
       ...{ topic, topicId, partition },
       offset: nextOffset,
+      leaderEpoch: metadata.leaderEpochOf(topic, partition),
     }))
     return { groupId, memberId, memberEpoch, instanceId, topics: commitTopics(positions) }
   }

@@ -16,6 +16,7 @@ import { asMillraceError } from '../as-millrace-error.ts'
 import { type BackoffOptions, backoffMs } from '../backoff.ts'
 import type { ClientRuntime } from '../client-runtime.ts'
 import { type CommitPosition, commitTopics } from '../commit-topics.ts'
+import type { MetadataCache } from '../metadata-cache.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import { classOf, type GroupCoordinator } from './group-coordinator.ts'
 import type { TopicPartition } from './group-options.ts'
@@ -44,6 +45,7 @@ export interface CommitterParts {
   readonly backoff: BackoffOptions
   readonly requestTimeoutMs: number
   readonly instanceId: string | null
+  readonly metadata: Pick<MetadataCache, 'leaderEpochOf'>
 }
 
 /** Waits for one commit; many callers may share it. */
@@ -158,11 +160,11 @@ export class OffsetCommitter {
       slot.queued = []
       slot.queuedOffset = NONE
     }
-    const { coordinator, instanceId, requestTimeoutMs } = this.#parts
+    const { coordinator, instanceId, metadata, requestTimeoutMs } = this.#parts
     const { memberId, epoch } = this.#member
     this.#requestsOut++
     try {
-      const topics = commitTopics(slots.map(positionOf))
+      const topics = commitTopics(slots.map((slot) => positionOf(slot, metadata)))
       const request = { groupId: coordinator.groupId, memberId, memberEpoch: epoch, instanceId, topics }
       const options = { timeoutMs: requestTimeoutMs, signal: this.#end.signal }
       const reply = await coordinator.call(offsetCommit, request, options)
@@ -248,8 +250,11 @@ export class OffsetCommitter {
   }
 }
 
-function positionOf({ partition: { topic, topicId, partition }, sentOffset: offset }: Slot): CommitPosition {
-  return { topic, topicId, partition, offset }
+function positionOf(
+  { partition: { topic, topicId, partition }, sentOffset: offset }: Slot,
+  metadata: CommitterParts['metadata'],
+): CommitPosition {
+  return { topic, topicId, partition, offset, leaderEpoch: metadata.leaderEpochOf(topic, partition) }
 }
 
 /** What was sent and not taken goes in front of what waits: one commit, with the larger offset. */

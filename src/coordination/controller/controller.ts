@@ -39,7 +39,7 @@ import { TopicConfigs } from './partition-decisions.ts'
 import { PartitionRounds } from './partition-rounds.ts'
 import { checkFence, notController } from './partition-writer.ts'
 import { isMoving } from './reassignment.ts'
-import { outcomeUnknown, RequestWrites } from './request-writes.ts'
+import { nothingWritten, outcomeUnknown, RequestWrites } from './request-writes.ts'
 import {
   addPartitions,
   alterConfig,
@@ -253,7 +253,8 @@ export class Controller {
       // A refusal is an answer, whatever was written before it.
       const isCutShort = isOutcomeUnknown(error) || (isMillraceError(error) && CUT_SHORT_CODES.includes(error.code))
       if (isCutShort && (await writes.settled())) throw outcomeUnknown(error)
-      throw error
+      // What is not known is a question: a transaction that only looks whether this broker still controls.
+      throw isOutcomeUnknown(error) ? nothingWritten(error) : error
     }
   }
 

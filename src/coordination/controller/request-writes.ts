@@ -68,6 +68,17 @@ export class RequestWrites implements MetadataStore {
   }
 }
 
+/** The store did not answer, and was asked to write nothing. */
+export function nothingWritten(cause: Error): MillraceError {
+  return new MillraceError(
+    'BROKER_NOT_AVAILABLE',
+    `nothing has happened: the store did not answer (${cause.message})`,
+    {
+      cause,
+    },
+  )
+}
+
 /** Something was written, and it is not known whether all of it was. */
 export function outcomeUnknown(cause: unknown): MillraceError {
   const why = cause instanceof Error ? cause.message : String(cause)

@@ -112,11 +112,11 @@ function withRoom(
 
 /** New partitions: all replicas are in sync, for there is nothing to have; the first one leads. */
 function assignmentOf(sets: readonly (readonly number[])[], from: number, image: ClusterImage): Assignment {
+  // As whom they live now: the image goes on while the topic is written, and one of them may have gone by then.
+  const incarnations = new Map([...image.brokers].map(([nodeId, { state }]) => [nodeId, state.incarnation]))
   return (partition): PartitionState => {
     const replicas = sets[partition - from]!
-    const entries = replicas.map((nodeId): Replica => {
-      return { nodeId, incarnation: image.brokers.get(nodeId)!.state.incarnation }
-    })
+    const entries = replicas.map((nodeId): Replica => ({ nodeId, incarnation: incarnations.get(nodeId)! }))
     return {
       ...{ leader: replicas[0]!, leaderEpoch: 0 as LeaderEpoch, leaderIncarnation: entries[0]!.incarnation },
       ...{ replicas, inSyncReplicas: entries, eligibleLeaders: [], adding: [], removing: [] },

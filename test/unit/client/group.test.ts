@@ -103,6 +103,37 @@ test('at-most-once commits a batch before its first record is handed out', () =>
     )
   }))
 
+test('a position that was committed under a newer leader waits until that leader is known: the one before may not have it', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    await fill(mq, 't', 10)
+    const first = mq.group('g', 't', START)
+    await read(first, 5)
+    await until(() => broker.groups.committed('g', 't/0') === 4)
+    assert.equal(broker.groups.group('g').leaderEpochs.get('t/0'), 1, 'a commit tells the leader epoch that is known')
+    broker.groups.group('g').leaderEpochs.set('t/0', 3)
+    const fetchesBefore = broker.counts.get(Api.FETCH)
+    const asked = broker.counts.get(Api.METADATA) ?? 0
+    const seen: number[] = []
+    const reading = read(mq.group('g', 't', START), 6, (offset) => seen.push(offset))
+    await until(() => (broker.counts.get(Api.METADATA) ?? 0) >= asked + 3)
+    assert.equal(broker.counts.get(Api.FETCH), fetchesBefore, 'nothing is asked of the leader of epoch 1')
+    broker.partition('t', 0).leaderEpoch = 3
+    await reading
+    assert.deepEqual(seen, [4, 5, 6, 7, 8, 9])
+    assert.equal(broker.groups.group('g').leaderEpochs.get('t/0'), 3)
+  }))
+
+test('a topic that was made anew begins with earlier leader epochs: a position of the one before waits for none', () =>
+  withClient({ t: 1 }, async (mq, broker) => {
+    await fill(mq, 't', 10)
+    await read(mq.group('g', 't', START), 5)
+    broker.groups.group('g').leaderEpochs.set('t/0', 3)
+    broker.groups.otherTopicIds.add('t')
+    const seen: number[] = []
+    await read(mq.group('g', 't', START), 6, (offset) => seen.push(offset))
+    assert.deepEqual(seen, [4, 5, 6, 7, 8, 9])
+  }))
+
 test('commit(record) resolves when it is durable; commits of a partition never fall, whatever their order', () =>
   withClient({ t: 1 }, async (mq, broker) => {
     await fill(mq, 't', 1000)

@@ -17,6 +17,7 @@ import {
   decideCreateTopic,
   loadTopics,
 } from '../../../src/coordination/topics.ts'
+import { MillraceError } from '../../../src/model/errors.ts'
 import type { Incarnation, LeaderEpoch } from '../../../src/model/ids.ts'
 import { OFFSETS_TOPIC } from '../../../src/model/internal-topics.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../../../src/model/topic-config.ts'
@@ -179,12 +180,14 @@ test('producer ids: unique over restarts, a block per transaction', async () => 
 
 test('a block of producer ids whose outcome is not known is wasted: who asks hears that it passes, and gets fresh ones', async () => {
   const inner = new MemoryMetadataStore(systemClock)
+  let isAway = false
   let isLost = true
   const store = new Proxy<MetadataStore>(inner, {
     get: (target, name) => {
       if (name !== 'transact') return (Reflect.get(target, name) as () => unknown).bind(target)
       return async (...args: Parameters<MetadataStore['transact']>) => {
         const outcome = await inner.transact(...args)
+        if (isAway) throw new MillraceError('BROKER_NOT_AVAILABLE', 'nobody is there')
         if (isLost) throw new StoreOutcomeUnknownError('the answer was lost')
         return outcome
       }
@@ -196,6 +199,9 @@ test('a block of producer ids whose outcome is not known is wasted: who asks hea
     retriable: true,
     message: /the answer was lost/,
   })
+  isAway = true
+  await assert.rejects(ids.next(), { code: 'COORDINATOR_NOT_AVAILABLE', message: /nobody is there/ })
+  isAway = false
   isLost = false
-  assert.equal(await ids.next(), PRODUCER_ID_BLOCK)
+  assert.equal(await ids.next(), 2 * PRODUCER_ID_BLOCK)
 })

@@ -97,6 +97,40 @@ test('topics: placed over the brokers, refused where they do not fit', async () 
   assert.deepEqual((await cluster.store.list(`${ROOT_PREFIX}partitions/`)).values, [])
 })
 
+test('a broker goes while a topic is written that it gets replicas of: the topic is made', async () => {
+  const cluster = await clusterOf([1, 2, 3])
+  const { store } = cluster
+  const transact = store.transact
+  let transactions = 0
+  store.transact = async (conditions, operations) => {
+    const result = await transact.call(store, conditions, operations)
+    if (++transactions === 1) {
+      store.transact = transact
+      await cluster.kill(3)
+    }
+    return result
+  }
+  assert.equal((await cluster.answerOf(cluster.controller.createTopic(wish('a')))).created, true)
+  await cluster.time.pass(1_000)
+  for (const state of cluster.partitionsOf('a'))
+    assert.deepEqual([state.replicas.length, state.leader === 3], [3, false])
+})
+
+test('the store does not answer whether this broker still controls, and was asked to write nothing: that is said', async () => {
+  const cluster = await clusterOf([1, 2, 3])
+  const { store, controller } = cluster
+  const transact = store.transact
+  store.transact = async (conditions, operations) => {
+    if (operations.length === 0) throw new StoreOutcomeUnknownError('the reply was lost')
+    return { ...(await transact.call(store, conditions, operations)), applied: false }
+  }
+  await assert.rejects(cluster.answerOf(controller.recommission(3)), {
+    code: 'BROKER_NOT_AVAILABLE',
+    message: /nothing has happened: .* the reply was lost/,
+  })
+  store.transact = transact
+})
+
 test('a thousand partitions lose their leader: each has a new one in a few transactions', async () => {
   const cluster = await clusterOf([1, 2, 3])
   await cluster.answerOf(cluster.controller.createTopic(wish('a', { partitions: 3_000 })))
