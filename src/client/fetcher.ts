@@ -44,6 +44,8 @@ export interface Cursor {
   notBeforeMs: number
   /** Until then it is read from its leader, wherever that is. */
   leaderOnlyUntilMs: number
+  /** The leader said that it ends before `fetchOffset`, and was not asked again yet. */
+  isPastEnd: boolean
   /** The fetch that is out went to a follower. */
   isAtFollower: boolean
   isOut: boolean
@@ -56,7 +58,14 @@ export interface Cursor {
 /** A cursor that has asked for nothing yet. */
 export function newCursor(topic: string, partition: number, fetchOffset: number, endOffset: number): Cursor {
   const never = Number.NEGATIVE_INFINITY
-  const none = { highWatermark: -1, failures: 0, notBeforeMs: never, leaderOnlyUntilMs: never, isAtFollower: false }
+  const none = {
+    highWatermark: -1,
+    failures: 0,
+    notBeforeMs: never,
+    leaderOnlyUntilMs: never,
+    isPastEnd: false,
+    isAtFollower: false,
+  }
   return { topic, partition, fetchOffset, endOffset, ...none, isOut: false, isPaused: false, isRemoved: false }
 }
 
@@ -357,6 +366,7 @@ export class Fetcher {
       return
     }
     cursor.failures = 0
+    cursor.isPastEnd = false
     if (part.highWatermark >= 0) cursor.highWatermark = part.highWatermark
     if (bytes.length === 0) return
     const fromOffset = cursor.fetchOffset
@@ -395,6 +405,13 @@ export class Fetcher {
       this.#postpone(cursor, new MillraceError('FENCED_LEADER_EPOCH', `${cursor.topic}/${cursor.partition}`))
       return
     }
+    if (cursor.fetchOffset > part.highWatermark && !cursor.isPastEnd) {
+      // What was read is not gone: another one may lead, and this one not know it yet. Whoever leads then is believed.
+      cursor.isPastEnd = true
+      this.#postpone(cursor, new MillraceError('NOT_LEADER_OR_FOLLOWER', `${cursor.topic}/${cursor.partition}`))
+      return
+    }
+    cursor.isPastEnd = false
     const policy = this.#options.onOutOfRange
     const start = part.logStartOffset
     const end = this.#options.isolation === READ_COMMITTED ? part.lastStableOffset : part.highWatermark

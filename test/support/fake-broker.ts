@@ -27,6 +27,8 @@ export type Fault =
       readonly after?: Promise<unknown>
       /** That a fetch's parts tell; default none. */
       readonly leaderEpoch?: number
+      /** Of a fetch: where it says that it ends. */
+      readonly highWatermark?: number
     }
   /** Do the work now, answer after that promise. */
   | { readonly kind: 'late-reply'; readonly after: Promise<unknown> }
@@ -330,7 +332,7 @@ export class FakeBroker {
 
   #refuse(
     frame: wire.Frame,
-    { code, leaderEpoch = -1 }: { code: ErrorCode; leaderEpoch?: number },
+    { code, leaderEpoch = -1, highWatermark: told }: { code: ErrorCode; leaderEpoch?: number; highWatermark?: number },
   ): { header: Uint8Array; body: Uint8Array } {
     const errorNumber = errorNumberOf(code)
     const fault = { errorNumber, errorText: `the fake broker says ${code}` }
@@ -343,7 +345,8 @@ export class FakeBroker {
       const { parts } = wire.fetch.decodeRequest(frame.header)
       // With watermarks, as a shard tells them beside an error: a client must not go by them.
       const answers = parts.map(({ topicId, partition }, index) => {
-        const { highWatermark = -1, logStartOffset = -1 } = this.#find(topicId, partition) ?? {}
+        const { highWatermark: real = -1, logStartOffset = -1 } = this.#find(topicId, partition) ?? {}
+        const highWatermark = told ?? real
         const marks = { highWatermark, lastStableOffset: highWatermark, logStartOffset, leaderEpoch, batchBytes: 0 }
         return { index, ...fault, ...marks, aborted: [] }
       })

@@ -143,6 +143,25 @@ test('an offset out of range is believed of the newest leader only', () =>
     }),
   ))
 
+test('an offset past the end is believed at the second time: who leads by then may have it', () =>
+  withFakeCluster({ brokers: 2, topics: { t: 1 } }, (cluster) =>
+    withReader(cluster, { onOutOfRange: 'earliest' }, async (read, send, resets) => {
+      for (let index = 0; index < 5; index++) await send(String(index))
+      await until(() => read.length === 5)
+      const { leaderEpoch } = cluster.broker(1).partition('t', 0)
+      let refused = 0
+      cluster.broker(1).faults = ({ name }) => {
+        if (name !== 'FETCH' || refused === 1) return NONE
+        refused++
+        return { kind: 'error', code: 'OFFSET_OUT_OF_RANGE', leaderEpoch, highWatermark: 2 }
+      }
+      await send('5')
+      await until(() => refused === 1 && read.length === 6)
+      assertAll(read, 6)
+      assert.deepEqual(resets, [])
+    }),
+  ))
+
 for (const policy of ['fail', 'earliest'] as const)
   test(`a new leader that ends below the position: the policy '${policy}' decides, and nothing else`, () =>
     withFakeCluster({ brokers: 2, topics: { t: 1 } }, async (cluster) => {
