@@ -113,7 +113,12 @@ async function bundle(name, entry, outfile, natives) {
     // It has a value so that code asking where it lies gets an answer; only the last part of a path made from it is looked at.
     define: { 'import.meta.url': '"file:///millrace/src/main.js"' },
     footer: { js: `//# sourceURL=millrace:${name}` },
-    plugins: [nativeParts(natives), requiredByName(), ...(name === 'main.js' ? [threadsFromInside()] : [])],
+    plugins: [
+      nativeParts(natives),
+      requiredByName(),
+      protocolInside(),
+      ...(name === 'main.js' ? [threadsFromInside()] : []),
+    ],
   })
 }
 
@@ -208,6 +213,28 @@ function requiredByName() {
         const contents = ['require(s)', 'getImportESM()((0, node_url_1.pathToFileURL)(filename).href)'].reduce(
           (text, find) => replaceOnce(text, find, tasks, path),
           readFileSync(path, 'utf8'),
+        )
+        return { contents, resolveDir: dirname(path) }
+      })
+    },
+  }
+}
+
+/** etcd3 reads etcd's protocol from .proto files beside itself: here they are read at build time. */
+function protocolInside() {
+  return {
+    name: 'protocol-inside',
+    setup({ onLoad }) {
+      onLoad({ filter: /etcd3[\\/]lib[\\/]connection-pool\.js$/ }, ({ path }) => {
+        const requireOf = createRequire(createRequire(path).resolve('@grpc/proto-loader'))
+        const { Root } = requireOf('protobufjs')
+        const protocol = new Root().loadSync(join(dirname(path), '../proto/rpc.proto'), { keepCase: true }).toJSON()
+        const find = `(0, proto_loader_1.loadSync)(\`\${__dirname}/../proto/rpc.proto\`,`
+        const contents = replaceOnce(
+          readFileSync(path, 'utf8'),
+          find,
+          `(0, proto_loader_1.fromJSON)(${JSON.stringify(protocol)},`,
+          path,
         )
         return { contents, resolveDir: dirname(path) }
       })

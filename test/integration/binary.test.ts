@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import { probeUwsEngine } from '../../src/broker/listeners/uws-engine.ts'
 import { VERSION } from '../../src/model/version.ts'
 import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
+import { EtcdCluster, findEtcd } from '../support/etcd-process.ts'
 import { repositoryRoot } from '../support/repository.ts'
 
 const BUILD_TIMEOUT_MS = 300_000
@@ -99,6 +100,36 @@ describe('the single executable', { skip }, () => {
     } finally {
       await broker.kill()
       removeDataDir(dataDir)
+    }
+  })
+
+  test('three of them and an etcd are a cluster: what was acknowledged is there when one is killed', async (context) => {
+    const program = findEtcd()
+    if (program.kind === 'absent') return context.skip(program.reason)
+    const executable = install('cluster')
+    const etcd = await EtcdCluster.start({ program: program.program })
+    const dataDirs = [1, 2, 3].map(() => makeDataDir())
+    const brokers: BrokerProcess[] = []
+    try {
+      for (const [index, dataDir] of dataDirs.entries()) {
+        const args = ['--etcd', etcd.urls.join(), '--node-id', String(index + 1), '--shards', '1']
+        brokers.push(await BrokerProcess.start({ dataDir, executable, cwd: elsewhere, env, args }))
+      }
+      const url = brokers.map((broker) => broker.url).join()
+      const millrace = (args: string[], input = ''): string => {
+        const result = run(executable, ['-s', url, ...args], { input })
+        assert.equal(result.status, 0, `millrace ${args.join(' ')}: ${result.stderr}${brokers.map(({ talk }) => talk)}`)
+        return result.stdout
+      }
+      millrace(['topic', 'create', 'orders', '--partitions', '1', '--replicas', '3'])
+      millrace(['produce', 'orders', '--acks', 'all'], 'one\ntwo\n')
+      await brokers[0]!.kill()
+      millrace(['produce', 'orders', '--acks', 'all'], 'three\n')
+      assert.equal(millrace(['consume', 'orders', '-o', 'start', '-e']), 'one\ntwo\nthree\n')
+    } finally {
+      await Promise.all(brokers.map((broker) => broker.kill()))
+      await etcd.close()
+      dataDirs.forEach(removeDataDir)
     }
   })
 
