@@ -285,10 +285,14 @@ export class TransactionService {
       return
     }
     const ask = { transactionalId, producerId, producerEpoch, partitions: [{ topicId, partition }] }
-    const { partitions } = await this.#peers.ask(coordinator.leaderNodeId, addPartitionsToTxn, ask)
+    const { partitions } = await this.#peers
+      .ask(coordinator.leaderNodeId, addPartitionsToTxn, ask)
+      .catch((error: unknown) => {
+        throw isMillraceError(error) ? ofTransaction(error.code, error.message) : error
+      })
     const [result] = partitions
     if (result !== undefined && result.errorNumber !== 0)
-      throw new MillraceError(errorCodeOf(result.errorNumber), result.errorText)
+      throw ofTransaction(errorCodeOf(result.errorNumber), result.errorText)
   }
 
   get #peers(): Pick<Peers, 'ask'> {
@@ -327,6 +331,13 @@ export class TransactionService {
     if (refusal === undefined || refusal.code === 'NOT_LEADER_OR_FOLLOWER') return { kind: 'found', partition: proxy }
     return { kind: 'refused', error: refusal.code, text: refusal.text }
   }
+}
+
+/** What the transaction's coordinator says while its broker's image is behind: it passes, and says nothing of the group's coordinator. */
+const BEHIND_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', 'NOT_COORDINATOR']
+
+function ofTransaction(code: ErrorCode, text: string): MillraceError {
+  return new MillraceError(BEHIND_CODES.includes(code) ? 'COORDINATOR_NOT_AVAILABLE' : code, text)
 }
 
 function addTo<Key, Value>(byKey: Map<Key, Value[]>, key: Key, value: Value): void {

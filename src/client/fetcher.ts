@@ -8,7 +8,8 @@
  *             F2 a partition is in at most one fetch at a time, so its records arrive once and in order
  * Limits      prefetchBytesMax of received bytes that nobody has taken, checked before each fetch; one fetch may exceed it by
  *             its own size
- * Failure     lost connections and moved leaders: asked again, for ever, with backoff; what cannot mend: onFault
+ * Failure     lost connections and moved leaders: asked again, for ever, with backoff; a position past the end: who leads is looked up, and whoever does
+ *             is believed; what cannot mend: onFault
  */
 import type { AbortedTransaction } from '../model/aborted-transaction.ts'
 import { ERRORS, errorCodeOf, MillraceError } from '../model/errors.ts'
@@ -408,7 +409,7 @@ export class Fetcher {
     if (cursor.fetchOffset > part.highWatermark && !cursor.isPastEnd) {
       // What was read is not gone: another one may lead, and this one not know it yet. Whoever leads then is believed.
       cursor.isPastEnd = true
-      this.#postpone(cursor, new MillraceError('NOT_LEADER_OR_FOLLOWER', `${cursor.topic}/${cursor.partition}`))
+      this.#askWhoLeads(cursor)
       return
     }
     cursor.isPastEnd = false
@@ -429,6 +430,18 @@ export class Fetcher {
     const fromOffset = cursor.fetchOffset
     cursor.fetchOffset = target
     this.#events.onReset(cursor, fromOffset)
+  }
+
+  /** It is fetched again when that is known, or cannot be learned now. */
+  #askWhoLeads(cursor: Cursor): void {
+    cursor.notBeforeMs = Number.POSITIVE_INFINITY
+    this.#parts.metadata
+      .refresh(cursor.topic)
+      .catch(() => {})
+      .then(() => {
+        cursor.notBeforeMs = Number.NEGATIVE_INFINITY
+        this.#advance()
+      })
   }
 
   #isFollower({ topic, partition }: Cursor, nodeId: number): boolean {

@@ -36,6 +36,13 @@ export interface TopicInfo {
   readonly revision: number
 }
 
+/** By its topic's name, and id where it is known. */
+export interface NamedPartition {
+  readonly topic: string
+  readonly topicId: TopicId | ''
+  readonly partition: number
+}
+
 /** What the broker said instead of telling of a topic, by its name. */
 type Faults = ReadonlyMap<string, MillraceError>
 
@@ -80,9 +87,11 @@ export class MetadataCache {
     return this.#topics.get(name)
   }
 
-  /** The newest leader epoch that is known of a partition; -1 = none. */
-  leaderEpochOf(name: string, partition: number): number {
-    return this.#topics.get(name)?.partitions[partition]?.leaderEpoch ?? -1
+  /** The newest leader epoch that is known of a partition of this topic, not of another one of its name; -1 = none. */
+  leaderEpochOf({ topic, topicId, partition }: NamedPartition): number {
+    const info = this.#topics.get(topic)
+    if (info === undefined || (topicId !== '' && info.topicId !== topicId)) return -1
+    return info.partitions[partition]?.leaderEpoch ?? -1
   }
 
   /** Where a broker stands; null where it does not say, or is not known. */

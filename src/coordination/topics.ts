@@ -111,7 +111,7 @@ export function decideCreateTopic(wish: CreateTopicWish, context: CreateTopicCon
 
 /**
  * As many as the configuration says and there are brokers known, away or not. A topic of the broker's own is wanted now, and gets more replicas
- * by itself as brokers come: a majority of them is enough to make it.
+ * by itself as brokers come: brokers for more than half of its replicas are enough to make it.
  */
 function defaultReplicas(name: string, { defaults, brokers, brokersKnown = brokers }: CreateTopicContext): number {
   const byDefault = defaults.replicas === -1 ? CLUSTER_REPLICAS_DEFAULT : defaults.replicas

@@ -5,7 +5,7 @@
  *   < log start           OFFSET_OUT_OF_RANGE
  *   [log start, end)      batches
  *   [end, log end]        nothing yet: it waits          end = high watermark, or last stable offset with read_committed
- *   > log end             OFFSET_OUT_OF_RANGE
+ *   > log end             OFFSET_OUT_OF_RANGE, but NOT_LEADER_OR_FOLLOWER of a leader that may have a successor (worker/fetch-draft.ts)
  *
  * A consumer that asked any replica is served by a follower too, up to the high watermark that it knows (KIP-392): what is below was safe,
  * and no follower is cut there. What the follower does not have yet is out of its range, and no word on the leader's.

@@ -219,7 +219,8 @@ export class FetchDraft {
     // At a follower: reads that begin now would hold the cut up.
     if (partition.isCutting) return this.#fail(part, NOT_HERE)
     const refusal = checkFetch(partition.state, part, wish)
-    if (refusal !== undefined) return this.#fail(part, this.#isBehind(part, partition) ? NOT_HERE : refusal.error)
+    if (refusal?.error === 'OFFSET_OUT_OF_RANGE' && this.#isBehind(part, partition)) return this.#fail(part, NOT_HERE)
+    if (refusal !== undefined) return this.#fail(part, refusal.error)
     const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
     const endOffset = readableEnd(partition.state, wish.isolation)
     // What it has is true whoever leads. A reader that waits for more would wait here for ever.

@@ -21,7 +21,7 @@ import { buildFsyncShim } from '../support/fsync-shim/fsync-shim.ts'
 import { makeSmallDisk } from '../support/small-disk.ts'
 
 /** Start, coming back after the last fault, and judgement. */
-const AROUND_MS = 35_000
+const AROUND_MS = 45_000
 const HANG_MS = 600_000
 const LEASE_TTL_MS = 4_000
 /** That of brokers which nobody told otherwise: failovers are measured with it. */

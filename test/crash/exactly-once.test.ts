@@ -139,6 +139,10 @@ class Pipeline {
 
   /** Nothing may follow the results; the history is judged, and what was checked goes. */
   async endWindow(): Promise<void> {
+    assert.deepEqual(
+      this.members.flatMap(({ faults }) => faults),
+      [],
+    )
     for (let partition = 0; partition < PARTITIONS; partition++) {
       const from = { offset: this.#nextOffsets[partition]! }
       const reader = this.#client.consume(this.output, { from, to: 'end', partitions: [partition] })

@@ -16,9 +16,10 @@ import {
   type CommittingGroup,
   type ConsumedRecord,
   connect,
+  isMillraceError,
   type TransactionalProducer,
 } from '../../src/client/index.ts'
-import { type PipelineMemberOptions, POISON } from './pipeline-options.ts'
+import { FAULT_MARK, type PipelineMemberOptions, POISON } from './pipeline-options.ts'
 
 const RECORDS_MAX = 20
 /** Of transactions made by hand, and of records. */
@@ -204,6 +205,9 @@ async function main(options: PipelineMemberOptions): Promise<void> {
     } catch (error) {
       // What a process does that fails: it is begun anew. What it had open is aborted by its next life, or by its timeout.
       if (!(error instanceof Unlucky)) console.error(`${options.name}, life ${life}: ${String(error)}`)
+      // run() outlives all but another producer of its transactional id, or a transaction that was open for too long.
+      const isFenced = isMillraceError(error) && error.code === 'PRODUCER_FENCED'
+      if (options.mode === 'run' && !isFenced) console.error(`${FAULT_MARK}${options.name}: ${String(error)}`)
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
     }
   }

@@ -18,3 +18,6 @@ export interface PipelineMemberOptions {
 
 /** Value of what no reader of committed records may see. */
 export const POISON = 'poison'
+
+/** Begins a line on stderr of a member that met what it may never meet. */
+export const FAULT_MARK = 'fault: '

@@ -6,10 +6,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
-import type { PipelineMemberOptions } from './pipeline-options.ts'
+import { createInterface } from 'node:readline'
+import { FAULT_MARK, type PipelineMemberOptions } from './pipeline-options.ts'
 import { repositoryRoot } from './repository.ts'
 
 const TALK_CHARS_MAX = 4_000
+const FAULTS_MAX = 10
 
 export class PipelineProcess {
   readonly options: PipelineMemberOptions
@@ -18,6 +20,8 @@ export class PipelineProcess {
   #lives = 0
   /** The end of what it said on stderr. */
   talk = ''
+  /** What it met and may never meet. */
+  readonly faults: string[] = []
 
   constructor(options: PipelineMemberOptions) {
     this.options = options
@@ -34,8 +38,10 @@ export class PipelineProcess {
     }
     this.#lives++
     const child = spawn(process.execPath, [entry, JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'pipe'] })
-    child.stderr.on('data', (chunk: Buffer) => {
-      this.talk = (this.talk + chunk.toString()).slice(-TALK_CHARS_MAX)
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      this.talk = `${this.talk}${line}\n`.slice(-TALK_CHARS_MAX)
+      if (line.startsWith(FAULT_MARK) && this.faults.length < FAULTS_MAX)
+        this.faults.push(line.slice(FAULT_MARK.length))
     })
     this.#process = child
     const killWithUs = (): void => void child.kill('SIGKILL')

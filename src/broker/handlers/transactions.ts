@@ -1,5 +1,5 @@
 /**
- * The requests of transactional producers (22, 24, 26, 28): to the coordinator of the transactional id; 28 then to the group's. The
+ * The requests of transactional producers: 22, 24 and 26 to the coordinator of the transactional id, 28 to the group's, which asks that one. The
  * service has the order of effects (transaction-service.ts). Versions: 1.
  */
 import * as protocol from '../../protocol/index.ts'

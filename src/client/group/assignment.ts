@@ -7,6 +7,7 @@
  *             A2 one step at a time, always towards the newest target
  *             A3 a partition that was lost comes back only after its handlers have ended           checked in: loseAll()
  * Ordering    revoke, confirm, then assign; of a new partition: committed offset or `from`, onAssigned, then records
+ * Limits      requestTimeoutMs for a leader as new as whoever committed an offset knew one
  * Failure     losing everything ends a step at once; a hook that throws ends the group
  */
 import { MillraceError } from '../../model/errors.ts'
@@ -216,13 +217,15 @@ export class Assignment {
 
   /** Finds where to begin; tries again through any weather while the partitions are wanted. */
   async #load(partitions: readonly AssignedPartition[], era: AbortSignal): Promise<void> {
-    const { runtime, backoff } = this.#parts
+    const { runtime, backoff, requestTimeoutMs } = this.#parts
+    // One that nobody tells of by then: the partition is read from whom there is, and waits there for what that one lacks.
+    const leadersUntilMs = runtime.clock.monotonicMs() + requestTimeoutMs
     for (let failures = 1; ; failures++) {
       const wanted = partitions.filter((partition) => partition.state === 'loading' && this.#isWanted(partition))
       if (wanted.length === 0) return
       const epoch = this.#member.epoch
       try {
-        await this.#loadOnce(wanted, epoch, era)
+        await this.#loadOnce(wanted, epoch, era, leadersUntilMs)
         return
       } catch (cause) {
         const error = asMillraceError(cause)
@@ -236,8 +239,13 @@ export class Assignment {
     }
   }
 
-  async #loadOnce(partitions: readonly AssignedPartition[], memberEpoch: number, era: AbortSignal): Promise<void> {
-    const { coordinator, metadata, requestTimeoutMs } = this.#parts
+  async #loadOnce(
+    partitions: readonly AssignedPartition[],
+    memberEpoch: number,
+    era: AbortSignal,
+    leadersUntilMs: number,
+  ): Promise<void> {
+    const { coordinator, metadata, requestTimeoutMs, runtime } = this.#parts
     for (const topic of new Set(partitions.map((partition) => partition.topic))) {
       const { topicId } = partitions.find((partition) => partition.topic === topic)!
       const known = metadata.peek(topic)
@@ -247,7 +255,7 @@ export class Assignment {
     const asked = byTopic(partitions)
     const member = { memberId: this.#member.memberId, memberEpoch }
     const committed = await coordinator.committed(member, asked, { timeoutMs: requestTimeoutMs, signal: era })
-    await this.#awaitLeaders(committed, era)
+    if (runtime.clock.monotonicMs() < leadersUntilMs) await this.#awaitLeaders(committed, era)
     const offsets = new Map(committed.map(({ topic, partition, offset }) => [partitionKey(topic, partition), offset]))
     const without: AssignedPartition[] = []
     for (const partition of partitions) {
@@ -263,12 +271,15 @@ export class Assignment {
 
   /**
    * Who committed knew of newer leaders than this client, perhaps: one that was deposed has not what was read of its successor, and would call the
-   * position out of range. Throws what has it tried again.
+   * position out of range. Throws what has it tried again. Offsets of another topic of the name say nothing of leaders of this one.
    */
   async #awaitLeaders(committed: readonly CommittedOffset[], era: AbortSignal): Promise<void> {
     const { metadata } = this.#parts
-    const isKnown = ({ topic, topicId, partition, leaderEpoch }: CommittedOffset): boolean =>
-      metadata.peek(topic)?.topicId !== topicId || metadata.leaderEpochOf(topic, partition) >= leaderEpoch
+    const isKnown = (offset: CommittedOffset): boolean => {
+      const { topic, topicId, partition, leaderEpoch } = offset
+      const assignedId = this.find(topic, partition)?.topicId || metadata.peek(topic)?.topicId
+      return topicId !== assignedId || metadata.leaderEpochOf(offset) >= leaderEpoch
+    }
     const stale = new Set(committed.filter((each) => !isKnown(each)).map(({ topic }) => topic))
     await abortable(Promise.all([...stale].map((topic) => metadata.refresh(topic))), era)
     const unknown = committed.find((each) => !isKnown(each))

@@ -74,11 +74,10 @@ export class MemberOffsets implements OffsetsToCommit {
     for (const partition of this.#places.keys()) if (partition.state === 'gone') throw goneError(partition)
     const { memberId, epoch: memberEpoch } = member
     this.#sentEpoch = memberEpoch
-    const positions = this.#due().map(([{ topic, topicId, partition }, { nextOffset }]) => ({
-      ...{ topic, topicId, partition },
-      offset: nextOffset,
-      leaderEpoch: metadata.leaderEpochOf(topic, partition),
-    }))
+    const positions = this.#due().map(([assigned, { nextOffset }]) => {
+      const { topic, topicId, partition } = assigned
+      return { topic, topicId, partition, offset: nextOffset, leaderEpoch: metadata.leaderEpochOf(assigned) }
+    })
     return { groupId, memberId, memberEpoch, instanceId, topics: commitTopics(positions) }
   }
 

@@ -251,10 +251,11 @@ export class OffsetCommitter {
 }
 
 function positionOf(
-  { partition: { topic, topicId, partition }, sentOffset: offset }: Slot,
+  { partition: assigned, sentOffset: offset }: Slot,
   metadata: CommitterParts['metadata'],
 ): CommitPosition {
-  return { topic, topicId, partition, offset, leaderEpoch: metadata.leaderEpochOf(topic, partition) }
+  const { topic, topicId, partition } = assigned
+  return { topic, topicId, partition, offset, leaderEpoch: metadata.leaderEpochOf(assigned) }
 }
 
 /** What was sent and not taken goes in front of what waits: one commit, with the larger offset. */

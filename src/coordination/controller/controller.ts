@@ -10,7 +10,8 @@
  *             CO4 NOT_CONTROLLER means that nothing was written, nor will be: it may be asked for again as if it never had been
  * Ordering    requests run one after the other; rounds of partitions run beside them: both ask for revisions, so who comes second looks again
  * Failure     NOT_CONTROLLER for a request when this broker does not control, or does not any more. What was written whole is answered, whoever
- *             controls by then; what may be written in part, REQUEST_TIMED_OUT: whoever asked looks what came of it
+ *             controls by then; what may be written in part, REQUEST_TIMED_OUT: whoever asked looks what came of it. BROKER_NOT_AVAILABLE: the
+ *             store did not answer, and nothing was written
  */
 import type { Clock } from '../../base/clock.ts'
 import { type ErrorCode, isMillraceError, MillraceError } from '../../model/errors.ts'
@@ -50,7 +51,7 @@ import {
   type RequestContext,
 } from './topic-requests.ts'
 
-/** Of each partition of the broker's own topics, as far as there are brokers. */
+/** Of each partition of the broker's own topics at least, as far as there are brokers. */
 const INTERNAL_REPLICAS = 3
 /** With these a request ends before it has written all that it meant to. */
 const CUT_SHORT_CODES: readonly ErrorCode[] = ['NOT_CONTROLLER', 'BROKER_NOT_AVAILABLE', 'OVERLOADED']
@@ -121,7 +122,7 @@ export class Controller {
     this.#image = image
     this.#election.look(image)
     this.#rounds.onChanges(changes)
-    if (this.isActive && changes.some(mayGrow)) this.#growInternal()
+    if (this.isActive && changes.some((change) => mayGrow(change, this.#internalReplicas))) this.#growInternal()
   }
 
   /** Gives up control and takes part in no more elections. */
@@ -288,9 +289,10 @@ export class Controller {
   /** Coordinators are to survive the loss of a broker as soon as there are brokers for it. */
   #growInternal(): void {
     const { log } = this.#options
-    if (this.#isGrowing || planGrowth(this.#image!, INTERNAL_REPLICAS).moves.length === 0) return
+    const replicas = this.#internalReplicas
+    if (this.#isGrowing || planGrowth(this.#image!, replicas).moves.length === 0) return
     this.#isGrowing = true
-    this.#moves((image) => planGrowth(image, INTERNAL_REPLICAS), false)
+    this.#moves((image) => planGrowth(image, replicas), false)
       .then(
         ({ moves }) => log('info', `${moves.length} partitions of internal topics get more replicas`),
         // Something changed meanwhile: the next change looks again.
@@ -299,6 +301,10 @@ export class Controller {
       .finally(() => {
         this.#isGrowing = false
       })
+  }
+
+  get #internalReplicas(): number {
+    return Math.max(INTERNAL_REPLICAS, this.#options.defaults.replicas)
   }
 
   #end(reason: string): void {
@@ -328,8 +334,8 @@ export class Controller {
 }
 
 /** Whether an internal topic may be able to grow now: brokers came, it came, or a partition of it has been moved. */
-function mayGrow(change: ImageChange): boolean {
+function mayGrow(change: ImageChange, replicas: number): boolean {
   if (change.kind === 'broker' || change.kind === 'topic-added') return true
   if (change.kind !== 'partition' || !isInternalTopic(change.topic.state.name)) return false
-  return !isMoving(change.state) && change.state.replicas.length < INTERNAL_REPLICAS
+  return !isMoving(change.state) && change.state.replicas.length < replicas
 }

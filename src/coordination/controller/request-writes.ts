@@ -70,13 +70,8 @@ export class RequestWrites implements MetadataStore {
 
 /** The store did not answer, and was asked to write nothing. */
 export function nothingWritten(cause: Error): MillraceError {
-  return new MillraceError(
-    'BROKER_NOT_AVAILABLE',
-    `nothing has happened: the store did not answer (${cause.message})`,
-    {
-      cause,
-    },
-  )
+  const text = `nothing has happened: the store did not answer (${cause.message})`
+  return new MillraceError('BROKER_NOT_AVAILABLE', text, { cause })
 }
 
 /** Something was written, and it is not known whether all of it was. */

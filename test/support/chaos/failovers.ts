@@ -121,6 +121,9 @@ async function coordinators({ cluster, topic, runs, note, fail }: FaultContext):
   } finally {
     await probe.close()
   }
+  const longestMs = Math.max(...sinceLedMs)
+  if (longestMs > COORDINATOR_MS_WANTED)
+    fail(`the group's next commit came ${longestMs.toFixed(0)} ms after its new coordinator`)
   note(
     `${runs} runs, next commit of the group: ${quantiles(sinceLedMs)} after its new coordinator was elected ` +
       `(wanted: ${COORDINATOR_MS_WANTED} ms), ${quantiles(sinceKillMs)} after the kill; no committed offset lost`,

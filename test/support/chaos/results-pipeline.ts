@@ -8,7 +8,7 @@
  * Owns        its client, its processes, its readers
  * Invariants  the results of a partition are its input's records, in their order, each once: checked as far as both readers are, and for all of
  *             it at the end
- * Failure     what is wrong is kept in `faults`: the group must outlive every fault
+ * Failure     what is wrong is in `faults`: the group must outlive every fault
  */
 import { join } from 'node:path'
 import type { SeededPrng } from '../../../src/base/prng.ts'
@@ -50,7 +50,7 @@ export class ResultsPipeline {
   /** By partition: what both readers have seen, without its filler. */
   readonly #inputs: string[][]
   readonly #results: string[][]
-  readonly faults: string[] = []
+  readonly #faults: string[] = []
   turnovers = 0
 
   private constructor(options: ResultsPipelineOptions, client: Client) {
@@ -99,11 +99,12 @@ export class ResultsPipeline {
     await this.#work
     await Promise.all(this.#members.map((member) => this.#stopMember(member)))
     const found = this.#results.map(() => 0)
-    for await (const { partition } of this.#client.consume(this.#options.output, { from: 'start', to: 'end' }))
+    const signal = AbortSignal.timeout(DONE_MS_MAX)
+    for await (const { partition } of this.#client.consume(this.#options.output, { from: 'start', to: 'end', signal }))
       found[partition]!++
     for (const [partition, count] of found.entries())
       if (count !== this.#inputs[partition]!.length)
-        this.faults.push(
+        this.#faults.push(
           `pipeline: partition ${partition}: ${count} results of ${this.#inputs[partition]!.length} records`,
         )
   }
@@ -113,6 +114,11 @@ export class ResultsPipeline {
     await Promise.all(this.#members.map((member) => member.kill()))
     await this.#work
     await this.#client.close({ signal: AbortSignal.timeout(5_000) }).catch(() => {})
+  }
+
+  /** What may never be. */
+  get faults(): readonly string[] {
+    return [...this.#faults, ...this.#members.flatMap(({ faults }) => faults)]
   }
 
   /** The ends of what the members said. */
@@ -130,7 +136,7 @@ export class ResultsPipeline {
   }
 
   async #stopMember(member: PipelineProcess): Promise<void> {
-    if (!(await member.stop(STOP_MS_MAX))) this.faults.push(`pipeline: a member did not end within ${STOP_MS_MAX} ms`)
+    if (!(await member.stop(STOP_MS_MAX))) this.#faults.push(`pipeline: a member did not end within ${STOP_MS_MAX} ms`)
   }
 
   async #turnOver(): Promise<void> {
@@ -146,8 +152,7 @@ export class ResultsPipeline {
         continue
       }
       await (how === 0 ? member.kill() : this.#stopMember(member))
-      await this.#pause(prng.below(3_000))
-      member.start()
+      if (await this.#pause(prng.below(3_000))) member.start()
     }
   }
 
@@ -168,7 +173,7 @@ export class ResultsPipeline {
         this.#compare(partition, values.length - 1, `${topic}/${partition}@${offset}`)
       }
     } catch (error) {
-      if (!signal.aborted) this.faults.push(`pipeline: ${String(error)}`)
+      if (!signal.aborted) this.#faults.push(`pipeline: ${String(error)}`)
     }
   }
 

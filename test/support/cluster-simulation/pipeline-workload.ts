@@ -93,10 +93,12 @@ export class PipelineWorkload {
         isRunning = false
       })
     while (isRunning && !this.#isDone && time.monotonicMs() < endMs) await sleep(time, 20)
+    const early = failure
     if (isHurried) hurry.abort()
     else await group.close()
     await running
-    if (failure !== undefined && !hurry.signal.aborted) throw failure
+    // After an abort run() tells of it; before, or after an orderly end, what it tells is its own.
+    if (early !== undefined || (failure !== undefined && !isHurried)) throw early ?? failure
   }
 
   #handle(

@@ -183,8 +183,11 @@ export class SimulatedBroker {
     const { lease } = run
     if (run.isTelling || run.watch === undefined || lease === undefined) return
     run.isTelling = true
+    const { words } = run
     void this.#registerUntil(run, lease).finally(() => {
       run.isTelling = false
+      // Under another lease by now: what came meanwhile was told by nobody, perhaps.
+      if (words !== run.words || run.lease !== lease) this.#tell(run)
     })
   }
 

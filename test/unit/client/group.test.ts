@@ -123,6 +123,17 @@ test('a position that was committed under a newer leader waits until that leader
     assert.equal(broker.groups.group('g').leaderEpochs.get('t/0'), 3)
   }))
 
+test('a leader epoch that nobody tells of is waited for as long as a request, no longer', () =>
+  withFakeBroker({ topics: { t: 1 } }, async (broker) => {
+    await using mq = await connect(broker.url, { ...FAST, requestTimeoutMs: 500 })
+    await fill(mq, 't', 10)
+    await read(mq.group('g', 't', START), 5)
+    broker.groups.group('g').leaderEpochs.set('t/0', 3)
+    const seen: number[] = []
+    await read(mq.group('g', 't', START), 6, (offset) => seen.push(offset))
+    assert.deepEqual(seen, [4, 5, 6, 7, 8, 9])
+  }))
+
 test('a topic that was made anew begins with earlier leader epochs: a position of the one before waits for none', () =>
   withClient({ t: 1 }, async (mq, broker) => {
     await fill(mq, 't', 10)

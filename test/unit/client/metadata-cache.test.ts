@@ -94,6 +94,17 @@ test('what a broker that has fallen behind tells of a partition is ignored, and 
   assert.deepEqual(fourth, [[1, 0]])
 })
 
+test('the leader epoch of a topic by its id is not that of another one of its name', async () => {
+  const cache = new MetadataCache(async () => told(1, [1, 2]), systemClock)
+  const place = { topic: 't', topicId: 'f'.repeat(32) as TopicId, partition: 1 }
+  assert.equal(cache.leaderEpochOf(place), -1)
+  await cache.get('t')
+  assert.equal(cache.leaderEpochOf(place), 3)
+  assert.equal(cache.leaderEpochOf({ ...place, topicId: '' }), 3)
+  assert.equal(cache.leaderEpochOf({ ...place, topicId: 'a'.repeat(32) as TopicId }), -1)
+  assert.equal(cache.leaderEpochOf({ ...place, partition: 2 }), -1)
+})
+
 test('who asks again within moments is told so: another broker may know more', async () => {
   const again: boolean[] = []
   let nowMs = 0

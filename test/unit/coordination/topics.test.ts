@@ -67,7 +67,7 @@ test('create: defaults, and every refusal names what was wrong', () => {
   })
 })
 
-test('replicas by default: as many as brokers are known; a topic of the broker’s own is made by a majority of them', () => {
+test('replicas by default: as many as brokers are known; a topic of the broker’s own is made with more than half of them', () => {
   const replicasOf = (name: string, brokers: number, brokersKnown: number): number => {
     const context = { ...none, defaults: { ...defaults, replicas: -1 }, brokers, brokersKnown }
     const decision = decideCreateTopic(wish({ name }), context)
@@ -84,6 +84,7 @@ test('replicas by default: as many as brokers are known; a topic of the broker�
   assert.equal(replicasOf(OFFSETS_TOPIC, 3, 3), 3)
   assert.equal(replicasOf(OFFSETS_TOPIC, 2, 3), 2)
   assert.equal(replicasOf(OFFSETS_TOPIC, 3, 5), 3)
+  assert.equal(replicasOf(OFFSETS_TOPIC, 2, 5), 2)
   assert.throws(() => replicasOf(OFFSETS_TOPIC, 1, 3), { code: 'INVALID_REPLICATION_FACTOR' })
   assert.throws(() => replicasOf(OFFSETS_TOPIC, 1, 2), { code: 'INVALID_REPLICATION_FACTOR' })
 })
