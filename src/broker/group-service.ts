@@ -54,6 +54,7 @@ export class GroupService {
     this.#topic = new InternalTopic({
       ...{ name: OFFSETS_TOPIC, partitions: gateway.config.groups.offsetsPartitions, router: gateway.router },
       topicService: () => gateway.topicService,
+      logger: gateway.logger,
     })
   }
 

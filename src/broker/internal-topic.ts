@@ -11,6 +11,7 @@ import type { CreateTopicWish } from '../coordination/topics.ts'
 import { type ErrorCode, isMillraceError, MillraceError } from '../model/errors.ts'
 import { coordinatorPartitionOf } from '../model/internal-topics.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import type { PartitionProxy, PartitionRouter, RoutedTopic } from './partition-router.ts'
 import type { TopicAdmin } from './topic-admin.ts'
 
@@ -20,6 +21,7 @@ export interface InternalTopicOptions {
   readonly router: PartitionRouter
   /** Asked when it is needed: the service may be made later. */
   readonly topicService: () => Pick<TopicAdmin, 'create'>
+  readonly logger: Pick<Logger, 'warn'>
 }
 
 /** Small segments: what compaction has not yet seen is read at each start. */
@@ -35,6 +37,8 @@ const COORDINATOR_TOPIC_CONFIG: Readonly<Record<string, string>> = {
 export class InternalTopic {
   readonly #options: InternalTopicOptions
   #creating: Promise<RoutedTopic> | undefined
+  /** Why it could not be made, as was told last: clients ask again and again. */
+  #toldWhy = ''
 
   constructor(options: InternalTopicOptions) {
     this.#options = options
@@ -82,22 +86,26 @@ export class InternalTopic {
       ...{ name, partitions, replicas: -1, ifNotExists: true },
       config: COORDINATOR_TOPIC_CONFIG,
     }
-    await topicService().create(wish, false, 'broker').catch(throwUnavailable)
+    await topicService()
+      .create(wish, false, 'broker')
+      .catch((error: unknown) => this.#throwUnavailable(error))
     const topic = router.byName(name)
     // It is made, or was there; this broker's image has not come so far, or it is deleted again.
     if (topic === undefined) throw new MillraceError('COORDINATOR_NOT_AVAILABLE', `${name} is not known here yet`)
     return topic
   }
+
+  #throwUnavailable(error: unknown): never {
+    if (!isMillraceError(error) || !PASSING_CODES.includes(error.code)) throw error
+    const { name, logger } = this.#options
+    if (error.message !== this.#toldWhy) logger.warn({ topic: name }, `${name} cannot be made yet: ${error.message}`)
+    this.#toldWhy = error.message
+    throw new MillraceError('COORDINATOR_NOT_AVAILABLE', error.message, { cause: error })
+  }
 }
 
 /** Too few brokers are there to make it, or the store or who controls cannot be reached: that passes. */
 const PASSING_CODES: readonly ErrorCode[] = ['INVALID_REPLICATION_FACTOR', 'BROKER_NOT_AVAILABLE']
-
-function throwUnavailable(error: unknown): never {
-  if (isMillraceError(error) && PASSING_CODES.includes(error.code))
-    throw new MillraceError('COORDINATOR_NOT_AVAILABLE', error.message, { cause: error })
-  throw error
-}
 
 function partitionFor(id: string, { partitions }: RoutedTopic): PartitionProxy {
   return partitions[coordinatorPartitionOf(id, partitions.length)]!

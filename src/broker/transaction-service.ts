@@ -85,6 +85,7 @@ export class TransactionService {
     this.#topic = new InternalTopic({
       ...{ name: TRANSACTIONS_TOPIC, partitions: gateway.config.transactions.statePartitions, router: gateway.router },
       topicService: () => gateway.topicService,
+      logger: gateway.logger,
     })
   }
 

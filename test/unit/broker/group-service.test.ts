@@ -58,12 +58,15 @@ class Stage {
 
 test('too few brokers to make the topic of groups: unavailable for now, which a client waits out', async () => {
   const create = () => Promise.reject(new MillraceError('INVALID_REPLICATION_FACTOR', 'too few'))
-  const { groups } = new Stage(create)
+  const stage = new Stage(create)
+  const { groups } = stage
   await assert.rejects(groups.coordinatorOf('g'), {
     code: 'COORDINATOR_NOT_AVAILABLE',
     message: 'too few',
     retriable: true,
   })
+  await assert.rejects(groups.coordinatorOf('g'), { code: 'COORDINATOR_NOT_AVAILABLE' })
+  assert.equal(stage.warnings.length, 1, 'the same reason is told once')
 })
 
 test('groups that another broker coordinates are not missed, nor warned of', async () => {
