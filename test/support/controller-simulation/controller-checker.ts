@@ -94,6 +94,11 @@ export class ControllerChecker {
     assert.ok(next.inSyncReplicas.length > 0, `${key}: the in-sync set is empty`)
     const replicas = this.#topicOf(key)?.replicas ?? 1
     assert.ok(next.replicas.length >= replicas, `${key}: ${next.replicas} are fewer than ${replicas}`)
+    // A move that is taken back keeps those that it would have removed.
+    const isDone = isMoving(before) && !isMoving(next) && !next.replicas.some((node) => before.removing.includes(node))
+    const late = before.adding.filter((node) => !next.inSyncReplicas.some(({ nodeId }) => nodeId === node))
+    if (isDone && next.replicas.some((node) => before.adding.includes(node)))
+      assert.deepEqual(late, [], `${key}: a move is done, and ${late} are not in sync`)
     for (const { nodeId, incarnation } of [...next.inSyncReplicas, ...next.eligibleLeaders]) {
       const node = this.#world.store.state.get(nodeKey(nodeId))!
       assert.ok(incarnation <= decodeState<NodeState>('', node.value).incarnation, `${key}: unknown incarnation`)
