@@ -33,7 +33,7 @@ const SIMULATED_SEEDS = 1_000
 const SIMULATED_FROM_SEED = 500_000
 const SIMULATION_BUDGET_MS = 3_600_000
 /** The controllers' simulation takes a tenth of its budget. */
-const SIMULATION_SHARES = { controller: 10 }
+const SIMULATION_SHARES = { controller: 10, replicas: 10 }
 /** What ends by itself is not killed. */
 const SIMULATION_TIMEOUT_MS = SIMULATION_BUDGET_MS + 120_000
 const root = dirname(dirname(fileURLToPath(import.meta.url)))

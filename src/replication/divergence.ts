@@ -4,6 +4,8 @@
  *   the follower                                                   answer
  *   ends below the leader's log start                              below-start: it begins anew at that start
  *   has nothing, or the leader knows no epoch                      agrees, unless it ends past the leader's log end
+ *   ends at the leader's log start, with an epoch that is older    diverging there: all that it has lies where the leader has nothing to
+ *   than all that the leader knows                                 compare it with, and may be another's; it begins anew
  *   has a last epoch that the leader has up to there or further    agrees
  *   anything else                                                  diverging: the largest epoch of the leader's that is not above the
  *                                                                  follower's last one, and where it ended (KIP-279)
@@ -43,8 +45,10 @@ export function compareHistory(leader: LeaderHistory, { fetchOffset, lastEpoch }
   }
   const end = endOfEpochAtMost(leader, lastEpoch)
   if (end === undefined)
-    // Everything the leader knows is newer: what they may share ends where that begins.
-    return fetchOffset <= first[1] ? AGREES : { kind: 'diverging', epoch: lastEpoch, endOffset: first[1] }
+    // Everything the leader knows is newer: what they may share ends where that begins. What lies below its log start it cannot vouch for.
+    return fetchOffset <= first[1] && fetchOffset > logStartOffset
+      ? AGREES
+      : { kind: 'diverging', epoch: lastEpoch, endOffset: first[1] }
   if (end.epoch === lastEpoch && fetchOffset <= end.endOffset) return AGREES
   return { kind: 'diverging', epoch: end.epoch, endOffset: end.endOffset }
 }

@@ -111,6 +111,22 @@ describe('histories', () => {
     )
   })
 
+  test('who ends at the log start of its leader, with what the leader cannot compare, begins anew: it may be of a leader that was deposed', () => {
+    // At 2 the leader had a record of epoch 3, which is trimmed; the follower has one of epoch 1 there.
+    const leader = leaderOf([1, 1, 3, 3], 3)
+    assert.deepEqual(leader.entries, [[3, 3]])
+    const answer = compareHistory(leader, { fetchOffset: 3, lastEpoch: 1 })
+    assert.deepEqual(answer, { kind: 'diverging', epoch: 1, endOffset: 3 })
+    const own = { entries: entriesOf([1, 1, 1]), logEndOffset: 3, logStartOffset: 0, highWatermark: 2 }
+    assert.deepEqual(decideTruncation(own, { epoch: 1, endOffset: 3, logStartOffset: 3 }), {
+      kind: 'restart',
+      offset: 3,
+    })
+    // Empty by now, or with the leader's own record there, it agrees.
+    assert.deepEqual(compareHistory(leader, { fetchOffset: 3, lastEpoch: -1 }), { kind: 'agrees' })
+    assert.deepEqual(compareHistory(leader, { fetchOffset: 3, lastEpoch: 3 }), { kind: 'agrees' })
+  })
+
   test('two quick leader changes: the epoch, not only the offset, says where to cut (KIP-279)', () => {
     // Leaders of epochs 1, 2 and 3; the follower has of 1 and 2, the leader of 1 and 3.
     assert.equal(follow([1, 1, 1, 2, 2], [1, 1, 3, 3, 3, 3]), 2)
