@@ -143,7 +143,7 @@ function simulatedOutcome({ failed, output }, startedMs) {
     return { kind: 'caught', text: `${seconds(startedMs)} within ${seeds} seeds: ${how}` }
   return {
     kind: 'SURVIVED',
-    text: /^# (.*simulation: .*)$/m.exec(output)?.[1] ?? `no seed failed: ${output.slice(-300)}`,
+    text: /^(?:# )?(.*simulation: \d+ seeds.*)$/m.exec(output)?.[1] ?? `no seed failed: ${output.slice(-300)}`,
   }
 }
 
