@@ -134,15 +134,18 @@ export class LogCut {
     const { journal, syncedEnds } = this.#options
     const { topicId, log, state } = partition
     const change = { topicId, partition: partition.partition, offset, syncedEndOffset: 0 }
+    // Where it begins anew all of it goes, also where that is at its end: nothing below is expected to be there.
+    const keptEnd = kind === 'restart' ? (Math.min(offset, state.logStartOffset) as Offset) : offset
     if (journal !== undefined) {
-      const isThere = journal.addTruncate(change) && (kind === 'truncate' || journal.addLogStart(change))
+      const isThere =
+        journal.addTruncate({ ...change, offset: keptEnd }) && (kind === 'truncate' || journal.addLogStart(change))
       if (!isThere) {
         journal.dropStaged()
         return false
       }
       journal.writeStaged()
     }
-    syncedEnds.set(partition.syncedSlot, Math.min(offset, log.syncedEndOffset, state.logEndOffset))
+    syncedEnds.set(partition.syncedSlot, Math.min(keptEnd, log.syncedEndOffset, state.logEndOffset))
     syncedEnds.write()
     return true
   }
