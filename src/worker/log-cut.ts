@@ -134,8 +134,8 @@ export class LogCut {
     const { journal, syncedEnds } = this.#options
     const { topicId, log, state } = partition
     const change = { topicId, partition: partition.partition, offset, syncedEndOffset: 0 }
-    // Where it begins anew all of it goes, also where that is at its end: nothing below is expected to be there.
-    const keptEnd = kind === 'restart' ? (Math.min(offset, state.logStartOffset) as Offset) : offset
+    // Where it begins anew all of it goes, also what lies below its log start and a checkpoint has named: nothing is expected to be there.
+    const keptEnd = kind === 'restart' ? (0 as Offset) : offset
     if (journal !== undefined) {
       const isThere =
         journal.addTruncate({ ...change, offset: keptEnd }) && (kind === 'truncate' || journal.addLogStart(change))

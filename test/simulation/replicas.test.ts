@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import '../../src/base/node/native-crc32c.ts'
 import { REPLICA_EVENTS, runReplicaSeed } from '../support/replica-simulation/replica-run.ts'
-import { runSeeds, type Simulation } from '../support/seed-loop.ts'
+import { checkSeed, runSeeds, type Simulation } from '../support/seed-loop.ts'
 
 const REPLICAS: Simulation = {
   ...{ prefix: 'replica ', only: ' --only replicas', run: runReplicaSeed },
@@ -12,3 +12,7 @@ const REPLICAS: Simulation = {
 }
 
 test('replicas under every misfortune lose nothing that was acknowledged, and end equal', () => runSeeds(REPLICAS))
+
+test('what once went wrong: a deposed leader’s record at the log start, and logs that begin anew while their broker dies', async () => {
+  for (const seed of [500_028, 600_458, 984_425_961]) await checkSeed(REPLICAS, seed)
+})
