@@ -176,7 +176,8 @@ class ChaosRun {
     await workload.finish()
     await this.#endPipeline(workload.acknowledged)
     await this.#cluster.settle()
-    const topics = await this.#describe([TOPIC, RESULTS_TOPIC])
+    // Without a pipeline nobody has written to its topic.
+    const topics = await this.#describe(this.#pipeline === undefined ? [TOPIC] : [TOPIC, RESULTS_TOPIC])
     for (const nodeId of BROKERS) {
       const code = await this.#cluster.broker(nodeId).stop()
       if (code !== 0) this.wrong.push(`broker ${nodeId} ended with ${code} when it was asked to stop`)
