@@ -32,7 +32,7 @@ const SIMULATED_SEEDS = 1_000
 /** From there on, so that a run can be repeated. */
 const SIMULATED_FROM_SEED = 500_000
 const SIMULATION_BUDGET_MS = 3_600_000
-/** The controllers' simulation takes a tenth of its budget. */
+/** These take a tenth of the budget that they are given. */
 const SIMULATION_SHARES = { controller: 10, replicas: 10 }
 /** What ends by itself is not killed. */
 const SIMULATION_TIMEOUT_MS = SIMULATION_BUDGET_MS + 120_000

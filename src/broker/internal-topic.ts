@@ -34,6 +34,9 @@ const COORDINATOR_TOPIC_CONFIG: Readonly<Record<string, string>> = {
   'retention.ms': '-1',
 }
 
+/** Too few brokers are there to make it, or the store or who controls cannot be reached: that passes. */
+const PASSING_CODES: readonly ErrorCode[] = ['INVALID_REPLICATION_FACTOR', 'BROKER_NOT_AVAILABLE']
+
 export class InternalTopic {
   readonly #options: InternalTopicOptions
   #creating: Promise<RoutedTopic> | undefined
@@ -103,9 +106,6 @@ export class InternalTopic {
     throw new MillraceError('COORDINATOR_NOT_AVAILABLE', error.message, { cause: error })
   }
 }
-
-/** Too few brokers are there to make it, or the store or who controls cannot be reached: that passes. */
-const PASSING_CODES: readonly ErrorCode[] = ['INVALID_REPLICATION_FACTOR', 'BROKER_NOT_AVAILABLE']
 
 function partitionFor(id: string, { partitions }: RoutedTopic): PartitionProxy {
   return partitions[coordinatorPartitionOf(id, partitions.length)]!

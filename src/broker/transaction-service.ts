@@ -57,6 +57,8 @@ import type { ShardLink } from './shard-link.ts'
 import type { TopicAdmin } from './topic-admin.ts'
 
 const MARKERS_PER_MESSAGE = 1_000
+/** What the transaction's coordinator says while its broker's image is behind: it passes, and says nothing of the group's coordinator. */
+const BEHIND_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', 'NOT_COORDINATOR']
 
 export interface TransactionServiceContext {
   readonly config: BrokerConfig
@@ -333,9 +335,6 @@ export class TransactionService {
     return { kind: 'refused', error: refusal.code, text: refusal.text }
   }
 }
-
-/** What the transaction's coordinator says while its broker's image is behind: it passes, and says nothing of the group's coordinator. */
-const BEHIND_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', 'NOT_COORDINATOR']
 
 function ofTransaction(code: ErrorCode, text: string): MillraceError {
   return new MillraceError(BEHIND_CODES.includes(code) ? 'COORDINATOR_NOT_AVAILABLE' : code, text)
