@@ -1,0 +1,44 @@
+/** Produce (0): v3–11. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, int64, records, string, struct } from '../codec/fields.ts'
+
+export const produce = new KafkaApi({
+  key: 0,
+  name: 'Produce',
+  versions: [3, 11],
+  advertisedMin: 0,
+  flexibleSince: 9,
+  request: struct({
+    transactionalId: string.nullable(),
+    acks: int16,
+    timeoutMs: int32,
+    topicData: array(
+      struct({ name: string, partitionData: array(struct({ index: int32, records: records.nullable() })) }),
+    ),
+  }),
+  response: struct({
+    responses: array(
+      struct({
+        name: string,
+        partitionResponses: array(
+          struct({
+            index: int32,
+            errorCode: int16,
+            baseOffset: int64,
+            logAppendTimeMs: int64.or(-1),
+            logStartOffset: int64.since(5).or(-1),
+            recordErrors: array(struct({ batchIndex: int32, batchIndexErrorMessage: string.nullable() })).since(8),
+            errorMessage: string.nullable().since(8).or(null),
+            currentLeader: struct({ leaderId: int32.or(-1), leaderEpoch: int32.or(-1) })
+              .since(10)
+              .tag(0),
+          }),
+        ),
+      }),
+    ),
+    throttleTimeMs: int32.or(0),
+    nodeEndpoints: array(struct({ nodeId: int32, host: string, port: int32, rack: string.nullable() }))
+      .since(10)
+      .tag(0),
+  }),
+})

@@ -1,0 +1,29 @@
+/** FindCoordinator (10): v0–5. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const findCoordinator = new KafkaApi({
+  key: 10,
+  name: 'FindCoordinator',
+  versions: [0, 5],
+  flexibleSince: 3,
+  request: struct({ key: string.until(3), keyType: int8.since(1), coordinatorKeys: array(string).since(4) }),
+  response: struct({
+    throttleTimeMs: int32.since(1).or(0),
+    errorCode: int16.until(3),
+    errorMessage: string.nullable().since(1).until(3).or(null),
+    nodeId: int32.until(3),
+    host: string.until(3),
+    port: int32.until(3),
+    coordinators: array(
+      struct({
+        key: string,
+        nodeId: int32,
+        host: string,
+        port: int32,
+        errorCode: int16,
+        errorMessage: string.nullable().or(null),
+      }),
+    ).since(4),
+  }),
+})

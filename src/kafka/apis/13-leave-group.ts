@@ -1,0 +1,22 @@
+/** LeaveGroup (13): v0–5. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const leaveGroup = new KafkaApi({
+  key: 13,
+  name: 'LeaveGroup',
+  versions: [0, 5],
+  flexibleSince: 4,
+  request: struct({
+    groupId: string,
+    memberId: string.until(2),
+    members: array(
+      struct({ memberId: string, groupInstanceId: string.nullable(), reason: string.nullable().since(5) }),
+    ).since(3),
+  }),
+  response: struct({
+    throttleTimeMs: int32.since(1).or(0),
+    errorCode: int16,
+    members: array(struct({ memberId: string, groupInstanceId: string.nullable(), errorCode: int16 })).since(3),
+  }),
+})

@@ -1,0 +1,35 @@
+/** DescribeGroups (15): v0–6. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, bool, bytes, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const describeGroups = new KafkaApi({
+  key: 15,
+  name: 'DescribeGroups',
+  versions: [0, 6],
+  flexibleSince: 5,
+  request: struct({ groups: array(string), includeAuthorizedOperations: bool.since(3) }),
+  response: struct({
+    throttleTimeMs: int32.since(1).or(0),
+    groups: array(
+      struct({
+        errorCode: int16,
+        errorMessage: string.nullable().since(6).or(null),
+        groupId: string,
+        groupState: string,
+        protocolType: string,
+        protocolData: string,
+        members: array(
+          struct({
+            memberId: string,
+            groupInstanceId: string.nullable().since(4),
+            clientId: string,
+            clientHost: string,
+            memberMetadata: bytes,
+            memberAssignment: bytes,
+          }),
+        ),
+        authorizedOperations: int32.since(3).or(-2147483648),
+      }),
+    ),
+  }),
+})

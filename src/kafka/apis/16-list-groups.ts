@@ -1,0 +1,18 @@
+/** ListGroups (16): v0–5. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const listGroups = new KafkaApi({
+  key: 16,
+  name: 'ListGroups',
+  versions: [0, 5],
+  flexibleSince: 3,
+  request: struct({ statesFilter: array(string).since(4), typesFilter: array(string).since(5) }),
+  response: struct({
+    throttleTimeMs: int32.since(1).or(0),
+    errorCode: int16,
+    groups: array(
+      struct({ groupId: string, protocolType: string, groupState: string.since(4), groupType: string.since(5) }),
+    ),
+  }),
+})

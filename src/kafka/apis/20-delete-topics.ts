@@ -1,0 +1,26 @@
+/** DeleteTopics (20): v1–6. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+
+export const deleteTopics = new KafkaApi({
+  key: 20,
+  name: 'DeleteTopics',
+  versions: [1, 6],
+  flexibleSince: 4,
+  request: struct({
+    topics: array(struct({ name: string.nullable(), topicId: uuid })).since(6),
+    topicNames: array(string).until(5),
+    timeoutMs: int32,
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    responses: array(
+      struct({
+        name: string.nullable(6),
+        topicId: uuid.since(6),
+        errorCode: int16,
+        errorMessage: string.nullable().since(5).or(null),
+      }),
+    ),
+  }),
+})

@@ -1,0 +1,23 @@
+/** DeleteRecords (21): v0–2. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+
+export const deleteRecords = new KafkaApi({
+  key: 21,
+  name: 'DeleteRecords',
+  versions: [0, 2],
+  flexibleSince: 2,
+  request: struct({
+    topics: array(struct({ name: string, partitions: array(struct({ partitionIndex: int32, offset: int64 })) })),
+    timeoutMs: int32,
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    topics: array(
+      struct({
+        name: string,
+        partitions: array(struct({ partitionIndex: int32, lowWatermark: int64, errorCode: int16 })),
+      }),
+    ),
+  }),
+})

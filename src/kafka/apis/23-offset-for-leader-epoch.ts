@@ -1,0 +1,30 @@
+/** OffsetForLeaderEpoch (23): v2–4. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+
+export const offsetForLeaderEpoch = new KafkaApi({
+  key: 23,
+  name: 'OffsetForLeaderEpoch',
+  versions: [2, 4],
+  flexibleSince: 4,
+  request: struct({
+    replicaId: int32.since(3).or(-2),
+    topics: array(
+      struct({
+        topic: string,
+        partitions: array(struct({ partition: int32, currentLeaderEpoch: int32.or(-1), leaderEpoch: int32 })),
+      }),
+    ),
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    topics: array(
+      struct({
+        topic: string,
+        partitions: array(
+          struct({ errorCode: int16, partition: int32, leaderEpoch: int32.or(-1), endOffset: int64.or(-1) }),
+        ),
+      }),
+    ),
+  }),
+})

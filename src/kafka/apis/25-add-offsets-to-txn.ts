@@ -1,0 +1,12 @@
+/** AddOffsetsToTxn (25): v0–4. */
+import { KafkaApi } from '../codec/api.ts'
+import { int16, int32, int64, string, struct } from '../codec/fields.ts'
+
+export const addOffsetsToTxn = new KafkaApi({
+  key: 25,
+  name: 'AddOffsetsToTxn',
+  versions: [0, 4],
+  flexibleSince: 3,
+  request: struct({ transactionalId: string, producerId: int64, producerEpoch: int16, groupId: string }),
+  response: struct({ throttleTimeMs: int32.or(0), errorCode: int16 }),
+})

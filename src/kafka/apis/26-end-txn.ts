@@ -1,0 +1,12 @@
+/** EndTxn (26): v0–4. */
+import { KafkaApi } from '../codec/api.ts'
+import { bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
+
+export const endTxn = new KafkaApi({
+  key: 26,
+  name: 'EndTxn',
+  versions: [0, 4],
+  flexibleSince: 3,
+  request: struct({ transactionalId: string, producerId: int64, producerEpoch: int16, committed: bool }),
+  response: struct({ throttleTimeMs: int32.or(0), errorCode: int16 }),
+})

@@ -1,0 +1,27 @@
+/** CreateAcls (30): v1–3. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const createAcls = new KafkaApi({
+  key: 30,
+  name: 'CreateAcls',
+  versions: [1, 3],
+  flexibleSince: 2,
+  request: struct({
+    creations: array(
+      struct({
+        resourceType: int8,
+        resourceName: string,
+        resourcePatternType: int8.or(3),
+        principal: string,
+        host: string,
+        operation: int8,
+        permissionType: int8,
+      }),
+    ),
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    results: array(struct({ errorCode: int16, errorMessage: string.nullable().or(null) })),
+  }),
+})

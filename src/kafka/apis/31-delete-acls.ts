@@ -1,0 +1,45 @@
+/** DeleteAcls (31): v1–3. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const deleteAcls = new KafkaApi({
+  key: 31,
+  name: 'DeleteAcls',
+  versions: [1, 3],
+  flexibleSince: 2,
+  request: struct({
+    filters: array(
+      struct({
+        resourceTypeFilter: int8,
+        resourceNameFilter: string.nullable(),
+        patternTypeFilter: int8.or(3),
+        principalFilter: string.nullable(),
+        hostFilter: string.nullable(),
+        operation: int8,
+        permissionType: int8,
+      }),
+    ),
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    filterResults: array(
+      struct({
+        errorCode: int16,
+        errorMessage: string.nullable().or(null),
+        matchingAcls: array(
+          struct({
+            errorCode: int16,
+            errorMessage: string.nullable().or(null),
+            resourceType: int8,
+            resourceName: string,
+            patternType: int8.or(3),
+            principal: string,
+            host: string,
+            operation: int8,
+            permissionType: int8,
+          }),
+        ),
+      }),
+    ),
+  }),
+})

@@ -1,0 +1,38 @@
+/** DescribeConfigs (32): v1–4. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const describeConfigs = new KafkaApi({
+  key: 32,
+  name: 'DescribeConfigs',
+  versions: [1, 4],
+  flexibleSince: 4,
+  request: struct({
+    resources: array(struct({ resourceType: int8, resourceName: string, configurationKeys: array(string).nullable() })),
+    includeSynonyms: bool,
+    includeDocumentation: bool.since(3),
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    results: array(
+      struct({
+        errorCode: int16,
+        errorMessage: string.nullable().or(null),
+        resourceType: int8,
+        resourceName: string,
+        configs: array(
+          struct({
+            name: string,
+            value: string.nullable(),
+            readOnly: bool,
+            configSource: int8.or(-1),
+            isSensitive: bool,
+            synonyms: array(struct({ name: string, value: string.nullable(), source: int8 })),
+            configType: int8.since(3),
+            documentation: string.nullable().since(3),
+          }),
+        ),
+      }),
+    ),
+  }),
+})

@@ -1,0 +1,26 @@
+/** AlterConfigs (33): v0–2. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const alterConfigs = new KafkaApi({
+  key: 33,
+  name: 'AlterConfigs',
+  versions: [0, 2],
+  flexibleSince: 2,
+  request: struct({
+    resources: array(
+      struct({
+        resourceType: int8,
+        resourceName: string,
+        configs: array(struct({ name: string, value: string.nullable() })),
+      }),
+    ),
+    validateOnly: bool,
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    responses: array(
+      struct({ errorCode: int16, errorMessage: string.nullable().or(null), resourceType: int8, resourceName: string }),
+    ),
+  }),
+})

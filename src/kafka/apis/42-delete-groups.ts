@@ -1,0 +1,12 @@
+/** DeleteGroups (42): v0–2. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const deleteGroups = new KafkaApi({
+  key: 42,
+  name: 'DeleteGroups',
+  versions: [0, 2],
+  flexibleSince: 2,
+  request: struct({ groupsNames: array(string) }),
+  response: struct({ throttleTimeMs: int32.or(0), results: array(struct({ groupId: string, errorCode: int16 })) }),
+})

@@ -1,0 +1,26 @@
+/** IncrementalAlterConfigs (44): v0–1. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const incrementalAlterConfigs = new KafkaApi({
+  key: 44,
+  name: 'IncrementalAlterConfigs',
+  versions: [0, 1],
+  flexibleSince: 1,
+  request: struct({
+    resources: array(
+      struct({
+        resourceType: int8,
+        resourceName: string,
+        configs: array(struct({ name: string, configOperation: int8, value: string.nullable() })),
+      }),
+    ),
+    validateOnly: bool,
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    responses: array(
+      struct({ errorCode: int16, errorMessage: string.nullable().or(null), resourceType: int8, resourceName: string }),
+    ),
+  }),
+})

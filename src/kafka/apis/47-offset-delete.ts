@@ -1,0 +1,18 @@
+/** OffsetDelete (47): v0–0. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const offsetDelete = new KafkaApi({
+  key: 47,
+  name: 'OffsetDelete',
+  versions: [0, 0],
+  request: struct({
+    groupId: string,
+    topics: array(struct({ name: string, partitions: array(struct({ partitionIndex: int32 })) })),
+  }),
+  response: struct({
+    errorCode: int16,
+    throttleTimeMs: int32.or(0),
+    topics: array(struct({ name: string, partitions: array(struct({ partitionIndex: int32, errorCode: int16 })) })),
+  }),
+})

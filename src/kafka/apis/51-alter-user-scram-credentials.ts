@@ -1,0 +1,18 @@
+/** AlterUserScramCredentials (51): v0–0. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, bytes, int8, int16, int32, string, struct } from '../codec/fields.ts'
+
+export const alterUserScramCredentials = new KafkaApi({
+  key: 51,
+  name: 'AlterUserScramCredentials',
+  versions: [0, 0],
+  flexibleSince: 0,
+  request: struct({
+    deletions: array(struct({ name: string, mechanism: int8 })),
+    upsertions: array(struct({ name: string, mechanism: int8, iterations: int32, salt: bytes, saltedPassword: bytes })),
+  }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    results: array(struct({ user: string, errorCode: int16, errorMessage: string.nullable().or(null) })),
+  }),
+})

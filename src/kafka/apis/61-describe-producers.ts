@@ -1,0 +1,36 @@
+/** DescribeProducers (61): v0–0. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+
+export const describeProducers = new KafkaApi({
+  key: 61,
+  name: 'DescribeProducers',
+  versions: [0, 0],
+  flexibleSince: 0,
+  request: struct({ topics: array(struct({ name: string, partitionIndexes: array(int32) })) }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    topics: array(
+      struct({
+        name: string,
+        partitions: array(
+          struct({
+            partitionIndex: int32,
+            errorCode: int16,
+            errorMessage: string.nullable().or(null),
+            activeProducers: array(
+              struct({
+                producerId: int64,
+                producerEpoch: int32,
+                lastSequence: int32.or(-1),
+                lastTimestamp: int64.or(-1),
+                coordinatorEpoch: int32,
+                currentTxnStartOffset: int64.or(-1),
+              }),
+            ),
+          }),
+        ),
+      }),
+    ),
+  }),
+})

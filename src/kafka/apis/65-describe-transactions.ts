@@ -1,0 +1,26 @@
+/** DescribeTransactions (65): v0–0. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+
+export const describeTransactions = new KafkaApi({
+  key: 65,
+  name: 'DescribeTransactions',
+  versions: [0, 0],
+  flexibleSince: 0,
+  request: struct({ transactionalIds: array(string) }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    transactionStates: array(
+      struct({
+        errorCode: int16,
+        transactionalId: string,
+        transactionState: string,
+        transactionTimeoutMs: int32,
+        transactionStartTimeMs: int64,
+        producerId: int64,
+        producerEpoch: int16,
+        topics: array(struct({ topic: string, partitions: array(int32) })),
+      }),
+    ),
+  }),
+})

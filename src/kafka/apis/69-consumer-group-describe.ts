@@ -1,0 +1,45 @@
+/** ConsumerGroupDescribe (69): v0–1. */
+import { KafkaApi } from '../codec/api.ts'
+import { array, bool, int8, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+
+export const consumerGroupDescribe = new KafkaApi({
+  key: 69,
+  name: 'ConsumerGroupDescribe',
+  versions: [0, 1],
+  flexibleSince: 0,
+  request: struct({ groupIds: array(string), includeAuthorizedOperations: bool }),
+  response: struct({
+    throttleTimeMs: int32.or(0),
+    groups: array(
+      struct({
+        errorCode: int16,
+        errorMessage: string.nullable().or(null),
+        groupId: string,
+        groupState: string,
+        groupEpoch: int32,
+        assignmentEpoch: int32,
+        assignorName: string,
+        members: array(
+          struct({
+            memberId: string,
+            instanceId: string.nullable(),
+            rackId: string.nullable(),
+            memberEpoch: int32,
+            clientId: string,
+            clientHost: string,
+            subscribedTopicNames: array(string),
+            subscribedTopicRegex: string.nullable(),
+            assignment: struct({
+              topicPartitions: array(struct({ topicId: uuid, topicName: string, partitions: array(int32) })),
+            }),
+            targetAssignment: struct({
+              topicPartitions: array(struct({ topicId: uuid, topicName: string, partitions: array(int32) })),
+            }),
+            memberType: int8.since(1).or(-1),
+          }),
+        ),
+        authorizedOperations: int32.or(-2147483648),
+      }),
+    ),
+  }),
+})

@@ -1,0 +1,393 @@
+/**
+ * Fields: the vocabulary in which a message of the Kafka protocol is described once, for all its versions; plans are made of it, one
+ * for each version that is asked for.
+ *
+ *   struct({ name: string.nullable(12), topicId: uuid.since(10), errorMessage: string.nullable().tag(0).since(5) })
+ *
+ *   since(v), until(v)  the versions that have the field, both included; in others it reads as its default and is not written
+ *   nullable(v)         may be null from version v on; before that null is written as the empty value
+ *   tag(n)              a tagged field (KIP-482): behind the others, only in flexible versions, left out when it has its default
+ *   or(value)           the default, where it is not 0, '', false or empty; makes the field optional to whoever writes it
+ *
+ * Types      what is read has every field; whoever writes may leave out those with a default (Read, Write)
+ */
+import type { KafkaReader } from './reader.ts'
+import type { KafkaWriter, Splice } from './writer.ts'
+
+export interface Plan<R, W> {
+  /** Of the shortest value. */
+  readonly bytesMin: number
+  read(reader: KafkaReader): R
+  write(writer: KafkaWriter, value: W): void
+}
+
+/** A version of a message, and how it is encoded. */
+export interface Encoding {
+  readonly version: number
+  readonly isFlexible: boolean
+}
+
+interface Type<R, W> {
+  readonly zero: R
+  plan(encoding: Encoding): Plan<R, W>
+  /** Of a value that may be null; a type without it is never null. */
+  nullablePlan?(encoding: Encoding): Plan<R | null, W | null>
+}
+
+interface Options {
+  readonly since: number
+  readonly until: number
+  /** Infinity = never. */
+  readonly nullableSince: number
+  readonly tag: number | undefined
+  readonly byDefault: unknown
+}
+
+const PLAIN: Options = { since: 0, until: Infinity, nullableSince: Infinity, tag: undefined, byDefault: undefined }
+
+/** R = what is read, W = what is written, D = it has a default. */
+export class Field<R, W = R, D extends boolean = false> {
+  readonly type: Type<unknown, unknown>
+  readonly options: Options
+  /** Only for inference. */
+  declare readonly inferred: { readonly read: R; readonly write: W; readonly hasDefault: D }
+
+  constructor(type: Type<unknown, unknown>, options: Options = PLAIN) {
+    this.type = type
+    this.options = options
+  }
+
+  since(version: number): Field<R, W, D> {
+    return new Field(this.type, { ...this.options, since: version })
+  }
+
+  until(version: number): Field<R, W, D> {
+    return new Field(this.type, { ...this.options, until: version })
+  }
+
+  nullable(since = 0): Field<R | null, W | null, D> {
+    return new Field(this.type, { ...this.options, nullableSince: since })
+  }
+
+  tag(tag: number): Field<R, W, true> {
+    return new Field(this.type, { ...this.options, tag })
+  }
+
+  or(byDefault: R): Field<R, W, true> {
+    return new Field(this.type, { ...this.options, byDefault })
+  }
+
+  get byDefault(): unknown {
+    return this.options.byDefault === undefined ? this.type.zero : this.options.byDefault
+  }
+
+  isIn({ version, isFlexible }: Encoding): boolean {
+    const { since, until, tag } = this.options
+    return version >= since && version <= until && (tag === undefined || isFlexible)
+  }
+
+  plan(encoding: Encoding): Plan<unknown, unknown> {
+    const { type } = this
+    const { nullableSince } = this.options
+    if (nullableSince === Infinity || type.nullablePlan === undefined) return type.plan(encoding)
+    if (encoding.version >= nullableSince) return type.nullablePlan(encoding)
+    const plan = type.plan(encoding)
+    return { ...plan, write: (writer, value) => plan.write(writer, value ?? type.zero) }
+  }
+}
+
+export type Shape = Readonly<Record<string, Field<unknown, unknown, boolean>>>
+type AnyField = Field<unknown, unknown, boolean>
+export type Read<F> = F extends { readonly inferred: { readonly read: infer R } } ? R : never
+export type Write<F> = F extends { readonly inferred: { readonly write: infer W } } ? W : never
+type Optional<S> = {
+  [K in keyof S]: S[K] extends { readonly inferred: { readonly hasDefault: true } } ? K : never
+}[keyof S]
+type ReadShape<S> = { readonly [K in keyof S]: Read<S[K]> }
+type WriteShape<S> = { readonly [K in Exclude<keyof S, Optional<S>>]: Write<S[K]> } & {
+  readonly [K in Optional<S>]?: Write<S[K]> | undefined
+}
+
+function fixed<T>(
+  bytes: number,
+  zero: T,
+  read: (reader: KafkaReader) => T,
+  write: (writer: KafkaWriter, value: T) => void,
+): Field<T> {
+  const plan: Plan<T, T> = { bytesMin: bytes, read, write }
+  return new Field({ zero, plan: () => plan as Plan<unknown, unknown> })
+}
+
+export const bool = fixed(
+  1,
+  false,
+  (reader) => reader.bool(),
+  (writer, value) => writer.bool(value),
+)
+export const int8 = fixed(
+  1,
+  0,
+  (reader) => reader.int8(),
+  (writer, value) => writer.int8(value),
+)
+export const int16 = fixed(
+  2,
+  0,
+  (reader) => reader.int16(),
+  (writer, value) => writer.int16(value),
+)
+export const uint16 = fixed(
+  2,
+  0,
+  (reader) => reader.uint16(),
+  (writer, value) => writer.uint16(value),
+)
+export const int32 = fixed(
+  4,
+  0,
+  (reader) => reader.int32(),
+  (writer, value) => writer.int32(value),
+)
+export const int64 = fixed(
+  8,
+  0,
+  (reader) => reader.int64(),
+  (writer, value) => writer.int64(value),
+)
+export const float64 = fixed(
+  8,
+  0,
+  (reader) => reader.float64(),
+  (writer, value) => writer.float64(value),
+)
+/** 32 hex digits; the zero id is ZERO_UUID. */
+export const uuid = fixed(
+  16,
+  '0'.repeat(32),
+  (reader) => reader.uuid(),
+  (writer, value) => writer.uuid(value),
+)
+export const ZERO_UUID = '0'.repeat(32)
+
+/** Of texts, bytes, records and arrays: a length, and -1 where it is null. */
+function sized<R, W>(options: {
+  readonly zero: R
+  readonly classic: 'int16' | 'int32'
+  readonly read: (reader: KafkaReader, length: number) => R
+  readonly write: (writer: KafkaWriter, kind: 'int16' | 'int32' | 'compact', value: W) => void
+}): Field<R, W> {
+  const { zero, classic, read, write } = options
+  const kindOf = ({ isFlexible }: Encoding) => (isFlexible ? 'compact' : classic)
+  const bytesMinOf = ({ isFlexible }: Encoding) => (isFlexible ? 1 : classic === 'int16' ? 2 : 4)
+  return new Field<R, W>({
+    zero,
+    plan(encoding) {
+      const kind = kindOf(encoding)
+      return {
+        bytesMin: bytesMinOf(encoding),
+        read(reader) {
+          const length = reader.length(kind)
+          return length < 0 ? reader.fail('null where there must be a value') : read(reader, length)
+        },
+        write: (writer, value) => write(writer, kind, value as W),
+      }
+    },
+    nullablePlan(encoding) {
+      const kind = kindOf(encoding)
+      return {
+        bytesMin: bytesMinOf(encoding),
+        read(reader) {
+          const length = reader.length(kind)
+          return length < 0 ? null : read(reader, length)
+        },
+        write: (writer, value) =>
+          value === null || value === undefined ? writer.length(kind, -1) : write(writer, kind, value as W),
+      }
+    },
+  })
+}
+
+export const string = sized<string, string>({
+  zero: '',
+  classic: 'int16',
+  read: (reader, length) => reader.text(length),
+  write: (writer, kind, value) => writer.text(kind as 'int16' | 'compact', value),
+})
+
+const NO_BYTES = new Uint8Array(0)
+export const bytes = sized<Uint8Array, Uint8Array>({
+  zero: NO_BYTES,
+  classic: 'int32',
+  read: (reader, length) => reader.slice(length),
+  write(writer, kind, value) {
+    writer.length(kind, value.length)
+    writer.raw(value)
+  },
+})
+
+/** Record batches: read as a view of the frame, written from wherever they lie. */
+export const records = sized<Uint8Array, Splice>({
+  zero: NO_BYTES,
+  classic: 'int32',
+  read: (reader, length) => reader.slice(length),
+  write(writer, kind, value) {
+    writer.length(kind, value.bytes)
+    if (value.bytes > 0) writer.splice(value)
+  },
+})
+
+export function array<F extends AnyField>(element: F): Field<readonly Read<F>[], readonly Write<F>[]> {
+  const lengthBytes = ({ isFlexible }: Encoding) => (isFlexible ? 1 : 4)
+  const kindOf = ({ isFlexible }: Encoding) => (isFlexible ? 'compact' : 'int32')
+  const readAll = (reader: KafkaReader, length: number, plan: Plan<unknown, unknown>): unknown[] => {
+    const count = reader.count(length, Math.max(1, plan.bytesMin))
+    const all = new Array<unknown>(count)
+    for (let index = 0; index < count; index++) all[index] = plan.read(reader)
+    return all
+  }
+  const writeAll = (
+    writer: KafkaWriter,
+    kind: 'int32' | 'compact',
+    values: readonly unknown[],
+    plan: Plan<unknown, unknown>,
+  ) => {
+    writer.length(kind, values.length)
+    for (const value of values) plan.write(writer, value)
+  }
+  return new Field({
+    zero: [],
+    plan(encoding) {
+      const plan = element.plan(encoding)
+      const kind = kindOf(encoding)
+      return {
+        bytesMin: lengthBytes(encoding),
+        read(reader) {
+          const length = reader.length(kind)
+          return length < 0 ? reader.fail('null where there must be an array') : readAll(reader, length, plan)
+        },
+        write: (writer, values) => writeAll(writer, kind, values as unknown[], plan),
+      }
+    },
+    nullablePlan(encoding) {
+      const plan = element.plan(encoding)
+      const kind = kindOf(encoding)
+      return {
+        bytesMin: lengthBytes(encoding),
+        read(reader) {
+          const length = reader.length(kind)
+          return length < 0 ? null : readAll(reader, length, plan)
+        },
+        write: (writer, values) =>
+          values === null || values === undefined
+            ? writer.length(kind, -1)
+            : writeAll(writer, kind, values as unknown[], plan),
+      }
+    },
+  })
+}
+
+interface Member {
+  readonly name: string
+  readonly field: AnyField
+  readonly plan: Plan<unknown, unknown>
+}
+
+export function struct<S extends Shape>(shape: S): Field<ReadShape<S>, WriteShape<S>> {
+  const entries = Object.entries(shape) as [string, AnyField][]
+  const zero = Object.fromEntries(entries.map(([name, field]) => [name, field.byDefault]))
+  const plan = (encoding: Encoding): Plan<unknown, unknown> => structPlan(entries, zero, encoding)
+  return new Field({
+    zero,
+    plan,
+    nullablePlan(encoding) {
+      const inner = plan(encoding)
+      // KIP-893: a byte of its own says whether the struct is there.
+      return {
+        bytesMin: 1,
+        read: (reader) => (reader.int8() < 0 ? null : inner.read(reader)),
+        write(writer, value) {
+          writer.int8(value === null || value === undefined ? -1 : 1)
+          if (value !== null && value !== undefined) inner.write(writer, value)
+        },
+      }
+    },
+  })
+}
+
+type Row = Record<string, unknown>
+
+function structPlan(
+  entries: readonly (readonly [string, AnyField])[],
+  zero: Row,
+  encoding: Encoding,
+): Plan<unknown, unknown> {
+  const members = entries
+    .filter(([, field]) => field.isIn(encoding))
+    .map(([name, field]): Member => ({ name, field, plan: field.plan(encoding) }))
+  const plain = members.filter(({ field }) => field.options.tag === undefined)
+  const tagged = members
+    .filter(({ field }) => field.options.tag !== undefined)
+    .sort((left, right) => left.field.options.tag! - right.field.options.tag!)
+  const { isFlexible } = encoding
+  let bytesMin = isFlexible ? 1 : 0
+  for (const member of plain) bytesMin += member.plan.bytesMin
+  return {
+    bytesMin,
+    read(reader) {
+      const row: Row = { ...zero }
+      for (const { name, plan } of plain) {
+        reader.field = name
+        row[name] = plan.read(reader)
+      }
+      if (isFlexible) readTags(reader, row, tagged)
+      return row
+    },
+    write(writer, value) {
+      const row = value as Row
+      for (const { name, field, plan } of plain) {
+        const given = row[name]
+        plan.write(writer, given === undefined ? field.byDefault : given)
+      }
+      if (isFlexible) writeTags(writer, row, tagged)
+    },
+  }
+}
+
+function readTags(reader: KafkaReader, row: Row, tagged: readonly Member[]): void {
+  reader.field = 'tagged fields'
+  const count = reader.count(reader.uvarint(), 2)
+  let previous = -1
+  for (let index = 0; index < count; index++) {
+    const tag = reader.uvarint()
+    if (tag <= previous) reader.fail(`tag ${tag} after tag ${previous}`)
+    previous = tag
+    const size = reader.uvarint()
+    const end = reader.at + size
+    const member = tagged.find(({ field }) => field.options.tag === tag)
+    if (member === undefined) {
+      reader.take(size)
+      continue
+    }
+    reader.field = member.name
+    if (size > reader.left) reader.fail(`a tagged field of ${size} bytes, ${reader.left} are left`)
+    const { end: outerEnd } = reader
+    reader.end = end
+    row[member.name] = member.plan.read(reader)
+    if (reader.at !== end) reader.fail(`${end - reader.at} bytes too many in a tagged field`)
+    reader.end = outerEnd
+  }
+}
+
+function isLeftOut(value: unknown, field: AnyField): boolean {
+  if (value === undefined || value === field.byDefault) return true
+  return Array.isArray(value) && value.length === 0 && Array.isArray(field.byDefault)
+}
+
+function writeTags(writer: KafkaWriter, row: Row, tagged: readonly Member[]): void {
+  const present = tagged.filter(({ name, field }) => !isLeftOut(row[name], field))
+  writer.uvarint(present.length)
+  for (const { name, field, plan } of present) {
+    writer.uvarint(field.options.tag!)
+    writer.tagged((inner) => plan.write(inner, row[name]))
+  }
+}
