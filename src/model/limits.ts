@@ -15,6 +15,8 @@ export const BATCH_BYTES_MAX = 4 * MIB
 export const UNAUTHENTICATED_FRAME_BYTES_MAX = 64 * KIB
 /** A request frame after authentication. */
 export const FRAME_BYTES_MAX = 8 * MIB
+/** A request of a Kafka client after authentication; its batches go into the rings one by one. */
+export const KAFKA_FRAME_BYTES_MAX = 64 * MIB
 /** Header (msgpack) of a request or reply. */
 export const FRAME_HEADER_BYTES_MAX = 1 * MIB
 /** Partitions named by one produce or fetch request. */

@@ -1,7 +1,8 @@
 /** fetch (1): of consumers; what it does is FetchCall's. Versions: 1. */
-import { type FetchReply, type FetchRequest, fetch } from '../../protocol/index.ts'
+import { type FetchRequest, fetch } from '../../protocol/index.ts'
 import type { Resource } from '../authorise.ts'
-import { FetchCall } from './fetch-call.ts'
+import { FetchCall, type FetchPlan } from './fetch-call.ts'
+import { fetchFrame } from './fetch-frame.ts'
 import type { HotHandler } from './handler.ts'
 
 export const fetchHandler: HotHandler<FetchRequest, never> = {
@@ -12,11 +13,11 @@ export const fetchHandler: HotHandler<FetchRequest, never> = {
     // Only the header was needed.
     connection.complete(frameBytes)
     const { waitMs, minBytes, maxBytes, isolation, parts, anyReplica = false } = request
-    const plan = {
-      ...{ api: fetch.api, name: fetch.name, waitMs, minBytes, maxBytes, isolation, parts },
+    const plan: FetchPlan = {
+      ...{ name: fetch.name, waitMs, minBytes, maxBytes, isolation, parts },
       ...{ replica: undefined, anyReplica },
-      encode: (rows: FetchReply['parts']) => fetch.encodeReply({ parts: rows }),
+      encode: (rows) => fetchFrame(fetch.api, correlationId, rows, (parts) => fetch.encodeReply({ parts })),
     }
-    new FetchCall({ gateway, connection, correlationId, plan }).begin()
+    new FetchCall({ gateway, connection, plan }).begin()
   },
 }

@@ -4,10 +4,11 @@
  * Versions  1
  * Rule      a follower's next request ends the wait of the one before: it has more partitions to ask for
  */
-import { type ReplicaFetchReply, type ReplicaFetchRequest, replicaFetch } from '../../protocol/index.ts'
+import { type ReplicaFetchRequest, replicaFetch } from '../../protocol/index.ts'
 import { CLUSTER } from '../authorise.ts'
 import type { Connection } from '../connection.ts'
-import { FetchCall } from './fetch-call.ts'
+import { FetchCall, type FetchPlan } from './fetch-call.ts'
+import { fetchFrame } from './fetch-frame.ts'
 import type { HotHandler } from './handler.ts'
 
 const READ_UNCOMMITTED = 0
@@ -22,13 +23,14 @@ export const replicaFetchHandler: HotHandler<ReplicaFetchRequest, never> = {
   start({ gateway, connection, correlationId, request, frameBytes }) {
     connection.complete(frameBytes)
     const { nodeId, incarnation, waitMs, minBytes, maxBytes, parts } = request
-    const plan = {
-      ...{ api: replicaFetch.api, name: replicaFetch.name, waitMs, minBytes, maxBytes, parts },
+    const plan: FetchPlan = {
+      ...{ name: replicaFetch.name, waitMs, minBytes, maxBytes, parts },
       ...{ isolation: READ_UNCOMMITTED, replica: { nodeId, incarnation }, anyReplica: false },
-      encode: (rows: ReplicaFetchReply['parts']) => replicaFetch.encodeReply({ parts: rows }),
+      encode: (rows) =>
+        fetchFrame(replicaFetch.api, correlationId, rows, (some) => replicaFetch.encodeReply({ parts: some })),
     }
     lastCalls.get(connection)?.finish()
-    const call = new FetchCall({ gateway, connection, correlationId, plan })
+    const call = new FetchCall({ gateway, connection, plan })
     lastCalls.set(connection, call)
     call.begin()
   },

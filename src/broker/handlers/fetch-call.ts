@@ -15,7 +15,7 @@ import { NO_ABORTED } from '../../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
 import { FETCH_REPLY_ABORTED_MAX } from '../../model/limits.ts'
 import type { ReplicaIdentity } from '../../model/replica.ts'
-import { type Api, type FetchReplyPart, PROLOGUE_BYTES, writePrologue } from '../../protocol/index.ts'
+import type { FetchReplyPart } from '../../protocol/index.ts'
 import { fetchReplyAbortedAt, readAborted } from '../../ring/message-codec.ts'
 import {
   ABORTED_BYTES,
@@ -39,7 +39,7 @@ import {
   FRAGMENT_TO_AT,
 } from '../../ring/messages.ts'
 import type { RingReader } from '../../ring/ring-reader.ts'
-import type { Connection } from '../connection.ts'
+import type { Connection, Outgoing } from '../connection.ts'
 import { leadRefusal } from '../partition-router.ts'
 import type { FetchWaiter, ShardLink, SubFetchPart } from '../shard-link.ts'
 import type { HandlerContext } from './handler-context.ts'
@@ -48,7 +48,6 @@ const SMALL_GRANT_BYTES = 64 * 1024
 
 /** What is asked for, whoever asks. */
 export interface FetchPlan {
-  readonly api: Api
   /** Of the metrics. */
   readonly name: string
   readonly waitMs: number
@@ -60,8 +59,8 @@ export interface FetchPlan {
   readonly replica: ReplicaIdentity | undefined
   /** Of a consumer: this broker may answer for partitions that it follows. */
   readonly anyReplica: boolean
-  /** The reply's header. */
-  encode(parts: readonly FetchedPart[]): Uint8Array
+  /** The whole reply: fragments of it are the rows' views. */
+  encode(rows: readonly FetchedRow[]): Uint8Array[]
 }
 
 export interface FetchPlanPart {
@@ -81,12 +80,25 @@ export interface FetchedPart extends FetchReplyPart {
   readonly divergingEndOffset: number
 }
 
+/** A part of the reply, and where its batches lie: in shared pages, until the reply has left. */
+export interface FetchedRow {
+  readonly part: FetchedPart
+  readonly views: readonly Uint8Array[]
+}
+
 export interface FetchCallOptions {
   readonly gateway: HandlerContext
-  readonly connection: Connection
-  readonly correlationId: number
+  readonly connection: FetchConnection
   readonly plan: FetchPlan
+  /** How the reply leaves, where it is not by the connection's outbox as it is. */
+  readonly send?: (outgoing: Outgoing) => void
 }
+
+/** Whom the records go to, as far as a fetch knows it. */
+export type FetchConnection = Pick<
+  Connection,
+  'fetches' | 'openRequests' | 'hasRoom' | 'isClosed' | 'hold' | 'sendOutgoing'
+>
 
 /** What goes to one shard. */
 interface Share {
@@ -98,17 +110,12 @@ interface Share {
   requestId: number
 }
 
-interface ReplyPart {
-  readonly part: FetchedPart
-  readonly views: Uint8Array[]
-}
-
 export class FetchCall implements FetchWaiter {
   readonly #call: FetchCallOptions
   readonly #startedMs: number
   #shares: Share[] = []
   #unanswered = 0
-  #replies: ReplyPart[] = []
+  #replies: FetchedRow[] = []
   /** Page references held: link and page in turn. */
   #pages: { readonly link: ShardLink; readonly page: number }[] = []
   #bytes = 0
@@ -318,18 +325,13 @@ export class FetchCall implements FetchWaiter {
 
   #finishIfDone(): void {
     if (this.#unanswered > 0) return
-    const { gateway, connection, correlationId, plan } = this.#call
+    const { gateway, connection, plan } = this.#call
     if (!connection.fetches.delete(this) || this.#isCancelled || connection.isClosed) return
     this.#replies.sort((left, right) => left.part.index - right.part.index)
     if (this.#abortedCount > FETCH_REPLY_ABORTED_MAX) this.#fitHeader()
-    const header = plan.encode(this.#replies.map(({ part }) => part))
-    const head = new Uint8Array(PROLOGUE_BYTES + header.length)
-    writePrologue(head, 0, { api: plan.api, isReply: true, correlationId }, header.length)
-    head.set(header, PROLOGUE_BYTES)
-    const fragments: Uint8Array[] = [head]
-    for (const reply of this.#replies) for (const view of reply.views) fragments.push(view)
-    connection.sendOutgoing({
-      fragments,
+    const send = this.#call.send ?? ((outgoing: Outgoing) => connection.sendOutgoing(outgoing))
+    send({
+      fragments: plan.encode(this.#replies),
       onDone: () => {
         this.#releasePages()
         this.#over()

@@ -1,0 +1,152 @@
+/**
+ * KafkaConnection: one Kafka client: its requests in their order, one after the other but for produce, and their replies in the same order.
+ *
+ * Owns        the frames of its socket, the exchanges that are under way
+ * Thread      main
+ * Invariants  KC1 replies leave in the order of the requests: Kafka's clients take another order for a broken connection
+ *             KC2 a request begins when all before it are answered; a produce also while only produces are under way, so that pipelined
+ *                 batches share commit groups, and with the order of their partitions kept by the rings
+ * Backpressure the socket is not read while a frame waits for its turn, for room in the rings, or for the client to read its replies
+ * Limits      PIPELINED_MAX produces under way; frames as the assembler allows, of unauthenticated clients smaller ones
+ * Credit      none is lent: what a WebSocket client is told in credit, a Kafka client feels as a socket that is not read
+ */
+import { InvariantError } from '../../base/assert.ts'
+import { FrameAssembler } from '../../kafka/codec/frame-assembler.ts'
+import { KAFKA_FRAME_BYTES_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../../model/limits.ts'
+import type { Principal } from '../authorise.ts'
+import { Connection, type ConnectionPool } from '../connection.ts'
+import type { StreamSocket } from '../listeners/stream-engine.ts'
+
+/** Produces of one connection that may be under way together (librdkafka and Java send five by default). */
+const PIPELINED_MAX = 100
+const CLOSE_PROTOCOL_ERROR = 1002
+
+/** A request under way. */
+export interface Exchange {
+  readonly isProduce: boolean
+  /** The frame of its reply, once it is known; null = it has none, or had it sent by itself. */
+  reply: Uint8Array | null | undefined
+}
+
+export interface KafkaConnectionOptions {
+  readonly pool: ConnectionPool
+  /** Undefined: it has to authenticate. */
+  readonly principal: Principal | undefined
+  /** Begins a request; answers whether its turn has come: false = the frame waits. */
+  readonly onFrame: (connection: KafkaConnection, payload: Uint8Array) => boolean
+}
+
+export class KafkaConnection extends Connection {
+  readonly #options: KafkaConnectionOptions
+  readonly #frames: FrameAssembler
+  #exchanges: Exchange[] = []
+  #othersUnderWay = 0
+  /** A frame whose turn has not come. */
+  #waiting: Uint8Array | undefined
+  #isReading = true
+  #isGoing = false
+  #stream: StreamSocket<KafkaConnection> | undefined
+
+  constructor(options: KafkaConnectionOptions) {
+    super(options.pool, options.principal)
+    this.#options = options
+    this.#frames = new FrameAssembler(
+      options.principal === undefined ? UNAUTHENTICATED_FRAME_BYTES_MAX : KAFKA_FRAME_BYTES_MAX,
+    )
+  }
+
+  open(socket: StreamSocket<KafkaConnection>): void {
+    this.#stream = socket
+    this.socket = socket as unknown as NonNullable<Connection['socket']>
+  }
+
+  onAuthenticated(principal: Principal): void {
+    this.principal = principal
+    this.#frames.frameBytesMax = KAFKA_FRAME_BYTES_MAX
+  }
+
+  onBytes(chunk: Uint8Array): void {
+    this.#frames.push(chunk)
+    this.go()
+  }
+
+  /** Whether a request may begin now (KC2). */
+  mayBegin(isProduce: boolean): boolean {
+    if (this.#exchanges.length === 0) return true
+    return isProduce && this.#othersUnderWay === 0 && this.#exchanges.length < PIPELINED_MAX
+  }
+
+  begin(isProduce: boolean): Exchange {
+    const exchange: Exchange = { isProduce, reply: undefined }
+    this.#exchanges.push(exchange)
+    if (!isProduce) this.#othersUnderWay++
+    return exchange
+  }
+
+  /** The reply of an exchange is known; it leaves when those before it have. Null = it has none. */
+  end(exchange: Exchange, reply: Uint8Array | null): void {
+    if (exchange.reply !== undefined) throw new InvariantError('an exchange has one end')
+    exchange.reply = reply
+    let count = 0
+    for (const each of this.#exchanges) {
+      if (each.reply === undefined) break
+      count++
+      if (!each.isProduce) this.#othersUnderWay--
+      if (each.reply !== null) this.send(each.reply)
+    }
+    if (count > 0) this.#exchanges = this.#exchanges.slice(count)
+    if (count > 0) this.go()
+  }
+
+  /** Begins what may begin; stops reading while something may not. */
+  go(): void {
+    if (this.#isGoing || this.isClosed) return
+    this.#isGoing = true
+    const isHeldUp = this.#beginAll()
+    this.#isGoing = false
+    this.#read(!isHeldUp)
+  }
+
+  /** Answers whether a frame waits. */
+  #beginAll(): boolean {
+    while (!this.isClosed) {
+      const waiting = this.#waiting
+      if (waiting !== undefined) {
+        if (this.isBehind || !this.#options.onFrame(this, waiting)) return true
+        this.#waiting = undefined
+      }
+      const next = this.#frames.next()
+      if (next.kind === 'none') return false
+      if (next.kind === 'too-large') {
+        this.close(CLOSE_PROTOCOL_ERROR, `a frame of ${next.bytes} bytes; at most ${this.#frames.frameBytesMax}`)
+        return true
+      }
+      this.#waiting = next.payload
+    }
+    return true
+  }
+
+  #read(isReading: boolean): void {
+    if (this.#isReading === isReading || this.isClosed) return
+    this.#isReading = isReading
+    if (isReading) this.#stream?.resume()
+    else this.#stream?.pause()
+  }
+
+  /** There is no room for what it sent: it goes on when the pool has fed it. */
+  waitForRoom(pool: ConnectionPool): void {
+    if (this.isStarved) return
+    this.isStarved = true
+    pool.markStarved(this)
+  }
+
+  /** Room has come: no credit is told, the frame that waited begins. */
+  override lend(): void {
+    if (this.#waiting !== undefined) this.go()
+  }
+
+  override onDrain(): void {
+    super.onDrain()
+    if (this.#waiting !== undefined) this.go()
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * FrameAssembler: frames of a byte stream: int32 length, big-endian, which does not count itself, and so many bytes.
+ *
+ * Memory      a frame that lies whole in what the socket gave is a view of it; one that does not is put together once, when its last
+ *             byte is there. Until then only bytes that came are held: a length that is claimed costs nothing
+ * Limits      frameBytesMax; 'too-large' for more, or for a length below 0: the stream cannot be read on
+ */
+import { EMPTY_BYTES, joinBytes } from '../../base/bytes.ts'
+
+const LENGTH_BYTES = 4
+
+export type NextFrame =
+  | { readonly kind: 'frame'; readonly payload: Uint8Array }
+  /** It has not come yet. */
+  | { readonly kind: 'none' }
+  | { readonly kind: 'too-large'; readonly bytes: number }
+
+const NONE: NextFrame = { kind: 'none' }
+
+export class FrameAssembler {
+  frameBytesMax: number
+  /** Not looked at yet: [#at, end) of the last chunk. */
+  #chunk: Uint8Array = EMPTY_BYTES
+  #at = 0
+  /** The beginning of a frame whose rest has not come. */
+  #pieces: Uint8Array[] = []
+  #pieceBytes = 0
+  /** Of a length that is cut in two. */
+  readonly #length = new Uint8Array(LENGTH_BYTES)
+  #lengthBytes = 0
+  #frameBytes = -1
+
+  constructor(frameBytesMax: number) {
+    this.frameBytesMax = frameBytesMax
+  }
+
+  /** Bytes that came and were not given away as a frame yet. */
+  get pendingBytes(): number {
+    return this.#pieceBytes + this.#chunk.length - this.#at
+  }
+
+  /** What came may hold a further frame. */
+  get hasMore(): boolean {
+    return this.#at < this.#chunk.length
+  }
+
+  /** The next bytes of the stream; the array is the assembler's from now on. */
+  push(chunk: Uint8Array): void {
+    this.#chunk = this.hasMore ? joinBytes([this.#chunk.subarray(this.#at), chunk]) : chunk
+    this.#at = 0
+  }
+
+  next(): NextFrame {
+    if (this.#frameBytes < 0 && !this.#readLength()) return NONE
+    const bytes = this.#frameBytes
+    if (bytes > this.frameBytesMax || bytes < 0) return { kind: 'too-large', bytes }
+    const chunk = this.#chunk
+    const at = this.#at
+    const missing = bytes - this.#pieceBytes
+    if (chunk.length - at < missing) {
+      if (at < chunk.length) this.#pieces.push(chunk.subarray(at))
+      this.#pieceBytes += chunk.length - at
+      this.#chunk = EMPTY_BYTES
+      this.#at = 0
+      return NONE
+    }
+    const rest = chunk.subarray(at, at + missing)
+    this.#at = at + missing
+    this.#frameBytes = -1
+    if (this.#pieceBytes === 0) return { kind: 'frame', payload: rest }
+    const payload = joinBytes([...this.#pieces, rest])
+    this.#pieces = []
+    this.#pieceBytes = 0
+    return { kind: 'frame', payload }
+  }
+
+  #readLength(): boolean {
+    while (this.#lengthBytes < LENGTH_BYTES && this.#at < this.#chunk.length)
+      this.#length[this.#lengthBytes++] = this.#chunk[this.#at++]!
+    if (this.#lengthBytes < LENGTH_BYTES) return false
+    const [first, second, third, fourth] = this.#length as unknown as [number, number, number, number]
+    const bytes = (first << 24) | (second << 16) | (third << 8) | fourth
+    // A negative one stands for what no limit allows.
+    this.#frameBytes = bytes < 0 ? 2 ** 32 + bytes : bytes
+    this.#lengthBytes = 0
+    return true
+  }
+}
