@@ -52,6 +52,12 @@ export const OPERATIONS: Readonly<
   [Api.OFFSET_FETCH]: { operation: 'describe', resource: 'group' },
   // Of a transactional id: describe on that; the handler names which.
   [Api.FIND_COORDINATOR]: { operation: 'describe', resource: 'group' },
+  // Of Kafka's listener alone.
+  [Api.JOIN_GROUP]: { operation: 'read', resource: 'group' },
+  [Api.SYNC_GROUP]: { operation: 'read', resource: 'group' },
+  [Api.CLASSIC_HEARTBEAT]: { operation: 'read', resource: 'group' },
+  [Api.LEAVE_GROUP]: { operation: 'read', resource: 'group' },
+  [Api.DESCRIBE_CLASSIC_GROUPS]: { operation: 'describe', resource: 'group' },
   [Api.LIST_GROUPS]: { operation: 'describe', resource: 'cluster' },
   [Api.DELETE_GROUPS]: { operation: 'delete', resource: 'group' },
   [Api.OFFSET_DELETE]: { operation: 'delete', resource: 'group' },

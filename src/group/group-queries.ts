@@ -49,7 +49,8 @@ function groupsWanted(filter: GroupFilter): (group: Group) => boolean {
 
 function listedGroup(group: Group): ListedGroup {
   const { groupId, kind: groupKind, members } = group
-  return { groupId, groupKind, state: stateNameOf(group), memberCount: members.size }
+  const protocolType = groupKind === 'consumer' ? 'consumer' : ''
+  return { groupId, groupKind, state: stateNameOf(group), memberCount: members.size, protocolType }
 }
 
 export function describeGroups(context: GroupContext, groupIds: readonly string[]): DescribedGroup[] {

@@ -180,6 +180,8 @@ export interface ListedGroup {
   readonly groupKind: GroupKind
   readonly state: GroupStateName
   readonly memberCount: number
+  /** 'consumer' where the broker assigns, what its members say in a classic one, '' without either. */
+  readonly protocolType: string
 }
 
 export interface DescribedMember {

@@ -52,6 +52,12 @@ export const COORDINATOR_GROUPS_MAX = 100_000
 export const COORDINATOR_MEMBERS_MAX = 100_000
 /** Members of one group. */
 export const GROUP_MEMBERS_MAX = 5_000
+/** Protocols that a member of the classic protocol may list. */
+export const CLASSIC_PROTOCOLS_MAX = 100
+/** What a classic member says with all of its protocols, and what it is assigned: no more than a header holds, Kafka's listener sees to the rest. */
+export const CLASSIC_METADATA_BYTES_MAX = 512 * KIB
+/** Members of a classic group that have been given an id and have not joined with it. */
+export const CLASSIC_PENDING_MEMBERS_MAX = 5_000
 /** Topic names one member may subscribe to. */
 export const MEMBER_TOPICS_MAX = 1_000
 /** A pattern of topic names, in UTF-8, and the instructions of its compiled program. */

@@ -5,6 +5,7 @@
  * Request   states and kinds to keep, in any case; an empty list keeps all
  *           cursor: pages.ts
  * Reply     kind: consumer (the broker assigns), classic (a member assigns), simple (offsets only, never a member)
+ *           protocolType: 'consumer' where the broker assigns, what its members say in a classic one, '' without either
  * Limits    LISTED_GROUPS_MAX in one reply
  */
 import { COORDINATOR_GROUPS_MAX, GROUP_MEMBERS_MAX } from '../model/limits.ts'
@@ -26,6 +27,7 @@ export interface ListedGroup {
   readonly kind: string
   readonly state: string
   readonly memberCount: number
+  readonly protocolType: string
 }
 
 export interface ListGroupsReply extends PageReply {
@@ -42,7 +44,7 @@ export const listGroups = makeCodec<ListGroupsRequest, ListGroupsReply>({
     cursor: readCursor(fields, 'cursor'),
   }),
   writeReply: (reply) => [
-    reply.groups.map((group) => [group.groupId, group.kind, group.state, group.memberCount]),
+    reply.groups.map((group) => [group.groupId, group.kind, group.state, group.memberCount, group.protocolType]),
     reply.nextCursor,
   ],
   readReply: (fields) => ({
@@ -51,6 +53,7 @@ export const listGroups = makeCodec<ListGroupsRequest, ListGroupsReply>({
       kind: group.text('kind', FILTER_LENGTH_MAX),
       state: group.text('state', FILTER_LENGTH_MAX),
       memberCount: group.integer('memberCount', 0, GROUP_MEMBERS_MAX),
+      protocolType: group.textOrNull('protocolType', GROUP_TEXT_LENGTH_MAX) ?? '',
     })),
     nextCursor: readCursor(fields, 'nextCursor'),
   }),

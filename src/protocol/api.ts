@@ -16,6 +16,11 @@ export const Api = {
   OFFSET_COMMIT: 8,
   OFFSET_FETCH: 9,
   FIND_COORDINATOR: 10,
+  JOIN_GROUP: 11,
+  CLASSIC_HEARTBEAT: 12,
+  LEAVE_GROUP: 13,
+  SYNC_GROUP: 14,
+  DESCRIBE_CLASSIC_GROUPS: 15,
   LIST_GROUPS: 16,
   HELLO: 18,
   CREATE_TOPIC: 19,
@@ -53,12 +58,19 @@ export interface ApiVersions {
   readonly versionMax: number
 }
 
+/** Between the gateway and its shards alone: Kafka's listener asks by them, native clients may not. */
+export const SHARD_APIS: ReadonlySet<number> = new Set([
+  Api.JOIN_GROUP,
+  Api.CLASSIC_HEARTBEAT,
+  Api.LEAVE_GROUP,
+  Api.SYNC_GROUP,
+  Api.DESCRIBE_CLASSIC_GROUPS,
+])
+
 /** What hello tells of the requests this end serves. The frame's version covers all of them so far. */
-export const SERVED_APIS: readonly ApiVersions[] = Object.values(Api).map((api) => ({
-  api,
-  versionMin: 1,
-  versionMax: 1,
-}))
+export const SERVED_APIS: readonly ApiVersions[] = Object.values(Api)
+  .filter((api) => !SHARD_APIS.has(api))
+  .map((api) => ({ api, versionMin: 1, versionMax: 1 }))
 
 export type ReplyResult<T> =
   | { readonly ok: true; readonly value: T }

@@ -68,6 +68,13 @@ export class Fields {
     return this.text(name, lengthMax)
   }
 
+  /** In memory of their own. */
+  bytes(name: string, bytesMax: number): Uint8Array {
+    const value = this.#take()
+    if (value instanceof Uint8Array && value.length <= bytesMax) return new Uint8Array(value)
+    throw fault(`${this.#path}.${name}`, `at most ${bytesMax} bytes`, value)
+  }
+
   topicId(name: string): TopicId {
     return this.textWhere(name, 'a topic id of 32 hex digits', isTopicId) as TopicId
   }

@@ -93,7 +93,9 @@ test('offsets are kept over a restart, under any number of shards; who is not a 
   assert.equal(back.partitions.length, 4, 'the member goes on where it was')
   assert.equal(await back.commit('t', 3, 31), 0)
   const { groups } = await second.client.call(protocol.listGroups, { states: [], kinds: [] })
-  assert.deepEqual(groups, [{ groupId: 'g', kind: 'consumer', state: 'Stable', memberCount: 1 }])
+  assert.deepEqual(groups, [
+    { groupId: 'g', kind: 'consumer', state: 'Stable', memberCount: 1, protocolType: 'consumer' },
+  ])
   await second.broker.close()
 })
 

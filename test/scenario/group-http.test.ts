@@ -22,7 +22,7 @@ test('a group, its members and its lag are told, in JSON and as metrics; one wit
 
   const get = async (path: string) => (await fetch(http + path)).json() as Promise<Record<string, never>>
   assert.deepEqual(await get('/api/v1/groups'), {
-    groups: [{ groupId: 'g/ö', kind: 'consumer', state: 'Stable', memberCount: 1 }],
+    groups: [{ groupId: 'g/ö', kind: 'consumer', state: 'Stable', memberCount: 1, protocolType: 'consumer' }],
   })
   const path = `/api/v1/groups/${encodeURIComponent('g/ö')}`
   const group = (await get(path)) as unknown as {

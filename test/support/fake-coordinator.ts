@@ -439,5 +439,6 @@ function listed(groupId: string, group: FakeGroup): wire.ListedGroup {
     kind: 'consumer',
     state: group.members.size > 0 ? 'Stable' : 'Empty',
     memberCount: group.members.size,
+    protocolType: 'consumer',
   }
 }

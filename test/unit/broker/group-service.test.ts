@@ -27,7 +27,13 @@ class Stage {
       shard: 0,
       control: () => Promise.resolve({}),
       relay: ({ partitionRef }: { partitionRef: number }, waiter: GroupWaiter) => {
-        const group = { groupId: `g${partitionRef}`, kind: 'consumer', state: 'Stable', memberCount: 1 }
+        const group = {
+          groupId: `g${partitionRef}`,
+          kind: 'consumer',
+          state: 'Stable',
+          memberCount: 1,
+          protocolType: 'consumer',
+        }
         setImmediate(() => waiter.onGroupReply(listGroups.encodeReply({ groups: [group], nextCursor: null } as never)))
       },
     }

@@ -295,7 +295,55 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
   [
     protocol.listGroups,
     { states: ['Stable'], kinds: [], cursor: '' },
-    { groups: [{ groupId: 'g', kind: 'consumer', state: 'Stable', memberCount: 5_000 }], nextCursor: '3/g' },
+    {
+      groups: [{ groupId: 'g', kind: 'classic', state: 'Stable', memberCount: 5_000, protocolType: 'connect' }],
+      nextCursor: '3/g',
+    },
+  ],
+  [
+    protocol.joinGroup,
+    {
+      ...{ groupId: 'g', memberId: '', instanceId: 'i', sessionTimeoutMs: 6_000, rebalanceTimeoutMs: -1 },
+      ...{ protocolType: 'consumer', protocols: [{ name: 'range', metadata: new Uint8Array([0, 255]) }] },
+      ...{ requiresKnownMemberId: true, canSkipAssignment: false, reason: 'why' },
+    },
+    {
+      ...{ errorNumber: 79, errorText: 'again', generationId: -1, protocolType: null, protocolName: null },
+      ...{ leaderId: 'l', skipAssignment: true, memberId: 'm' },
+      members: [{ memberId: 'm', instanceId: null, metadata: new Uint8Array(0) }],
+    },
+  ],
+  [protocol.classicHeartbeat, { groupId: 'g', generationId: -1, memberId: 'm', instanceId: null }, {}],
+  [
+    protocol.leaveGroup,
+    { groupId: 'g', members: [{ memberId: '', instanceId: 'i', reason: null }] },
+    { members: [{ memberId: 'm', instanceId: null, errorNumber: 25, errorText: 'none' }] },
+  ],
+  [
+    protocol.syncGroup,
+    {
+      ...{ groupId: 'g', generationId: 2_147_483_647, memberId: 'm', instanceId: null, protocolType: 'consumer' },
+      ...{ protocolName: null, assignments: [{ memberId: 'm', assignment: new Uint8Array([1]) }] },
+    },
+    { protocolType: 'consumer', protocolName: 'range', assignment: new Uint8Array([1]) },
+  ],
+  [
+    protocol.describeClassicGroups,
+    { groupIds: ['g'] },
+    {
+      groups: [
+        {
+          ...{ groupId: 'g', errorNumber: 0, errorText: '', state: 'Stable', protocolType: 'consumer' },
+          protocolData: 'range',
+          members: [
+            {
+              ...{ memberId: 'm', instanceId: null, clientId: 'c', clientHost: '/1.2.3.4' },
+              ...{ metadata: new Uint8Array([1]), assignment: new Uint8Array(0) },
+            },
+          ],
+        },
+      ],
+    },
   ],
   [protocol.deleteGroups, { groupIds: ['g', ''] }, { groups: [{ groupId: 'g', errorNumber: 68, errorText: 'has' }] }],
   [
@@ -509,6 +557,15 @@ test('alter-replicas knows six kinds, and takes no partition that cannot be', ()
     [[4, -1, [], [['a', -1]], false], /partitions\[0\]/],
   ] as const)
     assert.throws(() => protocol.alterReplicas.decodeRequest(pack(fields)), field)
+})
+
+test('what only gateway and shards say to each other no client is offered', () => {
+  const served = new Set(protocol.SERVED_APIS.map(({ api }) => api))
+  assert.deepEqual(
+    [11, 12, 13, 14, 15].map((api) => served.has(api)),
+    [false, false, false, false, false],
+  )
+  assert.equal(served.size + protocol.SHARD_APIS.size, Object.keys(protocol.Api).length)
 })
 
 test('find-coordinator asks for 1 to 100 ids', () => {
