@@ -106,7 +106,7 @@ export interface SubFetchPart {
   readonly leaderEpoch: number
   readonly fetchOffset: number
   readonly maxBytes: number
-  /** Of the last batch that the replica has; -1 = it has none, or a consumer asks. */
+  /** Of the last batch that the replica has, or that the consumer took; -1 = it has none, or does not tell. */
   readonly lastEpoch: number
 }
 
@@ -120,6 +120,11 @@ export interface SubFetch {
   readonly replica: ReplicaIdentity | undefined
   /** Of a consumer: a follower may answer. */
   readonly anyReplica: boolean
+  /**
+   * Of a consumer: the reply has a line for each partition, also for those that have nothing new, in the order of `parts`. Where they are
+   * so many that their lines alone would fill half a frame of the reply ring, those that find no room are left out all the same.
+   */
+  readonly allPartitions?: boolean
 }
 
 type Slot =
@@ -529,6 +534,7 @@ export class ShardLink {
     fields.replicaNodeId = request.replica?.nodeId ?? -1
     fields.replicaIncarnation = request.replica?.incarnation ?? -1
     fields.anyReplica = request.anyReplica
+    fields.allPartitions = request.allPartitions ?? false
     const at = claimFetch(this.side.reads, fields)
     if (at < 0) return false
     const part = this.#fetchPart

@@ -28,6 +28,7 @@ export const ControlOperation = {
   COMPACTED: 20,
   SET_REPLICAS: 21,
   SUSPEND_LEADER_ACKS: 22,
+  OFFSET_FOR_LEADER_EPOCH: 23,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
 
@@ -215,6 +216,19 @@ export interface ListOffsetsAnswer {
   readonly offset: number
   readonly timestampMs: number
   readonly leaderEpoch: number
+}
+
+/** Where `leaderEpoch` ended, as the leader has it (KIP-101): an OffsetForLeaderEpochAnswer. `currentLeaderEpoch` -1 = not checked. */
+export interface OffsetForLeaderEpochBody {
+  readonly partitionRef: PartitionRef
+  readonly leaderEpoch: number
+  readonly currentLeaderEpoch?: number
+}
+
+/** The largest epoch that is not above the one asked for, and the offset where it ended; both -1 where that is newer than the leader's. */
+export interface OffsetForLeaderEpochAnswer {
+  readonly leaderEpoch: number
+  readonly endOffset: number
 }
 
 export interface DescribePartitionAnswer {

@@ -14,6 +14,7 @@ import {
   ABORTED_BYTES,
   ABORTED_FIRST_OFFSET_AT,
   ABORTED_PRODUCER_ID_AT,
+  FETCH_ALL_PARTITIONS_AT,
   FETCH_ANY_REPLICA_AT,
   FETCH_ISOLATION_AT,
   FETCH_MAX_BYTES_AT,
@@ -161,6 +162,8 @@ export class FetchFields {
   replicaIncarnation = -1
   /** Of a consumer: a follower may answer. */
   anyReplica = false
+  /** Of a consumer: the reply has a line for each partition. */
+  allPartitions = false
   /** Set by readFetch: where the first partition lies in reader.view. */
   partitionsAt = 0
 }
@@ -184,6 +187,8 @@ export function claimFetch(writer: RingWriter, fields: FetchFields): number {
   view.setInt32(at + FETCH_REPLICA_NODE_ID_AT, fields.replicaNodeId, true)
   view.setUint32(at + FETCH_ANY_REPLICA_AT, fields.anyReplica ? 1 : 0, true)
   view.setFloat64(at + FETCH_REPLICA_INCARNATION_AT, fields.replicaIncarnation, true)
+  view.setUint32(at + FETCH_ALL_PARTITIONS_AT, fields.allPartitions ? 1 : 0, true)
+  view.setUint32(at + FETCH_ALL_PARTITIONS_AT + 4, 0, true)
   return at + FETCH_PARTITIONS_AT
 }
 
@@ -199,6 +204,7 @@ export function readFetch(reader: RingReader, fields: FetchFields): void {
   fields.replicaNodeId = view.getInt32(at + FETCH_REPLICA_NODE_ID_AT, true)
   fields.anyReplica = view.getUint32(at + FETCH_ANY_REPLICA_AT, true) !== 0
   fields.replicaIncarnation = view.getFloat64(at + FETCH_REPLICA_INCARNATION_AT, true)
+  fields.allPartitions = view.getUint32(at + FETCH_ALL_PARTITIONS_AT, true) !== 0
   fields.partitionsAt = at + FETCH_PARTITIONS_AT
   assert(fetchBytes(fields.partitionCount) <= reader.length, 'FETCH: its partitions are longer than its frame')
 }

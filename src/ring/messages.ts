@@ -105,8 +105,10 @@ export const PRODUCE_REPLY_TEXT_AT = 48
 // | 24 |    4 | replicaNodeId  | i32; -1 = a consumer; else reads go to the log end, and tell how far that replica's log reaches
 // | 28 |    4 | anyReplica     | u32; 1 = a follower answers too, up to its high watermark
 // | 32 |    8 | replicaIncarnation | f64; of the replica's broker; -1 = a consumer
-// | 40 | 24 each | partitions  | partitionRef u32, leaderEpoch i32 (-1 = not checked), fetchOffset f64, maxBytes u32,
-//                               lastEpoch i32 (of the last batch that a replica has; -1 = it has none, or a consumer)
+// | 40 |    4 | allPartitions  | u32; 1 = of a consumer: the reply has a line for each partition, in the request's order
+// | 44 |    4 | 0              | u32
+// | 48 | 24 each | partitions  | partitionRef u32, leaderEpoch i32 (-1 = not checked), fetchOffset f64, maxBytes u32,
+//                               lastEpoch i32 (of the last batch that a replica has, or that a consumer took; -1 = none, or not told)
 export const FETCH_REQUEST_ID_AT = 0
 export const FETCH_WAIT_MS_AT = 4
 export const FETCH_MIN_BYTES_AT = 8
@@ -116,7 +118,8 @@ export const FETCH_PARTITION_COUNT_AT = 20
 export const FETCH_REPLICA_NODE_ID_AT = 24
 export const FETCH_ANY_REPLICA_AT = 28
 export const FETCH_REPLICA_INCARNATION_AT = 32
-export const FETCH_PARTITIONS_AT = 40
+export const FETCH_ALL_PARTITIONS_AT = 40
+export const FETCH_PARTITIONS_AT = 48
 export const FETCH_PARTITION_REF_AT = 0
 export const FETCH_PARTITION_LEADER_EPOCH_AT = 4
 export const FETCH_PARTITION_OFFSET_AT = 8
@@ -128,12 +131,12 @@ export const FETCH_PARTITION_BYTES = 24
 // |  0 |    4 | requestId | u32
 export const FETCH_END_BYTES = 4
 
-// FETCH_REPLY: partitions that have data, an error or a moved watermark; then, for each in turn, its page fragments.
+// FETCH_REPLY: partitions that have data, an error or a moved watermark, or all (allPartitions); then, for each in turn, its page fragments.
 // |  0 |    4 | requestId      | u32
 // |  4 |    4 | partitionCount | u32
 // |  8 | 64 each | partitions  | partitionRef u32, errorNumber i32, highWatermark f64, lastStableOffset f64, logStartOffset f64,
 //                               fragmentCount u32, leaderEpoch i32, batchBytes u32 (sum of its fragments), abortedCount u32,
-//                               divergingEpoch i32 (-1 = the histories agree, or a consumer), 0 u32, divergingEndOffset f64
+//                               divergingEpoch i32 (-1 = the histories agree, or were not compared), 0 u32, divergingEndOffset f64
 //      | 12 each | fragments   | page u32, from u32, to u32: bytes [from, to) of the page; each holds one reference to its page
 //      | 16 each | aborted     | after all fragments, of each partition in turn: producerId f64, firstOffset f64
 export const FETCH_REPLY_REQUEST_ID_AT = 0

@@ -14,10 +14,10 @@ import type { LogContext } from '../log/log-context.ts'
 import { PartitionLog } from '../log/partition-log.ts'
 import type { RecoveredPartition } from '../log/recovered-partition.ts'
 import type { SyncedEndsFile } from '../log/synced-ends-file.ts'
-import type { Offset } from '../model/ids.ts'
+import type { LeaderEpoch, Offset } from '../model/ids.ts'
 import { lastStableOffset } from '../partition/high-watermark.ts'
 import { lagMsOf } from '../partition/in-sync-replicas.ts'
-import { checkLatestKnown, checkLeads, readableEnd } from '../partition/partition-fetch.ts'
+import { checkKnownEpoch, checkLatestKnown, checkLeads, readableEnd } from '../partition/partition-fetch.ts'
 import {
   advanceLogStart,
   becomeLeader,
@@ -28,6 +28,7 @@ import {
   replicaState,
 } from '../partition/partition-state.ts'
 import type { Codecs } from '../record/compression.ts'
+import { endOfLeaderEpoch } from '../replication/epoch-ends.ts'
 import { readControl } from '../ring/control-codec.ts'
 import {
   type ClosePartitionBody,
@@ -35,6 +36,7 @@ import {
   ControlOperation,
   type DescribePartitionAnswer,
   type ListOffsetsBody,
+  type OffsetForLeaderEpochBody,
   type OffsetTimeBody,
   type OpenPartition,
   type OpenPartitionsBody,
@@ -158,6 +160,9 @@ export class ControlHandler {
         break
       case ControlOperation.OFFSET_TIME:
         this.#offsetTime(requestId, body as OffsetTimeBody)
+        break
+      case ControlOperation.OFFSET_FOR_LEADER_EPOCH:
+        this.#offsetForLeaderEpoch(requestId, body as OffsetForLeaderEpochBody)
         break
       case ControlOperation.DESCRIBE_PARTITION:
         this.#describePartition(requestId, body as ClosePartitionBody)
@@ -351,6 +356,20 @@ export class ControlHandler {
     const { reader, cache } = this.#options
     const offset = Math.max(body.offset, partition.state.logStartOffset) as Offset
     this.#startLookup(requestId, new OffsetTime({ partition, reader, cache }, offset))
+  }
+
+  #offsetForLeaderEpoch(requestId: number, body: OffsetForLeaderEpochBody): void {
+    const partition = this.#serving(requestId, body.partitionRef)
+    if (partition === undefined) return
+    const { log, state } = partition
+    const refusal = checkKnownEpoch(state, { leaderEpoch: (body.currentLeaderEpoch ?? -1) as LeaderEpoch })
+    if (refusal !== undefined) {
+      this.#replies.fail(requestId, refusal.error, refusal.text)
+      return
+    }
+    const { leaderEpoch, logEndOffset } = state
+    const { epoch, endOffset } = endOfLeaderEpoch({ epochs: log.epochs, leaderEpoch, logEndOffset }, body.leaderEpoch)
+    this.#replies.answer(requestId, { leaderEpoch: epoch, endOffset })
   }
 
   #startLookup(requestId: number, lookup: Lookup): void {

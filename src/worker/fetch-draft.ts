@@ -4,12 +4,16 @@
  * Thread      the shard; one draft, used for one fetch after the other
  * Ordering    gather() lends pages -> send() publishes, or takeBack() gives them back
  * Limits      the reply ring's frame: partitions that find no room in it are left out. A frame has room for a line, the first batch of a
- *             partition, and FETCH_ABORTED_MAX aborted transactions (rings.replyBytes)
+ *             partition, and FETCH_ABORTED_MAX aborted transactions (rings.replyBytes). With allPartitions their lines are reserved first,
+ *             where they take no more than half of it
  * Failure     an unreadable file: the partition's line says KAFKA_STORAGE_ERROR, and onUnreadable is told; others go on. At the limit of
  *             open files: OVERLOADED, and the partition stays
+ * Consumers   one that tells the epoch of the last batch it took is told where its history parts from this one, and gets no batches then
+ *             (KIP-320): at the leader, and at a follower up to its high watermark, below which it is never cut
  * Replicas    read up to the log end; where the histories part the line says so and has no batches (replication/divergence.ts); a line without
  *             batches tells a high watermark or log start that the replica was not told yet
- * Reply       a partition is left out when it has neither data nor error and its high watermark is the offset asked for. With read_committed
+ * Reply       a partition is left out when it has neither data nor error and its high watermark is the offset asked for, unless the fetch
+ *             wants all partitions told: what it waits for is the same. With read_committed
  *             every aborted transaction that overlaps the batches of a line is told in it: where there are too many for the frame, fewer
  *             batches are served
  */
@@ -33,6 +37,7 @@ import type { PartitionState } from '../partition/partition-state.ts'
 import { type RemoteReplica, remoteOf } from '../partition/replica-set.ts'
 import { BATCH_HEADER_BYTES } from '../record/batch-layout.ts'
 import { AGREES, compareHistory, type HistoryAnswer } from '../replication/divergence.ts'
+import { endOfLeaderEpoch } from '../replication/epoch-ends.ts'
 import { fetchReplyBytes } from '../ring/message-codec.ts'
 import {
   ABORTED_BYTES,
@@ -66,7 +71,7 @@ import { FragmentList, type LoadListener, type SegmentReader } from './segment-r
 
 export interface DraftPart extends FetchPart {
   readonly partition: PartitionAgent | undefined
-  /** Of a replica's last batch. */
+  /** Of a replica's last batch, or the last that a consumer took; -1 = none. */
   readonly lastEpoch: number
 }
 
@@ -77,6 +82,8 @@ export interface DraftWish {
   readonly replica: ReplicaIdentity | undefined
   /** Of a consumer: a follower may answer. */
   readonly anyReplica: boolean
+  /** Of a consumer: each part has a line. */
+  readonly allPartitions: boolean
   readonly parts: readonly DraftPart[]
 }
 
@@ -98,7 +105,7 @@ interface Line {
   fragments: number
   bytes: number
   aborted: number
-  /** Where the replica's history parts from the leader's; -1 = it does not. */
+  /** Where the reader's history parts from this one; -1 = it does not. */
   divergingEpoch: number
   divergingEndOffset: number
   /** Who is told the high watermark and the log start. */
@@ -124,6 +131,8 @@ type Outcome = 'done' | 'failed' | 'no-room'
 
 /** Another replica may have what is asked for. */
 const NOT_HERE = 'NOT_LEADER_OR_FOLLOWER'
+/** Less than two pages, or one and nothing beside it, is no room for batches. */
+const BATCH_ROOM_BYTES_MIN = FRAGMENT_BYTES * 2
 
 export class FetchDraft {
   readonly #options: FetchDraftOptions
@@ -135,7 +144,7 @@ export class FetchDraft {
   #listener: LoadListener | undefined
   bytes = 0
   hasError = false
-  /** Of a replica's: something is to be told that is no batch. */
+  /** Something is to be told that is no batch: that histories part; of a replica's a high watermark or a log start, too. */
   hasNews = false
   /** A page was wanted and none is free. */
   isStarved = false
@@ -144,6 +153,10 @@ export class FetchDraft {
   #fragmentsBefore = 0
   #abortedBefore = 0
   #bytesBefore = 0
+  /** Each part has a line. */
+  #tellsAll = false
+  /** Lines that have their room in the frame, whatever is read. */
+  #reservedLines = 0
 
   constructor(options: FetchDraftOptions) {
     this.#options = options
@@ -163,9 +176,13 @@ export class FetchDraft {
   gather(wish: DraftWish, listener: LoadListener): void {
     this.clear()
     this.#listener = listener
+    const linesBytes = fetchReplyBytes(wish.parts.length, 0)
+    this.#tellsAll = wish.allPartitions && linesBytes <= this.#options.outbox.payloadBytesMax / 2
+    this.#reservedLines = this.#tellsAll ? wish.parts.length : 0
     for (const part of wish.parts) {
       const roomBytes = this.#roomBytes()
-      if (roomBytes < FRAGMENT_BYTES * 2 || this.#gatherPart(wish, part, roomBytes) === 'no-room') return
+      const hasRoom = roomBytes >= (this.#tellsAll ? 0 : BATCH_ROOM_BYTES_MIN)
+      if (!hasRoom || this.#gatherPart(wish, part, roomBytes) === 'no-room') return
     }
   }
 
@@ -203,9 +220,10 @@ export class FetchDraft {
     outbox.end()
   }
 
-  /** Bytes of the frame that are left beside one more line. */
+  /** Bytes of the frame that are left beside one more line, or those that are reserved. */
   #roomBytes(): number {
-    const usedBytes = fetchReplyBytes(this.#lineCount + 1, this.#fragments.count, this.#aborted.length >> 1)
+    const lineCount = Math.max(this.#lineCount + 1, this.#reservedLines)
+    const usedBytes = fetchReplyBytes(lineCount, this.#fragments.count, this.#aborted.length >> 1)
     return this.#options.outbox.payloadBytesMax - usedBytes
   }
 
@@ -219,7 +237,12 @@ export class FetchDraft {
     // At a follower: reads that begin now would hold the cut up.
     if (partition.isCutting) return this.#fail(part, NOT_HERE)
     const refusal = checkFetch(partition.state, part, wish)
-    if (refusal?.error === 'OFFSET_OUT_OF_RANGE' && this.#isBehind(part, partition)) return this.#fail(part, NOT_HERE)
+    const isOutOfRange = refusal?.error === 'OFFSET_OUT_OF_RANGE'
+    if (part.lastEpoch >= 0 && (refusal === undefined || isOutOfRange) && isComparable(partition.state, part)) {
+      const outcome = this.#compareConsumer(part, partition)
+      if (outcome !== undefined) return outcome
+    }
+    if (isOutOfRange && this.#isBehind(part, partition)) return this.#fail(part, NOT_HERE)
     if (refusal !== undefined) return this.#fail(part, refusal.error)
     const isCommitted = wish.isolation === ISOLATION_READ_COMMITTED
     const endOffset = readableEnd(partition.state, wish.isolation)
@@ -229,12 +252,33 @@ export class FetchDraft {
     const fragmentsMax = Math.floor(roomBytes / (isCommitted ? 2 : 1) / FRAGMENT_BYTES)
     const pagesBytes = (fragmentsMax - 1) * this.#options.cache.pageBytes
     const limitBytes = Math.min(part.maxBytes, wish.maxBytes - this.bytes, pagesBytes)
-    if (part.fetchOffset < endOffset && (limitBytes > 0 || this.bytes === 0)) {
+    const mayRead = roomBytes >= BATCH_ROOM_BYTES_MIN && (limitBytes > 0 || this.bytes === 0)
+    if (part.fetchOffset < endOffset && mayRead) {
       const outcome = this.#read({ part, partition, endOffset, limitBytes }, isCommitted)
-      if (outcome !== 'done') return outcome
-    } else if (part.fetchOffset === partition.state.highWatermark) return 'done'
+      if (outcome === 'failed' || (outcome === 'no-room' && !this.#tellsAll)) return outcome
+    } else if (part.fetchOffset === partition.state.highWatermark && !this.#tellsAll) return 'done'
     this.#addLine(part, 0)
     return 'done'
+  }
+
+  /** Of a consumer that tells the epoch of the last batch it took: undefined = its history is the one here. */
+  #compareConsumer(part: DraftPart, partition: PartitionAgent): Outcome | undefined {
+    const { log, state } = partition
+    const { leaderEpoch, logEndOffset } = state
+    if (part.lastEpoch > leaderEpoch) return this.#fail(part, 'UNKNOWN_LEADER_EPOCH')
+    const { epoch, endOffset } = endOfLeaderEpoch({ epochs: log.epochs, leaderEpoch, logEndOffset }, part.lastEpoch)
+    if (epoch === part.lastEpoch && part.fetchOffset <= endOffset) return undefined
+    // Where another may lead by now, what was read there is no other history.
+    if (this.#options.mayBeLedElsewhere(partition)) return this.#fail(part, NOT_HERE)
+    this.#tellParting(part, epoch, endOffset)
+    return 'done'
+  }
+
+  #tellParting(part: DraftPart, epoch: number, endOffset: number): void {
+    this.hasNews = true
+    const line = this.#addLine(part, 0)
+    line.divergingEpoch = epoch
+    line.divergingEndOffset = endOffset
   }
 
   /** Whoever asks past the end has read what this replica has not: where it may lead no more that is no fault of the reader's. */
@@ -252,10 +296,7 @@ export class FetchDraft {
     const history = historyOf(partition, part)
     if (history.kind === 'below-start') return this.#fail(part, 'OFFSET_OUT_OF_RANGE')
     if (history.kind === 'diverging') {
-      this.hasNews = true
-      const line = this.#addLine(part, 0)
-      line.divergingEpoch = history.epoch
-      line.divergingEndOffset = history.endOffset
+      this.#tellParting(part, history.epoch, history.endOffset)
       return 'done'
     }
     const pagesBytes = (Math.floor(roomBytes / FRAGMENT_BYTES) - 1) * this.#options.cache.pageBytes
@@ -338,6 +379,8 @@ export class FetchDraft {
 
   #tellAborted(entries: readonly AbortedTransaction[]): void {
     for (const { producerId, firstOffset } of entries) this.#aborted.push(producerId, firstOffset)
+    // Of the first batch, which goes whatever it takes: the lines of others give way.
+    if (this.#roomBytes() < 0) this.#reservedLines = 0
     assert(this.#roomBytes() >= 0, 'the reply ring is too small for the aborted transactions of one batch')
   }
 
@@ -394,6 +437,11 @@ export function historyOf({ log, state }: PartitionAgent, { fetchOffset, lastEpo
   const isRecent = lastEpoch === log.epochs.latestEpoch && lastEpoch >= 0
   if (isRecent && fetchOffset >= logStartOffset && fetchOffset <= logEndOffset) return AGREES
   return compareHistory({ entries: log.epochs.toEntries(), logStartOffset, logEndOffset }, { fetchOffset, lastEpoch })
+}
+
+/** A follower's log is known to be the leader's up to its high watermark alone; what is below the log start is out of range. */
+function isComparable({ role, logStartOffset, highWatermark }: PartitionState, { fetchOffset }: DraftPart): boolean {
+  return fetchOffset >= logStartOffset && (role === 'leader' || fetchOffset <= highWatermark)
 }
 
 /**

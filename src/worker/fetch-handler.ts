@@ -39,6 +39,7 @@ interface FetchTask extends WaitingFetch {
   /** Who follows; undefined = a consumer. */
   readonly replica: ReplicaIdentity | undefined
   readonly anyReplica: boolean
+  readonly allPartitions: boolean
   phase: 'parked' | 'cold' | 'starved' | 'ready'
   /** No more waiting for data: its deadline is over, or the gateway said so. */
   isFinal: boolean
@@ -130,6 +131,7 @@ export class FetchHandler implements LoadListener {
       isolation: replica === undefined ? fields.isolation : READ_AS_REPLICA,
       replica,
       anyReplica: fields.anyReplica,
+      allPartitions: fields.allPartitions && replica === undefined,
       parts,
       availableBytes: 0,
       deadlineMs: nowMs + Math.min(fields.waitMs, FETCH_WAIT_MS_MAX),
