@@ -10,6 +10,7 @@ import { nearest } from '../base/nearest.ts'
 import { MillraceError } from '../model/errors.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
 import { parseTopicConfig, TOPIC_CONFIG_DEFAULTS, type TopicConfig } from '../model/topic-config.ts'
+import type { SaslMechanism } from '../model/users.ts'
 import { PROFILE_NAMES, PROFILES, type ProfileName } from './profiles.ts'
 import { CONFIG_KEYS, CONFIG_PATHS, type ConfigPath } from './schema.ts'
 
@@ -21,11 +22,26 @@ export interface ConfigEntry {
   readonly source: ConfigSource
 }
 
+export interface HostPort {
+  /** Without the brackets of an IPv6 address. */
+  readonly host: string
+  readonly port: number
+}
+
 /** The values, typed by hand: what the rest of the broker reads. */
 export interface BrokerConfig {
   readonly profile: ProfileName
   readonly profileSource: ConfigSource
-  readonly listen: { readonly host: string; readonly port: number }
+  readonly listen: HostPort
+  readonly kafka: {
+    /** Undefined: off. */
+    readonly listen: HostPort | undefined
+    /** What clients are told to connect to; undefined: where it listens. */
+    readonly advertised: HostPort | undefined
+    /** The mechanisms in force: not empty = nobody is served who has not said who they are. */
+    readonly sasl: readonly SaslMechanism[]
+    readonly idleMs: number
+  }
   readonly nodeId: number
   readonly dataDir: string
   readonly isInsecure: boolean
@@ -284,14 +300,20 @@ function toBrokerConfig(
 ): BrokerConfig {
   const values = new Map(entries.map((entry) => [entry.path, entry.value]))
   const value = <T>(path: ConfigPath): T => values.get(path) as T
-  const listen = value<string>('listen')
-  const colon = listen.lastIndexOf(':')
+  const kafka = value<string>('kafka')
   const shards = value<string>('shards')
   const fsync = value<'group' | 'interval'>('storage.fsync')
   return {
     profile: profile.name,
     profileSource: profile.source,
-    listen: { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) },
+    listen: hostPortOf(value('listen')),
+    kafka: {
+      listen: kafka === 'off' ? undefined : hostPortOf(kafka),
+      advertised:
+        value('listeners.kafka.advertised') === '' ? undefined : hostPortOf(value('listeners.kafka.advertised')),
+      sasl: saslOf(value('listeners.kafka.sasl'), value('auth.tokens')),
+      idleMs: value('listeners.kafka.idle'),
+    },
     nodeId: value('nodeId'),
     dataDir: value('dataDir'),
     isInsecure: value('insecure'),
@@ -360,6 +382,16 @@ function toBrokerConfig(
   }
 }
 
+function hostPortOf(text: string): HostPort {
+  const colon = text.lastIndexOf(':')
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
+}
+
+/** With tokens there is a mechanism that carries them, unless it is said which there are. */
+function saslOf(mechanisms: readonly SaslMechanism[], tokens: readonly string[]): readonly SaslMechanism[] {
+  return mechanisms.length === 0 && tokens.length > 0 ? ['PLAIN'] : mechanisms
+}
+
 /** Fail closed: what must not start, with the way out. */
 function findUnsafe(config: BrokerConfig): string[] {
   const faults: string[] = []
@@ -367,10 +399,16 @@ function findUnsafe(config: BrokerConfig): string[] {
   const add = (path: ConfigPath, text: string): void => {
     faults.push(faultAt(entryOf(path).source, path, text))
   }
-  const { host, port } = config.listen
-  if (port > 65_535) add('listen', `the port is 0 to 65535, not ${port}`)
-  if (!isLoopback(host) && config.auth.tokens.length === 0 && !config.isInsecure)
-    add('listen', `${host} can be reached by others: set auth.tokens, or say --insecure if you mean it`)
+  const { listen, kafka, auth, isInsecure } = config
+  const addresses = { listen, kafka: kafka.listen, 'listeners.kafka.advertised': kafka.advertised } as const
+  for (const [path, { port } = { port: 0 }] of Object.entries(addresses) as [ConfigPath, HostPort | undefined][])
+    if (port > 65_535) add(path, `the port is 0 to 65535, not ${port}`)
+  if (!isLoopback(listen.host) && auth.tokens.length === 0 && !isInsecure)
+    add('listen', `${listen.host} can be reached by others: set auth.tokens, or say --insecure if you mean it`)
+  if (kafka.listen !== undefined && !isLoopback(kafka.listen.host) && kafka.sasl.length === 0 && !isInsecure) {
+    const wayOut = 'set listeners.kafka.sasl or auth.tokens, or say --insecure if you mean it'
+    add('kafka', `${kafka.listen.host} can be reached by others: ${wayOut}`)
+  }
   findTooSmall(config, add)
   if (entryOf('kafka').value !== 'off') add('kafka', 'this version has no Kafka listener; leave it off')
   findUnsafeCluster(config.cluster, add)

@@ -7,6 +7,7 @@
 import { z } from 'zod'
 import { FRAME_BYTES_MAX, TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
 import { TOPIC_CONFIG_KEYS } from '../model/topic-config.ts'
+import { SASL_MECHANISMS } from '../model/users.ts'
 import { DURATION_PATTERN, formatDuration, formatSize, parseDuration, parseSize, SIZE_PATTERN } from './units.ts'
 
 const KIB = 1024
@@ -127,6 +128,16 @@ function texts(help: string, options: { readonly isSecret?: boolean; readonly le
   return { kind: 'texts', schema, json, default: [], help, isSecret }
 }
 
+/** A list of some of `choices`, each once at most. */
+function choices(all: readonly string[], help: string): ConfigKey {
+  const { schema, kind } = texts(help)
+  const isSome = (list: readonly string[]): boolean =>
+    list.every((item) => all.includes(item)) && new Set(list).size === list.length
+  const json = { type: ['array', 'string'], items: { enum: all }, uniqueItems: true }
+  const checked = schema.refine((list) => isSome(list as string[]), `a list of some of ${all.join(', ')}, each once`)
+  return { kind, schema: checked, json, default: [], help }
+}
+
 /** Of Kafka's topic keys an editor knows the names; their values are checked by model/topic-config.ts. */
 const TOPIC_CONFIG_NAMES = [...Object.keys(TOPIC_CONFIG_KEYS), 'compression.type']
 const TOPIC_VALUE: JsonSchema = { type: ['string', 'number', 'boolean'] }
@@ -142,7 +153,7 @@ export const CONFIG_KEYS = {
   ),
   kafka: text(
     'off',
-    'Kafka listener, HOST:PORT or off; this version has none',
+    'Kafka listener, HOST:PORT or off; an address that is not loopback needs SASL or insecure; this version has none',
     /^(off|(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5})$/,
     'HOST:PORT or off',
   ),
@@ -192,7 +203,7 @@ export const CONFIG_KEYS = {
   ),
   'cluster.etcdCert': mayBeEmpty('file (PEM) of the certificate that this broker shows etcd; empty = none'),
   'cluster.etcdKey': mayBeEmpty('file (PEM) of the key of that certificate'),
-  insecure: boolean(false, 'allow an address that is not loopback without auth.tokens'),
+  insecure: boolean(false, 'allow an address that is not loopback without authentication'),
   shards: text(
     'auto',
     'threads that own partitions: auto = cores - 1, at least 1',
@@ -299,6 +310,22 @@ export const CONFIG_KEYS = {
     'auto = uWebSockets.js where it has a native build, else ws',
   ),
   'listeners.ws.idle': duration(120_000, 8_000, 960_000, 'a connection that answers no ping for so long is closed'),
+  'listeners.kafka.sasl': choices(
+    SASL_MECHANISMS,
+    'how Kafka clients say who they are, as users of `millrace user`; empty = with auth.tokens PLAIN, else everybody is let in',
+  ),
+  'listeners.kafka.advertised': text(
+    '',
+    'HOST:PORT that Kafka clients are told to connect to, where it is not the one listened at; empty = that one',
+    /^((\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5})?$/,
+    'HOST:PORT, or nothing',
+  ),
+  'listeners.kafka.idle': duration(
+    600_000,
+    1_000,
+    86_400_000,
+    'a Kafka connection without a request for so long is closed',
+  ),
   'auth.tokens': {
     ...texts('who may connect: the tokens, at least 16 characters each; empty = everybody', {
       isSecret: true,

@@ -36,6 +36,7 @@ export const IN_PROCESS_DEFAULTS: BrokerConfig = {
   profile: 'balanced',
   profileSource: 'default',
   listen: { host: '127.0.0.1', port: 0 },
+  kafka: { listen: undefined, advertised: undefined, sasl: [], idleMs: 600_000 },
   nodeId: 1,
   dataDir: './data',
   isInsecure: false,

@@ -85,3 +85,19 @@ export const FETCH_ABORTED_MAX = 10_000
 export const FETCH_REPLY_ABORTED_MAX = 2 * FETCH_ABORTED_MAX
 /** Groups or members named by one request. */
 export const REQUEST_GROUPS_MAX = 1_000
+/** Users of a cluster, and the name of one, in UTF-8. */
+export const USERS_MAX = 10_000
+export const USER_NAME_BYTES_MAX = 249
+/** Users, or changes of users, named by one request. */
+export const REQUEST_USERS_MAX = 1_000
+/** A password, in UTF-8. */
+export const PASSWORD_BYTES_MAX = 1024
+/** Rounds of PBKDF2 in a SCRAM credential (Kafka's bounds), and those of one that names no number. */
+export const SCRAM_ITERATIONS_MIN = 4096
+export const SCRAM_ITERATIONS_MAX = 16_384
+export const SCRAM_ITERATIONS_DEFAULT = 8192
+/** A salt; a generated one has SCRAM_SALT_BYTES. */
+export const SCRAM_SALT_BYTES_MAX = 256
+export const SCRAM_SALT_BYTES = 16
+/** A message of a SASL exchange. */
+export const SASL_MESSAGE_BYTES_MAX = 16 * KIB

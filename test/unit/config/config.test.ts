@@ -179,6 +179,47 @@ test('an address that others can reach needs tokens or a word', () => {
   assert.match(faultsOf({ flags: [flag('listen', '127.0.0.1:99999')] })[0]!, /port/)
 })
 
+test('the Kafka door: its address, its mechanisms, and what others can reach needs one of them', () => {
+  const of = (...flags: [string, unknown][]) => ({ flags: flags.map(([path, value]) => flag(path, value)) })
+  const { kafka } = resolveConfig()
+  assert.deepEqual(kafka, { listen: undefined, advertised: undefined, sasl: [], idleMs: 600_000 })
+  const told = resolveConfig(
+    of(
+      ['listeners.kafka.sasl', 'SCRAM-SHA-512, PLAIN'],
+      ['listeners.kafka.advertised', '[2001:db8::1]:19092'],
+      ['listeners.kafka.idle', '30s'],
+    ),
+  ).kafka
+  assert.deepEqual(told.sasl, ['SCRAM-SHA-512', 'PLAIN'])
+  assert.deepEqual(told.advertised, { host: '2001:db8::1', port: 19_092 })
+  assert.equal(told.idleMs, 30_000)
+
+  const tokens: [string, unknown] = ['auth.tokens', 'sixteen-characters']
+  assert.deepEqual(resolveConfig(of(tokens)).kafka.sasl, ['PLAIN'], 'with tokens there is a way to show one')
+  const scram: [string, unknown] = ['listeners.kafka.sasl', ['SCRAM-SHA-256']]
+  assert.deepEqual(resolveConfig(of(tokens, scram)).kafka.sasl, ['SCRAM-SHA-256'], 'what is said is what there is')
+
+  const reachable: [string, unknown] = ['kafka', '0.0.0.0:9092']
+  const unsafe = (...flags: [string, unknown][]) =>
+    faultsOf(of(...flags)).filter((fault) => fault.includes('can be reached by others'))
+  assert.match(unsafe(reachable)[0]!, /^--set kafka: 0\.0\.0\.0 can be reached.*listeners\.kafka\.sasl.*--insecure/)
+  for (const way of [tokens, scram, ['insecure', true] as [string, unknown]])
+    assert.deepEqual(unsafe(reachable, way), [])
+  assert.deepEqual(unsafe(['kafka', '127.0.0.1:9092']), [])
+
+  assert.match(
+    faultsOf(of(['listeners.kafka.sasl', 'GSSAPI']))[0]!,
+    /some of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, each/,
+  )
+  assert.match(faultsOf(of(['listeners.kafka.sasl', 'PLAIN,PLAIN']))[0]!, /each once/)
+  assert.match(
+    faultsOf(of(['listeners.kafka.advertised', 'broker']))[0]!,
+    /expected HOST:PORT, or nothing, not 'broker'/,
+  )
+  assert.match(faultsOf(of(['listeners.kafka.advertised', 'broker:99999']))[0]!, /the port is 0 to 65535/)
+  assert.match(faultsOf(of(['listeners.kafka.idle', '1ms']))[0]!, /a duration from 1s to 1d/)
+})
+
 test('topic defaults: a map in the file, single keys by flag', () => {
   const file = { name: 'm.yaml', text: 'topics:\n  config:\n    retention.ms: 1000\n' }
   const resolved = resolveConfig({ file, flags: [flag('topics.config.segment.ms', '5000')] })
