@@ -14,6 +14,7 @@ import { startTimer } from './base/node/system-timers.ts'
 import type { ClusterOptions } from './broker/cluster/cluster-agent.ts'
 import { Gateway } from './broker/gateway.ts'
 import { chooseEngine } from './broker/listeners/choose-engine.ts'
+import { TcpEngine } from './broker/listeners/tcp-engine.ts'
 import type { WebSocketEngine } from './broker/listeners/web-socket-engine.ts'
 import type { RecoveredOf } from './broker/partition-opener.ts'
 import { PoolStorageTasks } from './broker/pool-storage-tasks.ts'
@@ -21,7 +22,7 @@ import { shutdown } from './broker/shutdown.ts'
 import type { KnownPartition, OpenedDataDir, StorageTasks } from './broker/storage-tasks.ts'
 import { WorkerPool } from './broker/worker-pool.ts'
 import { throwIfAborted } from './client/abort.ts'
-import { type BrokerConfig, planThreads, type ThreadPlan } from './config/index.ts'
+import { type BrokerConfig, formatHostPort, planThreads, type ThreadPlan } from './config/index.ts'
 import { beginIncarnation, type ClusterIdentity } from './coordination/cluster-identity.ts'
 import { EmbeddedMetadataStore } from './coordination/embedded-metadata-store.ts'
 import type { MetadataStore } from './coordination/metadata-store.ts'
@@ -117,6 +118,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const channels = Array.from({ length: shards }, () => createShardChannel({ ...channelSizesOf(config), doorbell }))
     const gateway = new Gateway({
       ...{ version: VERSION, config, identity, store, channels, doorbell, engine },
+      ...(config.kafka.listen === undefined ? {} : { kafkaEngine: new TcpEngine(nodeTimers) }),
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
       compact: (task) => storage.compact(task),
       ...(cluster === undefined ? {} : { cluster }),
@@ -131,6 +133,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     if (isAlone) await gateway.openTopics(topics, recoveredOf)
     else await gateway.openCluster(recoveredOf)
     const port = options.engine === undefined ? await gateway.listen() : 0
+    await gateway.listenKafka()
     if (!isAlone) await gateway.register()
     throwIfAborted(options.signal)
     let closing: Promise<void> | undefined
@@ -206,6 +209,7 @@ export function describeStart(broker: RunningBroker): string[] {
           `  cluster     node ${config.nodeId} of ${gateway.identity.clusterId}, etcd at ${config.cluster.etcdUrls.join(', ')}`,
         ]),
     `  WebSocket   ${url}`,
+    ...(gateway.kafka?.address === undefined ? [] : [`  Kafka       ${formatHostPort(gateway.kafka.address)}`]),
     `  HTTP        ${http}/readyz  ${http}/metrics  ${http}/api/v1/cluster`,
     ...(config.auth.tokens.length === 0 && config.isInsecure ? ['  warning     --insecure: anybody may connect'] : []),
     `ready in ${readyMs} ms`,

@@ -10,7 +10,7 @@
  * Not here    threads and files (main.ts), what a request does (handlers/), decisions about topics (coordination/)
  */
 import type { Clock } from '../base/clock.ts'
-import type { BrokerConfig } from '../config/index.ts'
+import { type BrokerConfig, formatHostPort, type HostPort, hostPortOf } from '../config/index.ts'
 import type { ClusterIdentity } from '../coordination/cluster-identity.ts'
 import type { Replica } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
@@ -36,6 +36,9 @@ import { Dispatcher } from './dispatcher.ts'
 import { GatewayConnections } from './gateway-connections.ts'
 import { GroupService } from './group-service.ts'
 import { HttpApi } from './http-api.ts'
+import { KafkaDoor } from './kafka/kafka-door.ts'
+import type { KafkaBroker } from './kafka/kafka-handler.ts'
+import type { StreamEngine } from './listeners/stream-engine.ts'
 import type {
   EngineHandler,
   EngineSocket,
@@ -79,6 +82,8 @@ export interface GatewayOptions {
   /** What hears it; a Doorbell when left out. A simulator steps one of its own. */
   readonly makeBell?: (memory: SharedArrayBuffer, onRing: () => void) => Bell
   readonly engine: WebSocketEngine
+  /** Left out: Kafka clients cannot come in. */
+  readonly kafkaEngine?: StreamEngine
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
@@ -121,6 +126,9 @@ export class Gateway implements EngineHandler<Connection> {
   readonly drainWatch: DrainWatch
   /** In a cluster. */
   readonly cluster: ClusterAgent | undefined
+
+  /** Undefined: it has none. */
+  readonly kafka: KafkaDoor | undefined
 
   readonly #engine: WebSocketEngine
   readonly #dispatcher: Dispatcher
@@ -171,6 +179,7 @@ export class Gateway implements EngineHandler<Connection> {
       emptied: (topicId, partition) => this.topicService.partitionEmptied(topicId, partition),
     })
     this.#dispatcher = new Dispatcher(this)
+    this.kafka = options.kafkaEngine === undefined ? undefined : new KafkaDoor(this, options.kafkaEngine)
     this.#http = new HttpApi(this)
     this.#producerIds = new ProducerIds(options.store)
     this.#compact = options.compact ?? (() => Promise.reject(new Error('this broker runs no compactions')))
@@ -216,8 +225,19 @@ export class Gateway implements EngineHandler<Connection> {
       },
       this,
     )
-    this.url = `ws://${host.includes(':') ? `[${host}]` : host}:${listening}`
+    this.url = `ws://${formatHostPort({ host, port: listening })}`
     return listening
+  }
+
+  /** Listens for Kafka clients, where the configuration says so. */
+  async listenKafka(at: HostPort | undefined = this.config.kafka.listen): Promise<void> {
+    if (at !== undefined) await this.kafka?.listen(at)
+  }
+
+  /** HOST:PORT for Kafka clients; undefined: none of this broker's. */
+  get kafkaAddress(): string | undefined {
+    const address = this.kafka?.advertised
+    return address === undefined ? undefined : formatHostPort(address)
   }
 
   get advertisedUrl(): string {
@@ -335,6 +355,17 @@ export class Gateway implements EngineHandler<Connection> {
     if (this.cluster === undefined)
       return [{ nodeId: this.identity.nodeId, url: this.advertisedUrl, rack: this.config.cluster.rack }]
     return this.cluster.brokers().map(({ nodeId, state: { url, rack } }) => ({ nodeId, url, rack }))
+  }
+
+  kafkaBrokers(): readonly KafkaBroker[] {
+    if (this.cluster === undefined) {
+      const address = this.kafka?.advertised
+      return address === undefined ? [] : [{ nodeId: this.identity.nodeId, ...address, rack: this.config.cluster.rack }]
+    }
+    return this.cluster.brokers().flatMap(({ nodeId, state: { kafka, rack } }) => {
+      const address = kafka === undefined ? undefined : hostPortOf(kafka)
+      return address === undefined ? [] : [{ nodeId, ...address, rack }]
+    })
   }
 
   get controllerId(): number {
@@ -572,6 +603,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.#isClosing = true
     this.notReady.add('stopping')
     this.#engine.stopListening()
+    this.kafka?.stopListening()
     const untilMs = this.clock.monotonicMs() + timeoutMs
     const isIdle = () => this.deadlines.size === 0
     while (!isIdle() && this.clock.monotonicMs() < untilMs)
@@ -605,7 +637,7 @@ export class Gateway implements EngineHandler<Connection> {
     this.drainWatch.close()
     await this.cluster?.close()
     this.#endTurn()
-    await this.#engine.close()
+    await Promise.all([this.#engine.close(), this.kafka?.close()])
     this.#doorbell.close()
     this.metrics.close()
   }

@@ -203,6 +203,11 @@ export class ShardLink {
     return this.#requests.stagedTotal + this.#replication.stagedTotal + this.#reads.stagedTotal
   }
 
+  /** So much is staged that whoever can wait should. */
+  get isCrowded(): boolean {
+    return this.#requests.stagedBytes > this.#options.stagedBytesMax / 2
+  }
+
   get openSlots(): number {
     return this.#slots.size
   }

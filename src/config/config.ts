@@ -382,9 +382,13 @@ function toBrokerConfig(
   }
 }
 
-function hostPortOf(text: string): HostPort {
+export function hostPortOf(text: string): HostPort {
   const colon = text.lastIndexOf(':')
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
+}
+
+export function formatHostPort({ host, port }: HostPort): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** With tokens there is a mechanism that carries them, unless it is said which there are. */
@@ -410,7 +414,6 @@ function findUnsafe(config: BrokerConfig): string[] {
     add('kafka', `${kafka.listen.host} can be reached by others: ${wayOut}`)
   }
   findTooSmall(config, add)
-  if (entryOf('kafka').value !== 'off') add('kafka', 'this version has no Kafka listener; leave it off')
   findUnsafeCluster(config.cluster, add)
   return faults
 }

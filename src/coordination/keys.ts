@@ -80,6 +80,8 @@ export interface BrokerState {
   readonly incarnation: Incarnation
   /** Where clients and brokers reach it. */
   readonly url: string
+  /** HOST:PORT where Kafka clients reach it; left out: they do not. */
+  readonly kafka?: string
   readonly rack: string | null
   readonly version: string
   readonly directoryId: string

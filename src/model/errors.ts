@@ -83,6 +83,7 @@ export const ERRORS = {
   GROUP_ID_NOT_FOUND: row(69, '', 'the group does not exist'),
   FETCH_SESSION_ID_NOT_FOUND: row(70, 'R', 'the fetch session does not exist'),
   INVALID_FETCH_SESSION_EPOCH: row(71, 'R', 'the fetch session epoch is not the expected one'),
+  LISTENER_NOT_FOUND: row(72, 'RM', 'the leader has no listener for this protocol'),
   FENCED_LEADER_EPOCH: row(74, 'RM', 'the leader epoch of the request is old'),
   UNKNOWN_LEADER_EPOCH: row(75, 'R', 'the leader epoch of the request is newer than the one known here'),
   UNSUPPORTED_COMPRESSION_TYPE: row(76, '', 'the compression codec is not supported here'),

@@ -81,6 +81,8 @@ export interface ClusterContext {
   readonly logger: Logger
   /** Where clients and brokers reach this one. */
   readonly advertisedUrl: string
+  /** HOST:PORT for Kafka clients; undefined: it does not take them. */
+  readonly kafkaAddress: string | undefined
   /** Unique ids of 32 hex digits. */
   readonly newId: () => string
   /** It is there, has more partitions, or is deleted. */
@@ -241,10 +243,11 @@ export class ClusterAgent implements ReplicationListener {
 
   /** From here on others may lead, follow and ask this broker. */
   async register(): Promise<void> {
-    const { identity, config, version, advertisedUrl } = this.#context
+    const { identity, config, version, advertisedUrl, kafkaAddress } = this.#context
     const { directoryId, isClean } = this.#options
     await this.#registration.start({
       ...{ incarnation: identity.incarnation, url: advertisedUrl, rack: config.cluster.rack, version },
+      ...(kafkaAddress === undefined ? {} : { kafka: kafkaAddress }),
       ...{ directoryId, isClean, damaged: this.#offline(), isDiskLow: this.#isDiskLow, isStopping: false },
     })
     for (const { proxy, state } of this.replicas.all()) this.#repair.look(proxy, state)

@@ -59,6 +59,8 @@ export interface FetchPlan {
   readonly replica: ReplicaIdentity | undefined
   /** Of a consumer: this broker may answer for partitions that it follows. */
   readonly anyReplica: boolean
+  /** Of a consumer: a row for each partition, also for those that have nothing new. */
+  readonly allPartitions?: boolean
   /** The whole reply: fragments of it are the rows' views. */
   encode(rows: readonly FetchedRow[]): Uint8Array[]
 }
@@ -164,6 +166,7 @@ export class FetchCall implements FetchWaiter {
           parts: share.parts,
           replica: plan.replica,
           anyReplica: plan.anyReplica,
+          allPartitions: plan.allPartitions ?? false,
         },
         this,
         tag,

@@ -60,6 +60,11 @@ export class KafkaConnection extends Connection {
     this.socket = socket as unknown as NonNullable<Connection['socket']>
   }
 
+  /** It has said who it is, or nobody has to. */
+  get isAuthenticated(): boolean {
+    return this.principal !== undefined
+  }
+
   onAuthenticated(principal: Principal): void {
     this.principal = principal
     this.#frames.frameBytesMax = KAFKA_FRAME_BYTES_MAX

@@ -113,7 +113,7 @@ export class TcpEngine implements StreamEngine {
   }
 
   #onConnection(raw: Socket, options: StreamListenOptions, handler: StreamHandler<unknown>): void {
-    const context = handler.onConnect(raw.remoteAddress ?? '')
+    const context: unknown = handler.onConnect(raw.remoteAddress ?? '')
     if (context === undefined) {
       raw.on('error', () => {})
       raw.destroy()
@@ -121,7 +121,7 @@ export class TcpEngine implements StreamEngine {
     }
     const { sendBufferBytesMax } = options
     const onDrain = (each: TcpSocket<unknown>) => handler.onDrain(each)
-    const socket = new TcpSocket(raw, { context, sendBufferBytesMax, timers: this.#timers, onDrain })
+    const socket = new TcpSocket<unknown>(raw, { context, sendBufferBytesMax, timers: this.#timers, onDrain })
     this.#sockets.add(socket)
     let fault = ''
     raw.setTimeout(options.idleMs, () => socket.cut(`silent for ${options.idleMs} ms`))

@@ -1,9 +1,10 @@
 /** Produce (0): v3–11. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, records, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const produce = new KafkaApi({
-  key: 0,
+  key: KafkaKey.PRODUCE,
   name: 'Produce',
   versions: [3, 11],
   advertisedMin: 0,

@@ -1,9 +1,10 @@
 /** Fetch (1): v4–17. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, int64, records, string, struct, uuid } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const fetch = new KafkaApi({
-  key: 1,
+  key: KafkaKey.FETCH,
   name: 'Fetch',
   versions: [4, 17],
   flexibleSince: 12,

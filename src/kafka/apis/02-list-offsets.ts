@@ -1,9 +1,10 @@
 /** ListOffsets (2): v1–10. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const listOffsets = new KafkaApi({
-  key: 2,
+  key: KafkaKey.LIST_OFFSETS,
   name: 'ListOffsets',
   versions: [1, 10],
   flexibleSince: 6,

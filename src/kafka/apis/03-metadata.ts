@@ -1,9 +1,10 @@
 /** Metadata (3): v0–13. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const metadata = new KafkaApi({
-  key: 3,
+  key: KafkaKey.METADATA,
   name: 'Metadata',
   versions: [0, 13],
   flexibleSince: 9,

@@ -1,9 +1,10 @@
 /** OffsetCommit (8): v2–9. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const offsetCommit = new KafkaApi({
-  key: 8,
+  key: KafkaKey.OFFSET_COMMIT,
   name: 'OffsetCommit',
   versions: [2, 9],
   flexibleSince: 8,

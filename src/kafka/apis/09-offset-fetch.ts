@@ -1,9 +1,10 @@
 /** OffsetFetch (9): v1–9. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const offsetFetch = new KafkaApi({
-  key: 9,
+  key: KafkaKey.OFFSET_FETCH,
   name: 'OffsetFetch',
   versions: [1, 9],
   flexibleSince: 6,

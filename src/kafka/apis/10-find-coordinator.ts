@@ -1,9 +1,10 @@
 /** FindCoordinator (10): v0–5. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const findCoordinator = new KafkaApi({
-  key: 10,
+  key: KafkaKey.FIND_COORDINATOR,
   name: 'FindCoordinator',
   versions: [0, 5],
   flexibleSince: 3,

@@ -1,9 +1,10 @@
 /** JoinGroup (11): v0–9. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, bytes, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const joinGroup = new KafkaApi({
-  key: 11,
+  key: KafkaKey.JOIN_GROUP,
   name: 'JoinGroup',
   versions: [0, 9],
   flexibleSince: 6,

@@ -1,9 +1,10 @@
 /** Heartbeat (12): v0–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const heartbeat = new KafkaApi({
-  key: 12,
+  key: KafkaKey.HEARTBEAT,
   name: 'Heartbeat',
   versions: [0, 4],
   flexibleSince: 4,

@@ -1,9 +1,10 @@
 /** LeaveGroup (13): v0–5. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const leaveGroup = new KafkaApi({
-  key: 13,
+  key: KafkaKey.LEAVE_GROUP,
   name: 'LeaveGroup',
   versions: [0, 5],
   flexibleSince: 4,

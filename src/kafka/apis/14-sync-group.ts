@@ -1,9 +1,10 @@
 /** SyncGroup (14): v0–5. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bytes, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const syncGroup = new KafkaApi({
-  key: 14,
+  key: KafkaKey.SYNC_GROUP,
   name: 'SyncGroup',
   versions: [0, 5],
   flexibleSince: 4,

@@ -1,9 +1,10 @@
 /** DescribeGroups (15): v0–6. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, bytes, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeGroups = new KafkaApi({
-  key: 15,
+  key: KafkaKey.DESCRIBE_GROUPS,
   name: 'DescribeGroups',
   versions: [0, 6],
   flexibleSince: 5,

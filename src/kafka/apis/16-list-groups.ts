@@ -1,9 +1,10 @@
 /** ListGroups (16): v0–5. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const listGroups = new KafkaApi({
-  key: 16,
+  key: KafkaKey.LIST_GROUPS,
   name: 'ListGroups',
   versions: [0, 5],
   flexibleSince: 3,

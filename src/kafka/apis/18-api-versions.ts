@@ -1,9 +1,10 @@
 /** ApiVersions (18): v0–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const apiVersions = new KafkaApi({
-  key: 18,
+  key: KafkaKey.API_VERSIONS,
   name: 'ApiVersions',
   versions: [0, 4],
   flexibleSince: 3,

@@ -1,9 +1,10 @@
 /** CreateTopics (19): v2–7. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const createTopics = new KafkaApi({
-  key: 19,
+  key: KafkaKey.CREATE_TOPICS,
   name: 'CreateTopics',
   versions: [2, 7],
   flexibleSince: 5,

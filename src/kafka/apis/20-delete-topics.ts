@@ -1,9 +1,10 @@
 /** DeleteTopics (20): v1–6. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const deleteTopics = new KafkaApi({
-  key: 20,
+  key: KafkaKey.DELETE_TOPICS,
   name: 'DeleteTopics',
   versions: [1, 6],
   flexibleSince: 4,

@@ -1,9 +1,10 @@
 /** DeleteRecords (21): v0–2. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const deleteRecords = new KafkaApi({
-  key: 21,
+  key: KafkaKey.DELETE_RECORDS,
   name: 'DeleteRecords',
   versions: [0, 2],
   flexibleSince: 2,

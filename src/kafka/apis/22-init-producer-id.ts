@@ -1,9 +1,10 @@
 /** InitProducerId (22): v0–5. */
 import { KafkaApi } from '../codec/api.ts'
 import { int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const initProducerId = new KafkaApi({
-  key: 22,
+  key: KafkaKey.INIT_PRODUCER_ID,
   name: 'InitProducerId',
   versions: [0, 5],
   flexibleSince: 2,

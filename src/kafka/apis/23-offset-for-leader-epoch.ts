@@ -1,9 +1,10 @@
 /** OffsetForLeaderEpoch (23): v2–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const offsetForLeaderEpoch = new KafkaApi({
-  key: 23,
+  key: KafkaKey.OFFSET_FOR_LEADER_EPOCH,
   name: 'OffsetForLeaderEpoch',
   versions: [2, 4],
   flexibleSince: 4,

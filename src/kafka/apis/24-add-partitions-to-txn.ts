@@ -1,9 +1,10 @@
 /** AddPartitionsToTxn (24): v0–3. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const addPartitionsToTxn = new KafkaApi({
-  key: 24,
+  key: KafkaKey.ADD_PARTITIONS_TO_TXN,
   name: 'AddPartitionsToTxn',
   versions: [0, 3],
   flexibleSince: 3,

@@ -1,9 +1,10 @@
 /** AddOffsetsToTxn (25): v0–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const addOffsetsToTxn = new KafkaApi({
-  key: 25,
+  key: KafkaKey.ADD_OFFSETS_TO_TXN,
   name: 'AddOffsetsToTxn',
   versions: [0, 4],
   flexibleSince: 3,

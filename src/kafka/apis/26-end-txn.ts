@@ -1,9 +1,10 @@
 /** EndTxn (26): v0–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const endTxn = new KafkaApi({
-  key: 26,
+  key: KafkaKey.END_TXN,
   name: 'EndTxn',
   versions: [0, 4],
   flexibleSince: 3,

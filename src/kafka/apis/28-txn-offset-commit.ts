@@ -1,9 +1,10 @@
 /** TxnOffsetCommit (28): v0–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const txnOffsetCommit = new KafkaApi({
-  key: 28,
+  key: KafkaKey.TXN_OFFSET_COMMIT,
   name: 'TxnOffsetCommit',
   versions: [0, 4],
   flexibleSince: 3,

@@ -1,9 +1,10 @@
 /** DescribeAcls (29): v1–3. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeAcls = new KafkaApi({
-  key: 29,
+  key: KafkaKey.DESCRIBE_ACLS,
   name: 'DescribeAcls',
   versions: [1, 3],
   flexibleSince: 2,

@@ -1,9 +1,10 @@
 /** CreateAcls (30): v1–3. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const createAcls = new KafkaApi({
-  key: 30,
+  key: KafkaKey.CREATE_ACLS,
   name: 'CreateAcls',
   versions: [1, 3],
   flexibleSince: 2,

@@ -1,9 +1,10 @@
 /** DeleteAcls (31): v1–3. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const deleteAcls = new KafkaApi({
-  key: 31,
+  key: KafkaKey.DELETE_ACLS,
   name: 'DeleteAcls',
   versions: [1, 3],
   flexibleSince: 2,

@@ -1,9 +1,10 @@
 /** DescribeConfigs (32): v1–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeConfigs = new KafkaApi({
-  key: 32,
+  key: KafkaKey.DESCRIBE_CONFIGS,
   name: 'DescribeConfigs',
   versions: [1, 4],
   flexibleSince: 4,

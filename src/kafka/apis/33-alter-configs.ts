@@ -1,9 +1,10 @@
 /** AlterConfigs (33): v0–2. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const alterConfigs = new KafkaApi({
-  key: 33,
+  key: KafkaKey.ALTER_CONFIGS,
   name: 'AlterConfigs',
   versions: [0, 2],
   flexibleSince: 2,

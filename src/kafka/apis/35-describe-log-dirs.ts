@@ -1,9 +1,10 @@
 /** DescribeLogDirs (35): v1–4. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeLogDirs = new KafkaApi({
-  key: 35,
+  key: KafkaKey.DESCRIBE_LOG_DIRS,
   name: 'DescribeLogDirs',
   versions: [1, 4],
   flexibleSince: 2,

@@ -1,9 +1,10 @@
 /** SaslAuthenticate (36): v0–2. */
 import { KafkaApi } from '../codec/api.ts'
 import { bytes, int16, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const saslAuthenticate = new KafkaApi({
-  key: 36,
+  key: KafkaKey.SASL_AUTHENTICATE,
   name: 'SaslAuthenticate',
   versions: [0, 2],
   flexibleSince: 2,

@@ -1,9 +1,10 @@
 /** CreatePartitions (37): v0–3. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const createPartitions = new KafkaApi({
-  key: 37,
+  key: KafkaKey.CREATE_PARTITIONS,
   name: 'CreatePartitions',
   versions: [0, 3],
   flexibleSince: 2,

@@ -1,9 +1,10 @@
 /** DeleteGroups (42): v0–2. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const deleteGroups = new KafkaApi({
-  key: 42,
+  key: KafkaKey.DELETE_GROUPS,
   name: 'DeleteGroups',
   versions: [0, 2],
   flexibleSince: 2,

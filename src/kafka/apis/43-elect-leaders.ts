@@ -1,9 +1,10 @@
 /** ElectLeaders (43): v0–2. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const electLeaders = new KafkaApi({
-  key: 43,
+  key: KafkaKey.ELECT_LEADERS,
   name: 'ElectLeaders',
   versions: [0, 2],
   flexibleSince: 2,

@@ -1,9 +1,10 @@
 /** IncrementalAlterConfigs (44): v0–1. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const incrementalAlterConfigs = new KafkaApi({
-  key: 44,
+  key: KafkaKey.INCREMENTAL_ALTER_CONFIGS,
   name: 'IncrementalAlterConfigs',
   versions: [0, 1],
   flexibleSince: 1,

@@ -1,9 +1,10 @@
 /** AlterPartitionReassignments (45): v0–1. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const alterPartitionReassignments = new KafkaApi({
-  key: 45,
+  key: KafkaKey.ALTER_PARTITION_REASSIGNMENTS,
   name: 'AlterPartitionReassignments',
   versions: [0, 1],
   flexibleSince: 0,

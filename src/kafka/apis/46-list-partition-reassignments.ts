@@ -1,9 +1,10 @@
 /** ListPartitionReassignments (46): v0–0. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const listPartitionReassignments = new KafkaApi({
-  key: 46,
+  key: KafkaKey.LIST_PARTITION_REASSIGNMENTS,
   name: 'ListPartitionReassignments',
   versions: [0, 0],
   flexibleSince: 0,

@@ -1,9 +1,10 @@
 /** OffsetDelete (47): v0–0. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const offsetDelete = new KafkaApi({
-  key: 47,
+  key: KafkaKey.OFFSET_DELETE,
   name: 'OffsetDelete',
   versions: [0, 0],
   request: struct({

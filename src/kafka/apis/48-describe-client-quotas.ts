@@ -1,9 +1,10 @@
 /** DescribeClientQuotas (48): v0–1. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, float64, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeClientQuotas = new KafkaApi({
-  key: 48,
+  key: KafkaKey.DESCRIBE_CLIENT_QUOTAS,
   name: 'DescribeClientQuotas',
   versions: [0, 1],
   flexibleSince: 1,

@@ -1,9 +1,10 @@
 /** AlterClientQuotas (49): v0–1. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, float64, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const alterClientQuotas = new KafkaApi({
-  key: 49,
+  key: KafkaKey.ALTER_CLIENT_QUOTAS,
   name: 'AlterClientQuotas',
   versions: [0, 1],
   flexibleSince: 1,

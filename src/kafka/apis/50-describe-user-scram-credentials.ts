@@ -1,9 +1,10 @@
 /** DescribeUserScramCredentials (50): v0–0. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeUserScramCredentials = new KafkaApi({
-  key: 50,
+  key: KafkaKey.DESCRIBE_USER_SCRAM_CREDENTIALS,
   name: 'DescribeUserScramCredentials',
   versions: [0, 0],
   flexibleSince: 0,

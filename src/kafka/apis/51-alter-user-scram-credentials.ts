@@ -1,9 +1,10 @@
 /** AlterUserScramCredentials (51): v0–0. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bytes, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const alterUserScramCredentials = new KafkaApi({
-  key: 51,
+  key: KafkaKey.ALTER_USER_SCRAM_CREDENTIALS,
   name: 'AlterUserScramCredentials',
   versions: [0, 0],
   flexibleSince: 0,

@@ -1,9 +1,10 @@
 /** DescribeCluster (60): v0–2. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeCluster = new KafkaApi({
-  key: 60,
+  key: KafkaKey.DESCRIBE_CLUSTER,
   name: 'DescribeCluster',
   versions: [0, 2],
   flexibleSince: 0,

@@ -1,9 +1,10 @@
 /** DescribeProducers (61): v0–0. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeProducers = new KafkaApi({
-  key: 61,
+  key: KafkaKey.DESCRIBE_PRODUCERS,
   name: 'DescribeProducers',
   versions: [0, 0],
   flexibleSince: 0,

@@ -1,9 +1,10 @@
 /** DescribeTransactions (65): v0–0. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeTransactions = new KafkaApi({
-  key: 65,
+  key: KafkaKey.DESCRIBE_TRANSACTIONS,
   name: 'DescribeTransactions',
   versions: [0, 0],
   flexibleSince: 0,

@@ -1,9 +1,10 @@
 /** ListTransactions (66): v0–2. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const listTransactions = new KafkaApi({
-  key: 66,
+  key: KafkaKey.LIST_TRANSACTIONS,
   name: 'ListTransactions',
   versions: [0, 2],
   flexibleSince: 0,

@@ -1,9 +1,10 @@
 /** ConsumerGroupHeartbeat (68): v0–1. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const consumerGroupHeartbeat = new KafkaApi({
-  key: 68,
+  key: KafkaKey.CONSUMER_GROUP_HEARTBEAT,
   name: 'ConsumerGroupHeartbeat',
   versions: [0, 1],
   flexibleSince: 0,

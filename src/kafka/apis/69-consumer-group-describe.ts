@@ -1,9 +1,10 @@
 /** ConsumerGroupDescribe (69): v0–1. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const consumerGroupDescribe = new KafkaApi({
-  key: 69,
+  key: KafkaKey.CONSUMER_GROUP_DESCRIBE,
   name: 'ConsumerGroupDescribe',
   versions: [0, 1],
   flexibleSince: 0,

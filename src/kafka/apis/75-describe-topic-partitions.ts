@@ -1,9 +1,10 @@
 /** DescribeTopicPartitions (75): v0–0. */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct, uuid } from '../codec/fields.ts'
+import { KafkaKey } from '../keys.ts'
 
 export const describeTopicPartitions = new KafkaApi({
-  key: 75,
+  key: KafkaKey.DESCRIBE_TOPIC_PARTITIONS,
   name: 'DescribeTopicPartitions',
   versions: [0, 0],
   flexibleSince: 0,

@@ -1,0 +1,125 @@
+/**
+ * Produce (0): v3–11, on to the shards by ProduceCall, batches as they came.
+ *
+ * Here    what the shard does not know of a Kafka client: one batch for each partition, magic 2, base offset 0, zstd only from v7 on, a
+ *         transactional batch only with a transactional id, each partition once
+ * acks 0  no response, and the next request begins when the rings have taken this one; where a part is refused the connection is
+ *         closed, as in Kafka: its client asks for metadata anew
+ */
+import { joinBytes } from '../../../base/bytes.ts'
+import { produce } from '../../../kafka/apis/00-produce.ts'
+import { peekBatch } from '../../../kafka/batch-header.ts'
+import type { ErrorCode } from '../../../model/errors.ts'
+import { PRODUCE_TIMEOUT_MS_MAX } from '../../../model/limits.ts'
+import type { ProduceReplyPart } from '../../../protocol/index.ts'
+import { ACKS_ALL, ACKS_LEADER, ACKS_NONE, type Acks } from '../../../ring/messages.ts'
+import { ProduceCall, type ProduceCallPart } from '../../handlers/produce-call.ts'
+import { hotHandler, type KafkaCall, type KafkaExchange, type RequestOf } from '../kafka-handler.ts'
+import { endpointsOf, leaderNow } from './leaders.ts'
+
+type Request = RequestOf<typeof produce>
+type Refusal = NonNullable<ProduceCallPart['refusal']>
+
+const ZSTD = 4
+const ZSTD_SINCE = 7
+
+export const produceHandler = hotHandler(produce, (call, exchange) => {
+  const { gateway, connection, request } = call
+  const refused = refusalOfAll(call)
+  const seen = new Set<string>()
+  const parts = request.topicData.flatMap(({ name, partitionData }): ProduceCallPart[] => {
+    const topicId = gateway.router.byName(name)?.record.topicId ?? ''
+    const denied = call.refusal({ kind: 'topic', name })
+    return partitionData.map(({ index: partition, records }) => {
+      const place = `${name}/${partition}`
+      const refusal =
+        refused ??
+        (denied !== undefined ? { code: denied, text: '' } : undefined) ??
+        (seen.has(place) ? refuse('INVALID_REQUEST', 'the partition is named twice') : undefined) ??
+        refusalOfBatch(call, records)
+      seen.add(place)
+      return { topicId, partition, leaderEpoch: -1, batches: records ?? new Uint8Array(0), ...(refusal && { refusal }) }
+    })
+  })
+  const acks = (isAcks(request.acks) ? request.acks : ACKS_ALL) as Acks
+  let refusedWithoutReply = ''
+  new ProduceCall({
+    ...{
+      gateway,
+      connection,
+      acks,
+      parts,
+      timeoutMs: Math.min(Math.max(request.timeoutMs, 1), PRODUCE_TIMEOUT_MS_MAX),
+    },
+    onTaken() {
+      exchange.onTaken()
+      if (acks !== ACKS_NONE) return
+      connection.end(exchange.exchange, null)
+      if (refusedWithoutReply !== '')
+        connection.closeForPolicy(`produce with acks 0 was refused: ${refusedWithoutReply}`)
+    },
+    onRefused: (code, text) => {
+      refusedWithoutReply = text === '' ? code : `${code}: ${text}`
+    },
+    onReplies: (replies) => connection.end(exchange.exchange, encode(call, exchange, replies)),
+  }).start()
+})
+
+function isAcks(acks: number): boolean {
+  return acks === ACKS_ALL || acks === ACKS_LEADER || acks === ACKS_NONE
+}
+
+function refuse(code: ErrorCode, text: string): Refusal {
+  return { code, text }
+}
+
+/** What is wrong with every part of the request. */
+function refusalOfAll({ gateway, connection, request, ...call }: KafkaCall<Request>): Refusal | undefined {
+  // Known not to be stored: the client sends it again, to whoever leads then.
+  if (gateway.isClosing) return refuse('LEADER_NOT_AVAILABLE', 'the broker is stopping')
+  if (!isAcks(request.acks)) return refuse('INVALID_REQUIRED_ACKS', `acks ${request.acks}`)
+  return undefined
+}
+
+function refusalOfBatch(call: KafkaCall<Request>, records: Uint8Array | null): Refusal | undefined {
+  if (records === null) return refuse('INVALID_RECORD', 'there is no record batch')
+  const batch = peekBatch(records)
+  if (batch === undefined) return refuse('CORRUPT_MESSAGE', `${records.length} bytes are no record batch`)
+  if (batch.magic !== 2)
+    return refuse('INVALID_RECORD', `records of magic ${batch.magic}: only record batches of magic 2 are stored`)
+  if (batch.bytes !== records.length)
+    return refuse('INVALID_RECORD', `a batch of ${batch.bytes} bytes in ${records.length}: one for each partition`)
+  if (batch.baseOffset !== 0) return refuse('INVALID_RECORD', `base offset ${batch.baseOffset}: the broker gives it`)
+  if (batch.codec === ZSTD && call.version < ZSTD_SINCE)
+    return refuse('UNSUPPORTED_COMPRESSION_TYPE', `zstd needs Produce ${ZSTD_SINCE} or later`)
+  if (batch.isTransactional && call.request.transactionalId === null)
+    return refuse('TRANSACTIONAL_ID_AUTHORIZATION_FAILED', 'a transactional batch without a transactional id')
+  return undefined
+}
+
+function encode(call: KafkaCall<Request>, exchange: KafkaExchange, replies: readonly ProduceReplyPart[]): Uint8Array {
+  const { request, version } = call
+  const moved = new Set<number>()
+  let next = 0
+  const responses = request.topicData.map(({ name, partitionData }) => ({
+    name,
+    partitionResponses: partitionData.map(({ index }) => {
+      const reply = replies[next++]!
+      const errorCode = call.codeOf(reply.errorNumber)
+      const leader = errorCode === 0 ? undefined : leaderNow(call, name, index, errorCode)
+      if (leader !== undefined) moved.add(leader.leaderId)
+      return {
+        index,
+        errorCode,
+        baseOffset: reply.baseOffset,
+        logAppendTimeMs: reply.logAppendTimeMs,
+        logStartOffset: reply.logStartOffset,
+        recordErrors: [],
+        errorMessage: errorCode === 0 || reply.errorText === '' ? null : reply.errorText,
+        ...(leader && { currentLeader: leader }),
+      }
+    }),
+  }))
+  const response = { responses, ...(moved.size > 0 && { nodeEndpoints: endpointsOf(call, moved) }) }
+  return joinBytes(produce.encodeResponse(version, exchange.correlationId, response))
+}

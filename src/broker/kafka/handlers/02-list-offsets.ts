@@ -1,0 +1,65 @@
+/**
+ * ListOffsets (2): v1–10: the ends of a log, and the first record at or after a time. Each partition answers for itself.
+ *
+ * Sentinels  -1 latest (LSO with read_committed), -2 earliest, -3 the largest timestamp (v7), -4 earliest on this disk (v8; all is), -5 latest
+ *            in other storage (v9; there is none: -1)
+ */
+
+import { listOffsets } from '../../../kafka/apis/02-list-offsets.ts'
+import { type ErrorCode, MillraceError } from '../../../model/errors.ts'
+import { ControlOperation, type ListOffsetsAnswer, type ListOffsetsBody } from '../../../ring/control-messages.ts'
+import { coldHandler, type KafkaCall, type RequestOf } from '../kafka-handler.ts'
+
+type Request = RequestOf<typeof listOffsets>
+type PartitionRequest = Request['topics'][number]['partitions'][number]
+
+const EARLIEST = -2
+const EARLIEST_LOCAL = -4
+const LATEST_TIERED = -5
+/** The version from which on a sentinel is known. */
+const SENTINEL_SINCE: Readonly<Record<number, number>> = { [-1]: 0, [-2]: 0, [-3]: 7, [-4]: 8, [-5]: 9 }
+
+export const listOffsetsHandler = coldHandler(listOffsets, async (call) => ({
+  topics: await Promise.all(
+    call.request.topics.map(async ({ name, partitions }) => {
+      const denied = call.refusal({ kind: 'topic', name })
+      const counts = new Map<number, number>()
+      for (const { partitionIndex: index } of partitions) counts.set(index, (counts.get(index) ?? 0) + 1)
+      const answers = partitions.map((partition) => {
+        const isTwice = counts.get(partition.partitionIndex)! > 1
+        return answer(call, name, partition, denied ?? (isTwice ? 'INVALID_REQUEST' : undefined))
+      })
+      return { name, partitions: await Promise.all(answers) }
+    }),
+  ),
+}))
+
+async function answer(
+  call: KafkaCall<Request>,
+  name: string,
+  { partitionIndex, timestamp, currentLeaderEpoch }: PartitionRequest,
+  refused: ErrorCode | undefined,
+) {
+  try {
+    if (refused !== undefined) throw new MillraceError(refused)
+    const { gateway, request } = call
+    const topic = gateway.router.byName(name)
+    if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
+    const { partition, link } = gateway.servingPartition(topic.record.topicId, partitionIndex)
+    gateway.checkLeaderEpoch(partition, currentLeaderEpoch)
+    if (timestamp < 0 && !((SENTINEL_SINCE[timestamp] ?? Infinity) <= call.version))
+      throw new MillraceError('UNSUPPORTED_VERSION', `timestamp ${timestamp}`)
+    if (timestamp === LATEST_TIERED) return { partitionIndex, errorCode: 0, timestamp: -1, offset: -1, leaderEpoch: -1 }
+    const body: ListOffsetsBody = {
+      partitionRef: partition.ref,
+      timestampMs: timestamp === EARLIEST_LOCAL ? EARLIEST : timestamp,
+      isolation: request.isolationLevel === 1 ? 1 : 0,
+    }
+    const found = await link.control<ListOffsetsAnswer>(ControlOperation.LIST_OFFSETS, body)
+    const { offset, timestampMs, leaderEpoch } = found
+    return { partitionIndex, errorCode: 0, timestamp: timestampMs, offset, leaderEpoch }
+  } catch (error) {
+    const { errorCode } = call.fault(error)
+    return { partitionIndex, errorCode, timestamp: -1, offset: -1, leaderEpoch: -1 }
+  }
+}

@@ -1,0 +1,101 @@
+/** KafkaHandler: what the file of a request gives the dispatcher. Two kinds, as of the native door: those answered by a promise, and the hot ones. */
+
+import type { KafkaApi } from '../../kafka/codec/api.ts'
+import type { Read, Write } from '../../kafka/codec/fields.ts'
+import { kafkaErrorNumber, kafkaErrorOf } from '../../kafka/error-codes.ts'
+import { type ErrorCode, isMillraceError } from '../../model/errors.ts'
+import type { Logger } from '../../telemetry/logger.ts'
+import { authorise, OPERATIONS, type Resource, refusalOf } from '../authorise.ts'
+import type { HandlerContext } from '../handlers/handler-context.ts'
+import type { Exchange, KafkaConnection } from './kafka-connection.ts'
+
+/** Where Kafka clients reach a broker. */
+export interface KafkaBroker {
+  readonly nodeId: number
+  readonly host: string
+  readonly port: number
+  readonly rack: string | null
+}
+
+/** What handlers of this door may ask of the broker beside what those of the native one may. */
+export interface KafkaContext extends HandlerContext {
+  readonly version: string
+  readonly logger: Logger
+  /** The brokers that are there now and have this listener. */
+  kafkaBrokers(): readonly KafkaBroker[]
+}
+
+export type RequestOf<A> = A extends KafkaApi<infer Request, infer _> ? Read<Request> : never
+export type ResponseOf<A> = A extends KafkaApi<infer _, infer Response> ? Write<Response> : never
+
+/** One request, and whose it is. */
+export class KafkaCall<Request = unknown> {
+  readonly gateway: KafkaContext
+  readonly connection: KafkaConnection
+  readonly key: number
+  readonly version: number
+  readonly request: Request
+
+  constructor(options: Pick<KafkaCall<Request>, 'gateway' | 'connection' | 'key' | 'version' | 'request'>) {
+    this.gateway = options.gateway
+    this.connection = options.connection
+    this.key = options.key
+    this.version = options.version
+    this.request = options.request
+  }
+
+  /** Why the client may not do with `resource` what the request asks for; undefined = it may. */
+  refusal(resource: Resource): ErrorCode | undefined {
+    const row = OPERATIONS[this.key]
+    const isAllowed = row !== undefined && authorise(this.connection.principal, row.operation, resource)
+    return isAllowed ? undefined : refusalOf(resource)
+  }
+
+  /** The number that this client is told. */
+  code(code: ErrorCode): number {
+    return kafkaErrorNumber(code, this.key, this.version)
+  }
+
+  codeOf(errorNumber: number): number {
+    return kafkaErrorOf(errorNumber, this.key, this.version)
+  }
+
+  /** What was thrown, as two fields that many responses have; throws it again where it is no answer. */
+  fault(error: unknown): { readonly errorCode: number; readonly errorMessage: string } {
+    if (!isMillraceError(error)) throw error
+    this.gateway.metrics.countError(error.code)
+    return { errorCode: this.code(error.code), errorMessage: error.message }
+  }
+}
+
+export interface ColdKafkaHandler<A extends KafkaApi> {
+  readonly kind: 'cold'
+  readonly api: A
+  /** What it throws closes the connection: there is no response that is only an error. */
+  answer(call: KafkaCall<RequestOf<A>>): Promise<ResponseOf<A>> | ResponseOf<A>
+}
+
+export interface HotKafkaHandler<A extends KafkaApi> {
+  readonly kind: 'hot'
+  readonly api: A
+  /** Ends the exchange by itself. The request's bytes are only valid during the call. */
+  start(call: KafkaCall<RequestOf<A>>, exchange: KafkaExchange): void
+}
+
+/** A request under way, as a hot handler sees it. */
+export interface KafkaExchange {
+  readonly exchange: Exchange
+  readonly correlationId: number
+  /** The frame's bytes are in the rings. */
+  onTaken(): void
+}
+
+export type AnyKafkaHandler = ColdKafkaHandler<KafkaApi> | HotKafkaHandler<KafkaApi>
+
+export function coldHandler<A extends KafkaApi>(api: A, answer: ColdKafkaHandler<A>['answer']): AnyKafkaHandler {
+  return { kind: 'cold', api, answer } as unknown as AnyKafkaHandler
+}
+
+export function hotHandler<A extends KafkaApi>(api: A, start: HotKafkaHandler<A>['start']): AnyKafkaHandler {
+  return { kind: 'hot', api, start } as unknown as AnyKafkaHandler
+}

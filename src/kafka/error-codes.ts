@@ -1,0 +1,63 @@
+/**
+ * Error codes as Kafka's clients of an API's version know them: the table of model/errors.ts is newer than some clients.
+ *
+ * Source   KIP-588 (PRODUCER_FENCED), KIP-207 (OFFSET_NOT_AVAILABLE), KIP-890 (TRANSACTION_ABORTABLE); clients of an old version take a
+ *          code that it did not have for an unknown one, which is never tried again
+ */
+import { type ErrorCode, errorCodeOf, errorNumberOf } from '../model/errors.ts'
+import { KafkaKey } from './keys.ts'
+
+interface OldCode {
+  readonly code: ErrorCode
+  readonly key: number
+  /** Versions below it get `instead`. */
+  readonly since: number
+  readonly instead: ErrorCode
+}
+
+const OLD_CODES: readonly OldCode[] = [
+  { code: 'PRODUCER_FENCED', key: KafkaKey.INIT_PRODUCER_ID, since: 4, instead: 'INVALID_PRODUCER_EPOCH' },
+  { code: 'PRODUCER_FENCED', key: KafkaKey.ADD_PARTITIONS_TO_TXN, since: 2, instead: 'INVALID_PRODUCER_EPOCH' },
+  { code: 'PRODUCER_FENCED', key: KafkaKey.ADD_OFFSETS_TO_TXN, since: 2, instead: 'INVALID_PRODUCER_EPOCH' },
+  { code: 'PRODUCER_FENCED', key: KafkaKey.END_TXN, since: 2, instead: 'INVALID_PRODUCER_EPOCH' },
+  { code: 'PRODUCER_FENCED', key: KafkaKey.TXN_OFFSET_COMMIT, since: Infinity, instead: 'INVALID_PRODUCER_EPOCH' },
+  { code: 'PRODUCER_FENCED', key: KafkaKey.PRODUCE, since: Infinity, instead: 'INVALID_PRODUCER_EPOCH' },
+  { code: 'KAFKA_STORAGE_ERROR', key: KafkaKey.FETCH, since: 6, instead: 'NOT_LEADER_OR_FOLLOWER' },
+  { code: 'KAFKA_STORAGE_ERROR', key: KafkaKey.PRODUCE, since: 4, instead: 'NOT_LEADER_OR_FOLLOWER' },
+  { code: 'OFFSET_NOT_AVAILABLE', key: KafkaKey.LIST_OFFSETS, since: 5, instead: 'LEADER_NOT_AVAILABLE' },
+  { code: 'GROUP_ID_NOT_FOUND', key: KafkaKey.OFFSET_COMMIT, since: 9, instead: 'ILLEGAL_GENERATION' },
+  { code: 'GROUP_ID_NOT_FOUND', key: KafkaKey.TXN_OFFSET_COMMIT, since: Infinity, instead: 'ILLEGAL_GENERATION' },
+  { code: 'STALE_MEMBER_EPOCH', key: KafkaKey.OFFSET_COMMIT, since: 9, instead: 'ILLEGAL_GENERATION' },
+  { code: 'STALE_MEMBER_EPOCH', key: KafkaKey.TXN_OFFSET_COMMIT, since: Infinity, instead: 'ILLEGAL_GENERATION' },
+  // Old Java consumers do not try again after it.
+  { code: 'COORDINATOR_NOT_AVAILABLE', key: KafkaKey.OFFSET_FETCH, since: Infinity, instead: 'NOT_COORDINATOR' },
+  { code: 'UNKNOWN_TOPIC_ID', key: KafkaKey.FETCH, since: 13, instead: 'UNKNOWN_TOPIC_OR_PARTITION' },
+  { code: 'UNKNOWN_TOPIC_ID', key: KafkaKey.PRODUCE, since: Infinity, instead: 'UNKNOWN_TOPIC_OR_PARTITION' },
+]
+
+/** Millrace's own rows have no number that Kafka's clients know. */
+const FOREIGN: Partial<Record<ErrorCode, ErrorCode>> = {
+  DISK_FULL: 'KAFKA_STORAGE_ERROR',
+  OVERLOADED: 'REQUEST_TIMED_OUT',
+  UNKNOWN_API: 'UNSUPPORTED_VERSION',
+  FRAME_TOO_LARGE: 'INVALID_REQUEST',
+  CREDIT_EXCEEDED: 'INVALID_REQUEST',
+  NOT_AVAILABLE_YET: 'INVALID_REQUEST',
+  INVALID_ARGUMENT: 'INVALID_REQUEST',
+  CLOSED: 'NETWORK_EXCEPTION',
+  CONNECTION_FAILED: 'NETWORK_EXCEPTION',
+  // Coordinators are found by the group's id: the same, for whoever asks.
+  BROKER_NOT_AVAILABLE: 'REQUEST_TIMED_OUT',
+}
+
+/** The number that a client of this version of the API is told. */
+export function kafkaErrorNumber(code: ErrorCode, key: number, version: number): number {
+  const known = FOREIGN[code] ?? code
+  const old = OLD_CODES.find((each) => each.code === known && each.key === key && version < each.since)
+  return errorNumberOf(old?.instead ?? known)
+}
+
+/** The same, from a number of the table. */
+export function kafkaErrorOf(number: number, key: number, version: number): number {
+  return number === 0 ? 0 : kafkaErrorNumber(errorCodeOf(number), key, version)
+}
