@@ -30,6 +30,14 @@ export const SCRAM_KEY_BYTES = { 'SCRAM-SHA-256': 32, 'SCRAM-SHA-512': 64 } as c
   number
 >
 
+/** What is kept of a password (RFC 5802 §3): with it nobody can authenticate. */
+export interface ScramCredential {
+  readonly salt: Uint8Array
+  readonly iterations: number
+  readonly storedKey: Uint8Array
+  readonly serverKey: Uint8Array
+}
+
 /** The user name under which SASL/PLAIN carries a token. */
 export const TOKEN_USER_NAME = 'token'
 

@@ -12,6 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ring: ['base', 'model'],
   record: ['base', 'model'],
   protocol: ['base', 'model'],
+  kafka: ['base', 'model', 'record'],
   coordination: ['base', 'model'],
   group: ['base', 'model', 'record'],
   transaction: ['base', 'model', 'record'],
@@ -37,7 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ['base', 'model'],
   telemetry: ['base', 'model', 'config'],
   transport: ['base', 'model', 'protocol'],
-  broker: ['base', 'model', 'protocol', 'ring', 'coordination', 'transport', 'agent', 'telemetry', 'config'],
+  broker: ['base', 'model', 'protocol', 'kafka', 'ring', 'coordination', 'transport', 'agent', 'telemetry', 'config'],
   client: ['base', 'model', 'record', 'protocol', 'transport'],
   tools: ['base', 'model', 'record', 'log'],
 }
