@@ -5,6 +5,8 @@
  * `anonymous` and may do everything (the listener is on loopback then, or the owner said --insecure); with tokens, a
  * connection without a valid one does not get as far as a request. Rules per principal will come into `authorise` alone.
  */
+
+import { KafkaKey } from '../kafka/keys.ts'
 import type { ErrorCode } from '../model/errors.ts'
 import { Api } from '../protocol/index.ts'
 
@@ -72,6 +74,22 @@ export const OPERATIONS: Readonly<
   [Api.SUSPECT_BROKER]: { operation: 'replicate', resource: 'cluster' },
   [Api.PROBE_BROKER]: { operation: 'replicate', resource: 'cluster' },
   [Api.PARTITION_EMPTIED]: { operation: 'replicate', resource: 'cluster' },
+  // Kafka's alone; the others of its keys are those of the native requests.
+  [KafkaKey.OFFSET_FOR_LEADER_EPOCH]: { operation: 'describe', resource: 'topic' },
+  [KafkaKey.ADD_OFFSETS_TO_TXN]: { operation: 'write', resource: 'transactional-id' },
+  [KafkaKey.DESCRIBE_ACLS]: { operation: 'describe', resource: 'cluster' },
+  [KafkaKey.CREATE_ACLS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DELETE_ACLS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DESCRIBE_CONFIGS]: { operation: 'describe', resource: 'topic' },
+  [KafkaKey.ALTER_CONFIGS]: { operation: 'alter', resource: 'topic' },
+  [KafkaKey.DESCRIBE_LOG_DIRS]: { operation: 'describe', resource: 'cluster' },
+  [KafkaKey.ELECT_LEADERS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DESCRIBE_CLIENT_QUOTAS]: { operation: 'describe', resource: 'cluster' },
+  [KafkaKey.ALTER_CLIENT_QUOTAS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DESCRIBE_PRODUCERS]: { operation: 'read', resource: 'topic' },
+  [KafkaKey.DESCRIBE_TRANSACTIONS]: { operation: 'describe', resource: 'transactional-id' },
+  [KafkaKey.LIST_TRANSACTIONS]: { operation: 'describe', resource: 'transactional-id' },
+  [KafkaKey.DESCRIBE_TOPIC_PARTITIONS]: { operation: 'describe', resource: 'topic' },
 }
 
 /** Whether `principal` may do `operation` on `resource`. Nobody may without being somebody; what brokers do among themselves only they may. */

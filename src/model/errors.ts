@@ -108,6 +108,7 @@ export const ERRORS = {
   UNRELEASED_INSTANCE_ID: row(111, '', 'the instance id is still in use'),
   UNSUPPORTED_ASSIGNOR: row(112, '', 'the assignor is not known'),
   STALE_MEMBER_EPOCH: row(113, '', "the member's epoch is not the current one"),
+  UNSUPPORTED_ENDPOINT_TYPE: row(115, '', 'this type of endpoint is not served'),
   INVALID_REGULAR_EXPRESSION: row(128, '', 'the pattern is not valid'),
   // Millrace's own, never sent to Kafka clients
   DISK_FULL: row(1000, 'R', 'the disk is nearly full: produce is refused, reads go on'),

@@ -150,6 +150,9 @@ export class KafkaConnection extends Connection {
     if (this.#waiting !== undefined) this.go()
   }
 
+  /** The protocol has no such message: a member hears of it by its next heartbeat. */
+  override hintGroupChanged(): void {}
+
   override onDrain(): void {
     super.onDrain()
     if (this.#waiting !== undefined) this.go()

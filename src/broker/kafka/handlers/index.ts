@@ -7,6 +7,20 @@ import { metadataHandler } from './03-metadata.ts'
 import { findCoordinatorHandler } from './10-find-coordinator.ts'
 import { apiVersionsHandler } from './18-api-versions.ts'
 import { offsetForLeaderEpochHandler } from './23-offset-for-leader-epoch.ts'
+import { heartbeatHandler, joinGroupHandler, leaveGroupHandler, syncGroupHandler } from './classic-groups.ts'
+import { describeClusterHandler, describeTopicPartitionsHandler } from './cluster.ts'
+import { alterConfigsHandler, describeConfigsHandler, incrementalAlterConfigsHandler } from './configs.ts'
+import { consumerGroupDescribeHandler, consumerGroupHeartbeatHandler } from './consumer-groups.ts'
+import { deleteGroupsHandler, describeGroupsHandler, listGroupsHandler } from './group-admin.ts'
+import { offsetCommitHandler, offsetDeleteHandler, offsetFetchHandler } from './offsets.ts'
+import {
+  alterClientQuotasHandler,
+  createAclsHandler,
+  deleteAclsHandler,
+  describeAclsHandler,
+  describeClientQuotasHandler,
+} from './security.ts'
+import { createPartitionsHandler, createTopicsHandler, deleteRecordsHandler, deleteTopicsHandler } from './topics.ts'
 
 export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   produceHandler,
@@ -16,4 +30,30 @@ export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   findCoordinatorHandler,
   apiVersionsHandler,
   offsetForLeaderEpochHandler,
+  joinGroupHandler,
+  syncGroupHandler,
+  heartbeatHandler,
+  leaveGroupHandler,
+  describeClusterHandler,
+  describeTopicPartitionsHandler,
+  describeConfigsHandler,
+  incrementalAlterConfigsHandler,
+  alterConfigsHandler,
+  consumerGroupHeartbeatHandler,
+  consumerGroupDescribeHandler,
+  describeGroupsHandler,
+  listGroupsHandler,
+  deleteGroupsHandler,
+  offsetCommitHandler,
+  offsetFetchHandler,
+  offsetDeleteHandler,
+  describeAclsHandler,
+  createAclsHandler,
+  deleteAclsHandler,
+  describeClientQuotasHandler,
+  alterClientQuotasHandler,
+  createTopicsHandler,
+  deleteTopicsHandler,
+  createPartitionsHandler,
+  deleteRecordsHandler,
 ]
