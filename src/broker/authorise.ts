@@ -20,6 +20,11 @@ export const ANONYMOUS: Principal = { name: 'anonymous' }
 export const TOKEN_HOLDER: Principal = { name: 'token' }
 export const BROKER: Principal = { name: 'broker', isBroker: true }
 
+/** A user that has authenticated; no user's name makes it one of those above. */
+export function userPrincipal(name: string): Principal {
+  return { name: `User:${name}` }
+}
+
 export type Operation = 'read' | 'write' | 'describe' | 'create' | 'delete' | 'alter' | 'replicate'
 
 export type Resource =
@@ -66,6 +71,8 @@ export const OPERATIONS: Readonly<
   [Api.GROUP_HEARTBEAT]: { operation: 'read', resource: 'group' },
   [Api.GROUP_DESCRIBE]: { operation: 'describe', resource: 'group' },
   [Api.SESSION_EXTEND]: { operation: 'read', resource: 'group' },
+  [Api.DESCRIBE_USERS]: { operation: 'describe', resource: 'cluster' },
+  [Api.ALTER_USERS]: { operation: 'alter', resource: 'cluster' },
   [Api.DESCRIBE_CLUSTER]: { operation: 'describe', resource: 'cluster' },
   [Api.WRITE_TXN_MARKERS]: { operation: 'replicate', resource: 'cluster' },
   [Api.REPLICA_PROGRESS]: { operation: 'replicate', resource: 'cluster' },

@@ -99,6 +99,7 @@ export const ERRORS = {
   PRODUCER_FENCED: row(90, '', 'a newer producer of the same id took over'),
   RESOURCE_NOT_FOUND: row(91, '', 'the resource does not exist'),
   DUPLICATE_RESOURCE: row(92, '', 'the resource exists'),
+  UNACCEPTABLE_CREDENTIAL: row(93, '', "the user's credential is not acceptable"),
   INVALID_UPDATE_VERSION: row(95, '', 'the update is based on an old version'),
   UNKNOWN_TOPIC_ID: row(100, 'RM', 'this broker does not know the topic id'),
   INCONSISTENT_TOPIC_ID: row(103, 'RM', 'the topic id does not belong to the topic'),

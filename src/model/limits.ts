@@ -88,8 +88,8 @@ export const REQUEST_GROUPS_MAX = 1_000
 /** Users of a cluster, and the name of one, in UTF-8. */
 export const USERS_MAX = 10_000
 export const USER_NAME_BYTES_MAX = 249
-/** Users, or changes of users, named by one request. */
-export const REQUEST_USERS_MAX = 1_000
+/** Users of one request or one page of a reply, deletions and upsertions each: their names and errors fit a header. */
+export const REQUEST_USERS_MAX = 500
 /** A password, in UTF-8. */
 export const PASSWORD_BYTES_MAX = 1024
 /** Rounds of PBKDF2 in a SCRAM credential (Kafka's bounds), and those of one that names no number. */
