@@ -51,4 +51,4 @@ export {
   type TopicResults,
 } from './group-fields.ts'
 export { allPages, type PageReply, type PageRequest } from './pages.ts'
-export { GIVEN_EPOCH_MAX } from './producer-fields.ts'
+export { GIVEN_EPOCH_MAX, type TransactionalIdentity } from './producer-fields.ts'
