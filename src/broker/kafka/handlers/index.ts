@@ -13,6 +13,8 @@ import { alterConfigsHandler, describeConfigsHandler, incrementalAlterConfigsHan
 import { consumerGroupDescribeHandler, consumerGroupHeartbeatHandler } from './consumer-groups.ts'
 import { deleteGroupsHandler, describeGroupsHandler, listGroupsHandler } from './group-admin.ts'
 import { offsetCommitHandler, offsetDeleteHandler, offsetFetchHandler } from './offsets.ts'
+import { saslAuthenticateHandler, saslHandshakeHandler } from './sasl.ts'
+import { alterUserScramCredentialsHandler, describeUserScramCredentialsHandler } from './scram-credentials.ts'
 import {
   alterClientQuotasHandler,
   createAclsHandler,
@@ -21,6 +23,13 @@ import {
   describeClientQuotasHandler,
 } from './security.ts'
 import { createPartitionsHandler, createTopicsHandler, deleteRecordsHandler, deleteTopicsHandler } from './topics.ts'
+import {
+  addOffsetsToTxnHandler,
+  addPartitionsToTxnHandler,
+  endTxnHandler,
+  initProducerIdHandler,
+  txnOffsetCommitHandler,
+} from './transactions.ts'
 
 export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   produceHandler,
@@ -47,6 +56,10 @@ export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   offsetCommitHandler,
   offsetFetchHandler,
   offsetDeleteHandler,
+  saslHandshakeHandler,
+  saslAuthenticateHandler,
+  describeUserScramCredentialsHandler,
+  alterUserScramCredentialsHandler,
   describeAclsHandler,
   createAclsHandler,
   deleteAclsHandler,
@@ -56,4 +69,9 @@ export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   deleteTopicsHandler,
   createPartitionsHandler,
   deleteRecordsHandler,
+  initProducerIdHandler,
+  addPartitionsToTxnHandler,
+  addOffsetsToTxnHandler,
+  endTxnHandler,
+  txnOffsetCommitHandler,
 ]
