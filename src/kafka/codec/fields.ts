@@ -7,7 +7,7 @@
  *   since(v), until(v)  the versions that have the field, both included; in others it reads as its default and is not written
  *   nullable(v)         may be null from version v on; before that null is written as the empty value
  *   tag(n)              a tagged field (KIP-482): behind the others, only in flexible versions, left out when it has its default
- *   or(value)           the default, where it is not 0, '', false or empty; makes the field optional to whoever writes it
+ *   or(value)           the default, where it is not 0, '', false, empty, or null where that may be; makes the field optional to whoever writes it
  *
  * Types      what is read has every field; whoever writes may leave out those with a default (Read, Write)
  */
@@ -78,7 +78,10 @@ export class Field<R, W = R, D extends boolean = false> {
   }
 
   get byDefault(): unknown {
-    return this.options.byDefault === undefined ? this.type.zero : this.options.byDefault
+    const { byDefault, nullableSince } = this.options
+    if (byDefault !== undefined) return byDefault
+    // An instance id, a protocol: what a version has no field for is none, and not an empty one.
+    return nullableSince === Infinity ? this.type.zero : null
   }
 
   isIn({ version, isFlexible }: Encoding): boolean {
