@@ -74,7 +74,7 @@ function refuse(code: ErrorCode, text: string): Refusal {
 }
 
 /** What is wrong with every part of the request. */
-function refusalOfAll({ gateway, connection, request, ...call }: KafkaCall<Request>): Refusal | undefined {
+function refusalOfAll({ gateway, request }: KafkaCall<Request>): Refusal | undefined {
   // Known not to be stored: the client sends it again, to whoever leads then.
   if (gateway.isClosing) return refuse('LEADER_NOT_AVAILABLE', 'the broker is stopping')
   if (!isAcks(request.acks)) return refuse('INVALID_REQUIRED_ACKS', `acks ${request.acks}`)
