@@ -30,7 +30,15 @@ export class Authenticator {
     if (token === null || token === '') return this.needsToken ? undefined : ANONYMOUS
     const hash = hashOf(token)
     if (this.#secretHash !== undefined && timingSafeEqual(this.#secretHash, hash)) return BROKER
-    if (!this.needsToken) return ANONYMOUS
+    return this.needsToken ? this.#holderOf(hash) : ANONYMOUS
+  }
+
+  /** The same of the tokens alone: without any, or with the cluster's secret, nobody. */
+  tokenHolderOf(token: string): Principal | undefined {
+    return this.#holderOf(hashOf(token))
+  }
+
+  #holderOf(hash: Buffer): Principal | undefined {
     let isKnown = false
     // All of them, whatever is found: the time tells nothing.
     for (const known of this.#tokenHashes) if (timingSafeEqual(known, hash)) isKnown = true

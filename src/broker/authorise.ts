@@ -5,6 +5,8 @@
  * `anonymous` and may do everything (the listener is on loopback then, or the owner said --insecure); with tokens, a
  * connection without a valid one does not get as far as a request. Rules per principal will come into `authorise` alone.
  */
+
+import { KafkaKey } from '../kafka/keys.ts'
 import type { ErrorCode } from '../model/errors.ts'
 import { Api } from '../protocol/index.ts'
 
@@ -17,6 +19,11 @@ export interface Principal {
 export const ANONYMOUS: Principal = { name: 'anonymous' }
 export const TOKEN_HOLDER: Principal = { name: 'token' }
 export const BROKER: Principal = { name: 'broker', isBroker: true }
+
+/** A user that has authenticated; no user's name makes it one of those above. */
+export function userPrincipal(name: string): Principal {
+  return { name: `User:${name}` }
+}
 
 export type Operation = 'read' | 'write' | 'describe' | 'create' | 'delete' | 'alter' | 'replicate'
 
@@ -64,6 +71,8 @@ export const OPERATIONS: Readonly<
   [Api.GROUP_HEARTBEAT]: { operation: 'read', resource: 'group' },
   [Api.GROUP_DESCRIBE]: { operation: 'describe', resource: 'group' },
   [Api.SESSION_EXTEND]: { operation: 'read', resource: 'group' },
+  [Api.DESCRIBE_USERS]: { operation: 'describe', resource: 'cluster' },
+  [Api.ALTER_USERS]: { operation: 'alter', resource: 'cluster' },
   [Api.DESCRIBE_CLUSTER]: { operation: 'describe', resource: 'cluster' },
   [Api.WRITE_TXN_MARKERS]: { operation: 'replicate', resource: 'cluster' },
   [Api.REPLICA_PROGRESS]: { operation: 'replicate', resource: 'cluster' },
@@ -72,6 +81,22 @@ export const OPERATIONS: Readonly<
   [Api.SUSPECT_BROKER]: { operation: 'replicate', resource: 'cluster' },
   [Api.PROBE_BROKER]: { operation: 'replicate', resource: 'cluster' },
   [Api.PARTITION_EMPTIED]: { operation: 'replicate', resource: 'cluster' },
+  // Kafka's alone; the others of its keys are those of the native requests.
+  [KafkaKey.OFFSET_FOR_LEADER_EPOCH]: { operation: 'describe', resource: 'topic' },
+  [KafkaKey.ADD_OFFSETS_TO_TXN]: { operation: 'write', resource: 'transactional-id' },
+  [KafkaKey.DESCRIBE_ACLS]: { operation: 'describe', resource: 'cluster' },
+  [KafkaKey.CREATE_ACLS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DELETE_ACLS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DESCRIBE_CONFIGS]: { operation: 'describe', resource: 'topic' },
+  [KafkaKey.ALTER_CONFIGS]: { operation: 'alter', resource: 'topic' },
+  [KafkaKey.DESCRIBE_LOG_DIRS]: { operation: 'describe', resource: 'cluster' },
+  [KafkaKey.ELECT_LEADERS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DESCRIBE_CLIENT_QUOTAS]: { operation: 'describe', resource: 'cluster' },
+  [KafkaKey.ALTER_CLIENT_QUOTAS]: { operation: 'alter', resource: 'cluster' },
+  [KafkaKey.DESCRIBE_PRODUCERS]: { operation: 'read', resource: 'topic' },
+  [KafkaKey.DESCRIBE_TRANSACTIONS]: { operation: 'describe', resource: 'transactional-id' },
+  [KafkaKey.LIST_TRANSACTIONS]: { operation: 'describe', resource: 'transactional-id' },
+  [KafkaKey.DESCRIBE_TOPIC_PARTITIONS]: { operation: 'describe', resource: 'topic' },
 }
 
 /** Whether `principal` may do `operation` on `resource`. Nobody may without being somebody; what brokers do among themselves only they may. */

@@ -36,6 +36,7 @@ import type { AnyHandler, ColdHandler, Handler } from './handlers/handler.ts'
 import type { HandlerContext } from './handlers/handler-context.ts'
 import { MOVE_HANDLERS } from './handlers/moves.ts'
 import { TRANSACTION_HANDLERS } from './handlers/transactions.ts'
+import { USER_HANDLERS } from './handlers/users.ts'
 import { RelayedReply } from './relayed-reply.ts'
 
 const HANDLERS = new Map<number, AnyHandler>(
@@ -56,6 +57,7 @@ const HANDLERS = new Map<number, AnyHandler>(
     replicaFetchHandler,
     ...CLUSTER_HANDLERS,
     ...MOVE_HANDLERS,
+    ...USER_HANDLERS,
   ].map((handler) => [handler.codec.api, handler as unknown as AnyHandler]),
 )
 

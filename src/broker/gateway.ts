@@ -9,6 +9,8 @@
  * Failure     a shard's end takes its partitions offline, with the reason; the second storage failure takes all offline
  * Not here    threads and files (main.ts), what a request does (handlers/), decisions about topics (coordination/)
  */
+
+import { bytesOfHex } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { type BrokerConfig, formatHostPort, type HostPort, hostPortOf } from '../config/index.ts'
 import type { ClusterIdentity } from '../coordination/cluster-identity.ts'
@@ -16,6 +18,7 @@ import type { Replica } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'
 import { ProducerIds } from '../coordination/producer-ids.ts'
 import type { TopicRecord } from '../coordination/topics.ts'
+import { UserStore } from '../coordination/user-store.ts'
 import { isMillraceError, MillraceError } from '../model/errors.ts'
 import type { ShardIndex } from '../model/ids.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../model/limits.ts'
@@ -51,6 +54,10 @@ import type {
 import { PartitionOpener, type RecoveredOf } from './partition-opener.ts'
 import { leadRefusal, type PartitionProxy, PartitionRouter, type RoutedTopic, setOffline } from './partition-router.ts'
 import type { ReplicationListener } from './replication-listener.ts'
+import { nodeSaslCrypto } from './sasl/node-sasl-crypto.ts'
+import { PasswordHasher } from './sasl/password-hasher.ts'
+import { SaslAuthenticator } from './sasl/sasl-authenticator.ts'
+import { Users } from './sasl/users.ts'
 import { ShardLink } from './shard-link.ts'
 import type { Timers } from './timers.ts'
 import type { TopicAdmin } from './topic-admin.ts'
@@ -113,6 +120,9 @@ export class Gateway implements EngineHandler<Connection> {
   readonly topicService: TopicAdmin
   readonly groups: GroupService
   readonly transactions: TransactionService
+  readonly users: Users
+  /** Who clients of the Kafka door are. Its users are read from the store when they are first asked for. */
+  readonly sasl: SaslAuthenticator
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
@@ -135,6 +145,7 @@ export class Gateway implements EngineHandler<Connection> {
   readonly #http: HttpApi
   readonly #doorbell: Bell
   readonly #producerIds: ProducerIds
+  readonly #userStore: UserStore
   readonly #compact: (task: unknown) => Promise<unknown>
   readonly #stopTimers: (() => void)[] = []
   readonly #stats = new Map<number, ShardStats>()
@@ -174,6 +185,16 @@ export class Gateway implements EngineHandler<Connection> {
     this.topicService = this.cluster === undefined ? new TopicService(this) : new ClusterTopics(this, this.cluster)
     this.groups = new GroupService(this)
     this.transactions = new TransactionService(this)
+    this.#userStore = new UserStore({
+      ...{ store: this.store, timers: this.timers, newId: this.newId },
+      onUnreadable: (text) => this.logger.error({ text }, 'a user cannot be read, and is let in nowhere'),
+      onRetry: (reason) => this.logger.warn({ reason }, 'users may be out of date: the metadata store does not answer'),
+    })
+    const hashing = { crypto: nodeSaslCrypto, hasher: new PasswordHasher() }
+    this.users = new Users({ ...hashing, store: this.#userStore, newSalt: () => bytesOfHex(this.newId()) })
+    this.sasl = new SaslAuthenticator({
+      ...{ ...hashing, users: this.#userStore, tokens: this.authenticator, mechanisms: config.kafka.sasl },
+    })
     this.drainWatch = new DrainWatch({
       ...{ router: this.router, links: this.links, timers: this.timers, logger: this.logger },
       emptied: (topicId, partition) => this.topicService.partitionEmptied(topicId, partition),
@@ -635,6 +656,7 @@ export class Gateway implements EngineHandler<Connection> {
   async close(): Promise<void> {
     for (const stop of this.#stopTimers) stop()
     this.drainWatch.close()
+    await this.#userStore.close()
     await this.cluster?.close()
     this.#endTurn()
     await Promise.all([this.#engine.close(), this.kafka?.close()])

@@ -15,6 +15,7 @@ import { isInternalTopic, OFFSETS_TOPIC } from '../model/internal-topics.ts'
 import {
   type Api,
   type Codec,
+  classicHeartbeat,
   confirmsNothing,
   groupHeartbeat,
   type ListedGroup,
@@ -169,7 +170,7 @@ export class GroupService {
   ): MillraceError | undefined {
     const link = this.#gateway.links[partition.shard]!
     if (!this.#told.has(link)) this.#tellAll(link)
-    const isSteady = api === groupHeartbeat.api && confirmsNothing(header)
+    const isSteady = api === classicHeartbeat.api || (api === groupHeartbeat.api && confirmsNothing(header))
     return link.relay({ partitionRef: partition.ref, api, header, ...caller, isSteady }, waiter)
   }
 

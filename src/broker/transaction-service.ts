@@ -7,6 +7,9 @@
  * Thread      main
  * Ordering    added durably -> registered at the partitions -> the client's reply: its first batch finds the registration
  *             txn-offset-commit: the group's partition added and registered -> the offsets
+ * Kafka       its listener asks here as the native handlers do: initProducer with isClassic, addPartitions, addOffsets, commitOffsets, end.
+ *             What a codec of the native wire would have refused comes as far as here: INVALID_TRANSACTION_TIMEOUT,
+ *             INVALID_PRODUCER_ID_MAPPING and PRODUCER_FENCED, as if the coordinator had said so
  * Limits      MARKERS_PER_MESSAGE markers in a control message
  * Failure     a partition that could not be registered: an error, the client adds it again. Markers that could not be written are
  *             reported as such: the coordinator has them tried again
@@ -26,13 +29,17 @@ import {
   type EndTxnReply,
   type EndTxnRequest,
   endTxn,
+  GIVEN_EPOCH_MAX,
   type InitProducerIdReply,
   initProducerId,
+  type OffsetCommitReply,
   type RegisterProducersRequest,
   registerProducers,
+  type TransactionalIdentity,
   type TransactionPartition,
   type TxnMarker,
   type TxnOffsetCommitRequest,
+  txnOffsetCommit,
   unwrapReply,
   writeTxnMarkers,
 } from '../protocol/index.ts'
@@ -76,7 +83,21 @@ export interface TransactionServiceContext {
 }
 
 /** What a request adds besides its header. */
-type Extras = Partial<Pick<TransactionRequestBody, 'freshProducerId' | 'partitions'>>
+type Extras = Partial<Pick<TransactionRequestBody, 'freshProducerId' | 'partitions' | 'classic'>>
+
+/** Whoever asks for the epoch of a transactional id. */
+export interface InitProducer extends Partial<ProducerIdentity> {
+  readonly transactionalId: string
+  readonly transactionTimeoutMs: number
+  /** Its transactions do not bump its epoch: a Kafka client's (src/transaction, X8). */
+  readonly isClassic?: boolean
+  // producerId and producerEpoch: those that a classic producer has (KIP-360); left out, or -1 both: none.
+}
+
+/** The offsets of a group become part of a transaction. */
+export interface AddOffsets extends TransactionalIdentity {
+  readonly groupId: string
+}
 
 export class TransactionService {
   readonly #gateway: TransactionServiceContext
@@ -108,9 +129,21 @@ export class TransactionService {
     return this.#topic.partitionOf(transactionalId)
   }
 
-  async initProducer(transactionalId: string, transactionTimeoutMs: number): Promise<InitProducerIdReply> {
+  /** The next epoch of a transactional id. Throws MillraceError: what the codec names, and PRODUCER_FENCED to a classic producer. */
+  async initProducer({
+    transactionalId,
+    transactionTimeoutMs,
+    isClassic = false,
+    producerId = -1,
+    producerEpoch = -1,
+  }: InitProducer): Promise<InitProducerIdReply> {
+    if ((producerId === -1) !== (producerEpoch === -1))
+      throw new MillraceError('INVALID_REQUEST', 'a producer id and its epoch come both, or neither')
     const freshProducerId = await this.#gateway.nextProducerId()
-    return this.#ask(transactionalId, initProducerId, { transactionalId, transactionTimeoutMs }, { freshProducerId })
+    // None is below 0 in the native protocol; the coordinator refuses 0 in the same words.
+    const request = { transactionalId, transactionTimeoutMs: Math.max(0, transactionTimeoutMs) }
+    const classic = isClassic ? { classic: { producerId, producerEpoch } } : {}
+    return this.#ask(transactionalId, initProducerId, request, { freshProducerId, ...classic })
   }
 
   /** `by` a broker: partitions of internal topics too. */
@@ -118,6 +151,7 @@ export class TransactionService {
     request: AddPartitionsToTxnRequest,
     by: 'client' | 'broker' = 'client',
   ): Promise<AddPartitionsToTxnReply> {
+    checkIdentity(request)
     const found = request.partitions.map((part) => this.#find(part, by))
     if (found.some((each) => each.kind === 'refused')) return { partitions: found.map(refusalOfPart) }
     await this.#add(
@@ -127,15 +161,33 @@ export class TransactionService {
     return { partitions: found.map(() => ADDED) }
   }
 
+  /**
+   * What comes before commitOffsets() in Kafka's protocol: the group's partition of the offsets topic, wherever it is led, becomes part of
+   * the transaction, at its coordinator, which is here. Throws as addPartitions().
+   */
+  async addOffsets({ groupId, ...identity }: AddOffsets): Promise<void> {
+    checkIdentity(identity)
+    await this.#add(identity, [await this.#gateway.groups.partitionOf(groupId)])
+  }
+
   async end(request: EndTxnRequest): Promise<EndTxnReply> {
+    checkIdentity(request)
     // The next epoch would be the one that is given to nobody.
     const isLast = request.producerEpoch + 1 >= PRODUCER_EPOCH_MAX
     const freshProducerId = isLast ? await this.#gateway.nextProducerId() : -1
     return this.#ask(request.transactionalId, endTxn, request, { freshProducerId })
   }
 
-  /** `header` is the request's; the answer is the reply's, from the group's coordinator. */
-  async commitOffsets(request: TxnOffsetCommitRequest, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
+  /** Pending until the transaction ends; the group's coordinator is here. */
+  async commitOffsets(request: TxnOffsetCommitRequest, caller: Caller): Promise<OffsetCommitReply> {
+    checkIdentity(request)
+    return unwrapReply(
+      txnOffsetCommit.decodeReply(await this.forwardOffsets(request, txnOffsetCommit.encodeRequest(request), caller)),
+    )
+  }
+
+  /** The same from header to header: `header` is the request's; the answer is the reply's, from the group's coordinator. */
+  async forwardOffsets(request: TxnOffsetCommitRequest, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     const { groups } = this.#gateway
     await this.#addOffsets(request, await groups.coordinatorOf(request.groupId))
     return groups.forward(request.groupId, Api.TXN_OFFSET_COMMIT, header, caller)
@@ -334,6 +386,14 @@ export class TransactionService {
     if (refusal === undefined || refusal.code === 'NOT_LEADER_OR_FOLLOWER') return { kind: 'found', partition: proxy }
     return { kind: 'refused', error: refusal.code, text: refusal.text }
   }
+}
+
+/** What no producer is given is nobody's, whichever way it came. */
+function checkIdentity({ producerId, producerEpoch }: ProducerIdentity): void {
+  if (producerId < 0)
+    throw new MillraceError('INVALID_PRODUCER_ID_MAPPING', `${producerId} is no producer id: call init-producer-id`)
+  if (producerEpoch < 0 || producerEpoch > GIVEN_EPOCH_MAX)
+    throw new MillraceError('PRODUCER_FENCED', `epoch ${producerEpoch} is given to no producer`)
 }
 
 function ofTransaction(code: ErrorCode, text: string): MillraceError {

@@ -68,7 +68,11 @@ export interface BrokerConfig {
     /** What a topic has that sets nothing itself. */
     readonly config: TopicConfig
   }
-  readonly groups: { readonly offsetsPartitions: number; readonly offsetsRetentionMs: number }
+  readonly groups: {
+    readonly offsetsPartitions: number
+    readonly offsetsRetentionMs: number
+    readonly initialRebalanceDelayMs: number
+  }
   readonly cluster: {
     /** Of etcd; empty = alone. */
     readonly etcdUrls: readonly string[]
@@ -334,6 +338,7 @@ function toBrokerConfig(
     groups: {
       offsetsPartitions: value('groups.offsetsPartitions'),
       offsetsRetentionMs: value('groups.offsetsRetention'),
+      initialRebalanceDelayMs: value('groups.initialRebalanceDelay'),
     },
     transactions: {
       statePartitions: value('transactions.statePartitions'),

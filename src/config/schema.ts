@@ -278,6 +278,12 @@ export const CONFIG_KEYS = {
     3650 * 86_400_000,
     'committed offsets of a group without members are kept for so long',
   ),
+  'groups.initialRebalanceDelay': duration(
+    3_000,
+    0,
+    600_000,
+    'a group of Kafka clients that begins waits so long for more members before it assigns; 0 = not at all',
+  ),
   'transactions.statePartitions': integer(
     16,
     1,

@@ -6,7 +6,7 @@
  *             AD2 the cluster's key comes last: without it the rest is no cluster, and a second attempt goes on where the first one ended
  *             AD3 a partition's last run is its only in-sync replica and its epoch is above all that run had: whoever leads next is the
  *             broker with the same data dir, under a higher epoch
- * Ordering    nodes, ids, topics' states and partitions -> names -> the cluster's key, STORE_OPERATIONS_MAX operations at a time
+ * Ordering    nodes, ids, users, topics' states and partitions -> names -> the cluster's key, STORE_OPERATIONS_MAX operations at a time
  * Failure     INVALID_REQUEST: a cluster is there, or keys that are not of this store. What an attempt that failed has written stays
  */
 import { MillraceError } from '../model/errors.ts'
@@ -25,8 +25,10 @@ import {
   PRODUCER_IDS_KEY,
   partitionKey,
   ROOT_PREFIX,
+  SASL_SECRET_KEY,
   topicIdKey,
   topicNameKey,
+  USERS_PREFIX,
 } from './keys.ts'
 import { type MetadataStore, STORE_OPERATIONS_MAX, type StoreOperation } from './metadata-store.ts'
 import { loadTopics, type TopicRecord } from './topics.ts'
@@ -56,11 +58,13 @@ interface Put {
 /** What is to be written; reads `from`, and removes from it what a crash left of topics, as every start does. */
 export async function planAdoption(from: MetadataStore, broker: AdoptedBroker): Promise<Adoption> {
   const { nodeId, directoryId } = broker
-  const [cluster, node, producerIds, nodes] = await Promise.all([
+  const [cluster, node, producerIds, saslSecret, nodes, users] = await Promise.all([
     from.get(CLUSTER_KEY),
     from.get(nodeKey(nodeId)),
     from.get(PRODUCER_IDS_KEY),
+    from.get(SASL_SECRET_KEY),
     from.list(NODES_PREFIX),
+    from.list(USERS_PREFIX),
   ])
   if (cluster === undefined || node === undefined || nodes.values.length !== 1)
     throw new MillraceError('INVALID_REQUEST', `the data dir holds no metadata of broker ${nodeId} alone`)
@@ -77,7 +81,9 @@ export async function planAdoption(from: MetadataStore, broker: AdoptedBroker): 
   const names = topics.map(({ topicId, state }) => putOf(topicNameKey(state.name), { topicId }))
   const puts = [
     putOf(nodeKey(nodeId), adopted),
-    ...(producerIds === undefined ? [] : [{ key: PRODUCER_IDS_KEY, value: producerIds.value }]),
+    ...[producerIds, saslSecret, ...users.values].flatMap((stored) =>
+      stored === undefined ? [] : [{ key: stored.key, value: stored.value }],
+    ),
     ...topics.flatMap((topic) => putsOf(topic, nodeId, incarnation)),
     ...names,
   ]

@@ -13,6 +13,8 @@
  * | /millrace/v1/partitions/<topic id>/<n>  | PartitionState   | at create; at each change of leader, replicas or ISR |
  * | /millrace/v1/topics/<name>              | TopicNameState   | last of a topic at create: now it is visible; first at delete |
  * | /millrace/v1/producer-ids               | ProducerIdState  | per block of PRODUCER_ID_BLOCK |
+ * | /millrace/v1/users/<name>               | UserState        | when a user's credentials change; the name is all that follows, slashes too |
+ * | /millrace/v1/sasl-secret                | SecretState      | once, when users are first asked for: what SASL makes up credentials of unknown users from |
  * | /millrace/v1/requests/<client id>/<lane> | a request's id, text | on etcd, with every transaction of a client, under a lease of an hour: what a lost reply is read back by (etcd-transactions.ts); this make shows it to nobody |
  *
  * Partition numbers have five digits, so that keys sort as numbers. A topic-ids key without its topics key is half a
@@ -23,6 +25,7 @@ import { utf8DecodeStrict, utf8Encode } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { Incarnation, LeaderEpoch, TopicId } from '../model/ids.ts'
 import { TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
+import type { ScramMechanism } from '../model/users.ts'
 
 export const KEY_LAYOUT_VERSION = 1
 /** Everything lies below it: what a broker watches. */
@@ -40,10 +43,13 @@ export const NODES_PREFIX = `${ROOT_PREFIX}nodes/`
 export const TOPICS_PREFIX = `${ROOT_PREFIX}topics/`
 export const TOPIC_IDS_PREFIX = `${ROOT_PREFIX}topic-ids/`
 export const PARTITIONS_PREFIX = `${ROOT_PREFIX}partitions/`
+export const USERS_PREFIX = `${ROOT_PREFIX}users/`
+export const SASL_SECRET_KEY = `${ROOT_PREFIX}sasl-secret`
 
 export const nodeKey = (nodeId: number): string => `${NODES_PREFIX}${nodeId}`
 export const brokerKey = (nodeId: number): string => `${BROKERS_PREFIX}${nodeId}`
 export const topicNameKey = (name: string): string => `${TOPICS_PREFIX}${name}`
+export const userKey = (name: string): string => `${USERS_PREFIX}${name}`
 export const topicIdKey = (topicId: TopicId): string => `${TOPIC_IDS_PREFIX}${topicId}`
 export const topicPartitionsPrefix = (topicId: TopicId): string => `${PARTITIONS_PREFIX}${topicId}/`
 export const partitionKey = (topicId: TopicId, partition: number): string =>
@@ -68,6 +74,18 @@ export interface NodeState {
 /** What brokers of a cluster show each other instead of a client's token. */
 export interface SecretState {
   readonly secret: string
+}
+
+/** A user as SCRAM knows one: what was derived from the password, by mechanism. Bytes are base64. */
+export interface UserState {
+  readonly credentials: Readonly<Partial<Record<ScramMechanism, CredentialState>>>
+}
+
+export interface CredentialState {
+  readonly salt: string
+  readonly iterations: number
+  readonly storedKey: string
+  readonly serverKey: string
 }
 
 export interface PartitionName {

@@ -4,18 +4,27 @@
  *
  * Failure     a MillraceError that names the key and what is wrong with it
  */
+import { base64Of, bytesOfBase64 } from '../base/base64.ts'
 import { MillraceError } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
-import { TOPIC_PARTITIONS_MAX } from '../model/limits.ts'
+import {
+  SCRAM_ITERATIONS_MAX,
+  SCRAM_ITERATIONS_MIN,
+  SCRAM_SALT_BYTES_MAX,
+  TOPIC_PARTITIONS_MAX,
+} from '../model/limits.ts'
+import { SCRAM_KEY_BYTES, SCRAM_MECHANISMS, type ScramCredential, type ScramMechanism } from '../model/users.ts'
 import {
   type BrokerState,
   type ControllerState,
+  type CredentialState,
   decodeState,
   type NodeState,
   type PartitionName,
   type ResignedLead,
   type TopicNameState,
   type TopicState,
+  type UserState,
 } from './keys.ts'
 
 type Check = (value: unknown) => boolean
@@ -84,4 +93,39 @@ export function decodeTopicState(key: string, value: Uint8Array): TopicState {
 
 export function decodeTopicNameState(key: string, value: Uint8Array): { readonly topicId: TopicId } & TopicNameState {
   return checked(key, decodeState<TopicNameState>(key, value), { topicId: isText })
+}
+
+export function userStateOf(credentials: ReadonlyMap<ScramMechanism, ScramCredential>): UserState {
+  const states = [...credentials].map(([mechanism, { salt, iterations, storedKey, serverKey }]) => [
+    mechanism,
+    { salt: base64Of(salt), iterations, storedKey: base64Of(storedKey), serverKey: base64Of(serverKey) },
+  ])
+  return { credentials: Object.fromEntries(states) }
+}
+
+/** The credentials of a user; mechanisms of another release are passed over. */
+export function decodeUserState(key: string, value: Uint8Array): Map<ScramMechanism, ScramCredential> {
+  const { credentials } = checked(key, decodeState<UserState>(key, value), { credentials: isObject })
+  const known = new Map<ScramMechanism, ScramCredential>()
+  for (const mechanism of SCRAM_MECHANISMS) {
+    if (!Object.hasOwn(credentials, mechanism)) continue
+    const credential = credentialOf(mechanism, credentials[mechanism])
+    if (credential === undefined)
+      throw new MillraceError('UNKNOWN_SERVER_ERROR', `metadata: the value of ${key} is not readable: ${mechanism}`)
+    known.set(mechanism, credential)
+  }
+  return known
+}
+
+function credentialOf(mechanism: ScramMechanism, state: unknown): ScramCredential | undefined {
+  if (!isObject(state)) return undefined
+  const { salt, iterations, storedKey, serverKey } = state as Partial<CredentialState>
+  const [saltBytes, stored, server] = [salt, storedKey, serverKey].map((text) =>
+    typeof text === 'string' ? bytesOfBase64(text) : undefined,
+  )
+  const keyBytes = SCRAM_KEY_BYTES[mechanism]
+  if (saltBytes === undefined || saltBytes.length === 0 || saltBytes.length > SCRAM_SALT_BYTES_MAX) return undefined
+  if (stored?.length !== keyBytes || server?.length !== keyBytes) return undefined
+  const isCounted = isInteger(iterations) && iterations! >= SCRAM_ITERATIONS_MIN && iterations! <= SCRAM_ITERATIONS_MAX
+  return isCounted ? { salt: saltBytes, iterations: iterations!, storedKey: stored, serverKey: server } : undefined
 }

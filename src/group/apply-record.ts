@@ -69,6 +69,13 @@ function applyDecided(state: GroupState, record: GroupRecord): void {
       if (record.value !== null) applyCurrent(state, group, memberOf(state, group, record.memberId), record.value)
       else dropCurrent(state, group, record.memberId)
       break
+    case 'classic':
+      group.classicMetadata = record.value
+      break
+    case 'classicMember':
+      if (record.value !== null) group.classicMembers.set(record.memberId, record.value)
+      else group.classicMembers.delete(record.memberId)
+      break
   }
   removeIfNothing(state, group)
 }
@@ -80,6 +87,10 @@ export function finishReplay(state: GroupState): void {
     for (const member of [...group.members.values()])
       if (member.metadata === UNKNOWN_METADATA) removeMember(state, group, member.memberId)
     for (const member of group.members.values()) claim(group, member, member.current)
+    if (group.kind !== 'classic') {
+      group.classicMetadata = null
+      group.classicMembers.clear()
+    }
     checkGroup(group)
     removeIfNothing(state, group)
   }
@@ -93,8 +104,9 @@ function addGroup(state: GroupState, groupId: string): Group {
   return group
 }
 
-function removeIfNothing(state: GroupState, { groupId, hasRecord, members, offsetCount }: Group): void {
-  if (hasRecord || members.size > 0 || offsetCount > 0) return
+function removeIfNothing(state: GroupState, group: Group): void {
+  const { groupId, hasRecord, members, offsetCount, classicMetadata, classicMembers } = group
+  if (hasRecord || members.size > 0 || offsetCount > 0 || classicMetadata !== null || classicMembers.size > 0) return
   state.groups.delete(groupId)
   state.pending.onGroupRemoved(groupId)
 }

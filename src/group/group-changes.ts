@@ -9,6 +9,7 @@ import type { EncodedRecord } from '../record/record-table.ts'
 import { applyPending, applyRecord } from './apply-record.ts'
 import { encodeRecord, type GroupRecord, type PendingRecord } from './group-records.ts'
 import type { GroupState } from './group-state.ts'
+import type { Release } from './requests.ts'
 
 export const NO_RECORDS: readonly never[] = []
 
@@ -16,6 +17,8 @@ export class GroupChanges {
   readonly state: GroupState
   readonly records: EncodedRecord[] = []
   readonly notices: string[] = []
+  /** Requests that waited, and have their answers now. */
+  readonly releases: Release[] = []
 
   constructor(state: GroupState) {
     this.state = state

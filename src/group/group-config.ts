@@ -18,6 +18,12 @@ export interface GroupConfig {
   readonly offsetsRetentionMs: number
   /** Period of the look for expired offsets. */
   readonly offsetsSweepMs: number
+  /** A classic group that begins waits so long for more members, and again when one came; at most their rebalance timeout in all. */
+  readonly initialRebalanceDelayMs: number
+  readonly classicSessionTimeoutMsMin: number
+  readonly classicSessionTimeoutMsMax: number
+  /** A classic member's first join waits no longer: its client asks again. */
+  readonly newMemberJoinTimeoutMs: number
 }
 
 const DAY_MS = 86_400_000
@@ -34,4 +40,8 @@ export const DEFAULT_GROUP_CONFIG: GroupConfig = {
   membersMax: GROUP_MEMBERS_MAX,
   offsetsRetentionMs: 7 * DAY_MS,
   offsetsSweepMs: 600_000,
+  initialRebalanceDelayMs: 3_000,
+  classicSessionTimeoutMsMin: 6_000,
+  classicSessionTimeoutMsMax: 1_800_000,
+  newMemberJoinTimeoutMs: 300_000,
 }

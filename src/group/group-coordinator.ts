@@ -21,6 +21,13 @@ import { type Assignor, AssignorTable } from './assignors/assignor.ts'
 import { cooperativeStickyAssignor } from './assignors/cooperative-sticky.ts'
 import { rangeAssignor } from './assignors/range.ts'
 import { roundRobinAssignor } from './assignors/round-robin.ts'
+import { decideJoinGroup } from './classic-join.ts'
+import { decideClassicHeartbeat, decideClassicTimeout, decideLeaveGroup } from './classic-membership.ts'
+import { describeClassicGroups } from './classic-queries.ts'
+import { loadClassic } from './classic-records.ts'
+import { NO_TOKEN } from './classic-state.ts'
+import { decideSyncGroup } from './classic-sync.ts'
+import { ClassicTimers } from './classic-timers.ts'
 import { GroupChanges } from './group-changes.ts'
 import { DEFAULT_GROUP_CONFIG, type GroupConfig } from './group-config.ts'
 import type { GroupContext } from './group-context.ts'
@@ -35,8 +42,12 @@ import { expireGroup, forgetTopic } from './offset-expiry.ts'
 import { decideOffsetCommit, decideOffsetDelete, decideOffsetFetch, decideTxnOffsetCommit } from './offset-store.ts'
 import type { Page } from './pages.ts'
 import type {
+  ClassicDecision,
+  ClassicHeartbeatReply,
+  ClassicHeartbeatRequest,
   DeadlineDecision,
   Decision,
+  DescribedClassicGroup,
   DescribedGroup,
   DescribedPage,
   FencedMember,
@@ -44,6 +55,10 @@ import type {
   GroupsDeletedReply,
   HeartbeatReply,
   HeartbeatRequest,
+  JoinGroupReply,
+  JoinGroupRequest,
+  LeaveGroupReply,
+  LeaveGroupRequest,
   ListedGroup,
   OffsetCommitReply,
   OffsetCommitRequest,
@@ -52,6 +67,8 @@ import type {
   OffsetFetchReply,
   OffsetFetchRequest,
   SessionExtendReply,
+  SyncGroupReply,
+  SyncGroupRequest,
   TxnOffsetCommitRequest,
 } from './requests.ts'
 import { bumpEpoch, needsNewTarget } from './target-assignment.ts'
@@ -118,6 +135,8 @@ export class GroupCoordinator {
       config: { ...DEFAULT_GROUP_CONFIG, ...options.config },
       timers: new GroupTimers(),
       hints: new GroupHints(),
+      classicTimers: new ClassicTimers(),
+      classicCounts: { members: 0, pending: 0, parked: 0, bytes: 0 },
       wallClock,
       newMemberId,
       compilePattern,
@@ -161,6 +180,7 @@ export class GroupCoordinator {
         timers.touchSession(group, member, nowMs)
         if (member.current.revoking.size > 0) timers.startRebalance(group, member, nowMs)
       }
+      if (group.kind === 'classic') loadClassic(this.#context, group, nowMs)
     }
     this.#nextSweepMs = nowMs + config.offsetsSweepMs
   }
@@ -183,15 +203,51 @@ export class GroupCoordinator {
     return { kind: 'session-extended', unknownMemberIds }
   }
 
-  commitOffsets(request: OffsetCommitRequest): Decision<OffsetCommitReply> {
+  /** `token` names the request, should it wait: ClassicDecision. Not 0. */
+  joinGroup(request: JoinGroupRequest, token: number, nowMs: number): ClassicDecision<JoinGroupReply> {
     this.#checkLoaded()
-    return decideOffsetCommit(this.#context, request)
+    return decideJoinGroup(this.#context, request, token, nowMs)
+  }
+
+  /** As joinGroup(). */
+  syncGroup(request: SyncGroupRequest, token: number, nowMs: number): ClassicDecision<SyncGroupReply> {
+    this.#checkLoaded()
+    return decideSyncGroup(this.#context, request, token, nowMs)
+  }
+
+  classicHeartbeat(request: ClassicHeartbeatRequest, nowMs: number): Decision<ClassicHeartbeatReply> {
+    this.#checkLoaded()
+    return decideClassicHeartbeat(this.#context, request, nowMs)
+  }
+
+  leaveGroup(request: LeaveGroupRequest, nowMs: number): ClassicDecision<LeaveGroupReply> {
+    this.#checkLoaded()
+    return decideLeaveGroup(this.#context, request, nowMs)
+  }
+
+  describeClassicGroups(groupIds: readonly string[]): DescribedClassicGroup[] {
+    this.#checkLoaded()
+    return describeClassicGroups(this.#context, groupIds)
+  }
+
+  /** Tokens of the requests that wait: this coordinator ends, and answers none of them. */
+  parkedTokens(): number[] {
+    const tokens: number[] = []
+    for (const { classic } of this.#context.state.groups.values())
+      for (const { joinToken, syncToken } of classic?.members.values() ?? [])
+        for (const token of [joinToken, syncToken]) if (token !== NO_TOKEN) tokens.push(token)
+    return tokens
+  }
+
+  commitOffsets(request: OffsetCommitRequest, nowMs: number): Decision<OffsetCommitReply> {
+    this.#checkLoaded()
+    return decideOffsetCommit(this.#context, request, nowMs)
   }
 
   /** The records are a batch of the producer's transaction; its marker brings onMarker(). */
-  commitTxnOffsets(request: TxnOffsetCommitRequest): Decision<OffsetCommitReply> {
+  commitTxnOffsets(request: TxnOffsetCommitRequest, nowMs: number): Decision<OffsetCommitReply> {
     this.#checkLoaded()
-    return decideTxnOffsetCommit(this.#context, request)
+    return decideTxnOffsetCommit(this.#context, request, nowMs)
   }
 
   fetchOffsets(request: OffsetFetchRequest): Decision<OffsetFetchReply> {
@@ -254,7 +310,8 @@ export class GroupCoordinator {
   get nextDeadlineMs(): number {
     if (!this.isLoaded) return Number.POSITIVE_INFINITY
     if (this.#stale.size > 0 || this.#lost.size > 0 || this.#sweep !== undefined) return Number.NEGATIVE_INFINITY
-    return Math.min(this.#context.timers.nextDeadlineMs, this.#nextSweepMs)
+    const { timers, classicTimers } = this.#context
+    return Math.min(timers.nextDeadlineMs, classicTimers.nextDeadlineMs, this.#nextSweepMs)
   }
 
   /** Monotonic time at which takeHints() has something; Infinity = never. */
@@ -275,6 +332,8 @@ export class GroupCoordinator {
     if (!this.isLoaded) return undefined
     const timer = this.#context.timers.takeExpired(nowMs)
     if (timer !== undefined) return this.#fence(timer, nowMs)
+    const classicTimer = this.#context.classicTimers.takeExpired(nowMs)
+    if (classicTimer !== undefined) return decideClassicTimeout(this.#context, classicTimer, nowMs)
     const [staleId] = this.#stale
     if (staleId !== undefined) return this.#refresh(staleId, nowMs)
     if (this.#lost.size > 0) return this.#forgetLost()
@@ -351,5 +410,5 @@ export class GroupCoordinator {
 }
 
 function decisionOf(changes: GroupChanges, groupId: string, fenced: readonly FencedMember[]): DeadlineDecision {
-  return { records: changes.records, groupId, fenced, notices: changes.notices }
+  return { records: changes.records, groupId, releases: changes.releases, fenced, notices: changes.notices }
 }

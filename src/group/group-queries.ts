@@ -1,8 +1,11 @@
 /** Groups listed, described and deleted. */
 import { utf8Bytes } from '../base/utf8-write.ts'
+import { closeClassic } from './classic-members.ts'
+import { describeAsMember, epochsOf, protocolTypeOf } from './classic-queries.ts'
+import { forgetClassic } from './classic-records.ts'
 import { GroupChanges, NO_RECORDS } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
-import { type Group, type Member, stateNameOf } from './group-state.ts'
+import { type Group, type Member, memberCountOf, stateNameOf } from './group-state.ts'
 import { fillPage, type Page, smallestAfter } from './pages.ts'
 import { checkGroupId, namedPartitions } from './request-checks.ts'
 import {
@@ -35,7 +38,7 @@ export function listGroupsPage({ state }: GroupContext, filter: GroupFilter, cur
   const groupIds = smallestAfter(groups.keys(), cursor, (groupId) => isWanted(groups.get(groupId)!))
   return fillPage(groupIds, {
     rowOf: (groupId) => listedGroup(groups.get(groupId)!),
-    bytesOf: ({ groupId }) => GROUP_ROW_BYTES + utf8Bytes(groupId),
+    bytesOf: ({ groupId, protocolType }) => GROUP_ROW_BYTES + utf8Bytes(groupId) + utf8Bytes(protocolType),
     cursorOf: (groupId) => groupId,
   })
 }
@@ -48,15 +51,17 @@ function groupsWanted(filter: GroupFilter): (group: Group) => boolean {
 }
 
 function listedGroup(group: Group): ListedGroup {
-  const { groupId, kind: groupKind, members } = group
-  const protocolType = groupKind === 'consumer' ? 'consumer' : ''
-  return { groupId, groupKind, state: stateNameOf(group), memberCount: members.size, protocolType }
+  const { groupId, kind: groupKind } = group
+  return {
+    ...{ groupId, groupKind, state: stateNameOf(group), memberCount: memberCountOf(group) },
+    protocolType: protocolTypeOf(group),
+  }
 }
 
 export function describeGroups(context: GroupContext, groupIds: readonly string[]): DescribedGroup[] {
   return groupIds.map((groupId) => {
     const group = context.state.groups.get(groupId)
-    const members = [...(group?.members.values() ?? [])].map((member) => describeMember(context, member))
+    const members = memberIdsOf(group).map((memberId) => describeMember(context, group!, memberId))
     return describeGroup(groupId, group, members)
   })
 }
@@ -64,8 +69,8 @@ export function describeGroups(context: GroupContext, groupIds: readonly string[
 /** One group with those of its members, by id, that are behind `cursor` and that a page holds. */
 export function describeGroupPage(context: GroupContext, groupId: string, cursor: string): DescribedPage {
   const group = context.state.groups.get(groupId)
-  const { rows, nextCursor } = fillPage(smallestAfter(group?.members.keys() ?? [], cursor), {
-    rowOf: (memberId) => describeMember(context, group!.members.get(memberId)!),
+  const { rows, nextCursor } = fillPage(smallestAfter(memberIdsOf(group), cursor), {
+    rowOf: (memberId) => describeMember(context, group!, memberId),
     bytesOf: memberBytes,
     cursorOf: (memberId) => memberId,
   })
@@ -85,7 +90,12 @@ function memberBytes(member: DescribedMember): number {
 
 function describeGroup(groupId: string, group: Group | undefined, members: readonly DescribedMember[]): DescribedGroup {
   const fault = checkGroupId(groupId) ?? (group === undefined ? notFound(groupId) : undefined)
-  const { groupEpoch = -1, assignmentEpoch = -1, assignor = '', kind: groupKind = 'simple' } = group ?? {}
+  const { kind: groupKind = 'simple', classic } = group ?? {}
+  const {
+    groupEpoch = -1,
+    assignmentEpoch = -1,
+    assignor = '',
+  } = classic === undefined ? (group ?? {}) : epochsOf(classic)
   return {
     groupId,
     error: fault?.error ?? 'NONE',
@@ -99,7 +109,13 @@ function describeGroup(groupId: string, group: Group | undefined, members: reado
   }
 }
 
-function describeMember({ directory }: GroupContext, member: Member): DescribedMember {
+function memberIdsOf(group: Group | undefined): string[] {
+  return [...(group?.classic?.members.keys() ?? group?.members.keys() ?? [])]
+}
+
+function describeMember({ directory }: GroupContext, group: Group, memberId: string): DescribedMember {
+  if (group.classic !== undefined) return describeAsMember(directory, group.classic, memberId)
+  const member: Member = group.members.get(memberId)!
   const { serverAssignor: _, ...metadata } = member.metadata
   return {
     ...metadata,
@@ -115,7 +131,10 @@ export function decideDeleteGroups(context: GroupContext, groupIds: readonly str
   const groups = groupIds.map((groupId) => {
     const group = context.state.groups.get(groupId)
     const fault = checkGroupId(groupId) ?? checkDeletable(groupId, group)
-    if (fault === undefined && group !== undefined) forgetGroup(changes, group)
+    if (fault === undefined && group !== undefined) {
+      closeClassic(context, group)
+      forgetGroup(changes, group)
+    }
     return { groupId, error: fault?.error ?? ('NONE' as const), text: fault?.text ?? '' }
   })
   const records = changes.records.length === 0 ? NO_RECORDS : changes.records
@@ -131,13 +150,14 @@ export function forgetGroup(changes: GroupChanges, group: Group): void {
   // A transaction that commits later must not bring the group back.
   for (const { topicId, partition } of changes.state.pending.partitionsOf(groupId))
     changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
+  forgetClassic(changes, group)
   if (group.hasRecord) changes.emit({ type: 'group', groupId, value: null })
 }
 
 function checkDeletable(groupId: string, group: Group | undefined): GroupRefusal | undefined {
   if (group === undefined) return notFound(groupId)
-  if (group.members.size === 0) return undefined
-  const { size } = group.members
+  const size = memberCountOf(group)
+  if (size === 0) return undefined
   return refuse('NON_EMPTY_GROUP', `group '${groupId}' has ${size} member${size === 1 ? '' : 's'}: stop them first`)
 }
 

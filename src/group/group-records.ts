@@ -77,10 +77,37 @@ export const GROUP_RECORDS = {
       ['revoking', 'partitions'],
     ],
   },
+  classic: {
+    number: 6,
+    key: [['groupId', 'text']],
+    value: [
+      ['protocolType', 'text'],
+      ['leaderId', 'text?'],
+    ],
+  },
+  classicMember: {
+    number: 7,
+    key: [
+      ['groupId', 'text'],
+      ['memberId', 'text'],
+    ],
+    value: [
+      ['instanceId', 'text?'],
+      ['clientId', 'text'],
+      ['clientHost', 'text'],
+      ['sessionTimeoutMs', 'i32'],
+      ['rebalanceTimeoutMs', 'i32'],
+      ['subscription', 'bytes'],
+      ['assignment', 'bytes'],
+    ],
+  },
 } as const satisfies Record<string, RecordLayout>
 
 /** Of an offset's record, key and value, besides its group id and metadata. */
 export const OFFSET_RECORD_BYTES = 2 + 2 + 16 + 4 + (2 + 8 + 4 + 2 + 8)
+
+/** Of a classic member's record, key and value, besides its ids, texts and bytes. */
+export const CLASSIC_MEMBER_RECORD_BYTES = 2 + 2 + 2 + (2 + 2 + 2 + 2 + 4 + 4 + 4 + 4)
 
 /** The byte of a group's kind. */
 export const GROUP_KINDS: readonly GroupKind[] = ['simple', 'consumer', 'classic']
@@ -91,6 +118,21 @@ export interface GroupMetadata {
   readonly assignmentEpoch: number
   readonly assignor: string
   readonly emptySinceMs: number
+}
+
+export interface ClassicMetadata {
+  readonly protocolType: string
+  readonly leaderId: string | null
+}
+
+export interface ClassicMemberMetadata {
+  readonly instanceId: string | null
+  readonly clientId: string
+  readonly clientHost: string
+  readonly sessionTimeoutMs: number
+  readonly rebalanceTimeoutMs: number
+  readonly subscription: Uint8Array
+  readonly assignment: Uint8Array
 }
 
 interface OfMember {
@@ -111,6 +153,8 @@ export type GroupRecord =
   | ({ readonly type: 'member'; readonly value: MemberMetadata | null } & OfMember)
   | ({ readonly type: 'target'; readonly value: { readonly target: PartitionSet } | null } & OfMember)
   | ({ readonly type: 'current'; readonly value: CurrentAssignment | null } & OfMember)
+  | { readonly type: 'classic'; readonly groupId: string; readonly value: ClassicMetadata | null }
+  | ({ readonly type: 'classicMember'; readonly value: ClassicMemberMetadata | null } & OfMember)
 
 /** What may be written in a transaction: offsets alone, and no tombstones. */
 export type PendingRecord = Extract<GroupRecord, { type: 'offset' }> & { readonly value: CommittedOffset }

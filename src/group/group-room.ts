@@ -25,12 +25,12 @@ const IDS_PER_BATCH = 7 / 8
 
 /** One more member, and maybe its group. */
 export function checkRoom(context: GroupContext, groupId: string): GroupRefusal | undefined {
-  const { state, config } = context
+  const { state, config, classicCounts } = context
   const group = state.groups.get(groupId)
   const membersMax = Math.min(config.membersMax, GROUP_MEMBERS_MAX)
   if (group !== undefined && group.members.size >= membersMax)
     return refuse('GROUP_MAX_SIZE_REACHED', `group '${groupId}' has ${membersMax} members, the most allowed`)
-  if (state.memberCount >= COORDINATOR_MEMBERS_MAX)
+  if (state.memberCount + classicCounts.members + classicCounts.pending >= COORDINATOR_MEMBERS_MAX)
     return refuse('GROUP_MAX_SIZE_REACHED', `the coordinator has ${COORDINATOR_MEMBERS_MAX} members, the most allowed`)
   if (group !== undefined && !idsFit(context, group))
     return refuse(

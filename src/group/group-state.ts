@@ -15,14 +15,16 @@ import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import type { TopicId } from '../model/ids.ts'
 import { countPartitions, isSubset, NO_PARTITIONS, type PartitionSet } from '../model/partition-set.ts'
+import type { ClassicGroup, ClassicStateName } from './classic-state.ts'
 import type { CommittedOffset } from './committed-offset.ts'
+import type { ClassicMemberMetadata, ClassicMetadata } from './group-records.ts'
 import { PendingOffsets } from './pending-offsets.ts'
 import type { PatternMatches } from './topic-pattern.ts'
 
 /** Who assigns: the broker, a member (join and sync of Kafka's older clients), or nobody: offsets only, never a member. */
 export type GroupKind = 'simple' | 'consumer' | 'classic'
 
-export type GroupStateName = 'Empty' | 'Assigning' | 'Reconciling' | 'Stable' | 'Dead'
+export type GroupStateName = 'Empty' | 'Assigning' | 'Reconciling' | 'Stable' | 'Dead' | ClassicStateName
 
 /** Epoch of a static member that said it will be back. */
 export const AWAY_EPOCH = -2
@@ -125,6 +127,9 @@ export interface Group {
   readonly instances: Map<string, string>
   readonly offsets: Map<TopicId, Map<number, CommittedOffset>>
   offsetCount: number
+  /** Of a classic group, as its last generation was stored: what it is now is in `classic`. */
+  classicMetadata: ClassicMetadata | null
+  readonly classicMembers: Map<string, ClassicMemberMetadata>
 
   // Not durable
   /** Who has a partition, assigned or revoking. */
@@ -136,6 +141,8 @@ export interface Group {
   isStale: boolean
   /** Runs while its members are to be told of something. */
   hintTimer: HintTimer | undefined
+  /** The generation in the making, and who waits for it; undefined unless the group is a classic one. */
+  classic: ClassicGroup | undefined
 }
 
 export interface GroupState {
@@ -164,12 +171,20 @@ export function newGroup(groupId: string): Group {
     instances: new Map(),
     offsets: new Map(),
     offsetCount: 0,
+    classicMetadata: null,
+    classicMembers: new Map(),
     owners: new Map(),
     releases: 0,
     patterns: new Map(),
     isStale: false,
     hintTimer: undefined,
+    classic: undefined,
   }
+}
+
+/** Of the kind that it is: those of a classic group are in the generation in the making. */
+export function memberCountOf(group: Group): number {
+  return group.classic === undefined ? group.members.size : group.classic.members.size
 }
 
 export const NO_ASSIGNMENT: CurrentAssignment = {
@@ -218,6 +233,7 @@ export function isReconciled(group: Group, member: Member): boolean {
 }
 
 export function stateNameOf(group: Group): GroupStateName {
+  if (group.classic !== undefined) return group.classic.state
   if (group.members.size === 0) return 'Empty'
   if (group.assignmentEpoch < group.groupEpoch) return 'Assigning'
   for (const member of group.members.values()) if (!isReconciled(group, member)) return 'Reconciling'

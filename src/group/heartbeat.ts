@@ -9,6 +9,8 @@
  * Unchanged one record-less answer per member is kept and given again: nothing is allocated
  */
 import { isSubset, NO_PARTITIONS, type PartitionSet, setsEqual, uniteSets } from '../model/partition-set.ts'
+import { closeClassic } from './classic-members.ts'
+import { forgetClassic } from './classic-records.ts'
 import { GroupChanges, NO_RECORDS } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import { checkRoom } from './group-room.ts'
@@ -109,6 +111,11 @@ function enter(
   const { groupId } = request
   const memberId = request.memberId === '' ? context.newMemberId() : request.memberId
   const group = context.state.groups.get(groupId)
+  if (group?.classic !== undefined) {
+    // It has no members: its kind changes, its committed offsets stay.
+    closeClassic(context, group)
+    forgetClassic(changes, group)
+  }
   if (group !== undefined && before !== undefined && before.memberId !== memberId) {
     replaceMember(context, changes, group, before, memberId, metadata)
     return memberId
@@ -121,8 +128,11 @@ function enter(
 
 /** The member that the join goes on for: itself, or the instance that was away; undefined when it is new. */
 function predecessor(group: Group, request: HeartbeatRequest): Member | GroupRefusal | undefined {
-  if (group.kind === 'classic' && group.members.size > 0)
-    return refuse('INCONSISTENT_GROUP_PROTOCOL', `group '${group.groupId}' has members of the classic protocol`)
+  if (group.classic !== undefined && group.classic.state !== 'Empty')
+    return refuse(
+      'INCONSISTENT_GROUP_PROTOCOL',
+      `group '${group.groupId}' has members of Kafka's classic protocol, who assign for themselves: stop them first, or use another group id`,
+    )
   const member = request.memberId === '' ? undefined : group.members.get(request.memberId)
   const { instanceId } = request
   if (instanceId === null) return member

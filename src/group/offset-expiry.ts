@@ -4,7 +4,8 @@
  * Rule   an offset of a group without members expires offsetsRetentionMs after its commit, or after the group became empty if
  *        that is later. A group without members and offsets goes then too
  * Rule   in a group with members, an offset of a topic that none of them subscribes to expires offsetsRetentionMs after its
- *        commit (Kafka's rule); one of a topic that somebody subscribes to never does, however old
+ *        commit (Kafka's rule); one of a topic that somebody subscribes to never does, however old. Of a classic group whose members do
+ *        not tell what they read, none does while it has members
  * Rule   what an open transaction has pending for a partition keeps its offset: the record that removes it would stand behind the pending
  *        one in the log, and supersede it. So it keeps its group
  * Rule   a partition that drained and is gone takes its offset with it: one that comes later under its number begins at 0
@@ -13,10 +14,12 @@
  * Cost   who subscribes to what is looked up for a group only when one of its offsets is old enough to go
  */
 import type { TopicId } from '../model/ids.ts'
+import { closeClassic } from './classic-members.ts'
+import { forgetClassic } from './classic-records.ts'
 import type { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
-import type { Group } from './group-state.ts'
-import { subscribedTopicsOfAll } from './target-assignment.ts'
+import { type Group, memberCountOf } from './group-state.ts'
+import { mayBeSubscribed, subscribedTopicsOfAll } from './target-assignment.ts'
 
 /** Removes what expired of one group, and the group if nothing is left of it. */
 export function expireGroup(context: GroupContext, changes: GroupChanges, group: Group): void {
@@ -24,18 +27,21 @@ export function expireGroup(context: GroupContext, changes: GroupChanges, group:
   const { groupId } = group
   const { offsetsRetentionMs } = context.config
   const { pending } = context.state
-  const isEmpty = group.members.size === 0
-  let subscribed: ReadonlySet<TopicId> | undefined
+  const isEmpty = memberCountOf(group) === 0
+  let subscribed: ReadonlySet<TopicId> | 'unknown' | undefined
   for (const [topicId, offsets] of [...group.offsets])
     for (const [partition, { commitTimestampMs }] of [...offsets]) {
       if (wallMs < Math.max(group.emptySinceMs, commitTimestampMs) + offsetsRetentionMs) continue
       subscribed ??= subscribedTopicsOfAll(context, group)
-      if (subscribed.has(topicId)) break
+      if (mayBeSubscribed(subscribed, topicId)) break
       if (pending.has(groupId, topicId, partition)) continue
       changes.emit({ type: 'offset', groupId, topicId, partition, value: null })
     }
   if (!isEmpty || group.offsetCount > 0 || !group.hasRecord || pending.countOf(groupId) > 0) return
-  if (wallMs >= group.emptySinceMs + offsetsRetentionMs) changes.emit({ type: 'group', groupId, value: null })
+  if (wallMs < group.emptySinceMs + offsetsRetentionMs) return
+  closeClassic(context, group)
+  forgetClassic(changes, group)
+  changes.emit({ type: 'group', groupId, value: null })
 }
 
 /** The topic has lost its partitions from `from` on, 0 = it was deleted. Of the group there may be no more than what is pending. */

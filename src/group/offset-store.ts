@@ -3,7 +3,7 @@
  *
  * Fencing   a member commits under its current epoch only (STALE_MEMBER_EPOCH), and only what no other member owns: what it
  *           gave up may be its next owner's already, and a late commit would send that one's offset back.
- *           Without members anybody may commit (memberId '', memberEpoch -1)
+ *           Without members anybody may commit (memberId '', memberEpoch -1). Of classic groups: classic-commits.ts
  * Pending   what a transaction commits counts when its marker comes (pending-offsets.ts); fencing is the same. The shell asks the
  *           partition first whether the producer may write there
  * Offsets   belong to the group, whatever its kind, and to the topic's id: a topic made anew under an old name has none
@@ -13,6 +13,8 @@ import { utf8Bytes } from '../base/utf8-write.ts'
 import type { ErrorCode } from '../model/errors.ts'
 import type { TopicId } from '../model/ids.ts'
 import { GROUP_OFFSETS_MAX, OFFSET_METADATA_BYTES_MAX } from '../model/limits.ts'
+import { checkClassicCommit } from './classic-commits.ts'
+import { CONSUMER_TYPE } from './classic-subscriptions.ts'
 import { checkCommit, checkPendingCount } from './commit-checks.ts'
 import { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
@@ -42,12 +44,16 @@ import {
   type TopicOutcomes,
   type TxnOffsetCommitRequest,
 } from './requests.ts'
-import { subscribedTopicsOfAll } from './target-assignment.ts'
+import { mayBeSubscribed, subscribedTopicsOfAll } from './target-assignment.ts'
 import type { TopicEntry } from './topic-directory.ts'
 
-export function decideOffsetCommit(context: GroupContext, request: OffsetCommitRequest): Decision<OffsetCommitReply> {
+export function decideOffsetCommit(
+  context: GroupContext,
+  request: OffsetCommitRequest,
+  nowMs: number,
+): Decision<OffsetCommitReply> {
   const group = context.state.groups.get(request.groupId)
-  const committer = checkCommitter(context, group, request)
+  const committer = checkCommitter(context, group, request, { isTransactional: false, nowMs })
   if (committer !== undefined && isRefusal(committer)) return refusedDecision(committer)
   const fault = checkCommit(context, request)
   if (fault !== undefined) return refusedDecision(fault)
@@ -60,9 +66,11 @@ export function decideOffsetCommit(context: GroupContext, request: OffsetCommitR
 export function decideTxnOffsetCommit(
   context: GroupContext,
   request: TxnOffsetCommitRequest,
+  nowMs: number,
 ): Decision<OffsetCommitReply> {
   const { groupId, producerId, producerEpoch } = request
-  const committer = checkCommitter(context, context.state.groups.get(groupId), request)
+  const group = context.state.groups.get(groupId)
+  const committer = checkCommitter(context, group, request, { isTransactional: true, nowMs })
   if (committer !== undefined && isRefusal(committer)) return refusedDecision(committer)
   const fault = checkCommit(context, request) ?? checkPendingCount(context, request)
   if (fault !== undefined) return refusedDecision(fault)
@@ -78,12 +86,15 @@ function checkCommitter(
   context: GroupContext,
   group: Group | undefined,
   request: OffsetCommitRequest,
+  how: { readonly isTransactional: boolean; readonly nowMs: number },
 ): Member | GroupRefusal | undefined {
   const { groupId, memberId, memberEpoch } = request
   const fault = checkGroupId(groupId)
   if (fault !== undefined) return fault
-  if (memberEpoch >= 0 || memberId !== '') return checkMember(group, request)
-  if (group !== undefined && group.members.size > 0)
+  if (group?.classic !== undefined) return checkClassicCommit(context, group, request, how)
+  const hasMembers = group !== undefined && group.members.size > 0
+  if (memberEpoch >= 0 || (hasMembers && memberId !== '')) return checkMember(group, request)
+  if (hasMembers)
     return refuse('UNKNOWN_MEMBER_ID', `group '${groupId}' has members: only they may commit while it does`)
   return checkGroupCount(context.state, groupId)
 }
@@ -169,7 +180,8 @@ export function decideOffsetFetch(context: GroupContext, request: OffsetFetchReq
   const fault = checkGroupId(groupId)
   if (fault !== undefined) return refusedDecision(fault)
   // Kafka's classic members send their id without an epoch: nothing to fence by.
-  if (memberEpoch >= 0 || (memberId !== '' && group?.kind === 'consumer' && group.members.size > 0)) {
+  const isFenced = memberEpoch >= 0 || (memberId !== '' && group?.kind === 'consumer' && group.members.size > 0)
+  if (isFenced && group?.classic === undefined) {
     const member = checkMember(group, request)
     if (isRefusal(member)) return refusedDecision(member)
   }
@@ -205,8 +217,11 @@ export function decideOffsetDelete(context: GroupContext, request: OffsetDeleteR
   const fault = checkGroupId(groupId)
   if (fault !== undefined) return refusedDecision(fault)
   if (group === undefined) return refusedDecision(refuse('GROUP_ID_NOT_FOUND', `there is no group '${groupId}'`))
-  if (group.kind === 'classic' && group.members.size > 0)
-    return refusedDecision(refuse('NON_EMPTY_GROUP', `group '${groupId}' has members of the classic protocol`))
+  const { classic } = group
+  if (classic !== undefined && classic.state !== 'Empty' && classic.protocolType !== CONSUMER_TYPE)
+    return refusedDecision(
+      refuse('NON_EMPTY_GROUP', `group '${groupId}' has members of type '${classic.protocolType}'`),
+    )
   const subscribed = subscribedTopicsOfAll(context, group)
   const changes = new GroupChanges(context.state)
   const topics = request.topics.map((named) => deleteTopicOffsets(context, changes, group, subscribed, named))
@@ -217,14 +232,14 @@ function deleteTopicOffsets(
   context: GroupContext,
   changes: GroupChanges,
   group: Group,
-  subscribed: ReadonlySet<TopicId>,
+  subscribed: ReadonlySet<TopicId> | 'unknown',
   named: NamedTopic & { readonly partitions: readonly number[] },
 ): TopicOutcomes {
   const parts = named.partitions.map((partition) => ({ partition }))
   const topic = resolveTopic(context.directory, named)
   if (isRefusal(topic)) return outcomesOf(named, parts, () => topic)
   const { topicId, name } = topic
-  const fault = subscribed.has(topicId)
+  const fault = mayBeSubscribed(subscribed, topicId)
     ? refuse('GROUP_SUBSCRIBED_TO_TOPIC', `a member of the group subscribes to '${name}'`)
     : undefined
   return outcomesOf(topicName(topic), parts, ({ partition }) => {

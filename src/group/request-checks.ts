@@ -25,7 +25,11 @@ export function checkNames(names: Readonly<Record<string, string | null>>): Grou
 }
 
 /** The instance id, where one is given, is held by this member. */
-export function checkInstance(group: Group, memberId: string, instanceId: string | null): GroupRefusal | undefined {
+export function checkInstance(
+  group: Pick<Group, 'instances'>,
+  memberId: string,
+  instanceId: string | null,
+): GroupRefusal | undefined {
   if (instanceId === null) return undefined
   const holder = group.instances.get(instanceId)
   if (holder === undefined) return refuse('UNKNOWN_MEMBER_ID', `no member has the instance id '${instanceId}'`)

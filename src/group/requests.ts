@@ -9,6 +9,7 @@ import type { TopicId } from '../model/ids.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { Refusal } from '../model/refusal.ts'
 import type { EncodedRecord } from '../record/record-table.ts'
+import type { ClassicProtocol } from './classic-state.ts'
 import type { GroupKind, GroupStateName } from './group-state.ts'
 
 export { isRefusal, refuse } from '../model/refusal.ts'
@@ -26,10 +27,26 @@ export interface Decision<Reply> {
   readonly kept?: { answer: unknown }
 }
 
-/** What a deadline led to; there is nobody to answer. */
+/**
+ * A decision about a classic group. Without a reply the request waits: its token is in the releases of this decision or of a later one,
+ * or the coordinator ends and takeParked() names it.
+ */
+export interface ClassicDecision<Reply> extends Omit<Decision<Reply>, 'reply' | 'transaction'> {
+  readonly reply: Reply | GroupRefusal | undefined
+  readonly releases: readonly Release[]
+}
+
+/** The answer to a request that waited: to leave when the decision's records, and those before it, are durable. */
+export interface Release {
+  readonly token: number
+  readonly reply: JoinGroupReply | SyncGroupReply | GroupRefusal
+}
+
+/** What a deadline led to; of those who asked only classic members that waited are answered. */
 export interface DeadlineDecision {
   readonly records: readonly EncodedRecord[]
   readonly groupId: string
+  readonly releases: readonly Release[]
   /** Members that were removed, and why. */
   readonly fenced: readonly FencedMember[]
   /** What an operator should know; for the log. */
@@ -38,7 +55,7 @@ export interface DeadlineDecision {
 
 export interface FencedMember {
   readonly memberId: string
-  readonly reason: 'session' | 'rebalance'
+  readonly reason: 'session' | 'rebalance' | 'join' | 'sync'
 }
 
 /** A topic by id, by name (the id is '') or by both. */
@@ -88,6 +105,88 @@ export interface HeartbeatReply {
   readonly heartbeatIntervalMs: number
   /** null = unchanged. */
   readonly assignment: readonly TopicPartitions[] | null
+}
+
+export interface JoinGroupRequest {
+  readonly groupId: string
+  /** '' = a new member. */
+  readonly memberId: string
+  readonly instanceId: string | null
+  readonly sessionTimeoutMs: number
+  /** Negative: the session's. */
+  readonly rebalanceTimeoutMs: number
+  readonly protocolType: string
+  readonly protocols: readonly ClassicProtocol[]
+  /** A new member without instance is given an id and must join again with it. */
+  readonly requiresKnownMemberId: boolean
+  /** It understands that it leads and has nothing to assign. */
+  readonly canSkipAssignment: boolean
+  readonly clientId: string
+  readonly clientHost: string
+}
+
+export interface JoinGroupReply {
+  readonly kind: 'joined'
+  /** MEMBER_ID_REQUIRED, which names the id; else NONE. */
+  readonly error: ErrorCode
+  readonly text: string
+  readonly generationId: number
+  readonly protocolType: string | null
+  readonly protocolName: string | null
+  readonly leaderId: string
+  readonly skipAssignment: boolean
+  readonly memberId: string
+  /** For the leader alone. */
+  readonly members: readonly {
+    readonly memberId: string
+    readonly instanceId: string | null
+    readonly metadata: Uint8Array
+  }[]
+}
+
+export interface SyncGroupRequest {
+  readonly groupId: string
+  readonly generationId: number
+  readonly memberId: string
+  readonly instanceId: string | null
+  /** null = not said. */
+  readonly protocolType: string | null
+  readonly protocolName: string | null
+  readonly assignments: readonly { readonly memberId: string; readonly assignment: Uint8Array }[]
+}
+
+export interface SyncGroupReply {
+  readonly kind: 'synced'
+  readonly protocolType: string
+  readonly protocolName: string | null
+  readonly assignment: Uint8Array
+}
+
+export interface ClassicHeartbeatRequest {
+  readonly groupId: string
+  readonly generationId: number
+  readonly memberId: string
+  readonly instanceId: string | null
+}
+
+export interface ClassicHeartbeatReply {
+  readonly kind: 'alive'
+}
+
+export interface LeaveGroupRequest {
+  readonly groupId: string
+  /** memberId '': whoever holds the instance. */
+  readonly members: readonly { readonly memberId: string; readonly instanceId: string | null }[]
+}
+
+export interface LeaveGroupReply {
+  readonly kind: 'left'
+  readonly members: readonly {
+    readonly memberId: string
+    readonly instanceId: string | null
+    readonly error: ErrorCode
+    readonly text: string
+  }[]
 }
 
 export interface SessionExtendReply {
@@ -209,6 +308,25 @@ export interface DescribedGroup {
   readonly assignmentEpoch: number
   readonly assignor: string
   readonly members: readonly DescribedMember[]
+}
+
+/** A group as Kafka's DescribeGroups shows it. */
+export interface DescribedClassicGroup {
+  readonly groupId: string
+  readonly error: ErrorCode
+  readonly text: string
+  readonly state: GroupStateName
+  readonly protocolType: string
+  /** The chosen protocol, while the group is Stable; else ''. */
+  readonly protocolData: string
+  readonly members: readonly {
+    readonly memberId: string
+    readonly instanceId: string | null
+    readonly clientId: string
+    readonly clientHost: string
+    readonly metadata: Uint8Array
+    readonly assignment: Uint8Array
+  }[]
 }
 
 export interface DescribedPage {

@@ -35,12 +35,25 @@ export function subscribedTopicsOf(context: GroupContext, group: Group, member: 
   return topics
 }
 
-/** Topics that exist and that some member subscribes to. */
-export function subscribedTopicsOfAll(context: GroupContext, group: Group): Set<TopicId> {
+/** Topics that exist and that some member subscribes to; 'unknown' of a classic group whose members do not tell the broker. */
+export function subscribedTopicsOfAll(context: GroupContext, group: Group): ReadonlySet<TopicId> | 'unknown' {
   const topics = new Set<TopicId>()
+  if (group.classic !== undefined) {
+    const { subscribed } = group.classic
+    if (subscribed === 'unknown') return 'unknown'
+    for (const name of subscribed) {
+      const entry = context.directory.byName(name)
+      if (entry !== undefined) topics.add(entry.topicId)
+    }
+  }
   for (const member of group.members.values())
     for (const topicId of subscribedTopicsOf(context, group, member)) topics.add(topicId)
   return topics
+}
+
+/** Who may read the topic keeps its offsets. */
+export function mayBeSubscribed(subscribed: ReadonlySet<TopicId> | 'unknown', topicId: TopicId): boolean {
+  return subscribed === 'unknown' || subscribed.has(topicId)
 }
 
 /** A new group epoch with a new target for all members. */

@@ -55,7 +55,7 @@ export const IN_PROCESS_DEFAULTS: BrokerConfig = {
     openFilesMax: 256,
   },
   topics: { autoCreate: false, partitions: 6, replicas: 3, config: TOPIC_CONFIG_DEFAULTS },
-  groups: { offsetsPartitions: 16, offsetsRetentionMs: 7 * DAY_MS },
+  groups: { offsetsPartitions: 16, offsetsRetentionMs: 7 * DAY_MS, initialRebalanceDelayMs: 3_000 },
   cluster: {
     ...{ etcdUrls: [], etcdUser: '', etcdPassword: '', etcdCa: '', etcdCert: '', etcdKey: '' },
     ...{ rack: null, secret: '', leaseTtlMs: 8_000, replicaLagMs: 10_000, fetchWaitMs: 2_000, catchUpBytes: 0 },

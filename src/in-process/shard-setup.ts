@@ -40,6 +40,7 @@ export function shardOptionsOf(config: BrokerConfig): Partial<ShardOptions> {
     checkpointBytes: storage.checkpointBytes,
     scrubPeriodMs: storage.scrubPeriodMs,
     offsetsRetentionMs: groups.offsetsRetentionMs,
+    initialRebalanceDelayMs: groups.initialRebalanceDelayMs,
     transactionTimeoutMsMax: transactions.timeoutMsMax,
     transactionalIdExpirationMs: transactions.idExpirationMs,
     compactionCheckMs: storage.compactionCheckMs,

@@ -32,6 +32,12 @@ const OLD_CODES: readonly OldCode[] = [
   // Old Java consumers do not try again after it.
   { code: 'COORDINATOR_NOT_AVAILABLE', key: KafkaKey.OFFSET_FETCH, since: Infinity, instead: 'NOT_COORDINATOR' },
   { code: 'UNKNOWN_TOPIC_ID', key: KafkaKey.FETCH, since: 13, instead: 'UNKNOWN_TOPIC_OR_PARTITION' },
+  {
+    code: 'UNKNOWN_TOPIC_ID',
+    key: KafkaKey.ADD_PARTITIONS_TO_TXN,
+    since: Infinity,
+    instead: 'UNKNOWN_TOPIC_OR_PARTITION',
+  },
   { code: 'UNKNOWN_TOPIC_ID', key: KafkaKey.PRODUCE, since: Infinity, instead: 'UNKNOWN_TOPIC_OR_PARTITION' },
 ]
 

@@ -99,6 +99,7 @@ export const ERRORS = {
   PRODUCER_FENCED: row(90, '', 'a newer producer of the same id took over'),
   RESOURCE_NOT_FOUND: row(91, '', 'the resource does not exist'),
   DUPLICATE_RESOURCE: row(92, '', 'the resource exists'),
+  UNACCEPTABLE_CREDENTIAL: row(93, '', "the user's credential is not acceptable"),
   INVALID_UPDATE_VERSION: row(95, '', 'the update is based on an old version'),
   UNKNOWN_TOPIC_ID: row(100, 'RM', 'this broker does not know the topic id'),
   INCONSISTENT_TOPIC_ID: row(103, 'RM', 'the topic id does not belong to the topic'),
@@ -108,6 +109,7 @@ export const ERRORS = {
   UNRELEASED_INSTANCE_ID: row(111, '', 'the instance id is still in use'),
   UNSUPPORTED_ASSIGNOR: row(112, '', 'the assignor is not known'),
   STALE_MEMBER_EPOCH: row(113, '', "the member's epoch is not the current one"),
+  UNSUPPORTED_ENDPOINT_TYPE: row(115, '', 'this type of endpoint is not served'),
   INVALID_REGULAR_EXPRESSION: row(128, '', 'the pattern is not valid'),
   // Millrace's own, never sent to Kafka clients
   DISK_FULL: row(1000, 'R', 'the disk is nearly full: produce is refused, reads go on'),

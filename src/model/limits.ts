@@ -54,8 +54,14 @@ export const COORDINATOR_MEMBERS_MAX = 100_000
 export const GROUP_MEMBERS_MAX = 5_000
 /** Protocols that a member of the classic protocol may list. */
 export const CLASSIC_PROTOCOLS_MAX = 100
-/** What a classic member says with all of its protocols, and what it is assigned: no more than a header holds, Kafka's listener sees to the rest. */
+/** What a classic member says with one of its protocols, and what it is assigned. */
 export const CLASSIC_METADATA_BYTES_MAX = 512 * KIB
+/** What all members of a classic group say of themselves: its leader is told in one reply, and half a batch of the group's log holds it. */
+export const CLASSIC_GROUP_BYTES_MAX = 512 * KIB
+/** The same of all classic groups of one partition of the offsets topic. */
+export const COORDINATOR_CLASSIC_BYTES_MAX = 64 * MIB
+/** Joins and syncs that wait for the others of their groups, of one partition of the offsets topic. */
+export const COORDINATOR_PARKED_MAX = 50_000
 /** Members of a classic group that have been given an id and have not joined with it. */
 export const CLASSIC_PENDING_MEMBERS_MAX = 5_000
 /** Topic names one member may subscribe to. */
@@ -88,8 +94,8 @@ export const REQUEST_GROUPS_MAX = 1_000
 /** Users of a cluster, and the name of one, in UTF-8. */
 export const USERS_MAX = 10_000
 export const USER_NAME_BYTES_MAX = 249
-/** Users, or changes of users, named by one request. */
-export const REQUEST_USERS_MAX = 1_000
+/** Users of one request or one page of a reply, deletions and upsertions each: their names and errors fit a header. */
+export const REQUEST_USERS_MAX = 500
 /** A password, in UTF-8. */
 export const PASSWORD_BYTES_MAX = 1024
 /** Rounds of PBKDF2 in a SCRAM credential (Kafka's bounds), and those of one that names no number. */

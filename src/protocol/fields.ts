@@ -4,6 +4,7 @@
  * Failure  throws MillraceError INVALID_REQUEST: `produce.parts[3].partition: expected an integer from 0 to 9999, not -1`
  * Versions a field added after the first release has a `missing` value: older peers end their arrays before it
  */
+import { isBytes } from '../base/bytes.ts'
 import { MillraceError } from '../model/errors.ts'
 import { isTopicId, type TopicId } from '../model/ids.ts'
 import { OFFSET_MAX } from '../model/limits.ts'
@@ -68,11 +69,11 @@ export class Fields {
     return this.text(name, lengthMax)
   }
 
-  /** In memory of their own. */
-  bytes(name: string, bytesMax: number): Uint8Array {
+  /** Bytes of their own. */
+  bytes(name: string, lengthMax: number): Uint8Array {
     const value = this.#take()
-    if (value instanceof Uint8Array && value.length <= bytesMax) return new Uint8Array(value)
-    throw fault(`${this.#path}.${name}`, `at most ${bytesMax} bytes`, value)
+    if (isBytes(value) && value.length <= lengthMax) return new Uint8Array(value)
+    throw fault(`${this.#path}.${name}`, `at most ${lengthMax} bytes`, value)
   }
 
   topicId(name: string): TopicId {
@@ -173,5 +174,6 @@ function describe(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return `an array of ${value.length}`
   if (typeof value === 'string') return value.length > 40 ? `a text of ${value.length} characters` : `'${value}'`
+  if (isBytes(value)) return `${value.length} bytes`
   return typeof value === 'object' ? 'an object' : String(value)
 }

@@ -1,7 +1,7 @@
 /**
  * Fields of the records of the broker's own topics as bytes, big-endian: group/format.md §2.
  *
- * Limits   a text or a list of topics: 65,534; partitions of a topic: what the bytes left can hold
+ * Limits   a text or a list of topics: 65,534; partitions of a topic, bytes: what the bytes left can hold
  * Failure  a reader tells by `fault` and then answers empty values: the bytes come from a log whose checksums held, but are
  *          looked at all the same
  */
@@ -12,13 +12,14 @@ import type { TopicId } from '../model/ids.ts'
 import { NO_PARTITIONS, type PartitionSet } from '../model/partition-set.ts'
 
 /** How a field's bytes look: group/format.md §2. */
-export type FieldType = 'u8' | 'bool' | 'i32' | 'i64' | 'text' | 'text?' | 'text[]' | 'topicId' | 'partitions'
+export type FieldType = 'u8' | 'bool' | 'i32' | 'i64' | 'text' | 'text?' | 'text[]' | 'bytes' | 'topicId' | 'partitions'
 
 const TOPIC_ID_BYTES = 16
 /** Length of a text that is null. */
 const NULL_TEXT = 0xffff
 const COUNT_MAX = NULL_TEXT - 1
 const FIRST_CAPACITY_BYTES = 1024
+const NO_BYTES = new Uint8Array(0)
 
 export class FieldWriter {
   #bytes = new Uint8Array(FIRST_CAPACITY_BYTES)
@@ -61,6 +62,9 @@ export class FieldWriter {
       case 'text[]':
         this.#texts(value as readonly string[])
         return
+      case 'bytes':
+        this.#blob(value as Uint8Array)
+        return
       case 'topicId':
         this.#topicId(value as TopicId)
         return
@@ -94,6 +98,13 @@ export class FieldWriter {
     assert(texts.length <= COUNT_MAX, 'a list of a record is too long')
     this.#u16(texts.length)
     for (const text of texts) this.#text(text)
+  }
+
+  #blob(bytes: Uint8Array): void {
+    this.#i32(bytes.length)
+    this.#reserve(bytes.length)
+    this.#bytes.set(bytes, this.#at)
+    this.#at += bytes.length
   }
 
   #topicId(topicId: TopicId): void {
@@ -153,6 +164,8 @@ export class FieldReader {
         return this.#textOrNull()
       case 'text[]':
         return this.#texts()
+      case 'bytes':
+        return this.#blob()
       case 'topicId':
         return this.#topicId()
       case 'partitions':
@@ -196,6 +209,13 @@ export class FieldReader {
     const count = this.u16()
     for (let index = 0; index < count && this.fault === undefined; index++) texts.push(this.read('text') as string)
     return texts
+  }
+
+  /** In memory of their own: what is read may be a view of something larger. */
+  #blob(): Uint8Array {
+    const count = this.#i32()
+    if (count < 0) return this.#fail('bytes of a negative length', NO_BYTES)
+    return this.#has(count) ? new Uint8Array(this.#bytes.subarray(this.#at, (this.#at += count))) : NO_BYTES
   }
 
   #topicId(): TopicId {

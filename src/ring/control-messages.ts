@@ -3,6 +3,7 @@
  * shard sends by itself. Bodies are msgpack (records off, so any end can read any); types here, encoding in control-codec.ts.
  */
 import type { LeaderEpoch, PartitionRef, TopicId } from '../model/ids.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { ReplicaIdentity, ReplicaRole } from '../model/replica.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
 
@@ -129,6 +130,8 @@ export interface TransactionRequestBody {
   readonly freshProducerId: number
   /** What add-partitions-to-txn adds, in the place of those of the header: the gateway has looked them up. */
   readonly partitions: readonly { readonly topicId: TopicId; readonly partition: number }[]
+  /** Of an init-producer-id in Kafka's protocol: the id and epoch that its sender has, -1 both = none. Its transactions are classic (X8). */
+  readonly classic?: ProducerIdentity
 }
 
 /** These producers may begin a transaction in these partitions: their coordinator knows, durably. Answer {}. */

@@ -15,6 +15,7 @@
  *             COORDINATOR_NOT_AVAILABLE, and the next request loads it anew, or RELOAD_MS where it has work of its own. A log that
  *             cannot be read: the same, with the reason, and not again. To decide may be what finds the partition unreadable: the request
  *             is answered, and so are those behind it
+ * Kept        what a kind keeps is its own to bound; it has the answer of a kept request leave as any other does, by release()
  * Limits      WAITING_MAX requests over all coordinators; LOADING_BYTES_MAX of those that wait for one that loads; a decision is at
  *             most one batch
  * Not here    decisions (group/, transaction/), what a kind of coordinator has of its own (group-host.ts, transaction-host.ts)
@@ -81,10 +82,12 @@ export interface HostedDecision<Effect> {
   readonly records: readonly EncodedRecord[]
   /** Whose transaction the records are part of. */
   readonly transaction?: ProducerIdentity | undefined
-  /** To whoever asked; undefined = the kind keeps the request, and gives it back by again() or giveUp(). */
+  /** To whoever asked; undefined = the kind keeps the request, and gives it back by again(), release() or giveUp(). */
   readonly reply: CoordinatorReply | undefined
   /** What is to be done when the records are durable. */
   readonly effect?: Effect | undefined
+  /** Requests that the kind kept, this one perhaps among them, and that have their answers now: as release(). */
+  readonly releases?: readonly { readonly requestId: number; readonly reply: CoordinatorReply }[]
 }
 
 /** What one kind of coordinator has of its own. */
@@ -249,12 +252,19 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
 
   /** A request that was kept is decided again. */
   again(hosted: Hosted<Coordinator, Body, Effect>, request: CoordinatorRequest<Body>): void {
+    this.#waiting++
     this.#decide(hosted, request)
   }
 
+  /** A request that was kept has its answer, which leaves when all that was decided until now is durable. */
+  release(hosted: Hosted<Coordinator, Body, Effect>, requestId: number, reply: CoordinatorReply): void {
+    this.#waiting++
+    hosted.waiting.push({ requestId, reply, effect: undefined })
+    this.#touched.add(hosted)
+  }
+
   /** A request that was kept is refused. */
-  giveUp({ requestId }: CoordinatorRequest<Body>, error: ErrorCode, text: string): void {
-    this.#waiting--
+  giveUp({ requestId }: Pick<CoordinatorRequest<Body>, 'requestId'>, error: ErrorCode, text: string): void {
     this.#options.replies.fail(requestId, error, text)
   }
 
@@ -276,7 +286,7 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     const { requestId } = request
     // A decision before it took the partition offline.
     if (hosted.state !== 'serving') {
-      this.giveUp(request, ...WENT)
+      this.#refuse([request], ...WENT)
       return
     }
     let decision: HostedDecision<Effect>
@@ -285,22 +295,24 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     } catch (error) {
       if (!isMillraceError(error)) throw error
       // The header is none.
-      this.giveUp(request, error.code, error.message)
+      this.#refuse([request], error.code, error.message)
       return
     }
-    const { records, transaction, reply, effect } = decision
+    const { records, transaction, reply, effect, releases } = decision
+    // Whoever keeps it bounds what it keeps.
+    if (reply === undefined) this.#waiting--
     // This one did: to decide it may have the log read, which may turn out unreadable.
     if (isDropped(hosted)) {
-      if (reply !== undefined) this.giveUp(request, ...WENT)
+      if (reply !== undefined) this.#refuse([request], ...WENT)
       return
     }
-    if (reply === undefined) {
-      this.take(hosted, records, effect)
-      return
+    if (reply === undefined) this.take(hosted, records, effect)
+    else {
+      if (records.length > 0) hosted.decisions.push({ records, transaction })
+      hosted.waiting.push({ requestId, reply, effect })
+      this.#touched.add(hosted)
     }
-    if (records.length > 0) hosted.decisions.push({ records, transaction })
-    hosted.waiting.push({ requestId, reply, effect })
-    this.#touched.add(hosted)
+    if (releases !== undefined) for (const each of releases) this.release(hosted, each.requestId, each.reply)
   }
 
   #flushOne(hosted: Hosted<Coordinator, Body, Effect>): void {

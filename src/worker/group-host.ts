@@ -7,6 +7,7 @@
  * Not here    decisions (group/), from the wire to requests and back (group-wire.ts)
  */
 import { GroupCoordinator, type GroupCoordinatorOptions, type TopicChanges, TopicDirectory } from '../group/index.ts'
+import type { ErrorCode } from '../model/errors.ts'
 import type { GroupRequestBody, GroupTopicsBody } from '../ring/control-messages.ts'
 import {
   CoordinatorHost,
@@ -17,7 +18,7 @@ import {
   type HostedDecision,
   nameOf,
 } from './coordinator-host.ts'
-import { answerGroupRequest } from './group-wire.ts'
+import { answerGroupRequest, releasedRequests } from './group-wire.ts'
 import type { PartitionAgent } from './partition-agent.ts'
 
 /** What is due of one coordinator in one turn: a group each. */
@@ -69,10 +70,10 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
 
   decide(
     { coordinator, partition }: HostedGroups,
-    { body }: CoordinatorRequest<GroupRequestBody>,
+    request: CoordinatorRequest<GroupRequestBody>,
     nowMs: number,
   ): HostedDecision<never> {
-    const answer = answerGroupRequest(coordinator, body, nowMs, ({ producerId, producerEpoch }) =>
+    const answer = answerGroupRequest(coordinator, request, nowMs, ({ producerId, producerEpoch }) =>
       this.#options.produces.checkTransaction(partition, producerId, producerEpoch),
     )
     this.#warn(partition, answer.notices)
@@ -86,6 +87,8 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
       const decision = coordinator.onDeadline(nowMs)
       if (decision === undefined) continue
       this.host.take(hosted, decision.records)
+      for (const { requestId, reply } of releasedRequests(decision.releases))
+        this.host.release(hosted, requestId, reply)
       const name = `group ${decision.groupId}`
       for (const text of decision.notices) this.#options.notices.log('info', `${name}: ${text}`)
       for (const { memberId, reason } of decision.fenced)
@@ -103,8 +106,9 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
     // Groups have no effects but their replies.
   }
 
-  onDropped(): void {
-    // They keep no requests.
+  /** Joins and syncs of classic groups wait for others. */
+  onDropped({ coordinator }: HostedGroups, error: ErrorCode, text: string): void {
+    for (const requestId of coordinator.parkedTokens()) this.host.giveUp({ requestId }, error, text)
   }
 
   /** A hint that is lost is no loss: its member hears of it later. */

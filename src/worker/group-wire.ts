@@ -3,6 +3,8 @@
  * the wire are the protocol's. Kafka's listener will put the same requests.
  */
 import {
+  type ClassicDecision,
+  type ClassicHeartbeatRequest,
   type Decision,
   type DescribedGroup,
   type EncodedRecord,
@@ -10,6 +12,8 @@ import {
   type GroupRefusal,
   type HeartbeatRequest,
   isRefusal,
+  type JoinGroupReply,
+  type Release,
   refuse,
   type TopicOutcomes,
 } from '../group/index.ts'
@@ -17,6 +21,7 @@ import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
 import * as protocol from '../protocol/index.ts'
 import type { GroupRequestBody } from '../ring/control-messages.ts'
+import type { CoordinatorRequest } from './coordinator-host.ts'
 
 const { Api } = protocol
 
@@ -26,7 +31,17 @@ export interface GroupAnswer {
   readonly transaction?: ProducerIdentity
   /** What an operator should know. */
   readonly notices: readonly string[]
-  readonly reply: { readonly kind: 'reply'; readonly header: Uint8Array } | GroupRefusal
+  /** undefined: the request waits, and is in the releases of this answer or of a later one. */
+  readonly reply: AnsweredGroup | undefined
+  readonly releases?: readonly ReleasedRequest[]
+}
+
+export type AnsweredGroup = { readonly kind: 'reply'; readonly header: Uint8Array } | GroupRefusal
+
+/** A request that waited has its answer. */
+export interface ReleasedRequest {
+  readonly requestId: number
+  readonly reply: AnsweredGroup
 }
 
 /**
@@ -35,7 +50,7 @@ export interface GroupAnswer {
  */
 export function answerGroupRequest(
   coordinator: GroupCoordinator,
-  body: GroupRequestBody,
+  { requestId, body }: CoordinatorRequest<GroupRequestBody>,
   nowMs: number,
   mayWrite: (transaction: ProducerIdentity) => GroupRefusal | undefined,
 ): GroupAnswer {
@@ -43,19 +58,43 @@ export function answerGroupRequest(
   switch (api) {
     case Api.GROUP_HEARTBEAT:
       return answerHeartbeat(coordinator, body, nowMs)
+    case Api.JOIN_GROUP: {
+      const { clientId, clientHost } = body
+      const request = { ...protocol.joinGroup.decodeRequest(header), clientId, clientHost }
+      return answerClassic(coordinator.joinGroup(request, requestId, nowMs), protocol.joinGroup, joinedBody)
+    }
+    case Api.SYNC_GROUP: {
+      const request = protocol.syncGroup.decodeRequest(header)
+      return answerClassic(coordinator.syncGroup(request, requestId, nowMs), protocol.syncGroup, (reply) => reply)
+    }
+    case Api.CLASSIC_HEARTBEAT:
+      return answerClassicHeartbeat(coordinator, body, nowMs)
+    case Api.LEAVE_GROUP: {
+      const request = protocol.leaveGroup.decodeRequest(header)
+      return answerClassic(coordinator.leaveGroup(request, nowMs), protocol.leaveGroup, ({ members }) => ({
+        members: members.map(({ error, text, ...rest }) => ({ ...rest, ...errorOf(error, text) })),
+      }))
+    }
+    case Api.DESCRIBE_CLASSIC_GROUPS: {
+      const { groupIds } = protocol.describeClassicGroups.decodeRequest(header)
+      const groups = coordinator.describeClassicGroups(groupIds)
+      return told(protocol.describeClassicGroups, {
+        groups: groups.map(({ error, text, ...rest }) => ({ ...rest, ...errorOf(error, text) })),
+      })
+    }
     case Api.SESSION_EXTEND: {
       const { groupId, memberIds } = protocol.sessionExtend.decodeRequest(header)
       return told(protocol.sessionExtend, coordinator.extendSessions(groupId, memberIds, nowMs))
     }
     case Api.OFFSET_COMMIT: {
       const request = protocol.offsetCommit.decodeRequest(header)
-      return answerOf(protocol.offsetCommit, coordinator.commitOffsets(request), resultsOfAll)
+      return answerOf(protocol.offsetCommit, coordinator.commitOffsets(request, nowMs), resultsOfAll)
     }
     case Api.TXN_OFFSET_COMMIT: {
       const request = protocol.txnOffsetCommit.decodeRequest(header)
       const refusal = mayWrite(request)
       if (refusal !== undefined) return { records: [], notices: [], reply: refusal }
-      return answerOf(protocol.txnOffsetCommit, coordinator.commitTxnOffsets(request), resultsOfAll)
+      return answerOf(protocol.txnOffsetCommit, coordinator.commitTxnOffsets(request, nowMs), resultsOfAll)
     }
     case Api.OFFSET_FETCH: {
       const request = protocol.offsetFetch.decodeRequest(header)
@@ -110,6 +149,49 @@ function answerHeartbeat(coordinator: GroupCoordinator, body: GroupRequestBody, 
   if (kept === undefined) return answerOf(protocol.groupHeartbeat, decision, (reply) => reply)
   kept.answer ??= answerOf(protocol.groupHeartbeat, decision, (reply) => reply)
   return kept.answer as GroupAnswer
+}
+
+/** As above: a member says the same until its generation ends, and most hear the same. */
+function answerClassicHeartbeat(coordinator: GroupCoordinator, body: GroupRequestBody, nowMs: number): GroupAnswer {
+  body.decoded ??= protocol.classicHeartbeat.decodeRequest(body.header)
+  const decision = coordinator.classicHeartbeat(body.decoded as ClassicHeartbeatRequest, nowMs)
+  const { kept } = decision
+  if (kept === undefined) return answerOf(protocol.classicHeartbeat, decision, () => ({}))
+  kept.answer ??= answerOf(protocol.classicHeartbeat, decision, () => ({}))
+  return kept.answer as GroupAnswer
+}
+
+/** What may wait, and what was waited for. */
+function answerClassic<Reply extends object, Body>(
+  { records, notices, releases, reply }: ClassicDecision<Reply>,
+  codec: Pick<protocol.Codec<unknown, Body>, 'encodeReply'>,
+  bodyOf: (reply: Reply) => Body,
+): GroupAnswer {
+  const answered =
+    reply === undefined || isRefusal(reply)
+      ? reply
+      : ({ kind: 'reply', header: codec.encodeReply(bodyOf(reply)) } as const)
+  return { records, notices, reply: answered, releases: releasedRequests(releases) }
+}
+
+/** The answers to requests that waited, each in its own terms. */
+export function releasedRequests(releases: readonly Release[]): readonly ReleasedRequest[] {
+  return releases.map(({ token: requestId, reply }) => ({ requestId, reply: releasedReply(reply) }))
+}
+
+function releasedReply(reply: Release['reply']): AnsweredGroup {
+  switch (reply.kind) {
+    case 'joined':
+      return { kind: 'reply', header: protocol.joinGroup.encodeReply(joinedBody(reply)) }
+    case 'synced':
+      return { kind: 'reply', header: protocol.syncGroup.encodeReply(reply) }
+    case 'refused':
+      return reply
+  }
+}
+
+function joinedBody({ error, text, ...rest }: JoinGroupReply): protocol.JoinGroupReply {
+  return { ...rest, ...errorOf(error, text) }
 }
 
 function answerOf<Reply extends object, Body>(

@@ -222,7 +222,10 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
         wallClock: clock,
         newMemberId: () => memberId(from.prng),
         compilePattern: () => ({ fault: 'patterns are not served here' }),
-        config: { offsetsRetentionMs: options.offsetsRetentionMs },
+        config: {
+          offsetsRetentionMs: options.offsetsRetentionMs,
+          initialRebalanceDelayMs: options.initialRebalanceDelayMs,
+        },
         ...from.groups,
       },
     })

@@ -37,6 +37,8 @@ export interface ShardOptions {
   readonly replicaLagMs: number
   /** Committed offsets of a group without members are kept so long. */
   readonly offsetsRetentionMs: number
+  /** A classic group that begins waits so long for more members. */
+  readonly initialRebalanceDelayMs: number
   /** The longest transaction timeout that a producer may ask for. */
   readonly transactionTimeoutMsMax: number
   /** A transactional id without a transaction is forgotten after so long. */
@@ -70,6 +72,7 @@ export const SHARD_DEFAULTS = {
   producerExpiryMs: 86_400_000,
   replicaLagMs: 10_000,
   offsetsRetentionMs: 7 * 86_400_000,
+  initialRebalanceDelayMs: 3_000,
   transactionTimeoutMsMax: 900_000,
   transactionalIdExpirationMs: 7 * 86_400_000,
   scrubPeriodMs: SCRUB_PERIOD_MS,

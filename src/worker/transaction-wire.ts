@@ -1,6 +1,6 @@
 /**
  * From a TRANSACTION_REQUEST to the coordinator and back: its requests and replies have types of their own (transaction/requests.ts),
- * those of the wire are the protocol's. Kafka's listener will put the same requests.
+ * those of the wire are the protocol's. Those that came in Kafka's protocol are put in the same way.
  */
 import { isRefusal, refuse } from '../model/refusal.ts'
 import * as protocol from '../protocol/index.ts'
@@ -18,14 +18,15 @@ export interface TransactionAnswer extends Omit<TransactionDecision<never>, 'rep
 /** Has the coordinator decide; what the reply tells is so when the records are durable. Throws MillraceError for a bad header. */
 export function answerTransactionRequest(
   coordinator: TransactionCoordinator,
-  { api, header, freshProducerId, partitions }: TransactionRequestBody,
+  { api, header, freshProducerId, partitions, classic }: TransactionRequestBody,
   nowMs: number,
 ): TransactionAnswer {
   switch (api) {
     case Api.INIT_PRODUCER_ID: {
       const { transactionalId, transactionTimeoutMs: timeoutMs } = protocol.initProducerId.decodeRequest(header)
       const id = transactionalId ?? ''
-      const request = { transactionalId: id, timeoutMs, freshProducerId, ...ANYBODY }
+      const asking = classic === undefined ? ANYBODY : { ...classic, isClassic: true }
+      const request = { transactionalId: id, timeoutMs, freshProducerId, ...asking }
       return answerOf(protocol.initProducerId, id, coordinator.initProducer(request, nowMs), (reply) => reply)
     }
     case Api.ADD_PARTITIONS_TO_TXN: {

@@ -18,6 +18,7 @@ import { hasCode } from '../support/expect.ts'
 import { FaultProxy } from '../support/fault-proxy.ts'
 import { sleep, until } from '../support/until.ts'
 import { metadataStoreContract, put, Seen, type StoreMake } from './metadata-store.contract.ts'
+import { userStoreContract } from './user-store.contract.ts'
 
 const etcd = findEtcd()
 const options = etcd.kind === 'found' ? {} : { skip: etcd.reason }
@@ -61,6 +62,7 @@ const make: StoreMake = {
   nowMs: () => systemClock.monotonicMs(),
 }
 metadataStoreContract('etcd', make, options)
+userStoreContract('etcd', make, options)
 
 test('a transaction whose reply is lost is read back: it was applied, once', options, async () => {
   const store = await openBehindProxy()

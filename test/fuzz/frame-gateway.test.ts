@@ -66,6 +66,13 @@ function header(prng: SeededPrng, topicId: string): Uint8Array {
     () => [prng.below(2), Array.from({ length: 1 + prng.below(3) }, (_, index) => `id-${index}`)],
     () => [`topic-${prng.below(20)}`, prng.below(3), -1, {}, true, prng.below(2) === 0],
     () => [topicId, prng.below(3), prng.below(5) - 1],
+    // describe-users and alter-users
+    () => [prng.below(2) === 0 ? null : ['u', `u${prng.below(3)}`], `u${prng.below(3)}`],
+    () => {
+      const name = ['u', 'token', '', 'a\0'][prng.below(4)]
+      const salted = [new Uint8Array(prng.below(20)), new Uint8Array([32, 64, 5][prng.below(3)]!)]
+      return [[[name, prng.below(4)]], [[name, prng.below(4), [4096, 0, 1e9][prng.below(3)], ...salted]]]
+    },
     // offset-commit, offset-fetch and group-heartbeat
     () => ['group', `member-${prng.below(3)}`, prng.below(4) - 1, null, [[topicId, '', [[prng.below(4), 5, -1, '']]]]],
     () => ['group', '', -1, prng.below(2) === 0, prng.below(2) === 0 ? null : [[topicId, 'fuzz', [prng.below(4)]]]],

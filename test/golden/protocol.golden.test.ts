@@ -8,7 +8,10 @@ import { test } from 'node:test'
 import { bytesOfHex, hexOf } from '../../src/base/bytes.ts'
 import type { TopicId } from '../../src/model/ids.ts'
 import {
+  ALL_MECHANISMS,
+  alterUsers,
   CoordinatorKind,
+  describeUsers,
   findCoordinator,
   type MetadataReply,
   metadata,
@@ -62,4 +65,39 @@ test('metadata: the reply of a broker before clusters is read, its leader the on
       },
     ],
   })
+})
+
+test('describe-users and alter-users: requests and replies, read and written to the byte', () => {
+  const named = { names: ['alice', 'bob'], cursor: '' }
+  assert.deepEqual(describeUsers.decodeRequest(golden('describe-users-request')), named)
+  assert.equal(hexOf(describeUsers.encodeRequest(named)), hexOf(golden('describe-users-request')))
+  const credentials = [
+    { mechanism: 1, iterations: 8_192 },
+    { mechanism: 2, iterations: 16_384 },
+  ]
+  const described = {
+    users: [
+      { name: 'alice', errorNumber: 0, errorText: '', credentials },
+      { name: 'bob', errorNumber: 91, errorText: 'none', credentials: [] },
+    ],
+    nextCursor: 'bob',
+  }
+  assert.deepEqual(unwrapReply(describeUsers.decodeReply(golden('describe-users-reply'))), described)
+  assert.equal(hexOf(describeUsers.encodeReply(described)), hexOf(golden('describe-users-reply')))
+
+  const salted = { salt: Uint8Array.of(1, 2, 3), saltedPassword: new Uint8Array(32).fill(0xab) }
+  const change = {
+    deletions: [{ name: 'alice', mechanism: ALL_MECHANISMS }],
+    upsertions: [{ name: 'alice', mechanism: 1, iterations: 4_096, ...salted }],
+  }
+  assert.deepEqual(alterUsers.decodeRequest(golden('alter-users-request')), change)
+  assert.equal(hexOf(alterUsers.encodeRequest(change)), hexOf(golden('alter-users-request')))
+  const altered = {
+    users: [
+      { name: 'alice', errorNumber: 0, errorText: '' },
+      { name: 'bob', errorNumber: 93, errorText: 'why' },
+    ],
+  }
+  assert.deepEqual(unwrapReply(alterUsers.decodeReply(golden('alter-users-reply'))), altered)
+  assert.equal(hexOf(alterUsers.encodeReply(altered)), hexOf(golden('alter-users-reply')))
 })

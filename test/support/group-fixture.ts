@@ -136,7 +136,7 @@ export class GroupFixture {
     const partitions = [{ partition, offset, leaderEpoch: -1, metadata: '' }]
     const whole = { groupId: 'g', memberId: '', memberEpoch: -1, instanceId: null, ...rest }
     const topics = rest.topics ?? [{ topicId: '' as const, topic, partitions }]
-    return this.take<OffsetCommitReply>(this.coordinator.commitOffsets({ ...whole, topics }))
+    return this.take<OffsetCommitReply>(this.coordinator.commitOffsets({ ...whole, topics }, this.nowMs))
   }
 
   /** Error of a commit of one partition, of the whole or of the part. */

@@ -9,6 +9,7 @@ import type { ConnectionPool } from '../connection.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { GroupService } from '../group-service.ts'
 import type { PartitionProxy, PartitionRouter } from '../partition-router.ts'
+import type { Users } from '../sasl/users.ts'
 import type { ShardLink } from '../shard-link.ts'
 import type { TopicAdmin } from '../topic-admin.ts'
 import type { TransactionService } from '../transaction-service.ts'
@@ -22,6 +23,7 @@ export interface HandlerContext {
   readonly topicService: TopicAdmin
   readonly groups: GroupService
   readonly transactions: TransactionService
+  readonly users: Users
   readonly clock: Clock
   readonly metrics: MetricsPort
   readonly deadlines: Deadlines

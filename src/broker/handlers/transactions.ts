@@ -15,7 +15,7 @@ const initProducerIdHandler: ColdHandler<protocol.InitProducerIdRequest, protoco
   isShort: true,
   resources: ({ transactionalId }) => [transactionalId === null ? CLUSTER : byTransactionalId({ transactionalId })],
   async answer(gateway, { transactionalId, transactionTimeoutMs }) {
-    if (transactionalId !== null) return gateway.transactions.initProducer(transactionalId, transactionTimeoutMs)
+    if (transactionalId !== null) return gateway.transactions.initProducer({ transactionalId, transactionTimeoutMs })
     return { producerId: await gateway.nextProducerId(), producerEpoch: 0 }
   },
 }
@@ -61,7 +61,7 @@ const txnOffsetCommitHandler: ColdHandler<ForwardedCommit, Uint8Array> = {
   },
   isShort: true,
   resources: ({ request }) => [{ kind: 'group', groupId: request.groupId }, byTransactionalId(request)],
-  answer: (gateway, { request, header }, { caller }) => gateway.transactions.commitOffsets(request, header, caller),
+  answer: (gateway, { request, header }, { caller }) => gateway.transactions.forwardOffsets(request, header, caller),
 }
 
 export const TRANSACTION_HANDLERS = [

@@ -12,6 +12,7 @@
  */
 import { InvariantError } from '../../base/assert.ts'
 import { FrameAssembler } from '../../kafka/codec/frame-assembler.ts'
+import type { SaslSession } from '../../kafka/sasl/sasl-session.ts'
 import { KAFKA_FRAME_BYTES_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../../model/limits.ts'
 import type { Principal } from '../authorise.ts'
 import { Connection, type ConnectionPool } from '../connection.ts'
@@ -32,11 +33,15 @@ export interface KafkaConnectionOptions {
   readonly pool: ConnectionPool
   /** Undefined: it has to authenticate. */
   readonly principal: Principal | undefined
+  /** It has said who it is, for the first time. */
+  readonly onAuthenticated: (connection: KafkaConnection) => void
   /** Begins a request; answers whether its turn has come: false = the frame waits. */
   readonly onFrame: (connection: KafkaConnection, payload: Uint8Array) => boolean
 }
 
 export class KafkaConnection extends Connection {
+  /** The exchange that is under way; `isRaw`: its tokens have no request around them. */
+  sasl: { readonly session: SaslSession<Principal>; readonly isRaw: boolean } | undefined
   readonly #options: KafkaConnectionOptions
   readonly #frames: FrameAssembler
   #exchanges: Exchange[] = []
@@ -65,8 +70,10 @@ export class KafkaConnection extends Connection {
     return this.principal !== undefined
   }
 
-  onAuthenticated(principal: Principal): void {
+  authenticate(principal: Principal): void {
+    if (this.isAuthenticated) return
     this.principal = principal
+    this.#options.onAuthenticated(this)
     this.#frames.frameBytesMax = KAFKA_FRAME_BYTES_MAX
   }
 
@@ -149,6 +156,9 @@ export class KafkaConnection extends Connection {
   override lend(): void {
     if (this.#waiting !== undefined) this.go()
   }
+
+  /** The protocol has no such message: a member hears of it by its next heartbeat. */
+  override hintGroupChanged(): void {}
 
   override onDrain(): void {
     super.onDrain()

@@ -17,6 +17,7 @@ import { KafkaKey } from '../../kafka/keys.ts'
 import { errorNumberOf } from '../../model/errors.ts'
 import { SERVED_KAFKA_APIS } from './handlers/18-api-versions.ts'
 import { KAFKA_HANDLERS } from './handlers/index.ts'
+import { answerRawToken } from './handlers/sasl.ts'
 import type { Exchange, KafkaConnection } from './kafka-connection.ts'
 import { type AnyKafkaHandler, KafkaCall, type KafkaContext } from './kafka-handler.ts'
 
@@ -41,6 +42,7 @@ export class KafkaDispatcher {
 
   /** The payload of a frame; false: not yet, it is to come again. */
   onFrame(connection: KafkaConnection, payload: Uint8Array): boolean {
+    if (connection.sasl?.isRaw === true) return this.#rawToken(connection, payload)
     const reader = new KafkaReader(payload)
     try {
       const header = readRequestHeader(reader)
@@ -61,6 +63,20 @@ export class KafkaDispatcher {
         this.#gateway.logger.error({ err: error }, 'a Kafka request failed unexpectedly')
       return this.#close(connection, reason)
     }
+    return true
+  }
+
+  /** After a SaslHandshake of version 0 (its successor is a request like others). */
+  #rawToken(connection: KafkaConnection, payload: Uint8Array): boolean {
+    if (!connection.mayBegin(false)) return false
+    const exchange = connection.begin(false)
+    void answerRawToken(this.#gateway, connection, payload).then((bytes) => {
+      if (bytes === undefined || connection.isClosed) return
+      const frame = new Uint8Array(4 + bytes.length)
+      new DataView(frame.buffer).setInt32(0, bytes.length)
+      frame.set(bytes, 4)
+      connection.end(exchange, frame)
+    })
     return true
   }
 

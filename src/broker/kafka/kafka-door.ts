@@ -11,7 +11,6 @@ import { ANONYMOUS } from '../authorise.ts'
 import type { GatewayConnections } from '../gateway-connections.ts'
 import type { StreamEngine, StreamHandler, StreamSocket } from '../listeners/stream-engine.ts'
 import type { SocketEnd } from '../listeners/web-socket-engine.ts'
-import type { Timers } from '../timers.ts'
 import { KafkaConnection } from './kafka-connection.ts'
 import { KafkaDispatcher } from './kafka-dispatcher.ts'
 import type { KafkaContext } from './kafka-handler.ts'
@@ -21,7 +20,6 @@ const SEND_BUFFER_SLACK_BYTES = 256 * 1024 * 1024
 
 export interface KafkaDoorContext extends KafkaContext {
   readonly pool: GatewayConnections
-  readonly timers: Timers
 }
 
 export class KafkaDoor implements StreamHandler<KafkaConnection> {
@@ -72,6 +70,7 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
     }
     return new KafkaConnection({
       ...{ pool, principal: isOpen ? ANONYMOUS : undefined },
+      onAuthenticated: (connection) => this.#onAuthenticated(connection),
       onFrame: (connection, payload) => this.#dispatcher.onFrame(connection, payload),
     })
   }
@@ -85,7 +84,7 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
     connection.startHelloTimer(this.#gateway.timers)
   }
 
-  onAuthenticated(connection: KafkaConnection): void {
+  #onAuthenticated(connection: KafkaConnection): void {
     this.#unauthenticated--
     connection.stopHelloTimer()
   }

@@ -7,6 +7,8 @@ import { type ErrorCode, isMillraceError } from '../../model/errors.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import { authorise, OPERATIONS, type Resource, refusalOf } from '../authorise.ts'
 import type { HandlerContext } from '../handlers/handler-context.ts'
+import type { SaslAuthenticator } from '../sasl/sasl-authenticator.ts'
+import type { Timers } from '../timers.ts'
 import type { Exchange, KafkaConnection } from './kafka-connection.ts'
 
 /** Where Kafka clients reach a broker. */
@@ -21,6 +23,8 @@ export interface KafkaBroker {
 export interface KafkaContext extends HandlerContext {
   readonly version: string
   readonly logger: Logger
+  readonly timers: Timers
+  readonly sasl: SaslAuthenticator
   /** The brokers that are there now and have this listener. */
   kafkaBrokers(): readonly KafkaBroker[]
 }

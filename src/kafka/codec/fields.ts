@@ -5,10 +5,9 @@
  *   struct({ name: string.nullable(12), topicId: uuid.since(10), errorMessage: string.nullable().tag(0).since(5) })
  *
  *   since(v), until(v)  the versions that have the field, both included; in others it reads as its default and is not written
- *   nullable(v)         may be null from version v on; before that null is written as the empty value. Nullable in all its versions:
- *                       null is the default too
+ *   nullable(v)         may be null from version v on; before that null is written as the empty value
  *   tag(n)              a tagged field (KIP-482): behind the others, only in flexible versions, left out when it has its default
- *   or(value)           the default, where it is not 0, '', false or empty; makes the field optional to whoever writes it
+ *   or(value)           the default, where it is not 0, '', false, empty, or null where that may be; makes the field optional to whoever writes it
  *
  * Types      what is read has every field; whoever writes may leave out those with a default (Read, Write)
  * Walks      a field tells its form: what is generated of the schema, documentation and tests, needs no schema of its own
@@ -95,7 +94,8 @@ export class Field<R, W = R, D extends boolean = false> {
   get byDefault(): unknown {
     const { byDefault, nullableSince } = this.options
     if (byDefault !== undefined) return byDefault
-    return nullableSince === 0 ? null : this.type.zero
+    // An instance id, a protocol: what a version has no field for is none, and not an empty one.
+    return nullableSince === Infinity ? this.type.zero : null
   }
 
   isNullableIn({ version }: Encoding): boolean {

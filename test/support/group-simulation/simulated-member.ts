@@ -264,7 +264,7 @@ export class SimulatedMember {
     const request = { groupId: GROUP_ID, memberId, memberEpoch: this.epoch, instanceId, topics }
     this.#transmit(() => {
       this.#broker.ask(
-        (coordinator) => coordinator.commitOffsets(request),
+        (coordinator) => coordinator.commitOffsets(request, this.#queue.nowMs),
         (reply) => {
           if (isRefusal(reply)) this.onRefused(`commit ${reply.error}`)
         },

@@ -19,6 +19,15 @@ test('tokens, no tokens, and the secret of the cluster', () => {
   assert.equal(open.principalOf('undefined'), ANONYMOUS)
 })
 
+test('the holder of a token: no token that is none, no cluster secret, and nobody where there are no tokens', () => {
+  const guarded = new Authenticator({ tokens: ['t1', 't2'], origins: [], clusterSecret: 's' })
+  assert.deepEqual(
+    ['', 'x', 't1', 't2', 's'].map((token) => guarded.tokenHolderOf(token)),
+    [undefined, undefined, TOKEN_HOLDER, TOKEN_HOLDER, undefined],
+  )
+  assert.equal(new Authenticator({ tokens: [], origins: [] }).tokenHolderOf('x'), undefined)
+})
+
 test('what brokers do among themselves nobody else may', () => {
   const replication = [Api.WRITE_TXN_MARKERS, Api.REPLICA_PROGRESS, Api.REPLICA_FETCH, Api.REGISTER_PRODUCERS]
   for (const api of [...replication, Api.SUSPECT_BROKER, Api.PROBE_BROKER]) {

@@ -60,6 +60,7 @@ class Fixture {
       },
       groups: {
         coordinatorOf: async () => this.router.byName(OFFSETS_TOPIC)!.partitions[1]!,
+        partitionOf: async () => this.router.byName(OFFSETS_TOPIC)!.partitions[0]!,
         forward: async (_groupId: string, api: number, header: Uint8Array) => {
           this.forwarded.push(api)
           return header
@@ -202,7 +203,7 @@ test("a group's offsets: its partition is added and registered before they are s
   const fixture = new Fixture()
   const offsets = fixture.topic(topicIdOf(2), OFFSETS_TOPIC, 2)
   const commit = { ...producer, groupId: 'g', transactionalId: 't', memberId: '', memberEpoch: -1, instanceId: null }
-  const reply = fixture.service.commitOffsets({ ...commit, topics: [] }, Uint8Array.of(1), {} as never)
+  const reply = fixture.service.forwardOffsets({ ...commit, topics: [] }, Uint8Array.of(1), {} as never)
   const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
   assert.deepEqual((request.body as TransactionRequestBody).partitions, [{ topicId: topicIdOf(2), partition: 1 }])
   request.answer(ADDED)
@@ -212,6 +213,34 @@ test("a group's offsets: its partition is added and registered before they are s
   registration.answer({})
   assert.deepEqual([...(await reply)], [1])
   assert.deepEqual(fixture.forwarded, [Api.TXN_OFFSET_COMMIT])
+})
+
+test("a group's offsets as Kafka's clients add them: the partition alone, wherever the group is coordinated", async () => {
+  const fixture = new Fixture()
+  const offsets = fixture.topic(topicIdOf(2), OFFSETS_TOPIC, 2)
+  const added = fixture.service.addOffsets({ ...producer, transactionalId: 't', groupId: 'g' })
+  const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+  assert.deepEqual((request.body as TransactionRequestBody).partitions, [{ topicId: topicIdOf(2), partition: 0 }])
+  request.answer(ADDED)
+  const registration = await fixture.next(ControlOperation.REGISTER_PRODUCERS)
+  assert.deepEqual((registration.body as RegisterProducersBody).partitionRefs, [offsets.partitions[0]!.ref])
+  registration.answer({})
+  await added
+  assert.deepEqual(fixture.forwarded, [])
+})
+
+test('who asks in the protocol of Kafka is classic, with the id and epoch it has or none', async () => {
+  const fixture = new Fixture()
+  const classicOf = async (more: object): Promise<unknown> => {
+    const asked = fixture.service.initProducer({ transactionalId: 't', transactionTimeoutMs: 1_000, ...more })
+    const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+    request.answer(initProducerId.encodeReply(producer))
+    await asked
+    return (request.body as TransactionRequestBody).classic
+  }
+  assert.equal(await classicOf({}), undefined)
+  assert.deepEqual(await classicOf({ isClassic: true }), { producerId: -1, producerEpoch: -1 })
+  assert.deepEqual(await classicOf({ isClassic: true, ...producer }), producer)
 })
 
 test('a fresh producer id goes along where one may be needed, and nowhere else', async () => {
@@ -224,7 +253,7 @@ test('a fresh producer id goes along where one may be needed, and nowhere else',
   }
   const end = (producerEpoch: number) =>
     fixture.service.end({ transactionalId: 't', producerId: 7, producerEpoch, isCommit: true })
-  assert.equal(await freshOf(fixture.service.initProducer('t', 1_000)), 500)
+  assert.equal(await freshOf(fixture.service.initProducer({ transactionalId: 't', transactionTimeoutMs: 1_000 })), 500)
   assert.equal(await freshOf(end(PRODUCER_EPOCH_MAX - 2)), -1)
   assert.equal(await freshOf(end(PRODUCER_EPOCH_MAX - 1)), 501)
   assert.equal(initProducerId.api, Api.INIT_PRODUCER_ID)

@@ -40,9 +40,10 @@ test("a commit of more than a batch of the group's log is refused before its fir
   const fixture = new GroupFixture({ topics: { orders: 10_000 }, batchBytesMax })
   const large = { groupId, topics: [{ topicId: '' as const, topic: 'orders', partitions: partitions(most + 1) }] }
   assert.equal(fixture.commitError(large), 'INVALID_COMMIT_OFFSET_SIZE')
-  const txn = fixture.coordinator.commitTxnOffsets({
-    ...{ ...large, memberId: '', memberEpoch: -1, instanceId: null, producerId: 1, producerEpoch: 0 },
-  })
+  const txn = fixture.coordinator.commitTxnOffsets(
+    { ...large, memberId: '', memberEpoch: -1, instanceId: null, producerId: 1, producerEpoch: 0 },
+    fixture.nowMs,
+  )
   assert.ok(isRefusal(txn.reply) && txn.reply.error === 'INVALID_COMMIT_OFFSET_SIZE')
   assert.deepEqual([fixture.log.length, fixture.coordinator.state.pending.count], [0, 0])
   const fits = { groupId, topics: [{ topicId: '' as const, topic: 'orders', partitions: partitions(most) }] }

@@ -33,8 +33,8 @@ function overWire<Request extends object, Reply>(
   const header = codec.encodeRequest(request)
   const who = { clientId: 'c', clientHost: 'h', connectionId: 0, decoded: undefined }
   const body = { partitionRef: 0 as never, api: codec.api, header, ...who }
-  const { reply } = answerGroupRequest(fixture.coordinator, body, fixture.nowMs, () => undefined)
-  assert.ok(!isRefusal(reply), JSON.stringify(reply))
+  const { reply } = answerGroupRequest(fixture.coordinator, { requestId: 1, body }, fixture.nowMs, () => undefined)
+  assert.ok(reply !== undefined && !isRefusal(reply), JSON.stringify(reply))
   assert.ok(reply.header.length <= PAGE_BYTES, `${reply.header.length} bytes`)
   return protocol.unwrapReply(codec.decodeReply(reply.header))
 }

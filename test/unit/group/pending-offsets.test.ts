@@ -18,10 +18,13 @@ function commitTxn(
   more: { partition?: number; memberId?: string; memberEpoch?: number; groupId?: string } = {},
 ): string {
   const { partition = 0, ...who } = more
-  const decision = fixture.coordinator.commitTxnOffsets({
+  const request = {
     ...{ groupId: 'g', ...NO_MEMBER, ...who, producerId, producerEpoch: EPOCH },
-    topics: [{ topicId: '', topic: 'orders', partitions: [{ partition, offset, leaderEpoch: -1, metadata: '' }] }],
-  })
+    topics: [
+      { topicId: '' as const, topic: 'orders', partitions: [{ partition, offset, leaderEpoch: -1, metadata: '' }] },
+    ],
+  }
+  const decision = fixture.coordinator.commitTxnOffsets(request, fixture.nowMs)
   if (isRefusal(decision.reply)) return decision.reply.error
   const { error } = decision.reply.topics[0]!.partitions[0]!
   if (error === 'NONE') {
@@ -234,15 +237,12 @@ test('whatever the order of commits, deletes and markers: the latest record that
               other.fate = each.isCommit ? 'committed' : 'aborted'
           log.push({ ...entry, record: undefined, producer: each.producer, isCommit: each.isCommit })
         } else if (each.kind === 'pending') {
-          const { records } = fixture.coordinator.commitTxnOffsets({
+          const partitions = [{ partition: each.partition, offset: number, leaderEpoch: -1, metadata: '' }]
+          const request = {
             ...{ groupId: 'g', ...NO_MEMBER, producerId: each.producer, producerEpoch: EPOCH },
-            topics: [
-              {
-                ...{ topicId: '', topic: 'orders' },
-                partitions: [{ partition: each.partition, offset: number, leaderEpoch: -1, metadata: '' }],
-              },
-            ],
-          })
+            topics: [{ topicId: '' as const, topic: 'orders', partitions }],
+          }
+          const { records } = fixture.coordinator.commitTxnOffsets(request, fixture.nowMs)
           log.push({ ...entry, record: records[0], partition: each.partition, producer: each.producer, fate: 'open' })
         } else {
           if (each.kind === 'plain') fixture.commit({ partition: each.partition, offset: number })

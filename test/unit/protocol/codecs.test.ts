@@ -233,6 +233,31 @@ const cases: readonly [protocol.Codec<never, never>, request: unknown, reply: un
   [protocol.alterTopicConfig, { name: 'a', set: { x: '1' }, remove: ['y'] }, { config: { x: '1' } }],
   [protocol.describeCluster, {}, { cluster: { clusterId: 'c', brokers: [] } }],
   [
+    protocol.describeUsers,
+    { names: ['alice', 'x'.repeat(249)], cursor: '' },
+    {
+      users: [
+        { name: 'alice', errorNumber: 0, errorText: '', credentials: [{ mechanism: 1, iterations: 8_192 }] },
+        { name: 'é', errorNumber: 91, errorText: 'there is none', credentials: [] },
+      ],
+      nextCursor: 'é',
+    },
+  ],
+  [protocol.describeUsers, { names: null, cursor: 'm' }, { users: [], nextCursor: null }],
+  [
+    protocol.alterUsers,
+    {
+      deletions: [{ name: 'bob', mechanism: protocol.ALL_MECHANISMS }],
+      upsertions: [
+        {
+          ...{ name: 'alice', mechanism: 2, iterations: 16_384 },
+          ...{ salt: Uint8Array.of(0, 255), saltedPassword: new Uint8Array(64).fill(7) },
+        },
+      ],
+    },
+    { users: [{ name: 'bob', errorNumber: 0, errorText: '' }] },
+  ],
+  [
     protocol.offsetCommit,
     {
       groupId: 'g',

@@ -7,6 +7,29 @@ import { metadataHandler } from './03-metadata.ts'
 import { findCoordinatorHandler } from './10-find-coordinator.ts'
 import { apiVersionsHandler } from './18-api-versions.ts'
 import { offsetForLeaderEpochHandler } from './23-offset-for-leader-epoch.ts'
+import { heartbeatHandler, joinGroupHandler, leaveGroupHandler, syncGroupHandler } from './classic-groups.ts'
+import { describeClusterHandler, describeTopicPartitionsHandler } from './cluster.ts'
+import { alterConfigsHandler, describeConfigsHandler, incrementalAlterConfigsHandler } from './configs.ts'
+import { consumerGroupDescribeHandler, consumerGroupHeartbeatHandler } from './consumer-groups.ts'
+import { deleteGroupsHandler, describeGroupsHandler, listGroupsHandler } from './group-admin.ts'
+import { offsetCommitHandler, offsetDeleteHandler, offsetFetchHandler } from './offsets.ts'
+import { saslAuthenticateHandler, saslHandshakeHandler } from './sasl.ts'
+import { alterUserScramCredentialsHandler, describeUserScramCredentialsHandler } from './scram-credentials.ts'
+import {
+  alterClientQuotasHandler,
+  createAclsHandler,
+  deleteAclsHandler,
+  describeAclsHandler,
+  describeClientQuotasHandler,
+} from './security.ts'
+import { createPartitionsHandler, createTopicsHandler, deleteRecordsHandler, deleteTopicsHandler } from './topics.ts'
+import {
+  addOffsetsToTxnHandler,
+  addPartitionsToTxnHandler,
+  endTxnHandler,
+  initProducerIdHandler,
+  txnOffsetCommitHandler,
+} from './transactions.ts'
 
 export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   produceHandler,
@@ -16,4 +39,39 @@ export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   findCoordinatorHandler,
   apiVersionsHandler,
   offsetForLeaderEpochHandler,
+  joinGroupHandler,
+  syncGroupHandler,
+  heartbeatHandler,
+  leaveGroupHandler,
+  describeClusterHandler,
+  describeTopicPartitionsHandler,
+  describeConfigsHandler,
+  incrementalAlterConfigsHandler,
+  alterConfigsHandler,
+  consumerGroupHeartbeatHandler,
+  consumerGroupDescribeHandler,
+  describeGroupsHandler,
+  listGroupsHandler,
+  deleteGroupsHandler,
+  offsetCommitHandler,
+  offsetFetchHandler,
+  offsetDeleteHandler,
+  saslHandshakeHandler,
+  saslAuthenticateHandler,
+  describeUserScramCredentialsHandler,
+  alterUserScramCredentialsHandler,
+  describeAclsHandler,
+  createAclsHandler,
+  deleteAclsHandler,
+  describeClientQuotasHandler,
+  alterClientQuotasHandler,
+  createTopicsHandler,
+  deleteTopicsHandler,
+  createPartitionsHandler,
+  deleteRecordsHandler,
+  initProducerIdHandler,
+  addPartitionsToTxnHandler,
+  addOffsetsToTxnHandler,
+  endTxnHandler,
+  txnOffsetCommitHandler,
 ]
