@@ -52,6 +52,10 @@ const FOREIGN: Partial<Record<ErrorCode, ErrorCode>> = {
   INVALID_ARGUMENT: 'INVALID_REQUEST',
   CLOSED: 'NETWORK_EXCEPTION',
   CONNECTION_FAILED: 'NETWORK_EXCEPTION',
+  // What only clients of Millrace tell their callers.
+  ABORTED: 'UNKNOWN_SERVER_ERROR',
+  BUFFER_FULL: 'UNKNOWN_SERVER_ERROR',
+  DELIVERY_TIMED_OUT: 'UNKNOWN_SERVER_ERROR',
   // Coordinators are found by the group's id: the same, for whoever asks.
   BROKER_NOT_AVAILABLE: 'REQUEST_TIMED_OUT',
 }

@@ -1,4 +1,12 @@
-/** Fetch (1): v4–17. */
+/**
+ * Fetch (1): reads record batches of partitions, waiting for minBytes of them.
+ *
+ * Versions  4–17, flexible from 12. v7 has fetch sessions (KIP-227), v9 the client's leader epoch (KIP-320), v11 its rack (KIP-392), v12 where histories
+ *           part (KIP-595), v13 topics by id alone, v15 the follower's id as a tagged field, v16 where a new leader is (KIP-951)
+ * Response  whole batches, from the one that has the fetch offset on: clients skip the records before it. The records are spliced in, not copied
+ *           abortedTransactions is null for read_uncommitted, and a list for read_committed, even an empty one
+ * Traps     high watermark, last stable and log start offset are always filled: clients compute their lag and the end of a partition from them
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, int64, records, string, struct, uuid } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

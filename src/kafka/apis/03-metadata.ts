@@ -1,4 +1,11 @@
-/** Metadata (3): v0–13. */
+/**
+ * Metadata (3): brokers, and topics with their partitions and leaders.
+ *
+ * Versions  0–13, flexible from 9. v4 may forbid that topics are created, v5 has offline replicas, v7 leader epochs, v8 authorised operations, v10
+ *           topic ids, v12 asks by id, v13 has an error of its own
+ * Request   topics null = all; in v0 an empty list is all, from v1 on it is none. A topic is created by this request, never by Produce
+ * Traps     clients go back to fetching by name where a topic id is zero; name is null only from v12 on, allowAutoTopicCreation is true before v4
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct, uuid } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,11 @@
-/** OffsetCommit (8): v2–9. */
+/**
+ * OffsetCommit (8): keeps offsets of a group's partitions, with a text of the client's.
+ *
+ * Versions  2–9, flexible from 8. v5 has no retention time any more, v6 has leader epochs, v7 static members, v9 is what members of the consumer
+ *           protocol use (KIP-848), with their epoch for the generation
+ * Request   generation -1 without a member commits for a group that has none
+ * Traps     the text comes back by OffsetFetch as it was. Before v9 clients do not know GROUP_ID_NOT_FOUND and STALE_MEMBER_EPOCH here
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

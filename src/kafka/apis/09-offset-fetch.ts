@@ -1,4 +1,12 @@
-/** OffsetFetch (9): v1–9. */
+/**
+ * OffsetFetch (9): the committed offsets of groups.
+ *
+ * Versions  1–9, flexible from 6. v2 may ask for all topics (null), v5 has leader epochs, v7 can wait for transactions, v8 asks for several groups
+ *           at once, v9 tells the member (KIP-848)
+ * Response  no committed offset is offset -1 and text '', without an error
+ * Traps     v1 has no error for the group: it is repeated for each partition. Old Java consumers do not try again after COORDINATOR_NOT_AVAILABLE. A classic
+ *           member may name itself with epoch -1 in v9
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,11 @@
-/** FindCoordinator (10): v0–5. */
+/**
+ * FindCoordinator (10): which broker coordinates groups, or transactional ids.
+ *
+ * Versions  0–5, flexible from 3. v1 has the kind of key and an error text, v4 asks for several keys, v5 is v4 with the errors of transactions (KIP-890)
+ * Request   v0 to v3 have one key, v4 a list; keyType 0 group, 1 transactional id; v0 means a group
+ * Response  one without a coordinator has node -1, host '' and port -1
+ * Traps     librdkafka has no groups at all where version 0 is not told
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

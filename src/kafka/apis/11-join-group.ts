@@ -1,4 +1,12 @@
-/** JoinGroup (11): v0–9. */
+/**
+ * JoinGroup (11): a member of a classic group joins, or joins again; answered when all have.
+ *
+ * Versions  0–9, flexible from 6. v1 has a rebalance timeout (before: the session timeout), v4 the second call of a new member, v5 static members, v7
+ *           the protocol's type, v8 a reason, v9 tells a leader to leave assignments as they are
+ * Response  members only to the leader
+ * Traps     protocolName null is '' before v7. From v4 on one who comes without a member id is told one with MEMBER_ID_REQUIRED, and comes back (KIP-394).
+ *           librdkafka looks for version 0
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, bytes, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

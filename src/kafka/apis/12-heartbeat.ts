@@ -1,4 +1,9 @@
-/** Heartbeat (12): v0–4. */
+/**
+ * Heartbeat (12): a member of a classic group lives.
+ *
+ * Versions  0–4, flexible from 4. v3 has static members
+ * Response  REBALANCE_IN_PROGRESS is how a member learns that it is to join again; its session is prolonged all the same
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** LeaveGroup (13): v0–5. */
+/**
+ * LeaveGroup (13): members leave a classic group.
+ *
+ * Versions  0–5, flexible from 4. v0 to v2 name one member, v3 a list with an error for each, v5 a reason
+ * Request   an instance id without a member id is an administrator who removes a static member
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

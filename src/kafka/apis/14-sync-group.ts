@@ -1,4 +1,10 @@
-/** SyncGroup (14): v0–5. */
+/**
+ * SyncGroup (14): the leader of a classic group hands in the assignments, every member gets its own.
+ *
+ * Versions  0–5, flexible from 4. v3 has static members, v5 the protocol that the member takes part in
+ * Response  the assignment is never null: a member without one has no bytes
+ * Traps     it waits for the leader, and with it all that comes after it on its connection
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bytes, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,10 @@
-/** DescribeGroups (15): v0–6. */
+/**
+ * DescribeGroups (15): state and members of groups.
+ *
+ * Versions  0–6, flexible from 5. v3 has authorised operations, v4 static members, v6 an error text
+ * Response  a group that is not there is Dead without an error before v6, GROUP_ID_NOT_FOUND from then on. clientHost is written '/address'
+ * Traps     metadata and assignments are the clients' bytes, '' and no bytes while the group is not Stable
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, bytes, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** ListGroups (16): v0–5. */
+/**
+ * ListGroups (16): the groups that this broker coordinates; clients ask every broker.
+ *
+ * Versions  0–5, flexible from 3. v4 filters by state and tells it, v5 by type ('classic', 'consumer')
+ * Request   an empty filter is none
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

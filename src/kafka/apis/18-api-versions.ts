@@ -1,4 +1,11 @@
-/** ApiVersions (18): v0–4. */
+/**
+ * ApiVersions (18): which requests in which versions are served.
+ *
+ * Versions  0–4, flexible from 3. v3 has the client's software and the features of the cluster, v4 may tell features whose least version is 0
+ * Response  its header is always v0, in flexible versions too; a version that is not served is answered in the layout of v0 (KIP-511)
+ * Access    before authentication, and as often as a client likes
+ * Traps     features that are told change what Java and franz-go send; left out, as tagged fields are, they mean none
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

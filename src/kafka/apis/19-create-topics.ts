@@ -1,4 +1,10 @@
-/** CreateTopics (19): v2–7. */
+/**
+ * CreateTopics (19): makes topics.
+ *
+ * Versions  2–7, flexible from 5. v5 tells what was made, with its configuration, v7 the topic's id
+ * Request   -1 partitions or replicas are the broker's defaults, in every version: some clients send it before v4. With assignments both are -1
+ * Response  no text without an error: clients take one for a failure. topicConfigErrorCode says why configs is null
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct, uuid } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

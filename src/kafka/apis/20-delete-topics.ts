@@ -1,4 +1,9 @@
-/** DeleteTopics (20): v1–6. */
+/**
+ * DeleteTopics (20): removes topics.
+ *
+ * Versions  1–6, flexible from 4. v5 has error texts, v6 names topics by id too
+ * Request   v6: a name, or null and an id
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct, uuid } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

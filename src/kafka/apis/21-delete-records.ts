@@ -1,4 +1,10 @@
-/** DeleteRecords (21): v0–2. */
+/**
+ * DeleteRecords (21): drops what is before an offset; asked of the leader.
+ *
+ * Versions  0–2, flexible from 2
+ * Request   offset -1 is the high watermark
+ * Response  the log start offset that there is now
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,10 @@
-/** InitProducerId (22): v0–5. */
+/**
+ * InitProducerId (22): an id and epoch for an idempotent or transactional producer.
+ *
+ * Versions  0–5, flexible from 2. v3 may name the id and epoch that the producer has, v4 knows PRODUCER_FENCED, v5 TRANSACTION_ABORTABLE
+ * Request   without a transactional id all else is ignored
+ * Traps     some clients send (0, 0) where (-1, -1) is meant; librdkafka has no idempotent producer where version 0 is not told
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

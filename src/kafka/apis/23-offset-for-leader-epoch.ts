@@ -1,4 +1,10 @@
-/** OffsetForLeaderEpoch (23): v2–4. */
+/**
+ * OffsetForLeaderEpoch (23): where a leader epoch of a partition ended (KIP-320).
+ *
+ * Versions  2–4, flexible from 4. v3 has a replica id
+ * Response  the largest epoch not above the one asked for, and where the next one begins; -1 and -1 where it is not known
+ * Traps     librdkafka asks in version 2 alone
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

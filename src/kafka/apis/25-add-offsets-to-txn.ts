@@ -1,4 +1,9 @@
-/** AddOffsetsToTxn (25): v0–4. */
+/**
+ * AddOffsetsToTxn (25): a transaction will commit offsets of this group.
+ *
+ * Versions  0–4, flexible from 3. v2 knows PRODUCER_FENCED, v4 TRANSACTION_ABORTABLE
+ * Traps     librdkafka sends version 0 alone
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,10 @@
-/** TxnOffsetCommit (28): v0–4. */
+/**
+ * TxnOffsetCommit (28): offsets of a group that are committed with a transaction; asked of the group's coordinator.
+ *
+ * Versions  0–4, flexible from 3. v2 has leader epochs, v3 the member and its generation (KIP-447), v4 TRANSACTION_ABORTABLE
+ * Request   generation -1, member '' and no instance id ask for no check of the member
+ * Traps     a fenced producer is told INVALID_PRODUCER_EPOCH in every version
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

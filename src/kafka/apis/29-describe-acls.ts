@@ -1,4 +1,9 @@
-/** DescribeAcls (29): v1–3. */
+/**
+ * DescribeAcls (29): the access rules that a filter finds.
+ *
+ * Versions  1–3, flexible from 2
+ * Request   types 1 any, and 2 match of a pattern; a null name, principal or host fits all
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** CreateAcls (30): v1–3. */
+/**
+ * CreateAcls (30): adds access rules.
+ *
+ * Versions  1–3, flexible from 2
+ * Response  a result for each, in the request's order
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

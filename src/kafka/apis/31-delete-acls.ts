@@ -1,4 +1,9 @@
-/** DeleteAcls (31): v1–3. */
+/**
+ * DeleteAcls (31): removes the access rules that filters find.
+ *
+ * Versions  1–3, flexible from 2
+ * Response  for each filter what it removed
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,10 @@
-/** DescribeConfigs (32): v1–4. */
+/**
+ * DescribeConfigs (32): the configuration of topics, brokers and groups.
+ *
+ * Versions  1–4, flexible from 4. v3 has the type of a value and its documentation
+ * Request   resource types 2 topic, 4 broker, 32 group; keys null, or in some clients empty, are all of them
+ * Response  all keys with their defaults: tools read, change and write them back
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** AlterConfigs (33): v0–2. */
+/**
+ * AlterConfigs (33): sets the whole configuration of resources; keys that are not named go back to their defaults.
+ *
+ * Versions  0–2, flexible from 2
+ * Traps     older clients know this one alone; newer ones use IncrementalAlterConfigs
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** DescribeLogDirs (35): v1–4. */
+/**
+ * DescribeLogDirs (35): how much of a broker's disk its partitions have.
+ *
+ * Versions  1–4, flexible from 2. v3 has an error of its own, v4 the size of the volume (-1 = not known)
+ * Request   topics null = all
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** SaslAuthenticate (36): v0–2. */
+/**
+ * SaslAuthenticate (36): one message of the exchange by which a client says who it is.
+ *
+ * Versions  0–2, flexible from 2. v1 tells how long the session lasts (KIP-368), 0 = as long as the connection
+ * Response  the broker's message; error texts are shown to people by some clients
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { bytes, int16, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

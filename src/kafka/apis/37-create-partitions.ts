@@ -1,4 +1,10 @@
-/** CreatePartitions (37): v0–3. */
+/**
+ * CreatePartitions (37): gives topics more partitions.
+ *
+ * Versions  0–3, flexible from 2. v3 has the errors of quotas
+ * Request   count is the new total, assignments are of those that are added
+ * Response  every topic that was asked for: librdkafka takes an empty list for a failure, and sends version 0 in its older releases
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,8 @@
-/** DeleteGroups (42): v0–2. */
+/**
+ * DeleteGroups (42): removes groups without members, and their offsets.
+ *
+ * Versions  0–2, flexible from 2
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

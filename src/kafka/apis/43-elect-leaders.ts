@@ -1,4 +1,9 @@
-/** ElectLeaders (43): v0–2. */
+/**
+ * ElectLeaders (43): makes the preferred replicas lead, or any that lives.
+ *
+ * Versions  0–2, flexible from 2. v1 has the kind of election: 0 preferred, 1 unclean; v0 means preferred
+ * Request   partitions null = all
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

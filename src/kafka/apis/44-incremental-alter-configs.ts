@@ -1,4 +1,9 @@
-/** IncrementalAlterConfigs (44): v0–1. */
+/**
+ * IncrementalAlterConfigs (44): changes single keys of the configuration of resources (KIP-339).
+ *
+ * Versions  0–1, flexible from 1
+ * Request   operations 0 set, 1 delete, 2 append to a list, 3 take from a list
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** AlterPartitionReassignments (45): v0–1. */
+/**
+ * AlterPartitionReassignments (45): moves replicas (KIP-455).
+ *
+ * Versions  0–1, flexible from 0. v1 may forbid that their number changes
+ * Request   replicas null ends the move that is under way
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,10 @@
-/** ListPartitionReassignments (46): v0–0. */
+/**
+ * ListPartitionReassignments (46): the moves that are under way (KIP-455).
+ *
+ * Versions  0, flexible
+ * Request   topics null = all
+ * Response  replicas is the whole set, adding and removing are parts of it
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

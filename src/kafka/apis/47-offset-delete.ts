@@ -1,4 +1,10 @@
-/** OffsetDelete (47): v0–0. */
+/**
+ * OffsetDelete (47): forgets committed offsets of a group.
+ *
+ * Versions  0, not flexible
+ * Response  the error of the group is before the throttle time: as in no other response
+ * Failure   GROUP_SUBSCRIBED_TO_TOPIC for a topic that a member reads
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** DescribeClientQuotas (48): v0–1. */
+/**
+ * DescribeClientQuotas (48): the quotas that a filter finds (KIP-546).
+ *
+ * Versions  0–1, flexible from 1
+ * Request   matchType 0 exactly, 1 the default entity, 2 any
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, float64, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

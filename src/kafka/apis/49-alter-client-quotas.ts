@@ -1,4 +1,9 @@
-/** AlterClientQuotas (49): v0–1. */
+/**
+ * AlterClientQuotas (49): sets and removes quotas (KIP-546).
+ *
+ * Versions  0–1, flexible from 1
+ * Request   entityName null is the default entity
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, float64, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

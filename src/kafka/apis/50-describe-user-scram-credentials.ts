@@ -1,4 +1,9 @@
-/** DescribeUserScramCredentials (50): v0–0. */
+/**
+ * DescribeUserScramCredentials (50): which SCRAM credentials users have (KIP-554); never a secret.
+ *
+ * Versions  0, flexible
+ * Request   users null or empty = all
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

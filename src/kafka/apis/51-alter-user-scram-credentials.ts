@@ -1,4 +1,9 @@
-/** AlterUserScramCredentials (51): v0–0. */
+/**
+ * AlterUserScramCredentials (51): sets and removes SCRAM credentials (KIP-554).
+ *
+ * Versions  0, flexible
+ * Request   the password comes salted and hashed by the client; mechanism 1 SCRAM-SHA-256, 2 SCRAM-SHA-512
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bytes, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

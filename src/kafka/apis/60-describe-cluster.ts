@@ -1,4 +1,8 @@
-/** DescribeCluster (60): v0–2. */
+/**
+ * DescribeCluster (60): the cluster's id, controller and brokers.
+ *
+ * Versions  0–2, flexible from 0. v1 asks for brokers (1) or controllers (2), v2 for fenced brokers too
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** DescribeProducers (61): v0–0. */
+/**
+ * DescribeProducers (61): who writes to partitions (KIP-664); asked of the leader.
+ *
+ * Versions  0, flexible
+ * Response  currentTxnStartOffset -1: no transaction is open. The epoch is an int32 here
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

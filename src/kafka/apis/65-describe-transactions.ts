@@ -1,4 +1,9 @@
-/** DescribeTransactions (65): v0–0. */
+/**
+ * DescribeTransactions (65): state and partitions of transactions (KIP-664); asked of their coordinator.
+ *
+ * Versions  0, flexible
+ * Failure   TRANSACTIONAL_ID_NOT_FOUND
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** ListTransactions (66): v0–2. */
+/**
+ * ListTransactions (66): the transactions that this broker coordinates (KIP-664); clients ask every broker.
+ *
+ * Versions  0–2, flexible from 0. v1 filters by age, v2 by a pattern of ids
+ * Response  names of states that it did not know, in unknownStateFilters
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, int64, string, struct } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,10 @@
-/** ConsumerGroupHeartbeat (68): v0–1. */
+/**
+ * ConsumerGroupHeartbeat (68): joining, reading and leaving a group of the consumer protocol (KIP-848), all by this one request.
+ *
+ * Versions  0–1, flexible from 0. In v0 the broker gives the member its id, in v1 it brings one; v1 may subscribe by a pattern
+ * Request   memberEpoch 0 joins, -1 leaves, -2 leaves for a while (static members); null fields are unchanged since the last one
+ * Response  assignment null is unchanged; a nullable struct, with a byte of its own before it
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, int16, int32, string, struct, uuid } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -1,4 +1,9 @@
-/** ConsumerGroupDescribe (69): v0–1. */
+/**
+ * ConsumerGroupDescribe (69): state and members of groups of the consumer protocol (KIP-848).
+ *
+ * Versions  0–1, flexible from 0. v1 tells which members speak the classic protocol
+ * Failure   GROUP_ID_NOT_FOUND for a group that is not there, or that is a classic one
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int8, int16, int32, string, struct, uuid } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

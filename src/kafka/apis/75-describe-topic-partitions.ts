@@ -1,4 +1,10 @@
-/** DescribeTopicPartitions (75): v0–0. */
+/**
+ * DescribeTopicPartitions (75): topics with their partitions, a page at a time (KIP-966).
+ *
+ * Versions  0, flexible
+ * Request   cursor: where the page begins; null = at the first topic
+ * Response  nextCursor null = the last page; eligible leader replicas are null where there is no such list
+ */
 import { KafkaApi } from '../codec/api.ts'
 import { array, bool, int16, int32, string, struct, uuid } from '../codec/fields.ts'
 import { KafkaKey } from '../keys.ts'

@@ -34,8 +34,8 @@ export class KafkaApi<Request extends AnyStruct = AnyStruct, Response extends An
   readonly versionMax: number
   readonly advertisedMin: number
   readonly flexibleSince: number
-  readonly #request: Request
-  readonly #response: Response
+  readonly request: Request
+  readonly response: Response
   readonly #requestPlans = new Map<number, Plan<unknown, unknown>>()
   readonly #responsePlans = new Map<number, Plan<unknown, unknown>>()
 
@@ -46,8 +46,8 @@ export class KafkaApi<Request extends AnyStruct = AnyStruct, Response extends An
     this.versionMax = options.versions[1]
     this.advertisedMin = options.advertisedMin ?? this.versionMin
     this.flexibleSince = options.flexibleSince ?? Infinity
-    this.#request = options.request
-    this.#response = options.response
+    this.request = options.request
+    this.response = options.response
   }
 
   serves(version: number): boolean {
@@ -60,7 +60,7 @@ export class KafkaApi<Request extends AnyStruct = AnyStruct, Response extends An
 
   /** The request behind its header. Throws KafkaFormatError, also for bytes too many. */
   decodeRequest(version: number, reader: KafkaReader): Read<Request> {
-    const request = this.#plan(this.#requestPlans, this.#request, version).read(reader)
+    const request = this.#plan(this.#requestPlans, this.request, version).read(reader)
     if (reader.left > 0) reader.fail(`${reader.left} bytes behind the request`)
     return request as Read<Request>
   }
@@ -71,7 +71,7 @@ export class KafkaApi<Request extends AnyStruct = AnyStruct, Response extends An
     writer.int32(0)
     writer.int32(correlationId)
     if (version >= this.flexibleSince && this.key !== API_VERSIONS_KEY) writer.uvarint(0)
-    this.#plan(this.#responsePlans, this.#response, version).write(writer, response)
+    this.#plan(this.#responsePlans, this.response, version).write(writer, response)
     return writer.finish()
   }
 
@@ -89,7 +89,7 @@ export class KafkaApi<Request extends AnyStruct = AnyStruct, Response extends An
     if (header.clientId === null) writer.int16(-1)
     else writer.text('int16', header.clientId)
     if (version >= this.flexibleSince) writer.uvarint(0)
-    this.#plan(this.#requestPlans, this.#request, version).write(writer, request)
+    this.#plan(this.#requestPlans, this.request, version).write(writer, request)
     return writer.finish()
   }
 
@@ -98,7 +98,7 @@ export class KafkaApi<Request extends AnyStruct = AnyStruct, Response extends An
     const reader = new KafkaReader(payload)
     const correlationId = reader.int32()
     if (version >= this.flexibleSince && this.key !== API_VERSIONS_KEY) skipTags(reader)
-    const response = this.#plan(this.#responsePlans, this.#response, version).read(reader) as Read<Response>
+    const response = this.#plan(this.#responsePlans, this.response, version).read(reader) as Read<Response>
     if (reader.left > 0) reader.fail(`${reader.left} bytes behind the response`)
     return { correlationId, response }
   }

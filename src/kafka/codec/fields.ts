@@ -10,6 +10,7 @@
  *   or(value)           the default, where it is not 0, '', false, empty, or null where that may be; makes the field optional to whoever writes it
  *
  * Types      what is read has every field; whoever writes may leave out those with a default (Read, Write)
+ * Walks      a field tells its form: what is generated of the schema, documentation and tests, needs no schema of its own
  */
 import type { KafkaReader } from './reader.ts'
 import type { KafkaWriter, Splice } from './writer.ts'
@@ -27,7 +28,16 @@ export interface Encoding {
   readonly isFlexible: boolean
 }
 
+type Primitive = 'bool' | 'int8' | 'int16' | 'uint16' | 'int32' | 'int64' | 'float64' | 'uuid'
+
+/** What a type is made of. */
+export type Form =
+  | { readonly kind: Primitive | 'string' | 'bytes' | 'records' }
+  | { readonly kind: 'array'; readonly element: AnyField }
+  | { readonly kind: 'struct'; readonly shape: Shape }
+
 interface Type<R, W> {
+  readonly form: Form
   readonly zero: R
   plan(encoding: Encoding): Plan<R, W>
   /** Of a value that may be null; a type without it is never null. */
@@ -77,11 +87,19 @@ export class Field<R, W = R, D extends boolean = false> {
     return new Field(this.type, { ...this.options, byDefault })
   }
 
+  get form(): Form {
+    return this.type.form
+  }
+
   get byDefault(): unknown {
     const { byDefault, nullableSince } = this.options
     if (byDefault !== undefined) return byDefault
     // An instance id, a protocol: what a version has no field for is none, and not an empty one.
     return nullableSince === Infinity ? this.type.zero : null
+  }
+
+  isNullableIn({ version }: Encoding): boolean {
+    return version >= this.options.nullableSince && this.type.nullablePlan !== undefined
   }
 
   isIn({ version, isFlexible }: Encoding): boolean {
@@ -92,9 +110,9 @@ export class Field<R, W = R, D extends boolean = false> {
   plan(encoding: Encoding): Plan<unknown, unknown> {
     const { type } = this
     const { nullableSince } = this.options
-    if (nullableSince === Infinity || type.nullablePlan === undefined) return type.plan(encoding)
-    if (encoding.version >= nullableSince) return type.nullablePlan(encoding)
+    if (this.isNullableIn(encoding)) return type.nullablePlan!(encoding)
     const plan = type.plan(encoding)
+    if (nullableSince === Infinity) return plan
     return { ...plan, write: (writer, value) => plan.write(writer, value ?? type.zero) }
   }
 }
@@ -112,52 +130,60 @@ type WriteShape<S> = { readonly [K in Exclude<keyof S, Optional<S>>]: Write<S[K]
 }
 
 function fixed<T>(
+  kind: Primitive,
   bytes: number,
   zero: T,
   read: (reader: KafkaReader) => T,
   write: (writer: KafkaWriter, value: T) => void,
 ): Field<T> {
   const plan: Plan<T, T> = { bytesMin: bytes, read, write }
-  return new Field({ zero, plan: () => plan as Plan<unknown, unknown> })
+  return new Field({ form: { kind }, zero, plan: () => plan as Plan<unknown, unknown> })
 }
 
 export const bool = fixed(
+  'bool',
   1,
   false,
   (reader) => reader.bool(),
   (writer, value) => writer.bool(value),
 )
 export const int8 = fixed(
+  'int8',
   1,
   0,
   (reader) => reader.int8(),
   (writer, value) => writer.int8(value),
 )
 export const int16 = fixed(
+  'int16',
   2,
   0,
   (reader) => reader.int16(),
   (writer, value) => writer.int16(value),
 )
 export const uint16 = fixed(
+  'uint16',
   2,
   0,
   (reader) => reader.uint16(),
   (writer, value) => writer.uint16(value),
 )
 export const int32 = fixed(
+  'int32',
   4,
   0,
   (reader) => reader.int32(),
   (writer, value) => writer.int32(value),
 )
 export const int64 = fixed(
+  'int64',
   8,
   0,
   (reader) => reader.int64(),
   (writer, value) => writer.int64(value),
 )
 export const float64 = fixed(
+  'float64',
   8,
   0,
   (reader) => reader.float64(),
@@ -165,6 +191,7 @@ export const float64 = fixed(
 )
 /** 32 hex digits; the zero id is ZERO_UUID. */
 export const uuid = fixed(
+  'uuid',
   16,
   '0'.repeat(32),
   (reader) => reader.uuid(),
@@ -174,15 +201,17 @@ export const ZERO_UUID = '0'.repeat(32)
 
 /** Of texts, bytes, records and arrays: a length, and -1 where it is null. */
 function sized<R, W>(options: {
+  readonly kind: 'string' | 'bytes' | 'records'
   readonly zero: R
   readonly classic: 'int16' | 'int32'
   readonly read: (reader: KafkaReader, length: number) => R
   readonly write: (writer: KafkaWriter, kind: 'int16' | 'int32' | 'compact', value: W) => void
 }): Field<R, W> {
-  const { zero, classic, read, write } = options
+  const { kind: form, zero, classic, read, write } = options
   const kindOf = ({ isFlexible }: Encoding) => (isFlexible ? 'compact' : classic)
   const bytesMinOf = ({ isFlexible }: Encoding) => (isFlexible ? 1 : classic === 'int16' ? 2 : 4)
   return new Field<R, W>({
+    form: { kind: form },
     zero,
     plan(encoding) {
       const kind = kindOf(encoding)
@@ -211,6 +240,7 @@ function sized<R, W>(options: {
 }
 
 export const string = sized<string, string>({
+  kind: 'string',
   zero: '',
   classic: 'int16',
   read: (reader, length) => reader.text(length),
@@ -219,6 +249,7 @@ export const string = sized<string, string>({
 
 const NO_BYTES = new Uint8Array(0)
 export const bytes = sized<Uint8Array, Uint8Array>({
+  kind: 'bytes',
   zero: NO_BYTES,
   classic: 'int32',
   read: (reader, length) => reader.slice(length),
@@ -230,6 +261,7 @@ export const bytes = sized<Uint8Array, Uint8Array>({
 
 /** Record batches: read as a view of the frame, written from wherever they lie. */
 export const records = sized<Uint8Array, Splice>({
+  kind: 'records',
   zero: NO_BYTES,
   classic: 'int32',
   read: (reader, length) => reader.slice(length),
@@ -258,6 +290,7 @@ export function array<F extends AnyField>(element: F): Field<readonly Read<F>[],
     for (const value of values) plan.write(writer, value)
   }
   return new Field({
+    form: { kind: 'array', element },
     zero: [],
     plan(encoding) {
       const plan = element.plan(encoding)
@@ -300,6 +333,7 @@ export function struct<S extends Shape>(shape: S): Field<ReadShape<S>, WriteShap
   const zero = Object.fromEntries(entries.map(([name, field]) => [name, field.byDefault]))
   const plan = (encoding: Encoding): Plan<unknown, unknown> => structPlan(entries, zero, encoding)
   return new Field({
+    form: { kind: 'struct', shape },
     zero,
     plan,
     nullablePlan(encoding) {
@@ -382,8 +416,13 @@ function readTags(reader: KafkaReader, row: Row, tagged: readonly Member[]): voi
 }
 
 function isLeftOut(value: unknown, field: AnyField): boolean {
-  if (value === undefined || value === field.byDefault) return true
-  return Array.isArray(value) && value.length === 0 && Array.isArray(field.byDefault)
+  const { byDefault, form } = field
+  if (value === undefined || value === byDefault) return true
+  if (value === null || byDefault === null) return false
+  if (form.kind === 'array') return (value as unknown[]).length === 0
+  if (form.kind === 'struct')
+    return Object.entries(form.shape).every(([name, member]) => isLeftOut((value as Row)[name], member))
+  return false
 }
 
 function writeTags(writer: KafkaWriter, row: Row, tagged: readonly Member[]): void {

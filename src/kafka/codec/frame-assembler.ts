@@ -2,12 +2,16 @@
  * FrameAssembler: frames of a byte stream: int32 length, big-endian, which does not count itself, and so many bytes.
  *
  * Memory      a frame that lies whole in what the socket gave is a view of it; one that does not is put together once, when its last
- *             byte is there. Until then only bytes that came are held: a length that is claimed costs nothing
+ *             byte is there. Until then only bytes that came are held: a length that is claimed costs nothing. Small pieces are copied
+ *             together: an array for each byte that comes by itself would cost a hundred times what it holds
  * Limits      frameBytesMax; 'too-large' for more, or for a length below 0: the stream cannot be read on
  */
 import { EMPTY_BYTES, joinBytes } from '../../base/bytes.ts'
 
 const LENGTH_BYTES = 4
+/** Smaller ones are copied into blocks. */
+const PIECE_BYTES_MIN = 1_024
+const BLOCK_BYTES = 8_192
 
 export type NextFrame =
   | { readonly kind: 'frame'; readonly payload: Uint8Array }
@@ -25,6 +29,9 @@ export class FrameAssembler {
   /** The beginning of a frame whose rest has not come. */
   #pieces: Uint8Array[] = []
   #pieceBytes = 0
+  /** Small pieces behind #pieces: [0, #blockBytes) of it. */
+  #block: Uint8Array | undefined
+  #blockBytes = 0
   /** Of a length that is cut in two. */
   readonly #length = new Uint8Array(LENGTH_BYTES)
   #lengthBytes = 0
@@ -58,8 +65,7 @@ export class FrameAssembler {
     const at = this.#at
     const missing = bytes - this.#pieceBytes
     if (chunk.length - at < missing) {
-      if (at < chunk.length) this.#pieces.push(chunk.subarray(at))
-      this.#pieceBytes += chunk.length - at
+      if (at < chunk.length) this.#hold(chunk.subarray(at))
       this.#chunk = EMPTY_BYTES
       this.#at = 0
       return NONE
@@ -68,10 +74,32 @@ export class FrameAssembler {
     this.#at = at + missing
     this.#frameBytes = -1
     if (this.#pieceBytes === 0) return { kind: 'frame', payload: rest }
+    this.#endBlock()
     const payload = joinBytes([...this.#pieces, rest])
     this.#pieces = []
     this.#pieceBytes = 0
     return { kind: 'frame', payload }
+  }
+
+  #hold(piece: Uint8Array): void {
+    this.#pieceBytes += piece.length
+    if (this.#block !== undefined && this.#blockBytes + piece.length > BLOCK_BYTES) this.#endBlock()
+    if (piece.length >= PIECE_BYTES_MIN) {
+      this.#endBlock()
+      this.#pieces.push(piece)
+      return
+    }
+    this.#block ??= new Uint8Array(BLOCK_BYTES)
+    this.#block.set(piece, this.#blockBytes)
+    this.#blockBytes += piece.length
+  }
+
+  /** What the block has is a piece like the others. */
+  #endBlock(): void {
+    if (this.#block === undefined) return
+    this.#pieces.push(this.#block.subarray(0, this.#blockBytes))
+    this.#block = undefined
+    this.#blockBytes = 0
   }
 
   #readLength(): boolean {

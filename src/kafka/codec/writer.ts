@@ -2,16 +2,26 @@
  * KafkaWriter: primitive types of the Kafka protocol into fragments: what is written goes into a buffer of its own, and record
  * batches that lie in shared pages are spliced in between without a copy.
  *
- * Limits   the writer's own bytes: fragments beside them count towards `bytes` only
+ * Limits   the writer's own bytes: fragments beside them count towards `bytes` only. A classic text has TEXT_BYTES_MAX: what is longer,
+ *          an error text that quotes a request, is cut off
  */
 import { utf8Encode, writeSafeInt64 } from '../../base/bytes.ts'
 
 const FIRST_BYTES = 256
+/** Of a text whose length is an int16. */
+export const TEXT_BYTES_MAX = 32_767
 
 /** Record batches that lie somewhere: the wire has them one after the other. */
 export interface Splice {
   readonly bytes: number
   readonly fragments: readonly Uint8Array[]
+}
+
+/** The end of the last whole character of UTF-8 that ends at `end` or before it. */
+function cutOf(text: Uint8Array, end: number): number {
+  let at = end
+  while ((text[at]! & 0xc0) === 0x80) at--
+  return at
 }
 
 export class KafkaWriter {
@@ -29,7 +39,9 @@ export class KafkaWriter {
   }
 
   bool(value: boolean): void {
-    this.#buffer[this.#room(1)] = value ? 1 : 0
+    // Not in one expression: the buffer may be another one once there is room.
+    const at = this.#room(1)
+    this.#buffer[at] = value ? 1 : 0
   }
 
   int8(value: number): void {
@@ -90,7 +102,8 @@ export class KafkaWriter {
     let isAscii = length < 128
     for (let index = 0; isAscii && index < length; index++) isAscii = text.charCodeAt(index) < 0x80
     if (!isAscii) {
-      const bytes = utf8Encode(text)
+      const all = utf8Encode(text)
+      const bytes = kind === 'int16' && all.length > TEXT_BYTES_MAX ? all.subarray(0, cutOf(all, TEXT_BYTES_MAX)) : all
       this.length(kind, bytes.length)
       this.raw(bytes)
       return
