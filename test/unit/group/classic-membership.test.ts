@@ -167,15 +167,16 @@ test('two processes of one instance: the join of the first is fenced by the seco
   assert.equal(fixture.joined(second).members.length, 1)
 })
 
-test('an instance that does not join again keeps its place until its session ends', () => {
+test('an instance that does not join again keeps its place until its session ends, and does not lead meanwhile', () => {
   const fixture = new ClassicFixture()
-  const [leader] = fixture.stable([
-    { sessionTimeoutMs: 60_000 },
-    { instanceId: 'b', sessionTimeoutMs: 60_000, rebalanceTimeoutMs: 10_000 },
-  ])
-  const token = fixture.sendJoin({ memberId: leader!.memberId, sessionTimeoutMs: 60_000, rebalanceTimeoutMs: 10_000 })
+  const slow = { sessionTimeoutMs: 60_000, rebalanceTimeoutMs: 10_000 }
+  const [leader, follower] = fixture.stable([{ ...slow, instanceId: 'b' }, slow])
+  assert.equal(leader!.instanceId, 'b')
+  const both = protocolsOf('range', 'sticky')
+  const token = fixture.sendJoin({ ...slow, memberId: follower!.memberId, protocols: both })
   fixture.advance(15_000)
-  assert.equal(fixture.joined(token).members.length, 2)
+  const { members, leaderId } = fixture.joined(token)
+  assert.deepEqual([members.length, leaderId], [2, follower!.memberId])
   assert.equal(fixture.group.state, 'CompletingRebalance')
 })
 

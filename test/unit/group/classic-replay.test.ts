@@ -28,6 +28,10 @@ test('a stable group is found as it was, its sessions begin anew', () => {
   const back = fixture.joined(fixture.sendJoin({ instanceId: 'i' }))
   assert.equal(back.generationId, 1)
   sameAfterRestart(fixture)
+  fixture.restart()
+  const now = { memberId: back.memberId, instanceId: 'i', generationId: 1 }
+  assert.deepEqual([fixture.beatClassic(now), fixture.beatClassic(follower!)], ['NONE', 'FENCED_INSTANCE_ID'])
+  assert.deepEqual(fixture.synced(fixture.sendSync(now)).assignment, new Uint8Array([1]))
 })
 
 test('a generation whose assignment never came is none: its members join again', () => {
