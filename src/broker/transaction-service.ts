@@ -14,12 +14,21 @@
  * Failure     a partition that could not be registered: an error, the client adds it again. Markers that could not be written are
  *             reported as such: the coordinator has them tried again
  */
+import { EMPTY_BYTES } from '../base/bytes.ts'
 import type { BrokerConfig } from '../config/index.ts'
 import { type ErrorCode, errorCodeOf, errorNumberOf, isMillraceError, MillraceError } from '../model/errors.ts'
 import type { PartitionRef } from '../model/ids.ts'
 import { isInternalTopic, TRANSACTIONS_TOPIC } from '../model/internal-topics.ts'
 import { PRODUCER_EPOCH_MAX } from '../model/limits.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
+import type {
+  ListedTransaction,
+  TransactionFilter,
+  TransactionPage,
+  TransactionQuery,
+  TransactionSummary,
+  TransactionsPage,
+} from '../model/transaction-query.ts'
 import {
   type AddPartitionsToTxnReply,
   type AddPartitionsToTxnRequest,
@@ -43,6 +52,7 @@ import {
   unwrapReply,
   writeTxnMarkers,
 } from '../protocol/index.ts'
+import { decodeControlBody } from '../ring/control-codec.ts'
 import {
   ControlOperation,
   type LoadTransactionsBody,
@@ -58,12 +68,14 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { Caller } from './caller.ts'
 import type { Peers } from './cluster/peers.ts'
 import type { GroupService } from './group-service.ts'
-import { InternalTopic } from './internal-topic.ts'
+import { checkServes, InternalTopic, isLedElsewhere } from './internal-topic.ts'
 import { leadRefusal, type PartitionProxy, type PartitionRouter } from './partition-router.ts'
 import type { ShardLink } from './shard-link.ts'
 import type { TopicAdmin } from './topic-admin.ts'
 
 const MARKERS_PER_MESSAGE = 1_000
+/** Of a description whose transaction went on between its pages. */
+const DESCRIBE_ATTEMPTS_MAX = 5
 /** What the transaction's coordinator says while its broker's image is behind: it passes, and says nothing of the group's coordinator. */
 const BEHIND_CODES: readonly ErrorCode[] = ['UNKNOWN_TOPIC_ID', 'UNKNOWN_TOPIC_OR_PARTITION', 'NOT_COORDINATOR']
 
@@ -92,6 +104,16 @@ export interface InitProducer extends Partial<ProducerIdentity> {
   /** Its transactions do not bump its epoch: a Kafka client's (src/transaction, X8). */
   readonly isClassic?: boolean
   // producerId and producerEpoch: those that a classic producer has (KIP-360); left out, or -1 both: none.
+}
+
+interface NamedPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+export interface TransactionDescription extends TransactionSummary {
+  readonly transactionalId: string
+  readonly partitions: readonly NamedPartition[]
 }
 
 /** The offsets of a group become part of a transaction. */
@@ -191,6 +213,76 @@ export class TransactionService {
     const { groups } = this.#gateway
     await this.#addOffsets(request, await groups.coordinatorOf(request.groupId))
     return groups.forward(request.groupId, Api.TXN_OFFSET_COMMIT, header, caller)
+  }
+
+  /**
+   * The transactional ids that are coordinated here, and pass the filter. A coordinator that does not answer is left out, unless none
+   * does: others answer for theirs.
+   */
+  async list(filter: TransactionFilter): Promise<ListedTransaction[]> {
+    const here = this.#topic.partitions.filter((partition) => !isLedElsewhere(partition))
+    const outcomes = await Promise.allSettled(here.map((partition) => this.#listOne(partition, filter)))
+    const listed: ListedTransaction[] = []
+    const faults: unknown[] = []
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected') faults.push(outcome.reason)
+      else for (const each of outcome.value) listed.push(each)
+    if (faults.length > 0 && faults.length === outcomes.length) throw faults[0]
+    for (const err of faults)
+      this.#gateway.logger.warn({ err }, 'a coordinator did not answer: its transactional ids are left out')
+    return listed
+  }
+
+  /** Throws TRANSACTIONAL_ID_NOT_FOUND for one that nobody has used, NOT_COORDINATOR where another broker knows. */
+  async describe(transactionalId: string): Promise<TransactionDescription> {
+    if (this.#topic.partitions.length === 0) throw new MillraceError('TRANSACTIONAL_ID_NOT_FOUND')
+    const coordinator = await this.#topic.partitionOf(transactionalId)
+    let partitions: TransactionPartition[] = []
+    let first: TransactionPage | undefined
+    for (let attempts = 0; ; ) {
+      const query = { kind: 'describe', transactionalId, from: partitions.length } as const
+      const page = (await this.#query(coordinator, query)) as TransactionPage
+      first ??= page
+      // It went on between two pages.
+      if (page.updateMs !== first.updateMs && ++attempts < DESCRIBE_ATTEMPTS_MAX) {
+        partitions = []
+        first = undefined
+        continue
+      }
+      partitions.push(...page.partitions)
+      if (page.partitions.length === 0 || partitions.length >= page.partitionCount) break
+    }
+    const { producerId, producerEpoch, state, timeoutMs, startTimeMs } = first
+    const named = this.#namesOf(partitions)
+    return { transactionalId, producerId, producerEpoch, state, timeoutMs, startTimeMs, partitions: named }
+  }
+
+  async #listOne(partition: PartitionProxy, filter: TransactionFilter): Promise<ListedTransaction[]> {
+    const listed: ListedTransaction[] = []
+    for (let after: string | null = ''; after !== null; ) {
+      const page = (await this.#query(partition, { kind: 'list', filter, after })) as TransactionsPage
+      for (const each of page.transactions) listed.push(each)
+      after = page.nextAfter
+    }
+    return listed
+  }
+
+  async #query(coordinator: PartitionProxy, query: TransactionQuery): Promise<unknown> {
+    checkServes(coordinator)
+    const { ref, shard } = coordinator
+    const body: TransactionRequestBody = {
+      ...{ partitionRef: ref, api: 0, header: EMPTY_BYTES, freshProducerId: -1, partitions: [], query },
+    }
+    const bytes = await this.#gateway.links[shard]!.control<Uint8Array>(ControlOperation.TRANSACTION_REQUEST, body)
+    return decodeControlBody(bytes)
+  }
+
+  /** Those of topics that are gone have no name, and are left out. */
+  #namesOf(partitions: readonly TransactionPartition[]): NamedPartition[] {
+    return partitions.flatMap(({ topicId, partition }) => {
+      const topic = this.#gateway.router.byId(topicId)
+      return topic === undefined ? [] : [{ topic: topic.record.state.name, partition }]
+    })
   }
 
   /** A coordinator wants markers; `partitionRef` is its own. */

@@ -4,6 +4,7 @@
  */
 import { Argument, type Command, Option } from 'commander'
 import { CLIENT_VERSION } from '../client/client-options.ts'
+import { SCRAM_MECHANISMS } from '../model/users.ts'
 import type { Shell } from './completion.ts'
 import type { GlobalOptions, Terminal } from './terminal.ts'
 import { UsageCommand } from './usage-command.ts'
@@ -34,6 +35,7 @@ export function buildProgram(terminal: Terminal): Command {
   addData(add, program, runs)
   addTopics(add, program, runs)
   addGroups(add, program, runs)
+  addUsers(add, program, runs)
   addTools(add, program, runs)
   addCluster(add, program, runs)
   addBench(add, program, runs)
@@ -74,6 +76,14 @@ function addGlobals(command: Command): void {
 }
 
 const collect = (value: string, previous: string[] | undefined): string[] => [...(previous ?? []), value]
+
+/** An option with a choice that may be given several times. */
+function collected(option: Option): Option {
+  const check = option.parseArg!
+  return option.argParser((value: string, previous: string[] | undefined) =>
+    collect(String(check(value, undefined)), previous),
+  )
+}
 
 const FIRST_STEPS = `
 First steps:
@@ -166,6 +176,33 @@ function addGroups(add: Add, program: Command, runs: Runs): void {
     .option('--dry-run', 'show what would be done')
   runs(seek, async () => (await load()).seekGroup)
   runs(add(group, 'delete <group>', 'forget a group without members'), async () => (await load()).deleteGroup)
+}
+
+const USER_EXAMPLES = `
+Examples:
+  millrace user set alice                               asks for the password
+  MILLRACE_PASSWORD=… millrace user set alice           or takes it from the environment
+  pass show kafka | millrace user set alice             or from a pipe: never an argument, which others can see`
+
+function addUsers(add: Add, program: Command, runs: Runs): void {
+  const user = program
+    .command('user')
+    .description('who may come in at the Kafka listener (listeners.kafka.sasl)')
+    .exitOverride()
+  const load = () => import('./commands/user.ts')
+  const set = add(user, 'set <name>', 'make a user, or give one another password')
+    .addOption(
+      collected(
+        new Option('-m, --mechanism <mechanism>', 'only by this one; again for another (default: both)').choices(
+          SCRAM_MECHANISMS,
+        ),
+      ),
+    )
+    .option('--iterations <n>', 'rounds of the password hash, 4096 to 16384 (default 8192)')
+    .addHelpText('after', USER_EXAMPLES)
+  runs(set, async () => (await load()).setUser)
+  runs(add(user, 'list', 'all users'), async () => (await load()).listUsers)
+  runs(add(user, 'delete <name>', 'remove a user'), async () => (await load()).deleteUser)
 }
 
 function addTopics(add: Add, program: Command, runs: Runs): void {

@@ -121,6 +121,11 @@ export class Terminal {
     if (this.#options.quiet !== true) this.#process.stderr.write(`${text}\n`)
   }
 
+  /** A question, where the answer is typed behind it. */
+  readonly prompt = (text: string): void => {
+    this.#process.stderr.write(text)
+  }
+
   /** Talk for a person who may wonder: on a terminal, unless -q. */
   hint(text: string): void {
     if (this.#process.stderr.isTTY === true) this.say(text)

@@ -1,4 +1,4 @@
-/** Admin: what changes or describes the cluster's topics and groups. Every call takes an AbortSignal and throws MillraceError. */
+/** Admin: what changes or describes the cluster's topics, groups, replicas and users. Every call takes an AbortSignal and throws MillraceError. */
 
 import { MillraceError } from '../model/errors.ts'
 import { isInternalTopic } from '../model/internal-topics.ts'
@@ -27,6 +27,7 @@ import { checkedPosition, type PartitionOffset, type Positions } from './positio
 import type { Position } from './record-types.ts'
 import { isInDoubt, type Requests } from './requests.ts'
 import { type TopicLike, topicName } from './topic.ts'
+import { UserAdmin } from './user-admin.ts'
 
 export interface CreateTopicOptions {
   /** Default: the broker's. */
@@ -313,6 +314,7 @@ export class Admin {
   readonly topics: TopicAdmin
   readonly groups: GroupAdmin
   readonly cluster: ClusterAdmin
+  readonly users: UserAdmin
   readonly #requests: Requests
 
   constructor(parts: { runtime: ClientRuntime; requests: Requests; metadata: MetadataCache; positions: Positions }) {
@@ -320,6 +322,7 @@ export class Admin {
     this.topics = new TopicAdmin(parts)
     this.groups = new GroupAdmin({ ...parts, clock: parts.runtime.clock })
     this.cluster = new ClusterAdmin(parts.requests)
+    this.users = new UserAdmin(parts.requests)
   }
 
   /** Brokers, shards and counts, as `/api/v1/cluster` gives them. */

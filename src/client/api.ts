@@ -103,3 +103,10 @@ export { type PlainTopic, type TopicLike, type TopicOptions, type TypedTopic, to
 export { type RecordFor, Transaction } from './transaction/transaction.ts'
 export type { CommittingGroup, HandledRecord } from './transaction/transaction-offsets.ts'
 export { TransactionalProducer, type TransactionalProducerStats } from './transaction/transactional-producer.ts'
+export {
+  type ScramMechanism,
+  UserAdmin,
+  type UserCallOptions,
+  type UserDescription,
+  type UserWish,
+} from './user-admin.ts'

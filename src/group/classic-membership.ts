@@ -12,6 +12,7 @@
  *            | join    | all members join again                   | a generation without those who have not                       |
  *            | sync    | every member asks for its assignment     | those who have not are removed, a rebalance                   |
  */
+import { assert } from '../base/assert.ts'
 import { dropMember, findMember, unknownClassicMember } from './classic-members.ts'
 import {
   completeJoin,
@@ -125,7 +126,8 @@ function forgetPending(
 
 /** What follows when the time of `timer`, which is out of the heap, is over. */
 export function decideClassicTimeout(context: GroupContext, timer: ClassicTimer, nowMs: number): DeadlineDecision {
-  const { group } = timer
+  const group = context.state.groups.get(timer.groupId)
+  assert(group?.classic !== undefined, `a timer of group '${timer.groupId}', which is no classic one`)
   const changes = new GroupChanges(context.state)
   const fenced: FencedMember[] = []
   switch (timer.kind) {
@@ -139,18 +141,18 @@ export function decideClassicTimeout(context: GroupContext, timer: ClassicTimer,
       forgetPending(context, changes, group, timer.memberId, nowMs)
       break
     case 'initial':
-      group.classic!.phase = undefined
+      group.classic.phase = undefined
       endInitialWait(context, changes, group, nowMs)
       break
     case 'join':
-      group.classic!.phase = undefined
-      for (const { memberId, joinToken, instanceId } of group.classic!.members.values())
+      group.classic.phase = undefined
+      for (const { memberId, joinToken, instanceId } of group.classic.members.values())
         if (joinToken === 0 && instanceId === null) fenced.push({ memberId, reason: 'rebalance' })
       completeJoin(context, changes, group, nowMs)
       break
     case 'sync':
-      group.classic!.phase = undefined
-      for (const member of [...group.classic!.members.values()]) {
+      group.classic.phase = undefined
+      for (const member of [...group.classic.members.values()]) {
         if (!member.isPendingSync) continue
         fenced.push({ memberId: member.memberId, reason: 'sync' })
         dropMember(context, changes, group, member)

@@ -9,6 +9,7 @@
 import { utf8Bytes } from '../base/utf8-write.ts'
 import { BATCH_HEADER_BYTES } from '../record/batch-layout.ts'
 import { RECORD_OVERHEAD_BYTES_MAX } from '../record/batch-writer.ts'
+import type { ClassicMemberMetadata } from './classic-metadata.ts'
 import {
   addMember,
   type ClassicGroup,
@@ -21,7 +22,7 @@ import {
 import { subscribedOf } from './classic-subscriptions.ts'
 import type { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
-import { CLASSIC_MEMBER_RECORD_BYTES, type ClassicMemberMetadata } from './group-records.ts'
+import { CLASSIC_MEMBER_RECORD_BYTES } from './group-records.ts'
 import type { Group } from './group-state.ts'
 
 /** Of the group's own two records: names and fields. */

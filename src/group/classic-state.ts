@@ -12,7 +12,6 @@
 import { assert } from '../base/assert.ts'
 import type { Timed } from '../base/deadline-heap.ts'
 import { utf8Bytes } from '../base/utf8-write.ts'
-import type { Group } from './group-state.ts'
 
 export type ClassicStateName = 'Empty' | 'PreparingRebalance' | 'CompletingRebalance' | 'Stable'
 
@@ -29,21 +28,21 @@ export const NO_TOKEN = 0
 
 export interface ClassicSessionTimer extends Timed {
   readonly kind: 'session'
-  readonly group: Group
+  readonly groupId: string
   readonly member: ClassicMember
 }
 
 /** Of an id that was given and not joined with. */
 export interface PendingTimer extends Timed {
   readonly kind: 'pending'
-  readonly group: Group
+  readonly groupId: string
   readonly memberId: string
 }
 
 /** The join phase must end, the initial wait for more members ends, or members must have asked for their assignments. */
 export interface PhaseTimer extends Timed {
   readonly kind: 'initial' | 'join' | 'sync'
-  readonly group: Group
+  readonly groupId: string
 }
 
 export type ClassicTimer = ClassicSessionTimer | PendingTimer | PhaseTimer
@@ -228,14 +227,18 @@ export function rebalanceTimeoutOf({ members }: ClassicGroup): number {
 }
 
 /** For tests and simulations: looks at every member. */
-export function checkClassic(group: Group): void {
-  const { groupId, classic } = group
+export function checkClassic(group: {
+  readonly groupId: string
+  readonly groupEpoch: number
+  readonly classic: ClassicGroup | undefined
+}): void {
+  const { groupId, groupEpoch, classic } = group
   if (classic === undefined) return
   const { state, members, generationId, protocolCounts, leaderId, protocolName } = classic
   const isStored = state === 'Stable' || state === 'Empty'
   assert(
-    isStored ? generationId === group.groupEpoch : generationId >= group.groupEpoch,
-    `C1: ${groupId}: generation ${generationId} of a ${state} group stored at ${group.groupEpoch}`,
+    isStored ? generationId === groupEpoch : generationId >= groupEpoch,
+    `C1: ${groupId}: generation ${generationId} of a ${state} group stored at ${groupEpoch}`,
   )
   assert((state === 'Empty') === (members.size === 0), `C2: ${groupId}: ${state} with ${members.size} members`)
   if (state === 'CompletingRebalance' || state === 'Stable') {

@@ -32,21 +32,21 @@ export class ClassicTimers {
   }
 
   /** The member was heard of, or answered. */
-  touchSession(group: Group, member: ClassicMember, nowMs: number): void {
-    this.#moveSession(group, member, nowMs + member.sessionTimeoutMs)
+  touchSession({ groupId }: Group, member: ClassicMember, nowMs: number): void {
+    this.#moveSession(groupId, member, nowMs + member.sessionTimeoutMs)
   }
 
   /** A new member has no id to send heartbeats with until it is answered. */
-  startNewMember(group: Group, member: ClassicMember, deadlineMs: number): void {
-    this.#moveSession(group, member, deadlineMs)
+  startNewMember({ groupId }: Group, member: ClassicMember, deadlineMs: number): void {
+    this.#moveSession(groupId, member, deadlineMs)
   }
 
-  #moveSession(group: Group, member: ClassicMember, deadlineMs: number): void {
+  #moveSession(groupId: string, member: ClassicMember, deadlineMs: number): void {
     member.sessionDeadlineMs = deadlineMs
     const timer = member.sessionTimer
     if (timer !== undefined && timer.deadlineMs <= deadlineMs) return
     if (timer !== undefined) this.#heap.remove(timer)
-    member.sessionTimer = this.#startSession(group, member, deadlineMs)
+    member.sessionTimer = this.#startSession(groupId, member, deadlineMs)
   }
 
   stopSession(member: ClassicMember): void {
@@ -54,8 +54,8 @@ export class ClassicTimers {
     member.sessionTimer = undefined
   }
 
-  startPending(group: Group, memberId: string, deadlineMs: number): PendingTimer {
-    const timer: PendingTimer = { kind: 'pending', group, memberId, deadlineMs, heapIndex: -1 }
+  startPending({ groupId }: Group, memberId: string, deadlineMs: number): PendingTimer {
+    const timer: PendingTimer = { kind: 'pending', groupId, memberId, deadlineMs, heapIndex: -1 }
     this.#offer(timer)
     return timer
   }
@@ -66,7 +66,7 @@ export class ClassicTimers {
 
   startPhase(group: Group, kind: PhaseTimer['kind'], deadlineMs: number): void {
     this.stopPhase(group)
-    const timer: PhaseTimer = { kind, group, deadlineMs, heapIndex: -1 }
+    const timer: PhaseTimer = { kind, groupId: group.groupId, deadlineMs, heapIndex: -1 }
     this.#offer(timer)
     group.classic!.phase = timer
   }
@@ -82,16 +82,16 @@ export class ClassicTimers {
       const timer = this.#heap.takeExpired(nowMs)
       if (timer === undefined) return undefined
       if (timer.kind !== 'session') return timer
-      const { group, member } = timer
+      const { groupId, member } = timer
       member.sessionTimer = undefined
       if (isWaiting(member)) continue
       if (member.sessionDeadlineMs <= nowMs) return timer
-      member.sessionTimer = this.#startSession(group, member, member.sessionDeadlineMs)
+      member.sessionTimer = this.#startSession(groupId, member, member.sessionDeadlineMs)
     }
   }
 
-  #startSession(group: Group, member: ClassicMember, deadlineMs: number): ClassicSessionTimer {
-    const timer: ClassicSessionTimer = { kind: 'session', group, member, deadlineMs, heapIndex: -1 }
+  #startSession(groupId: string, member: ClassicMember, deadlineMs: number): ClassicSessionTimer {
+    const timer: ClassicSessionTimer = { kind: 'session', groupId, member, deadlineMs, heapIndex: -1 }
     this.#offer(timer)
     return timer
   }

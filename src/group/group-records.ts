@@ -7,6 +7,7 @@
 import type { TopicId } from '../model/ids.ts'
 import type { PartitionSet } from '../model/partition-set.ts'
 import { type EncodedRecord, type RecordLayout, RecordTable } from '../record/record-table.ts'
+import type { ClassicMemberMetadata, ClassicMetadata } from './classic-metadata.ts'
 import type { CommittedOffset } from './committed-offset.ts'
 import type { CurrentAssignment, GroupKind, MemberMetadata } from './group-state.ts'
 
@@ -118,21 +119,6 @@ export interface GroupMetadata {
   readonly assignmentEpoch: number
   readonly assignor: string
   readonly emptySinceMs: number
-}
-
-export interface ClassicMetadata {
-  readonly protocolType: string
-  readonly leaderId: string | null
-}
-
-export interface ClassicMemberMetadata {
-  readonly instanceId: string | null
-  readonly clientId: string
-  readonly clientHost: string
-  readonly sessionTimeoutMs: number
-  readonly rebalanceTimeoutMs: number
-  readonly subscription: Uint8Array
-  readonly assignment: Uint8Array
 }
 
 interface OfMember {

@@ -6,6 +6,7 @@
  * Limits  PAGE_BYTES, far below a frame of the smallest reply ring, unless one row is larger; PAGE_ROWS_MAX, which bounds what is
  *         sorted. Finding a page looks at every key once: some milliseconds for the most groups that a coordinator may have
  */
+import { smallestAfter as smallestKeysAfter } from '../base/smallest-after.ts'
 
 /** As the wire has it, estimated. */
 export const PAGE_BYTES = 64 * 1024
@@ -23,16 +24,7 @@ export function smallestAfter<Key extends string>(
   after: string,
   isWanted: (key: Key) => boolean = () => true,
 ): Key[] {
-  const kept: Key[] = []
-  let largest: Key | undefined
-  for (const key of keys) {
-    if (key <= after || (largest !== undefined && key > largest) || !isWanted(key)) continue
-    kept.push(key)
-    if (kept.length < 2 * PAGE_ROWS_MAX) continue
-    kept.sort().length = PAGE_ROWS_MAX
-    largest = kept.at(-1)
-  }
-  return kept.sort().slice(0, PAGE_ROWS_MAX)
+  return smallestKeysAfter(keys, { after: after as Key, countMax: PAGE_ROWS_MAX, isWanted })
 }
 
 /** As many of the rows as a page holds; there may be more when the keys are as many as a page may have. */

@@ -18,6 +18,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { readSafeInt64, writeSafeInt64 } from '../base/bytes.ts'
+import { smallestAfter } from '../base/smallest-after.ts'
 import { PARTITION_OPEN_TRANSACTIONS_MAX, PARTITION_PRODUCERS_MAX } from '../model/limits.ts'
 import { sequenceAfter } from '../record/batch-layout.ts'
 import { type AbortedMarks, NOTHING_ABORTED } from './aborted-index.ts'
@@ -96,13 +97,23 @@ export type ProducerDecision =
     }
   | ProducerRefusal
 
-export interface ProducerDescription {
+interface KnownProducer {
   readonly producerId: number
   readonly epoch: number
   /** Of the coordinator that wrote its last marker; -1 = none. */
   readonly coordinatorEpoch: number
   /** First offset of its open transaction; -1 = none. */
   readonly transactionFirst: number
+}
+
+export interface ProducerLine extends KnownProducer {
+  /** -1 = nothing in this epoch has one. */
+  readonly lastSequence: number
+  /** Of its last batch that has a sequence; else when it was heard of last. */
+  readonly lastTimestampMs: number
+}
+
+export interface ProducerDescription extends KnownProducer {
   /** Newest last. */
   readonly batches: readonly {
     readonly lastSequence: number
@@ -308,6 +319,20 @@ export class ProducerState {
     return dropped
   }
 
+  /** The producers behind `after` by producer id, `countMax` of them at most: what they wrote last. */
+  page(after: number, countMax: number): ProducerLine[] {
+    const producers = this.#producers ?? NO_PRODUCERS
+    return smallestAfter(producers.keys(), { after, countMax }).map((producerId) => {
+      const { epoch, coordinatorEpoch, lastAppendMs, batches } = producers.get(producerId)!
+      const last = batches.length - STRIDE
+      return {
+        ...{ producerId, epoch, coordinatorEpoch, transactionFirst: this.#transactions.firstOffsetOf(producerId) },
+        lastSequence: last < 0 ? -1 : batches[last + LAST_SEQUENCE]!,
+        lastTimestampMs: last < 0 ? lastAppendMs : batches[last + TIMESTAMP]!,
+      }
+    })
+  }
+
   /** Every producer with its epoch and batches, by producer id: for tests, dumps and the admin API. */
   describe(): ProducerDescription[] {
     const list: ProducerDescription[] = []
@@ -414,6 +439,7 @@ export class ProducerState {
 }
 
 const NOTHING: readonly number[] = []
+const NO_PRODUCERS: ReadonlyMap<number, ProducerEntry> = new Map()
 /** Stands in Undo.dropped for a batch without a sequence: nothing was pushed. */
 const UNSEQUENCED: readonly number[] = []
 

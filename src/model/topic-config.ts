@@ -22,6 +22,8 @@ export interface TopicConfig {
   readonly minInsyncReplicas: number
   readonly cleanupPolicy: 'delete' | 'compact' | 'compact,delete'
   readonly timestampType: 'CreateTime' | 'LogAppendTime'
+  /** CreateTime: milliseconds by which a batch may be ahead of the broker's clock. */
+  readonly timestampAfterMaxMs: number
   /** Overrides the broker's storage.fsync. */
   readonly fsync: FsyncPolicy
   /** Period of `interval`, milliseconds. */
@@ -38,6 +40,7 @@ export interface TopicConfig {
 }
 
 const DAY_MS = 86_400_000
+const SAFE = Number.MAX_SAFE_INTEGER
 
 interface ConfigKey {
   readonly field: keyof TopicConfig
@@ -45,10 +48,11 @@ interface ConfigKey {
   readonly expected: string
 }
 
+/** Where only SAFE bounds it, what is larger means no bound, as clients write it for Kafka: 2^63 − 1. */
 function integer(min: number, max: number): (text: string) => number | undefined {
   return (text) => {
-    if (!/^-?\d{1,16}$/.test(text)) return undefined
-    const value = Number(text)
+    if (!/^-?\d{1,19}$/.test(text)) return undefined
+    const value = max === SAFE ? Math.min(Number(text), SAFE) : Number(text)
     return value >= min && value <= max ? value : undefined
   }
 }
@@ -56,8 +60,6 @@ function integer(min: number, max: number): (text: string) => number | undefined
 function oneOf(...choices: string[]): (text: string) => string | undefined {
   return (text) => (choices.includes(text) ? text : undefined)
 }
-
-const SAFE = Number.MAX_SAFE_INTEGER
 
 /** Every key a topic may set, with its parser. `compression.type` stands apart: only `producer` is served. */
 export const TOPIC_CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
@@ -84,6 +86,11 @@ export const TOPIC_CONFIG_KEYS: Readonly<Record<string, ConfigKey>> = {
     field: 'timestampType',
     parse: oneOf('CreateTime', 'LogAppendTime'),
     expected: 'CreateTime or LogAppendTime',
+  },
+  'message.timestamp.after.max.ms': {
+    field: 'timestampAfterMaxMs',
+    parse: integer(0, SAFE),
+    expected: 'milliseconds',
   },
   'millrace.fsync': { field: 'fsync', parse: oneOf('group', 'interval'), expected: 'group or interval' },
   'flush.ms': { field: 'flushMs', parse: integer(1, 3_600_000), expected: 'milliseconds, 1 to 3600000' },
@@ -115,6 +122,7 @@ export const TOPIC_CONFIG_DEFAULTS: TopicConfig = {
   minInsyncReplicas: 1,
   cleanupPolicy: 'delete',
   timestampType: 'CreateTime',
+  timestampAfterMaxMs: SAFE,
   fsync: 'group',
   flushMs: 1000,
   deleteRetentionMs: DAY_MS,

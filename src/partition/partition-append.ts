@@ -10,12 +10,14 @@
  *   checkSpace           DISK_FULL
  *   checkWholeBatch      CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, INVALID_RECORD … (record/batch-validator)
  *   checkTransactional   INVALID_REQUIRED_ACKS (of a transaction, and not acks=all)
+ *   checkTimestamp       INVALID_TIMESTAMP (CreateTime, further ahead of the clock than message.timestamp.after.max.ms)
  *   checkKeys            INVALID_RECORD (a compacted topic's records have keys)
  *   checkProducer        OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE …, or a duplicate: answered as it was the
  *                        first time
  *
- * Pure: nothing is changed; whoever calls stamps, stages and writes what passed. Happy path: no allocation.
+ * What Kafka's clients know of them is in README.md. Pure: nothing is changed; whoever calls stamps, stages and writes what passed. Happy path: no allocation.
  */
+import type { Clock } from '../base/clock.ts'
 import { isCompacted } from '../log/compaction.ts'
 import type { ProducerDecision } from '../log/producer-state.ts'
 import type { LeaderEpoch, Offset } from '../model/ids.ts'
@@ -51,6 +53,8 @@ export interface ProduceAttempt {
   at: number
   end: number
   batch: BatchView
+  /** Asked for topics that bound what a client's clock may say. */
+  readonly wallClock: Pick<Clock, 'nowMs'>
   /** Opens batches, where that is needed: of a compacted topic. */
   keys: KeyCheck
   /** Decides by what is appended and staged (log/producer-state). */
@@ -71,7 +75,7 @@ export const requestSteps: readonly RequestStep[] = [
 ]
 
 /** Steps that look at a batch alone: run over all batches of a request before any is staged. */
-export const batchSteps: readonly BatchStep[] = [checkWholeBatch, checkTransactional, checkKeys]
+export const batchSteps: readonly BatchStep[] = [checkWholeBatch, checkTransactional, checkTimestamp, checkKeys]
 
 /** Steps that depend on what was staged before: run right before a batch is staged. */
 export const orderSteps: readonly BatchStep[] = [checkProducer]
@@ -129,6 +133,16 @@ function checkWholeBatch(attempt: ProduceAttempt): Refusal | undefined {
 function checkTransactional(attempt: ProduceAttempt): Refusal | undefined {
   if (attempt.acks === ACKS_ALL || !attempt.batch.reset(attempt.bytes, attempt.at).isTransactional) return undefined
   return refuse('INVALID_REQUIRED_ACKS', `batches of a transaction need acks -1 (all), not ${attempt.acks}`)
+}
+
+/** Such a record would keep its segment until that time. By the batch's header: records are not opened. */
+function checkTimestamp({ state, wallClock, batch, bytes, at }: ProduceAttempt): Refusal | undefined {
+  const { timestampType, timestampAfterMaxMs } = state.config
+  if (timestampAfterMaxMs === Number.MAX_SAFE_INTEGER || timestampType !== 'CreateTime') return undefined
+  const aheadMs = batch.reset(bytes, at).maxTimestamp - wallClock.nowMs()
+  if (aheadMs <= timestampAfterMaxMs) return undefined
+  const text = `the batch is ${aheadMs} ms ahead of the broker's clock, message.timestamp.after.max.ms is ${timestampAfterMaxMs}`
+  return refuse('INVALID_TIMESTAMP', text)
 }
 
 /** What the partition knows of the batch's producer, its transaction included. */

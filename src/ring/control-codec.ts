@@ -32,6 +32,15 @@ export function encodeControlBody(value: unknown): Uint8Array {
   return packr.pack(value)
 }
 
+/** A value that was encoded apart from its message. Throws InvariantError: both ends are ours. */
+export function decodeControlBody(bytes: Uint8Array): unknown {
+  try {
+    return unpackr.unpack(bytes)
+  } catch (error) {
+    throw new InvariantError(`a body within a control message is not msgpack (${String(error)})`)
+  }
+}
+
 export function controlBodyBytesMax(writer: RingWriter): number {
   return writer.frameBytesMax - CONTROL_BODY_AT
 }

@@ -6,6 +6,7 @@ import type { LeaderEpoch, PartitionRef, TopicId } from '../model/ids.ts'
 import type { ProducerIdentity } from '../model/producer-identity.ts'
 import type { ReplicaIdentity, ReplicaRole } from '../model/replica.ts'
 import type { TopicConfig } from '../model/topic-config.ts'
+import type { TransactionQuery } from '../model/transaction-query.ts'
 
 export const ControlOperation = {
   OPEN_PARTITIONS: 1,
@@ -30,6 +31,8 @@ export const ControlOperation = {
   SET_REPLICAS: 21,
   SUSPEND_LEADER_ACKS: 22,
   OFFSET_FOR_LEADER_EPOCH: 23,
+  DESCRIBE_PRODUCERS: 24,
+  DESCRIBE_SIZES: 25,
 } as const
 export type ControlOperation = (typeof ControlOperation)[keyof typeof ControlOperation]
 
@@ -132,6 +135,8 @@ export interface TransactionRequestBody {
   readonly partitions: readonly { readonly topicId: TopicId; readonly partition: number }[]
   /** Of an init-producer-id in Kafka's protocol: the id and epoch that its sender has, -1 both = none. Its transactions are classic (X8). */
   readonly classic?: ProducerIdentity
+  /** In the place of a request of the wire, api 0: the answer's bytes are a page of it, by encodeControlBody. */
+  readonly query?: TransactionQuery
 }
 
 /** These producers may begin a transaction in these partitions: their coordinator knows, durably. Answer {}. */
@@ -232,6 +237,43 @@ export interface OffsetForLeaderEpochBody {
 export interface OffsetForLeaderEpochAnswer {
   readonly leaderEpoch: number
   readonly endOffset: number
+}
+
+/** The producers that the leader of a partition knows: those behind `after`, by producer id. -1 = from the first. */
+export interface DescribeProducersBody {
+  readonly partitionRef: PartitionRef
+  readonly after: number
+}
+
+export interface DescribeProducersAnswer {
+  readonly producers: readonly PartitionProducer[]
+  /** What the next page begins after; null = there is no more. */
+  readonly nextAfter: number | null
+}
+
+export interface PartitionProducer {
+  readonly producerId: number
+  readonly producerEpoch: number
+  /** -1 = it has written nothing in this epoch that has one. */
+  readonly lastSequence: number
+  /** Of its last batch that has a sequence; else when it was heard of last. */
+  readonly lastTimestampMs: number
+  /** Of the coordinator that wrote its last marker; -1 = none. */
+  readonly coordinatorEpoch: number
+  /** -1 = no transaction is open. */
+  readonly currentTxnStartOffset: number
+}
+
+/** Bytes of the logs of this shard's partitions: of those whose ref is larger than `after`; -1 = from the first. */
+export interface DescribeSizesBody {
+  readonly after: number
+}
+
+export interface DescribeSizesAnswer {
+  /** Ref and bytes in turn, refs ascending. */
+  readonly refsAndBytes: readonly number[]
+  /** What the next page begins after; null = there is no more. */
+  readonly nextAfter: number | null
 }
 
 export interface DescribePartitionAnswer {

@@ -67,7 +67,7 @@ export function isTelling(failures: number): boolean {
 }
 
 /** Up to `count` of the set, those from `from` on in its order. */
-function someOf(set: PartitionSet, from: number, count: number): TopicPartition[] {
+export function someOf(set: PartitionSet, from: number, count: number): TopicPartition[] {
   const list: TopicPartition[] = []
   let skip = from
   for (const [topicId, partitions] of set) {

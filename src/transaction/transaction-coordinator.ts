@@ -14,6 +14,8 @@
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
+import type { Refusal } from '../model/refusal.ts'
+import type { TransactionPage, TransactionQuery, TransactionsPage } from '../model/transaction-query.ts'
 import { decideAddPartitions } from './add-partitions.ts'
 import { abortOngoing, complete, decideEnd } from './end-transaction.ts'
 import { decideInitProducer } from './init-producer.ts'
@@ -37,6 +39,7 @@ import {
   type TransactionContext,
   type TransactionCounters,
 } from './transaction-context.ts'
+import { answerQuery } from './transaction-queries.ts'
 import { decodeTransaction } from './transaction-records.ts'
 import {
   applyTransaction,
@@ -130,6 +133,12 @@ export class TransactionCoordinator {
   end(request: EndTransactionRequest, nowMs: number): TransactionDecision<ProducerReply> {
     this.#checkLoaded()
     return decideEnd(this.#context, request, nowMs)
+  }
+
+  /** What is known of some transactional ids; decides nothing. */
+  query(query: TransactionQuery): TransactionsPage | TransactionPage | Refusal {
+    this.#checkLoaded()
+    return answerQuery(this.#context, query)
   }
 
   /** An attempt to write markers is over; undefined when it is none of today's. */

@@ -35,6 +35,10 @@ import {
   type CompactedBody,
   ControlOperation,
   type DescribePartitionAnswer,
+  type DescribeProducersAnswer,
+  type DescribeProducersBody,
+  type DescribeSizesAnswer,
+  type DescribeSizesBody,
   type ListOffsetsBody,
   type OffsetForLeaderEpochBody,
   type OffsetTimeBody,
@@ -58,6 +62,9 @@ import { type FoundTime, TimeLookup } from './time-lookup.ts'
 const LATEST = -1
 const EARLIEST = -2
 const LARGEST_TIMESTAMP = -3
+/** Pages well below a frame of the smallest reply ring. */
+const PRODUCERS_PER_PAGE = 1_000
+const SIZES_PER_PAGE = 5_000
 
 /** What a control operation does to the rest of the shard. */
 export interface ShardEffects {
@@ -166,6 +173,12 @@ export class ControlHandler {
         break
       case ControlOperation.DESCRIBE_PARTITION:
         this.#describePartition(requestId, body as ClosePartitionBody)
+        break
+      case ControlOperation.DESCRIBE_PRODUCERS:
+        this.#describeProducers(requestId, body as DescribeProducersBody)
+        break
+      case ControlOperation.DESCRIBE_SIZES:
+        this.#describeSizes(requestId, body as DescribeSizesBody)
         break
       case ControlOperation.CHECKPOINT:
         this.#options.checkpointer.ask(() => this.#replies.answer(requestId, {}))
@@ -410,6 +423,35 @@ export class ControlHandler {
       ...describeReplicas(state, this.#options.clock.monotonicMs()),
     }
     this.#replies.answer(requestId, answer)
+  }
+
+  /** Loads them where they are not: a file is read. */
+  #describeProducers(requestId: number, { partitionRef, after }: DescribeProducersBody): void {
+    const partition = this.#serving(requestId, partitionRef)
+    if (partition === undefined) return
+    const lines = partition.log.producers.page(after, PRODUCERS_PER_PAGE)
+    const answer: DescribeProducersAnswer = {
+      producers: lines.map(({ epoch, transactionFirst, ...line }) => ({
+        ...{ ...line, producerEpoch: epoch, currentTxnStartOffset: transactionFirst },
+      })),
+      nextAfter: lines.length < PRODUCERS_PER_PAGE ? null : lines.at(-1)!.producerId,
+    }
+    this.#replies.answer(requestId, answer)
+  }
+
+  /** All that have a log here, whatever their role; numbers that are known, no file is looked at. */
+  #describeSizes(requestId: number, { after }: DescribeSizesBody): void {
+    const refsAndBytes: number[] = []
+    for (const { state, log, isClosed } of this.#options.partitions) {
+      const { partitionRef } = state
+      if (partitionRef <= after || isClosed) continue
+      if (refsAndBytes.length === 2 * SIZES_PER_PAGE) {
+        this.#replies.answer(requestId, { refsAndBytes, nextAfter: refsAndBytes.at(-2)! })
+        return
+      }
+      refsAndBytes.push(partitionRef, log.bytes)
+    }
+    this.#replies.answer(requestId, { refsAndBytes, nextAfter: null } satisfies DescribeSizesAnswer)
   }
 
   #whenIdle(partition: PartitionAgent, then: () => void): void {

@@ -98,6 +98,7 @@ export class ProduceHandler {
       at: 0,
       end: 0,
       batch: this.#batch,
+      wallClock: options.clock,
       keys: new KeyCheck(options.codecs),
       producers: undefined as never,
     }

@@ -3,7 +3,9 @@
  * those of the wire are the protocol's. Those that came in Kafka's protocol are put in the same way.
  */
 import { isRefusal, refuse } from '../model/refusal.ts'
+import type { TransactionQuery } from '../model/transaction-query.ts'
 import * as protocol from '../protocol/index.ts'
+import { encodeControlBody } from '../ring/control-codec.ts'
 import type { TransactionRequestBody } from '../ring/control-messages.ts'
 import { setOf, type TransactionCoordinator, type TransactionDecision } from '../transaction/index.ts'
 import type { CoordinatorReply } from './coordinator-host.ts'
@@ -18,9 +20,10 @@ export interface TransactionAnswer extends Omit<TransactionDecision<never>, 'rep
 /** Has the coordinator decide; what the reply tells is so when the records are durable. Throws MillraceError for a bad header. */
 export function answerTransactionRequest(
   coordinator: TransactionCoordinator,
-  { api, header, freshProducerId, partitions, classic }: TransactionRequestBody,
+  { api, header, freshProducerId, partitions, classic, query }: TransactionRequestBody,
   nowMs: number,
 ): TransactionAnswer {
+  if (query !== undefined) return answerQuery(coordinator, query)
   switch (api) {
     case Api.INIT_PRODUCER_ID: {
       const { transactionalId, transactionTimeoutMs: timeoutMs } = protocol.initProducerId.decodeRequest(header)
@@ -44,6 +47,12 @@ export function answerTransactionRequest(
       return { transactionalId: '', records: [], markers: undefined, reply }
     }
   }
+}
+
+function answerQuery(coordinator: TransactionCoordinator, query: TransactionQuery): TransactionAnswer {
+  const page = coordinator.query(query)
+  const reply = isRefusal(page) ? page : ({ kind: 'reply', header: encodeControlBody(page) } as const)
+  return { transactionalId: '', records: [], markers: undefined, reply }
 }
 
 /** Native clients say nothing of an epoch they have, and each of their transactions has its own. */

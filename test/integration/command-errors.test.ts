@@ -106,6 +106,26 @@ test('topics, partitions, offsets and records', async () => {
   await fails(['produce', 'orders', '--file', join(folder, 'absent')], 3, /--file: there is no '.*absent'/)
 })
 
+test('users and their passwords', async () => {
+  const none = 'give one in MILLRACE_PASSWORD, on stdin, or type it on a terminal'
+  await fails(['user', 'set', 'alice'], 2, `the password is empty: ${none}`)
+  await fails(['user', 'set', 'alice'], 2, 'stdin: expected one line, the password', 'one\ntwo\n')
+  await fails(['user', 'set', 'token'], 2, "user set: the user name 'token' stands for the tokens of auth.tokens")
+  await fails(
+    ['user', 'set', 'alice', '-m', 'PLAIN'],
+    2,
+    "--mechanism: expected one of SCRAM-SHA-256, SCRAM-SHA-512, not 'PLAIN'",
+  )
+  const few = "--iterations: expected an integer from 4096 to 16384, not '1'"
+  await fails(['user', 'set', 'alice', '--iterations', '1'], 2, few, 'x\n')
+  await fails(['user', 'set', 'alice', 'pw'], 2, /'pw' is one operand too many; usage: millrace user set NAME/)
+  await fails(
+    ['user', 'delete', 'alice'],
+    3,
+    "there is no user 'alice'; millrace user list shows those there are [RESOURCE_NOT_FOUND]",
+  )
+})
+
 test('a broker that is not there, is something else, or wants a token', async () => {
   const advice = "'millrace start' runs a broker on this machine; -s URL or MILLRACE_SERVER names another"
   await fails(

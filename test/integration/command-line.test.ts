@@ -127,6 +127,31 @@ test('groups: each reads everything, goes on where it was, is described, moved a
   assert.match(gone.stderr, /there is no group 'first'; millrace group list shows those there are/)
 })
 
+test('users: a password from the environment or a pipe, listed, deleted', async () => {
+  const set = await run(['user', 'set', 'alice'], { env: { MILLRACE_PASSWORD: 'one-pencil' } })
+  assert.deepEqual([set.stdout, set.stderr], ['', 'alice has a password, for SCRAM-SHA-256 and SCRAM-SHA-512\n'])
+  const by = ['-m', 'SCRAM-SHA-512', '--iterations', '4096']
+  const [bob] = await json(['user', 'set', 'bob', ...by], { input: 'two-pencils\n' })
+  assert.deepEqual(bob, { name: 'bob', credentials: [{ mechanism: 'SCRAM-SHA-512', iterations: 4096 }] })
+  const { stdout } = await run(['user', 'list'])
+  assert.match(
+    stdout,
+    /^USER {3}MECHANISMS\nalice {2}SCRAM-SHA-256 \(8192 iterations\), SCRAM-SHA-512 \(8192 iterations\)\nbob/,
+  )
+  assert.deepEqual(await json(['user', 'delete', 'bob']), [{ name: 'bob', deleted: true }])
+  assert.deepEqual(
+    (await json(['user', 'list'])).map(({ name }) => name),
+    ['alice'],
+  )
+  for (const file of readdirSync(join(dataDir, 'metadata'))) {
+    const text = readFileSync(join(dataDir, 'metadata', file), 'latin1')
+    const values = [...text.matchAll(/"([A-Za-z0-9+/=]+)"/g)].map(([, value]) =>
+      Buffer.from(value!, 'base64').toString(),
+    )
+    assert.doesNotMatch([text, ...values].join('\n'), /pencil/)
+  }
+})
+
 test('produce: keys, headers, codecs, acknowledgements, receipts, a file, a pace', async () => {
   await run(['topic', 'create', 'sent', '--partitions', '1'])
   const receipts = await json(['produce', 'sent', '-K', '=', '-H', 'from:test'], { input: 'k=v=w\nplain\n' })

@@ -272,3 +272,35 @@ test("a group's offsets are published by the commit, and dropped by the abort", 
       await until(`offset ${offset}`, PATIENCE_MS, async () => (await offsetOf(true)) === offset)
     }
   }))
+
+test('what is told of transactional ids: which there are, what they do, and where', () =>
+  withBroker(async (opened) => {
+    const { transactions } = opened
+    const all = { states: [], producerIds: [], longerThanMs: -1 }
+    await assert.rejects(transactions.describe('x'), hasCode('TRANSACTIONAL_ID_NOT_FOUND'))
+    assert.deepEqual(await transactions.list(all), [])
+    const ids = ['x', 'y', 'z', 'w']
+    for (const id of ids) await new ClassicProducer(opened, id).init()
+    const producer = new ClassicProducer(opened, 'x')
+    await producer.init()
+    await producer.add(2, 0)
+    await producer.addOffsets('g')
+    const listed = await transactions.list(all)
+    assert.deepEqual(listed.map(({ transactionalId }) => transactionalId).toSorted(), ids.toSorted())
+    assert.deepEqual(await transactions.list({ ...all, states: ['Ongoing'] }), [
+      { transactionalId: 'x', producerId: producer.identity.producerId, state: 'Ongoing' },
+    ])
+    const { partitions, startTimeMs, ...rest } = await transactions.describe('x')
+    assert.deepEqual(rest, { ...producer.identity, transactionalId: 'x', state: 'Ongoing', timeoutMs: 60_000 })
+    assert.ok(Math.abs(startTimeMs - Date.now()) < PATIENCE_MS)
+    const names = partitions.map(({ topic, partition }) => (topic === 't' ? `t-${partition}` : topic))
+    assert.deepEqual(names.toSorted(), ['__consumer_offsets', 't-0', 't-2'])
+    await producer.end()
+    await until(
+      'it is complete',
+      PATIENCE_MS,
+      async () => (await transactions.describe('x')).state === 'CompleteCommit',
+    )
+    assert.deepEqual((await transactions.describe('x')).partitions, [])
+    await assert.rejects(transactions.describe('nobody'), hasCode('TRANSACTIONAL_ID_NOT_FOUND'))
+  }))

@@ -15,6 +15,7 @@ import {
   isRefusal,
   type OffsetCommitReply,
   type OffsetCommitRequest,
+  type Release,
   TopicDirectory,
 } from '../../src/group/index.ts'
 import { re2Patterns } from '../../src/group/re2-pattern.ts'
@@ -50,6 +51,8 @@ export class GroupFixture {
   readonly directory = new TopicDirectory()
   readonly log: EncodedRecord[] = []
   readonly notices: string[] = []
+  /** Answers to requests that waited, by token. */
+  readonly released = new Map<number, Release['reply']>()
   coordinator: GroupCoordinator
   nowMs = 1000
   readonly wallStartMs = 1_700_000_000_000
@@ -101,6 +104,7 @@ export class GroupFixture {
       if (decision === undefined) continue
       this.log.push(...decision.records)
       this.notices.push(...decision.notices)
+      this.release(decision.releases)
       fenced.push(...decision.fenced.map(({ memberId, reason }) => `${memberId} ${reason}`))
     }
     this.nowMs = untilMs
@@ -156,6 +160,13 @@ export class GroupFixture {
     })
     assert.ok(!isRefusal(reply))
     return reply.topics[0]!.partitions[0]!.offset
+  }
+
+  release(releases: readonly Release[]): void {
+    for (const { token, reply } of releases) {
+      assert.ok(!this.released.has(token), `request ${token} is answered twice`)
+      this.released.set(token, reply)
+    }
   }
 
   take<Reply>(decision: Decision<Reply>): Decision<Reply>['reply'] {
@@ -215,6 +226,8 @@ export function durableState(state: GroupState): unknown {
     instances: sorted(group.instances, (memberId) => memberId),
     offsetCount: group.offsetCount,
     offsets: sorted(group.offsets, (offsets) => sorted(offsets, (value) => value)),
+    classic: group.classicMetadata,
+    classicMembers: sorted(group.classicMembers, (stored) => stored),
     owners: sorted(group.owners, (owners) => sorted(owners, (member) => member.memberId)),
     members: sorted(group.members, ({ metadata, target, current }) => ({
       metadata,

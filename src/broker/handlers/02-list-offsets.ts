@@ -15,12 +15,13 @@ export const listOffsetsHandler: ColdHandler<ListOffsetsRequest, ListOffsetsRepl
   codec: listOffsets,
   resources: (request) => request.parts.map((part) => ({ kind: 'topic-id', topicId: part.topicId })),
   async answer(gateway, request) {
-    const parts = request.parts.map((part) => answerPart(gateway, request.isolation, part))
+    const parts = request.parts.map((part) => listOffsetsPart(gateway, request.isolation, part))
     return { parts: await Promise.all(parts) }
   },
 }
 
-async function answerPart(
+/** One part, of a partition that is led here; of whichever door. */
+export async function listOffsetsPart(
   gateway: HandlerContext,
   isolation: 0 | 1,
   part: ListOffsetsRequest['parts'][number],

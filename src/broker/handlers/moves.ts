@@ -20,7 +20,7 @@ import {
   type PartitionMove,
   partitionEmptied,
 } from '../../protocol/index.ts'
-import { CLUSTER } from '../authorise.ts'
+import { CLUSTER, type Principal } from '../authorise.ts'
 import type { PartitionRouter } from '../partition-router.ts'
 import { adminOf } from './admin.ts'
 import type { ColdHandler } from './handler.ts'
@@ -33,20 +33,27 @@ const alterReplicasHandler: ColdHandler<AlterReplicasRequest, AlterReplicasReply
   kind: 'cold',
   codec: alterReplicas,
   resources: ofCluster,
-  async answer(gateway, request, { principal }) {
-    const { cluster } = gateway
-    if (cluster === undefined)
-      throw new MillraceError(
-        'INVALID_REQUEST',
-        'this broker is alone: it leads every partition, and there is no other broker that could have one',
-      )
-    const here = () => decideHere(cluster.controller, request)
-    // What another broker sends on is for the controller, which this one is or is not.
-    if (principal?.isBroker === true) return here()
-    const reply = await cluster.calls.decide(here, alterReplicas, request)
-    if (!request.dryRun) await cluster.calls.until(() => isSeen(gateway, request, reply))
-    return reply
-  },
+  answer: (gateway, request, { principal }) => alterReplicasOf(gateway, request, principal),
+}
+
+/** What is asked for, decided by the controller; of whichever door. */
+export async function alterReplicasOf(
+  gateway: HandlerContext,
+  request: AlterReplicasRequest,
+  principal?: Principal,
+): Promise<AlterReplicasReply> {
+  const { cluster } = gateway
+  if (cluster === undefined)
+    throw new MillraceError(
+      'INVALID_REQUEST',
+      'this broker is alone: it leads every partition, and there is no other broker that could have one',
+    )
+  const here = () => decideHere(cluster.controller, request)
+  // What another broker sends on is for the controller, which this one is or is not.
+  if (principal?.isBroker === true) return here()
+  const reply = await cluster.calls.decide(here, alterReplicas, request)
+  if (!request.dryRun) await cluster.calls.until(() => isSeen(gateway, request, reply))
+  return reply
 }
 
 async function decideHere(controller: Controller, request: AlterReplicasRequest): Promise<AlterReplicasReply> {
@@ -111,7 +118,7 @@ const listMovesHandler: ColdHandler<ListMovesRequest, ListMovesReply> = {
   answer: async ({ router }) => ({ moves: movesOf(router) }),
 }
 
-function movesOf(router: PartitionRouter): PartitionMove[] {
+export function movesOf(router: PartitionRouter): PartitionMove[] {
   const moves: PartitionMove[] = []
   for (const { record } of router.topics())
     for (const [partition, state] of record.partitions.entries()) {

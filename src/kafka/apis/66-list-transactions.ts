@@ -1,7 +1,7 @@
 /**
  * ListTransactions (66): the transactions that this broker coordinates (KIP-664); clients ask every broker.
  *
- * Versions  0–2, flexible from 0. v1 filters by age, v2 by a pattern of ids
+ * Versions  0–1, flexible from 0. v1 filters by age; v2, which filters by a pattern of ids, is not served
  * Response  names of states that it did not know, in unknownStateFilters
  */
 import { KafkaApi } from '../codec/api.ts'
@@ -11,13 +11,12 @@ import { KafkaKey } from '../keys.ts'
 export const listTransactions = new KafkaApi({
   key: KafkaKey.LIST_TRANSACTIONS,
   name: 'ListTransactions',
-  versions: [0, 2],
+  versions: [0, 1],
   flexibleSince: 0,
   request: struct({
     stateFilters: array(string),
     producerIdFilters: array(int64),
     durationFilter: int64.since(1).or(-1),
-    transactionalIdPattern: string.nullable().since(2),
   }),
   response: struct({
     throttleTimeMs: int32.or(0),

@@ -6,10 +6,14 @@ import assert from 'node:assert/strict'
 import { requireRe2 } from '../../../src/base/node/require-re2.ts'
 import type { Prng } from '../../../src/base/prng.ts'
 import {
+  type ClassicDecision,
   type DeadlineDecision,
   type Decision,
   type EncodedRecord,
   GroupCoordinator,
+  type GroupRefusal,
+  type Release,
+  refuse,
   TopicDirectory,
 } from '../../../src/group/index.ts'
 import { re2Patterns } from '../../../src/group/re2-pattern.ts'
@@ -31,6 +35,10 @@ export class SimulatedCoordinator {
   /** Called with each record as it becomes durable. */
   onDurable: (record: EncodedRecord) => void = () => {}
   onFenced: (reason: string) => void = () => {}
+  /** Requests that wait, by token. */
+  readonly #kept = new Map<number, (reply: Release['reply']) => void>()
+  #tokens = 0
+  #idCount = 0
   #coordinator: GroupCoordinator | undefined
   #waiting: Waiting[] = []
   #durableLength = 0
@@ -63,7 +71,7 @@ export class SimulatedCoordinator {
     const coordinator = new GroupCoordinator({
       directory,
       wallClock: { nowMs: () => WALL_START_MS + this.#queue.nowMs },
-      newMemberId: () => assert.fail('members of the simulation bring their ids'),
+      newMemberId: () => `made-${++this.#idCount}`,
       compilePattern: re2Patterns(requireRe2),
     })
     if (this.#prng.below(2) === 0) this.#compact()
@@ -73,10 +81,51 @@ export class SimulatedCoordinator {
     this.#scheduleTurn()
   }
 
+  /** Who waits is told, or what he was told is lost. */
   crash(): void {
+    this.checkKept()
     this.#coordinator = undefined
     this.#waiting = []
     this.log.length = this.#durableLength
+    for (const reply of this.#kept.values()) if (this.#prng.below(2) === 0) reply(refuse('NOT_COORDINATOR', ''))
+    this.#kept.clear()
+  }
+
+  /** The coordinator knows of all requests that wait, and of no others. */
+  checkKept(): void {
+    if (this.#coordinator === undefined) return
+    const known = this.#coordinator.parkedTokens().sort((left, right) => left - right)
+    assert.deepEqual(known, [...this.#kept.keys()], 'requests that wait')
+  }
+
+  /** Asks what may wait for other members. */
+  askClassic<Reply extends { readonly kind: string }>(
+    decide: (coordinator: GroupCoordinator, token: number, nowMs: number) => ClassicDecision<Reply>,
+    reply: (reply: Reply | GroupRefusal) => void,
+  ): void {
+    if (this.#coordinator === undefined) return
+    const token = ++this.#tokens
+    const decision = decide(this.#coordinator, token, this.#queue.nowMs)
+    this.#append(decision.records)
+    if (decision.reply === undefined) this.#kept.set(token, reply as (reply: Release['reply']) => void)
+    else this.#answer(() => reply(decision.reply!))
+    this.#release(decision.releases)
+    this.checkKept()
+    this.#sync()
+    this.#scheduleTurn()
+  }
+
+  #release(releases: readonly Release[]): void {
+    for (const { token, reply } of releases) {
+      const kept = this.#kept.get(token)
+      assert.ok(kept !== undefined, `request ${token} does not wait`)
+      this.#kept.delete(token)
+      this.#answer(() => kept(reply))
+    }
+  }
+
+  #answer(answer: () => void): void {
+    this.#waiting.push({ logLength: this.log.length, answer })
   }
 
   /** Asks the coordinator; `reply` comes when the records are durable, or never. */
@@ -161,6 +210,7 @@ export class SimulatedCoordinator {
     assert.deepEqual(decision.notices, [])
     for (const { reason } of decision.fenced) this.onFenced(reason)
     this.#append(decision.records)
+    this.#release(decision.releases)
     this.#sync()
   }
 

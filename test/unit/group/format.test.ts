@@ -99,6 +99,23 @@ const record: fc.Arbitrary<GroupRecord> = fc.oneof(
       fc.record({ memberEpoch: int32, previousMemberEpoch: int32, assigned: partitionSet, revoking: partitionSet }),
     ),
   }),
+  fc.record({
+    type: fc.constant('classic' as const),
+    groupId: name,
+    value: orNull(fc.record({ protocolType: name, leaderId: orNull(name) })),
+  }),
+  fc.record({
+    type: fc.constant('classicMember' as const),
+    groupId: name,
+    memberId: name,
+    value: orNull(
+      fc.record({
+        ...{ instanceId: orNull(name), clientId: name, clientHost: name },
+        ...{ sessionTimeoutMs: int32, rebalanceTimeoutMs: int32 },
+        ...{ subscription: fc.uint8Array({ maxLength: 300 }), assignment: fc.uint8Array({ maxLength: 300 }) },
+      }),
+    ),
+  }),
 )
 
 test('every record comes back as it was', () => {

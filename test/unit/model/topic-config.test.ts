@@ -38,3 +38,19 @@ test('a lag that must pass is not longer than the one that may', () => {
   const lags = { 'min.compaction.lag.ms': '6', 'max.compaction.lag.ms': '5' }
   assert.throws(() => parseTopicConfig(lags), hasCode('INVALID_CONFIG', /more than max.compaction.lag.ms/))
 })
+
+test('no bound, as clients write it for Kafka', () => {
+  const forever = {
+    'max.compaction.lag.ms': '9223372036854775807',
+    'message.timestamp.after.max.ms': '9223372036854775807',
+  }
+  const config = parseTopicConfig(forever)
+  assert.deepEqual(
+    [config.maxCompactionLagMs, config.timestampAfterMaxMs],
+    [Number.MAX_SAFE_INTEGER, TOPIC_CONFIG_DEFAULTS.timestampAfterMaxMs],
+  )
+  assert.equal(parseTopicConfig({ 'message.timestamp.after.max.ms': '3600000' }).timestampAfterMaxMs, 3_600_000)
+  for (const text of ['-1', '1e3', '92233720368547758070'])
+    assert.throws(() => parseTopicConfig({ 'message.timestamp.after.max.ms': text }), hasCode('INVALID_CONFIG'), text)
+  assert.throws(() => parseTopicConfig({ 'segment.bytes': '9223372036854775807' }), hasCode('INVALID_CONFIG'))
+})

@@ -7,7 +7,7 @@
 
 import { listOffsets } from '../../../kafka/apis/02-list-offsets.ts'
 import { type ErrorCode, MillraceError } from '../../../model/errors.ts'
-import { ControlOperation, type ListOffsetsAnswer, type ListOffsetsBody } from '../../../ring/control-messages.ts'
+import { listOffsetsPart } from '../../handlers/02-list-offsets.ts'
 import { coldHandler, type KafkaCall, type RequestOf } from '../kafka-handler.ts'
 
 type Request = RequestOf<typeof listOffsets>
@@ -45,19 +45,15 @@ async function answer(
     const { gateway, request } = call
     const topic = gateway.router.byName(name)
     if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
-    const { partition, link } = gateway.servingPartition(topic.record.topicId, partitionIndex)
-    gateway.checkLeaderEpoch(partition, currentLeaderEpoch)
     if (timestamp < 0 && !((SENTINEL_SINCE[timestamp] ?? Infinity) <= call.version))
       throw new MillraceError('UNSUPPORTED_VERSION', `timestamp ${timestamp}`)
     if (timestamp === LATEST_TIERED) return { partitionIndex, errorCode: 0, timestamp: -1, offset: -1, leaderEpoch: -1 }
-    const body: ListOffsetsBody = {
-      partitionRef: partition.ref,
+    const found = await listOffsetsPart(gateway, request.isolationLevel === 1 ? 1 : 0, {
+      ...{ topicId: topic.record.topicId, partition: partitionIndex, leaderEpoch: currentLeaderEpoch },
       timestampMs: timestamp === EARLIEST_LOCAL ? EARLIEST : timestamp,
-      isolation: request.isolationLevel === 1 ? 1 : 0,
-    }
-    const found = await link.control<ListOffsetsAnswer>(ControlOperation.LIST_OFFSETS, body)
-    const { offset, timestampMs, leaderEpoch } = found
-    return { partitionIndex, errorCode: 0, timestamp: timestampMs, offset, leaderEpoch }
+    })
+    const { errorNumber, offset, timestampMs, leaderEpoch } = found
+    return { partitionIndex, errorCode: call.codeOf(errorNumber), timestamp: timestampMs, offset, leaderEpoch }
   } catch (error) {
     const { errorCode } = call.fault(error)
     return { partitionIndex, errorCode, timestamp: -1, offset: -1, leaderEpoch: -1 }

@@ -12,7 +12,14 @@ import { describeClusterHandler, describeTopicPartitionsHandler } from './cluste
 import { alterConfigsHandler, describeConfigsHandler, incrementalAlterConfigsHandler } from './configs.ts'
 import { consumerGroupDescribeHandler, consumerGroupHeartbeatHandler } from './consumer-groups.ts'
 import { deleteGroupsHandler, describeGroupsHandler, listGroupsHandler } from './group-admin.ts'
+import {
+  describeLogDirsHandler,
+  describeProducersHandler,
+  describeTransactionsHandler,
+  listTransactionsHandler,
+} from './inspect.ts'
 import { offsetCommitHandler, offsetDeleteHandler, offsetFetchHandler } from './offsets.ts'
+import { alterPartitionReassignmentsHandler, listPartitionReassignmentsHandler } from './reassignments.ts'
 import { saslAuthenticateHandler, saslHandshakeHandler } from './sasl.ts'
 import { alterUserScramCredentialsHandler, describeUserScramCredentialsHandler } from './scram-credentials.ts'
 import {
@@ -53,9 +60,15 @@ export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   describeGroupsHandler,
   listGroupsHandler,
   deleteGroupsHandler,
+  describeLogDirsHandler,
+  describeProducersHandler,
+  describeTransactionsHandler,
+  listTransactionsHandler,
   offsetCommitHandler,
   offsetFetchHandler,
   offsetDeleteHandler,
+  alterPartitionReassignmentsHandler,
+  listPartitionReassignmentsHandler,
   saslHandshakeHandler,
   saslAuthenticateHandler,
   describeUserScramCredentialsHandler,

@@ -7,11 +7,13 @@ import { offsetFetch } from '../../../kafka/apis/09-offset-fetch.ts'
 import { offsetDelete } from '../../../kafka/apis/47-offset-delete.ts'
 import { errorNumberOf } from '../../../model/errors.ts'
 import * as protocol from '../../../protocol/index.ts'
-import { coldHandler, type KafkaCall } from '../kafka-handler.ts'
+import { coldHandler, type KafkaCall, type KafkaContext } from '../kafka-handler.ts'
 import { askGroup } from './classic-groups.ts'
+import { listedOffset } from './listed-offset.ts'
 
 const SEVERAL_GROUPS_SINCE = 8
 const GROUP_ERROR_SINCE = 2
+const EARLIEST = -2
 const UNKNOWN_TOPIC = errorNumberOf('UNKNOWN_TOPIC_OR_PARTITION')
 
 /** What a Kafka client commits, as the coordinator takes it. */
@@ -37,6 +39,35 @@ export function commitTopicsOf(topics: readonly CommitTopicOfKafka[]): protocol.
   }))
 }
 
+/**
+ * The same, where a client commits a place and not an offset, as kafkajs does to reset a group: -2 is the log's start, -1 its end. What
+ * cannot be found out now is left as it is, and refused by the coordinator.
+ */
+export async function resolvedTopics(
+  { gateway }: KafkaCall<unknown>,
+  topics: readonly CommitTopicOfKafka[],
+): Promise<readonly CommitTopicOfKafka[]> {
+  if (!topics.some(({ partitions }) => partitions.some(({ committedOffset }) => committedOffset < 0))) return topics
+  return Promise.all(
+    topics.map(async ({ name, partitions }) => ({
+      name,
+      partitions: await Promise.all(
+        partitions.map(async (row) =>
+          row.committedOffset >= 0
+            ? row
+            : { ...row, committedOffset: await placeOf(gateway, name, row.partitionIndex, row.committedOffset) },
+        ),
+      ),
+    })),
+  )
+}
+
+async function placeOf(gateway: KafkaContext, name: string, partition: number, place: number): Promise<number> {
+  const topicId = gateway.router.byName(name)?.record.topicId
+  if (topicId === undefined || place < EARLIEST) return place
+  return listedOffset(gateway, { topicId, partition, leaderEpoch: -1, timestampMs: place })
+}
+
 /** A code for each partition: of the reply, or, where the whole was refused, the same for all. */
 export function commitRows(
   topics: readonly CommitTopicOfKafka[],
@@ -57,8 +88,9 @@ export const offsetCommitHandler = coldHandler(offsetCommit, async (call) => {
     topics,
   } = call.request
   try {
+    const resolved = await resolvedTopics(call, topics)
     const reply = await askGroup(call, groupId, protocol.offsetCommit, {
-      ...{ groupId, memberId, instanceId, memberEpoch: Math.max(-1, memberEpoch), topics: commitTopicsOf(topics) },
+      ...{ groupId, memberId, instanceId, memberEpoch: Math.max(-1, memberEpoch), topics: commitTopicsOf(resolved) },
     })
     const rows = reply.topics
     return {
