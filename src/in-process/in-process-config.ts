@@ -25,7 +25,7 @@ const OPTION_OF: Readonly<Record<OptionPath, string>> = {
 }
 
 /** Set before what the caller says. */
-export const IN_PROCESS_SETTINGS = { listen: '127.0.0.1:0', 'log.level': 'silent' } as const
+export const IN_PROCESS_SETTINGS = { listen: '127.0.0.1:0', kafka: 'off', 'log.level': 'silent' } as const
 
 const KIB = 1024
 const MIB = 1024 * KIB
