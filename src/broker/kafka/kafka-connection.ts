@@ -53,6 +53,7 @@ export class KafkaConnection extends Connection {
   #waiting: Extract<NextFrame, { kind: 'frame' }> | undefined
   #isReading = true
   #isGoing = false
+  #isOver = false
   #stream: StreamSocket<KafkaConnection> | undefined
 
   constructor(options: KafkaConnectionOptions) {
@@ -114,6 +115,11 @@ export class KafkaConnection extends Connection {
     if (count > 0) this.go()
   }
 
+  /** Nothing that it sends is looked at any more: it is about to be closed. */
+  stop(): void {
+    this.#isOver = true
+  }
+
   /** Begins what may begin; stops reading while something may not. */
   go(): void {
     if (this.#isGoing || this.isClosed) return
@@ -125,7 +131,7 @@ export class KafkaConnection extends Connection {
 
   /** Answers whether a frame waits. */
   #beginAll(): boolean {
-    while (!this.isClosed) {
+    while (!this.isClosed && !this.#isOver) {
       const waiting = this.#waiting
       if (waiting !== undefined) {
         if (this.isBehind || !this.#options.onFrame(this, waiting.payload)) return true
