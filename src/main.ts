@@ -120,7 +120,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const channels = Array.from({ length: shards }, () => createShardChannel({ ...channelSizesOf(config), doorbell }))
     const gateway = new Gateway({
       ...{ version: VERSION, config, identity, store, channels, doorbell, engine },
-      ...(config.kafka.listen === undefined ? {} : { kafkaEngine: new TcpEngine(nodeTimers) }),
+
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
       compact: (task) => storage.compact(task),
       ...(cluster === undefined ? {} : { cluster }),
@@ -177,14 +177,16 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
  * Answers why it does not listen.
  */
 async function listenForKafka(gateway: Gateway, config: BrokerConfig, logger: Logger): Promise<string | undefined> {
+  const { listen } = config.kafka
+  if (listen === undefined) return undefined
   try {
-    await gateway.listenKafka()
+    await gateway.listenKafka(new TcpEngine(nodeTimers), listen)
     return undefined
   } catch (error) {
     const isDefault = config.entries.find(({ path }) => path === 'kafka')?.source === 'default'
     const { code } = error as NodeJS.ErrnoException
-    if (!isDefault || code === undefined || config.kafka.listen === undefined) throw error
-    const address = formatHostPort(config.kafka.listen)
+    if (!isDefault || code === undefined) throw error
+    const address = formatHostPort(listen)
     const fault = code === 'EADDRINUSE' ? `${address} is in use` : `${address}: ${code}`
     logger.info(
       { kafka: fault },
