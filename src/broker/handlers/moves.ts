@@ -6,6 +6,7 @@
  */
 import type { Controller } from '../../coordination/controller/controller.ts'
 import { isMoving, targetOf } from '../../coordination/controller/reassignment.ts'
+import { NO_LEADER, type PartitionState } from '../../coordination/keys.ts'
 import { MillraceError } from '../../model/errors.ts'
 import {
   type AlterReplicasReply,
@@ -21,6 +22,7 @@ import {
   partitionEmptied,
 } from '../../protocol/index.ts'
 import { CLUSTER } from '../authorise.ts'
+import type { ClusterAgent } from '../cluster/cluster-agent.ts'
 import type { PartitionRouter } from '../partition-router.ts'
 import { adminOf } from './admin.ts'
 import type { ColdHandler } from './handler.ts'
@@ -40,13 +42,22 @@ const alterReplicasHandler: ColdHandler<AlterReplicasRequest, AlterReplicasReply
         'INVALID_REQUEST',
         'this broker is alone: it leads every partition, and there is no other broker that could have one',
       )
-    const here = () => decideHere(cluster.controller, request)
     // What another broker sends on is for the controller, which this one is or is not.
-    if (principal?.isBroker === true) return here()
-    const reply = await cluster.calls.decide(here, alterReplicas, request)
-    if (!request.dryRun) await cluster.calls.until(() => isSeen(gateway, request, reply))
-    return reply
+    return principal?.isBroker === true
+      ? decideHere(cluster.controller, request)
+      : askController(gateway, cluster, request)
   },
+}
+
+/** The controller's answer, once this broker knows what came of it. */
+export async function askController(
+  gateway: Pick<HandlerContext, 'router'>,
+  cluster: ClusterAgent,
+  request: AlterReplicasRequest,
+): Promise<AlterReplicasReply> {
+  const reply = await cluster.calls.decide(() => decideHere(cluster.controller, request), alterReplicas, request)
+  if (!request.dryRun) await cluster.calls.until(() => isSeen(gateway, cluster, request, reply))
+  return reply
 }
 
 async function decideHere(controller: Controller, request: AlterReplicasRequest): Promise<AlterReplicasReply> {
@@ -72,6 +83,10 @@ async function decideHere(controller: Controller, request: AlterReplicasRequest)
       // Of all partitions most are as they should be: nothing was asked of them.
       return { ...none, changed, left: partitions === null ? [] : withReason(left, reason) }
     }
+    case 'elect-unclean': {
+      const { changed, left } = await controller.electUnclean(partitions)
+      return { ...none, changed, left: withReason(left, 'it has a leader, or no replica of it lives') }
+    }
   }
 }
 
@@ -85,22 +100,32 @@ function withReason(left: readonly PartitionByName[], reason: string): AlterRepl
 
 /** Whether this broker knows what the controller has written. */
 function isSeen(
-  { router, cluster }: HandlerContext,
+  { router }: Pick<HandlerContext, 'router'>,
+  cluster: ClusterAgent,
   { kind, nodeId }: AlterReplicasRequest,
   { moves, changed }: AlterReplicasReply,
 ): boolean {
   if (kind === 'decommission' || kind === 'recommission')
-    return (cluster!.image.nodes.get(nodeId)?.state.isDecommissioned === true) === (kind === 'decommission')
+    return (cluster.image.nodes.get(nodeId)?.state.isDecommissioned === true) === (kind === 'decommission')
   const stateOf = ({ topic, partition }: PartitionByName) => router.byName(topic)?.record.partitions[partition]
   if (kind === 'cancel')
     return changed.every((one) => {
       const state = stateOf(one)
       return state === undefined || !isMoving(state)
     })
+  if (kind === 'elect-preferred' || kind === 'elect-unclean')
+    return changed.every((one) => {
+      const state = stateOf(one)
+      return state === undefined || (kind === 'elect-unclean' ? state.leader !== NO_LEADER : isLedAsPreferred(state))
+    })
   return moves.every((move) => {
     const state = stateOf(move)
     return state === undefined || targetOf(state).join() === move.to.join()
   })
+}
+
+export function isLedAsPreferred({ leader, replicas }: PartitionState): boolean {
+  return leader === replicas[0]
 }
 
 /** list-moves (46). */
@@ -111,7 +136,8 @@ const listMovesHandler: ColdHandler<ListMovesRequest, ListMovesReply> = {
   answer: async ({ router }) => ({ moves: movesOf(router) }),
 }
 
-function movesOf(router: PartitionRouter): PartitionMove[] {
+/** Moves that go on, as this broker knows them. */
+export function movesOf(router: PartitionRouter): PartitionMove[] {
   const moves: PartitionMove[] = []
   for (const { record } of router.topics())
     for (const [partition, state] of record.partitions.entries()) {
