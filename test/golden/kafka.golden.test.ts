@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { bytesOfHex, hexOf, joinBytes } from '../../src/base/bytes.ts'
-import * as apis from '../../src/kafka/apis/index.ts'
+import { KAFKA_APIS } from '../../src/kafka/apis/index.ts'
 import { type KafkaApi, readClientId, readRequestHeader } from '../../src/kafka/codec/api.ts'
 import { KafkaReader } from '../../src/kafka/codec/reader.ts'
 import { readBack } from '../support/kafka-values.ts'
@@ -206,10 +206,13 @@ const FRAMES: Readonly<Record<string, unknown>> = {
   'consumer-group-heartbeat-v0-unchanged-response': { ...MEMBER, assignment: null },
 }
 
+const kebab = (name: string): string => name.replaceAll(/(?!^)[A-Z]/g, '-$&').toLowerCase()
+
 function apiOf(file: string): { readonly api: KafkaApi; readonly version: number; readonly isRequest: boolean } {
   const [, name = '', version = '', kind] = /^([a-z-]+)-v(\d+)-(?:[a-z]+-)?(request|response)$/.exec(file) ?? []
-  const camel = name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase()) as keyof typeof apis
-  return { api: apis[camel] as unknown as KafkaApi, version: Number(version), isRequest: kind === 'request' }
+  const api = (KAFKA_APIS as unknown as readonly KafkaApi[]).find((each) => kebab(each.name) === name)
+  assert.ok(api !== undefined, file)
+  return { api, version: Number(version), isRequest: kind === 'request' }
 }
 
 test('every file has its value', () => {
