@@ -156,12 +156,12 @@ test('keys are set, deleted, appended and taken out one by one', async () => {
   assert.equal(set.errorCode, 0)
   const append = await increment('stepwise', [{ name: 'cleanup.policy', configOperation: APPEND!, value: 'compact' }])
   assert.equal(append.errorCode, 0)
-  const valueOf = async (key: string) => (await configOf('stepwise', [key])).configs[0]?.value
-  assert.equal(await valueOf('cleanup.policy'), 'compact,delete')
+  const currentOf = async (key: string) => (await configOf('stepwise', [key])).configs[0]?.value
+  assert.equal(await currentOf('cleanup.policy'), 'compact,delete')
   await increment('stepwise', [{ name: 'cleanup.policy', configOperation: SUBTRACT!, value: 'delete' }])
-  assert.equal(await valueOf('cleanup.policy'), 'compact')
+  assert.equal(await currentOf('cleanup.policy'), 'compact')
   await increment('stepwise', [{ name: 'max.message.bytes', configOperation: DELETE!, value: null }])
-  assert.equal(await valueOf('max.message.bytes'), '1048576')
+  assert.equal(await currentOf('max.message.bytes'), '1048576')
   const cases: [{ name: string; configOperation: number; value: string | null }[], Parameters<typeof code>[0]][] = [
     [[{ name: 'retention.ms', configOperation: APPEND!, value: '1' }], 'INVALID_CONFIG'],
     [[{ name: 'retention.ms', configOperation: SET!, value: 'soon' }], 'INVALID_CONFIG'],
@@ -177,7 +177,7 @@ test('keys are set, deleted, appended and taken out one by one', async () => {
   for (const [configs, expected] of cases)
     assert.equal((await increment('stepwise', configs)).errorCode, code(expected), JSON.stringify(configs))
   await increment('stepwise', [{ name: 'retention.ms', configOperation: SET!, value: '777' }], true)
-  assert.notEqual(await valueOf('retention.ms'), '777')
+  assert.notEqual(await currentOf('retention.ms'), '777')
   assert.equal((await configOf('nowhere')).errorCode, code('UNKNOWN_TOPIC_OR_PARTITION'))
 })
 

@@ -96,7 +96,10 @@ function refusalOfBatch(
   if (batch.bytes !== records.length)
     return refuse('INVALID_RECORD', `a batch of ${batch.bytes} bytes in ${records.length}: one for each partition`)
   if (batch.bytes > segmentBytes)
-    return refuse('RECORD_LIST_TOO_LARGE', `a batch of ${batch.bytes} bytes; segments of the topic have ${segmentBytes}`)
+    return refuse(
+      'RECORD_LIST_TOO_LARGE',
+      `a batch of ${batch.bytes} bytes; segments of the topic have ${segmentBytes}`,
+    )
   if (batch.baseOffset !== 0) return refuse('INVALID_RECORD', `base offset ${batch.baseOffset}: the broker gives it`)
   if (batch.codec === ZSTD && call.version < ZSTD_SINCE)
     return refuse('UNSUPPORTED_COMPRESSION_TYPE', `zstd needs Produce ${ZSTD_SINCE} or later`)
