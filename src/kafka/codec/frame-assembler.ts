@@ -32,8 +32,8 @@ export class FrameAssembler {
   /** Small pieces behind #pieces: [0, #blockBytes) of it. */
   #block: Uint8Array | undefined
   #blockBytes = 0
-  /** Of a length that is cut in two. */
-  readonly #length = new Uint8Array(LENGTH_BYTES)
+  /** Of a length that is cut in two: what there is of it, as a number. */
+  #length = 0
   #lengthBytes = 0
   #frameBytes = -1
 
@@ -103,13 +103,17 @@ export class FrameAssembler {
   }
 
   #readLength(): boolean {
-    while (this.#lengthBytes < LENGTH_BYTES && this.#at < this.#chunk.length)
-      this.#length[this.#lengthBytes++] = this.#chunk[this.#at++]!
-    if (this.#lengthBytes < LENGTH_BYTES) return false
-    const [first, second, third, fourth] = this.#length as unknown as [number, number, number, number]
-    const bytes = (first << 24) | (second << 16) | (third << 8) | fourth
+    for (; this.#lengthBytes < LENGTH_BYTES && this.#at < this.#chunk.length; this.#lengthBytes++)
+      this.#length = (this.#length << 8) | this.#chunk[this.#at++]!
+    if (this.#lengthBytes < LENGTH_BYTES) {
+      // All of it has been given away: an idle connection does not keep the last chunk that came.
+      this.#chunk = EMPTY_BYTES
+      this.#at = 0
+      return false
+    }
     // A negative one stands for what no limit allows.
-    this.#frameBytes = bytes < 0 ? 2 ** 32 + bytes : bytes
+    this.#frameBytes = this.#length >>> 0
+    this.#length = 0
     this.#lengthBytes = 0
     return true
   }

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { joinBytes } from '../../../../src/base/bytes.ts'
 import { FrameAssembler } from '../../../../src/kafka/codec/frame-assembler.ts'
+import { collectGarbage } from '../../../support/garbage.ts'
 
 const MAX = 1_000
 
@@ -135,4 +136,19 @@ test('the limit may grow while the connection lives', () => {
   assembler.frameBytesMax = 100
   assembler.push(frameOf(new Uint8Array(50)))
   assert.equal(assembler.next().kind, 'frame')
+})
+
+test('a chunk whose frames are all given away is not kept', async () => {
+  const assemblers = Array.from({ length: 50 }, () => new FrameAssembler(2 ** 20))
+  const before = process.memoryUsage().arrayBuffers
+  for (const assembler of assemblers) {
+    assembler.push(frameOf(new Uint8Array(2 ** 20)))
+    assert.equal(assembler.next().kind, 'frame')
+    assert.equal(assembler.next().kind, 'none')
+  }
+  // Backing stores go with a turn after the collection.
+  await collectGarbage()
+  await collectGarbage()
+  assert.ok(process.memoryUsage().arrayBuffers - before < 5 * 2 ** 20)
+  assert.equal(assemblers.length, 50)
 })
