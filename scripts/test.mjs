@@ -53,6 +53,7 @@ const COUNTS = {
   churns: { variable: 'MILLRACE_CHURNS', files: 'group-churn' },
   crashes: { variable: 'MILLRACE_CRASHES', files: 'semantics' },
   'group-seeds': { variable: 'MILLRACE_SEEDS', files: 'groups' },
+  'classic-seeds': { variable: 'MILLRACE_SEEDS', files: 'classic' },
   'transaction-seeds': { variable: 'MILLRACE_SEEDS', files: 'transactions' },
   'replica-seeds': { variable: 'MILLRACE_SEEDS', files: 'replicas' },
   'power-seeds': { variable: 'MILLRACE_SEEDS', files: 'cluster-power' },

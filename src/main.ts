@@ -62,6 +62,8 @@ export interface RunningBroker {
   readonly engine: WebSocketEngine['name']
   readonly readyMs: number
   readonly gateway: Gateway
+  /** Why Kafka clients cannot come in though nobody said that they should not; undefined: they can, or shall not. */
+  readonly kafkaFault: string | undefined
   /** Stops in order: see broker/shutdown.ts. The same promise each time. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -118,7 +120,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     const channels = Array.from({ length: shards }, () => createShardChannel({ ...channelSizesOf(config), doorbell }))
     const gateway = new Gateway({
       ...{ version: VERSION, config, identity, store, channels, doorbell, engine },
-      ...(config.kafka.listen === undefined ? {} : { kafkaEngine: new TcpEngine(nodeTimers) }),
+
       ...{ clock: systemClock, timers: nodeTimers, logger, metrics: new Metrics(), newId },
       compact: (task) => storage.compact(task),
       ...(cluster === undefined ? {} : { cluster }),
@@ -133,7 +135,7 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     if (isAlone) await gateway.openTopics(topics, recoveredOf)
     else await gateway.openCluster(recoveredOf)
     const port = options.engine === undefined ? await gateway.listen() : 0
-    await gateway.listenKafka()
+    const kafkaFault = await listenForKafka(gateway, config, logger)
     if (!isAlone) await gateway.register()
     throwIfAborted(options.signal)
     let closing: Promise<void> | undefined
@@ -150,13 +152,47 @@ export async function startBroker(options: StartBrokerOptions): Promise<RunningB
     end = close
     const readyMs = Math.round(systemClock.monotonicMs() - startedMs)
     return {
-      ...{ url: gateway.url, port, config, version: gateway.version, shards, engine: engine.name, readyMs, gateway },
+      ...{
+        url: gateway.url,
+        port,
+        config,
+        version: gateway.version,
+        shards,
+        engine: engine.name,
+        readyMs,
+        gateway,
+        kafkaFault,
+      },
       close,
       [Symbol.asyncDispose]: close,
     }
   } catch (error) {
     for (const step of undo.reverse()) await step().catch(() => {})
     throw error
+  }
+}
+
+/**
+ * Where the owner named an address it is that or nothing. The default one may be another Kafka's: no reason for a broker not to start.
+ * Answers why it does not listen.
+ */
+async function listenForKafka(gateway: Gateway, config: BrokerConfig, logger: Logger): Promise<string | undefined> {
+  const { listen } = config.kafka
+  if (listen === undefined) return undefined
+  try {
+    await gateway.listenKafka(new TcpEngine(nodeTimers), listen)
+    return undefined
+  } catch (error) {
+    const isDefault = config.entries.find(({ path }) => path === 'kafka')?.source === 'default'
+    const { code } = error as NodeJS.ErrnoException
+    if (!isDefault || code === undefined) throw error
+    const address = formatHostPort(listen)
+    const fault = code === 'EADDRINUSE' ? `${address} is in use` : `${address}: ${code}`
+    logger.info(
+      { kafka: fault },
+      'Kafka clients cannot come in: --kafka HOST:PORT names another address, --kafka off none',
+    )
+    return fault
   }
 }
 
@@ -209,11 +245,17 @@ export function describeStart(broker: RunningBroker): string[] {
           `  cluster     node ${config.nodeId} of ${gateway.identity.clusterId}, etcd at ${config.cluster.etcdUrls.join(', ')}`,
         ]),
     `  WebSocket   ${url}`,
-    ...(gateway.kafka?.address === undefined ? [] : [`  Kafka       ${formatHostPort(gateway.kafka.address)}`]),
+    ...describeKafka(broker),
     `  HTTP        ${http}/readyz  ${http}/metrics  ${http}/api/v1/cluster`,
     ...(config.auth.tokens.length === 0 && config.isInsecure ? ['  warning     --insecure: anybody may connect'] : []),
     `ready in ${readyMs} ms`,
   ]
+}
+
+function describeKafka({ gateway, kafkaFault }: RunningBroker): string[] {
+  if (kafkaFault !== undefined) return [`  Kafka       off: ${kafkaFault} (--kafka HOST:PORT)`]
+  const address = gateway.kafka?.address
+  return address === undefined ? [] : [`  Kafka       ${formatHostPort(address)}`]
 }
 
 interface WorkerContext {

@@ -10,6 +10,7 @@ import type { ClusterFlags } from './options.ts'
 export const HOST = '127.0.0.1'
 const DEFAULT_ETCD_PORT = 2379
 const DEFAULT_PORTS_FROM = 7171
+const DEFAULT_KAFKA_PORTS_FROM = 9092
 const DEFAULT_DATA_DIR = './data/cluster'
 
 export interface EtcdPlan {
@@ -58,13 +59,17 @@ export function planBrokers(flags: ClusterFlags, etcd: EtcdPorts): BrokerPlan[] 
 function planBroker(nodeId: number, flags: ClusterFlags, etcd: EtcdPorts): BrokerPlan {
   const name = `node-${nodeId}`
   const port = flags.portsFrom + nodeId - 1
+  // As far from the port of WebSockets as by default.
+  const kafkaPort = port + DEFAULT_KAFKA_PORTS_FROM - DEFAULT_PORTS_FROM
   const dataDir = join(flags.dataDir, name)
   const hasFile = CLUSTER_NODES.includes(nodeId)
   const file = `config/cluster-3/node-${hasFile ? nodeId : CLUSTER_NODES.at(-1)}.yaml`
   const args = [
     ...['start', '-c', file],
     ...(hasFile ? [] : ['--node-id', String(nodeId)]),
-    ...(hasFile && flags.portsFrom === DEFAULT_PORTS_FROM ? [] : ['--listen', `${HOST}:${port}`]),
+    ...(hasFile && flags.portsFrom === DEFAULT_PORTS_FROM
+      ? []
+      : ['--listen', `${HOST}:${port}`, '--kafka', `${HOST}:${kafkaPort}`]),
     ...(hasFile && flags.dataDir === DEFAULT_DATA_DIR ? [] : ['--data-dir', dataDir]),
     ...(etcd.client === DEFAULT_ETCD_PORT ? [] : ['--etcd', `http://${HOST}:${etcd.client}`]),
   ]

@@ -6,8 +6,9 @@ export function base64Of(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes))
 }
 
-/** Undefined where the text is not base64 with its padding. */
+/** Undefined where the text is not base64 with its padding, or not the one text that these bytes have. */
 export function bytesOfBase64(text: string): Uint8Array | undefined {
   if (!BASE64.test(text)) return undefined
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  return base64Of(bytes) === text ? bytes : undefined
 }

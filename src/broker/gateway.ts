@@ -39,7 +39,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { GatewayConnections } from './gateway-connections.ts'
 import { GroupService } from './group-service.ts'
 import { HttpApi } from './http-api.ts'
-import { KafkaDoor } from './kafka/kafka-door.ts'
+import type { KafkaDoor } from './kafka/kafka-door.ts'
 import type { KafkaBroker } from './kafka/kafka-handler.ts'
 import type { StreamEngine } from './listeners/stream-engine.ts'
 import type {
@@ -89,8 +89,6 @@ export interface GatewayOptions {
   /** What hears it; a Doorbell when left out. A simulator steps one of its own. */
   readonly makeBell?: (memory: SharedArrayBuffer, onRing: () => void) => Bell
   readonly engine: WebSocketEngine
-  /** Left out: Kafka clients cannot come in. */
-  readonly kafkaEngine?: StreamEngine
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
@@ -137,8 +135,8 @@ export class Gateway implements EngineHandler<Connection> {
   /** In a cluster. */
   readonly cluster: ClusterAgent | undefined
 
-  /** Undefined: it has none. */
-  readonly kafka: KafkaDoor | undefined
+  /** The listener for Kafka clients; undefined: they cannot come in. */
+  kafka: KafkaDoor | undefined
 
   readonly #engine: WebSocketEngine
   readonly #dispatcher: Dispatcher
@@ -200,7 +198,6 @@ export class Gateway implements EngineHandler<Connection> {
       emptied: (topicId, partition) => this.topicService.partitionEmptied(topicId, partition),
     })
     this.#dispatcher = new Dispatcher(this)
-    this.kafka = options.kafkaEngine === undefined ? undefined : new KafkaDoor(this, options.kafkaEngine)
     this.#http = new HttpApi(this)
     this.#producerIds = new ProducerIds(options.store)
     this.#compact = options.compact ?? (() => Promise.reject(new Error('this broker runs no compactions')))
@@ -250,9 +247,13 @@ export class Gateway implements EngineHandler<Connection> {
     return listening
   }
 
-  /** Listens for Kafka clients, where the configuration says so. */
-  async listenKafka(at: HostPort | undefined = this.config.kafka.listen): Promise<void> {
-    if (at !== undefined) await this.kafka?.listen(at)
+  /** Listens for Kafka clients too. Before register(), which tells the others where. */
+  async listenKafka(engine: StreamEngine, at: HostPort): Promise<void> {
+    // Here and not above: whoever has no such clients does not load what they speak.
+    const { KafkaDoor } = await import('./kafka/kafka-door.ts')
+    const door = new KafkaDoor(this, engine)
+    await door.listen(at)
+    this.kafka = door
   }
 
   /** HOST:PORT for Kafka clients; undefined: none of this broker's. */

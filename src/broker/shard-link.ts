@@ -203,9 +203,9 @@ export class ShardLink {
     return this.#requests.stagedTotal + this.#replication.stagedTotal + this.#reads.stagedTotal
   }
 
-  /** So much is staged that whoever can wait should. */
+  /** The ring is full: what comes now is copied once more, so whoever can wait should. */
   get isCrowded(): boolean {
-    return this.#requests.stagedBytes > this.#options.stagedBytesMax / 2
+    return this.#requests.stagedBytes > 0
   }
 
   get openSlots(): number {

@@ -21,13 +21,13 @@ export function tryListen(host: string, port: number): Promise<string | undefine
 }
 
 /** What is wrong with an address, and what to do. */
-export function explainListenFault(host: string, port: number, code: string): string {
+export function explainListenFault(host: string, port: number, code: string, flag = '--listen'): string {
   const where = `cannot listen on ${host.includes(':') ? `[${host}]` : host}:${port}`
   switch (code) {
     case 'EADDRINUSE': {
       const holder = portHolder(port)
       const who = holder === undefined ? '' : ` by process ${holder.pid}${holder.command ? ` (${holder.command})` : ''}`
-      return `${where}: the port is in use${who}; stop that, or choose another with --listen`
+      return `${where}: the port is in use${who}; stop that, or choose another with ${flag}`
     }
     case 'EADDRNOTAVAIL':
       return `${where}: this machine has no such address; 127.0.0.1 is for this machine alone, 0.0.0.0 for everybody`

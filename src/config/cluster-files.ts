@@ -4,6 +4,7 @@ import { CONFIG_KEYS } from './schema.ts'
 
 export const CLUSTER_NODES: readonly number[] = [1, 2, 3]
 const PORT_OF_FIRST = 7171
+const KAFKA_PORT_OF_FIRST = 9092
 
 /** The file of one broker, 1 to 3. `npm run cluster` runs it, and has flags for what is different elsewhere. */
 export function renderClusterNode(nodeId: number): string {
@@ -17,6 +18,8 @@ export function renderClusterNode(nodeId: number): string {
     `nodeId: ${nodeId}`,
     '# Clients and the other brokers are told this address, so they must reach it: not 0.0.0.0 (else listeners.advertised).',
     `listen: 127.0.0.1:${PORT_OF_FIRST + nodeId - 1}`,
+    '# The same for Kafka clients (else listeners.kafka.advertised); off: they cannot come in.',
+    `kafka: 127.0.0.1:${KAFKA_PORT_OF_FIRST + nodeId - 1}`,
     '# A disk of its own for each broker, where they share a machine: what fails together is no replica.',
     `dataDir: ./data/cluster/node-${nodeId}`,
     '# All members of etcd, so that the loss of one is none. This is what makes it a cluster.',

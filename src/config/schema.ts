@@ -152,8 +152,8 @@ export const CONFIG_KEYS = {
     'HOST:PORT',
   ),
   kafka: text(
-    'off',
-    'Kafka listener, HOST:PORT or off; an address that is not loopback needs SASL or insecure; this version has none',
+    '127.0.0.1:9092',
+    'Kafka listener, HOST:PORT or off; an address that is not loopback needs SASL or insecure. Where nobody sets it and the port is in use, the broker starts without',
     /^(off|(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5})$/,
     'HOST:PORT or off',
   ),

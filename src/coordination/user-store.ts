@@ -18,7 +18,7 @@ import { USERS_MAX } from '../model/limits.ts'
 import { SCRAM_MECHANISMS, type ScramCredential, type ScramMechanism } from '../model/users.ts'
 import { unchanged } from './cluster-identity.ts'
 import { storedSecretOf } from './cluster-secret.ts'
-import { encodeState, SASL_SECRET_KEY, USERS_PREFIX, userKey } from './keys.ts'
+import { decodeState, encodeState, SASL_SECRET_KEY, USERS_PREFIX, type UserState, userKey } from './keys.ts'
 import {
   isOutcomeUnknown,
   type MetadataStore,
@@ -193,19 +193,18 @@ export class UserStore {
   }
 
   /** False: somebody else was faster. */
-  async #changeOnce({ name, remove, set }: UserChange, isInDoubt: boolean): Promise<boolean> {
+  async #changeOnce(change: UserChange, isInDoubt: boolean): Promise<boolean> {
+    const { name, remove, set } = change
     const key = userKey(name)
     const stored = await this.#store.get(key)
     if (stored === undefined && set.size > 0 && this.#users.size >= USERS_MAX)
       throw new MillraceError('POLICY_VIOLATION', `there are ${USERS_MAX} users, which is as many as there may be`)
     // What goes with all it has need not be readable.
-    const before: Credentials =
-      stored === undefined || remove === 'all' ? new Map() : decodeUserState(key, stored.value)
-    if (!isInDoubt) checkRemoval({ name, remove, set }, stored === undefined ? undefined : before)
-    const after = new Map(before)
-    if (remove !== 'all') for (const mechanism of remove) after.delete(mechanism)
-    for (const [mechanism, credential] of set) after.set(mechanism, credential)
-    const value = after.size === 0 ? undefined : encodeState(userStateOf(after))
+    const before = stored === undefined || remove === 'all' ? undefined : decodeUserState(key, stored.value)
+    const missing = missingText(change, stored, before)
+    if (missing !== undefined && !isInDoubt) throw new MillraceError('RESOURCE_NOT_FOUND', missing)
+    const state = nextState(change, stored)
+    const value = state === undefined ? undefined : encodeState(state)
     const { applied, revision } = await this.#store.transact([unchanged(key, stored)], operationsOf(key, stored, value))
     if (applied) this.#take(name, value, revision)
     return applied
@@ -218,13 +217,26 @@ function operationsOf(key: string, stored: StoredValue | undefined, value: Uint8
   return stored === undefined ? [] : [{ kind: 'delete', key }]
 }
 
-/** Throws where what is to be removed is not there. `before` undefined: there is no such user. */
-function checkRemoval({ name, remove, set }: UserChange, before: Credentials | undefined): void {
-  const isWanting = remove === 'all' ? set.size === 0 : remove.length > 0
-  if (before === undefined && isWanting) throw new MillraceError('RESOURCE_NOT_FOUND', `there is no user ${name}`)
-  if (before === undefined || remove === 'all') return
-  const missing = remove.find((mechanism) => !before.has(mechanism))
-  if (missing !== undefined) throw new MillraceError('RESOURCE_NOT_FOUND', `the user ${name} has no ${missing}`)
+/** What is to be removed and is not there; undefined: nothing. */
+function missingText(
+  { name, remove, set }: UserChange,
+  stored: StoredValue | undefined,
+  before: Credentials | undefined,
+): string | undefined {
+  const isWanted = remove === 'all' ? set.size === 0 : remove.length > 0
+  if (stored === undefined) return isWanted ? `there is no user ${name}` : undefined
+  const missing = remove === 'all' ? undefined : remove.find((mechanism) => before?.has(mechanism) !== true)
+  return missing === undefined ? undefined : `the user ${name} has no ${missing}`
+}
+
+/** The user after the change, with what another release has put there; undefined: there is none. */
+function nextState({ remove, set }: UserChange, stored: StoredValue | undefined): UserState | undefined {
+  const before: UserState =
+    stored === undefined || remove === 'all' ? { credentials: {} } : decodeState<UserState>(stored.key, stored.value)
+  const removed = new Set<string>(remove === 'all' ? [] : remove)
+  const kept = Object.entries(before.credentials).filter(([mechanism]) => !removed.has(mechanism))
+  const credentials = { ...Object.fromEntries(kept), ...userStateOf(set).credentials }
+  return Object.keys(credentials).length === 0 ? undefined : { ...before, credentials }
 }
 
 function nameOf(key: string): string {

@@ -32,6 +32,9 @@ import { type GroupRefusal, type JoinGroupReply, refuse } from './requests.ts'
 
 const REBALANCES: GroupRefusal = refuse('REBALANCE_IN_PROGRESS', 'the group rebalances: join again')
 
+/** A member may ask for no rebalance timeout at all. */
+const INSTANCES_WAIT_MS_MIN = 1_000
+
 /** Members are to join again, if they are not doing so already. */
 export function prepareRebalance(context: GroupContext, changes: GroupChanges, group: Group, nowMs: number): void {
   const classic = group.classic!
@@ -93,7 +96,8 @@ export function completeJoin(context: GroupContext, changes: GroupChanges, group
     if (member.joinToken === NO_TOKEN && member.instanceId === null) dropMember(context, changes, group, member)
   if (classic.members.size > 0 && classic.awaitingJoin === 0) {
     // Instances alone are left, and none has joined: until they do, or their sessions end.
-    context.classicTimers.startPhase(group, 'join', nowMs + rebalanceTimeoutOf(classic))
+    const waitMs = Math.max(rebalanceTimeoutOf(classic), INSTANCES_WAIT_MS_MIN)
+    context.classicTimers.startPhase(group, 'join', nowMs + waitMs)
     return
   }
   classic.generationId++

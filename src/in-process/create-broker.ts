@@ -48,6 +48,8 @@ export interface CloseOptions {
 export interface ListenOptions {
   /** HOST:PORT; default any free port of 127.0.0.1. Another host needs `auth.tokens`, or `insecure`, in the configuration. */
   readonly listen?: string
+  /** HOST:PORT for Kafka clients too, such as 127.0.0.1:0; see kafkaAddress. Default: none can come in. */
+  readonly kafka?: string
 }
 
 const SHARDS_MAX = 999
@@ -122,10 +124,20 @@ export class InProcessBroker {
   }
 
   async #listen(options: ListenOptions): Promise<string> {
-    const { listen } = await doorConfig(this.#settings, options.listen)
+    const { listen, kafka } = await doorConfig(this.#settings, options)
     const { gateway } = this.#running
     await gateway.listen(listen)
+    if (kafka.listen !== undefined) {
+      const { TcpEngine } = await import('../broker/listeners/tcp-engine.ts')
+      const { nodeTimers } = await import('../base/node/node-timers.ts')
+      await gateway.listenKafka(new TcpEngine(nodeTimers), kafka.listen)
+    }
     return gateway.url
+  }
+
+  /** HOST:PORT where Kafka clients come in; undefined: none can. */
+  get kafkaAddress(): string | undefined {
+    return this.#running.gateway.kafkaAddress
   }
 
   /** Breaks the connections of all its clients, as a network's fault would; they connect again by themselves. */

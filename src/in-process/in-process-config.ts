@@ -11,7 +11,7 @@ import { FRAME_BYTES_MAX } from '../model/limits.ts'
 import { TOPIC_CONFIG_DEFAULTS } from '../model/topic-config.ts'
 
 /** What is said by an option of createBroker() instead. */
-type OptionPath = 'dataDir' | 'shards' | 'listen'
+type OptionPath = 'dataDir' | 'shards' | 'listen' | 'kafka'
 
 /** Values as in the YAML file: `'64MiB'`, `'5s'`, `true`. */
 export type InProcessConfig = Readonly<
@@ -22,10 +22,11 @@ const OPTION_OF: Readonly<Record<OptionPath, string>> = {
   dataDir: "the option storage: { dir: '…' }",
   shards: 'the option shards',
   listen: "listen({ listen: 'HOST:PORT' })",
+  kafka: "listen({ kafka: 'HOST:PORT' })",
 }
 
 /** Set before what the caller says. */
-export const IN_PROCESS_SETTINGS = { listen: '127.0.0.1:0', 'log.level': 'silent' } as const
+export const IN_PROCESS_SETTINGS = { listen: '127.0.0.1:0', kafka: 'off', 'log.level': 'silent' } as const
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -86,9 +87,13 @@ export async function inProcessConfig(settings: InProcessConfig = {}): Promise<B
   return Object.keys(settings).length === 0 ? IN_PROCESS_DEFAULTS : resolved(settings)
 }
 
-/** The same, with an address for a door; refused where it is not safe. */
-export async function doorConfig(settings: InProcessConfig, listen: string | undefined): Promise<BrokerConfig> {
-  return resolved(listen === undefined ? settings : { ...settings, listen })
+/** The same, with addresses for doors; refused where they are not safe. */
+export async function doorConfig(
+  settings: InProcessConfig,
+  doors: { readonly listen?: string | undefined; readonly kafka?: string | undefined },
+): Promise<BrokerConfig> {
+  const given = Object.entries(doors).filter(([, address]) => address !== undefined)
+  return resolved({ ...settings, ...Object.fromEntries(given) })
 }
 
 async function resolved(settings: Readonly<Record<string, unknown>>): Promise<BrokerConfig> {

@@ -95,7 +95,7 @@ export const ERRORS = {
   FENCED_INSTANCE_ID: row(82, '', 'another member took over the instance id'),
   ELIGIBLE_LEADERS_NOT_AVAILABLE: row(83, 'RM', 'no replica that may lead is available'),
   ELECTION_NOT_NEEDED: row(84, 'RM', 'the partition has the leader that it should have'),
-  NO_REASSIGNMENT_IN_PROGRESS: row(85, '', 'the partition does not move'),
+  NO_REASSIGNMENT_IN_PROGRESS: row(85, '', 'the partition is not being reassigned'),
   GROUP_SUBSCRIBED_TO_TOPIC: row(86, '', 'the group is subscribed to the topic'),
   INVALID_RECORD: row(87, '', 'a record of the batch is not valid'),
   UNSTABLE_OFFSET_COMMIT: row(88, 'R', 'offsets of an open transaction are pending'),

@@ -9,8 +9,9 @@
  *           recommission     `nodeId` takes replicas again
  *           cancel           moves of `partitions` are taken back; null = all that go on
  *           elect-preferred  `partitions` are led by their preferred replicas again; null = all
+ *           elect-unclean    `partitions` that have no leader get one, though it may lack records; null = all that have none
  *           dryRun of the first three: the plan is only shown
- * Reply     moves: the plan, as it is carried out; changed: partitions of cancel and elect-preferred that were changed; left: what should
+ * Reply     moves: the plan, as it is carried out; changed: partitions of cancel and the elections that were changed; left: what should
  *           change and did not, and why
  * Failure   INVALID_REQUEST where the broker is alone or the node is not known; INVALID_REPLICA_ASSIGNMENT; UNKNOWN_TOPIC_OR_PARTITION;
  *           INVALID_UPDATE_VERSION: changed meanwhile, ask again; BROKER_NOT_AVAILABLE: no controller
@@ -24,7 +25,15 @@ import type { Fields } from './fields.ts'
 /** Replicas of a partition: as many as a cluster may have brokers. */
 const REPLICAS_MAX = 1_000
 
-const KINDS = ['reassign', 'rebalance', 'decommission', 'recommission', 'cancel', 'elect-preferred'] as const
+const KINDS = [
+  'reassign',
+  'rebalance',
+  'decommission',
+  'recommission',
+  'cancel',
+  'elect-preferred',
+  'elect-unclean',
+] as const
 export type AlterReplicasKind = (typeof KINDS)[number]
 
 export interface ReplicaWish {
@@ -45,7 +54,7 @@ export interface AlterReplicasRequest {
   readonly nodeId: number
   /** Of reassign. */
   readonly wishes: readonly ReplicaWish[]
-  /** Of cancel and elect-preferred; null = all. */
+  /** Of cancel and the elections; null = all. */
   readonly partitions: readonly PartitionByName[] | null
   readonly dryRun: boolean
 }

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -188,8 +189,18 @@ test('moving replicas: what a broker alone cannot do, and what the flags cannot 
   )
 })
 
-test('what this version does not have parses, and says so', async () => {
-  await fails(['start', '--kafka', '127.0.0.1:9092'], 2, /--kafka: this version has no Kafka listener/)
+test('an address for Kafka clients that cannot be had: named, with the flag; others may not reach one without authentication', async () => {
+  const start = ['start', '--data-dir', join(folder, 'kafka'), '--listen', '127.0.0.1:0']
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const taken = new RegExp(
+    `cannot listen on 127\\.0\\.0\\.1:${port}: the port is in use.*; stop that, or choose another with --kafka`,
+  )
+  await fails([...start, '--kafka', `127.0.0.1:${port}`], 1, taken)
+  server.close()
+  await fails([...start, '--kafka', '0.0.0.0:0'], 2, /0\.0\.0\.0 can be reached by others: set listeners\.kafka\.sasl/)
+  await fails([...start, '--kafka', '9092'], 2, "--kafka: expected HOST:PORT or off, not '9092' [INVALID_CONFIG]")
 })
 
 test('a broker of a cluster that cannot start: its etcd, its node id', async () => {

@@ -6,6 +6,7 @@
  */
 import type { Controller } from '../../coordination/controller/controller.ts'
 import { isMoving, targetOf } from '../../coordination/controller/reassignment.ts'
+import { NO_LEADER, type PartitionState } from '../../coordination/keys.ts'
 import { MillraceError } from '../../model/errors.ts'
 import {
   type AlterReplicasReply,
@@ -20,7 +21,8 @@ import {
   type PartitionMove,
   partitionEmptied,
 } from '../../protocol/index.ts'
-import { CLUSTER, type Principal } from '../authorise.ts'
+import { CLUSTER } from '../authorise.ts'
+import type { ClusterAgent } from '../cluster/cluster-agent.ts'
 import type { PartitionRouter } from '../partition-router.ts'
 import { adminOf } from './admin.ts'
 import type { ColdHandler } from './handler.ts'
@@ -33,26 +35,28 @@ const alterReplicasHandler: ColdHandler<AlterReplicasRequest, AlterReplicasReply
   kind: 'cold',
   codec: alterReplicas,
   resources: ofCluster,
-  answer: (gateway, request, { principal }) => alterReplicasOf(gateway, request, principal),
+  async answer(gateway, request, { principal }) {
+    const { cluster } = gateway
+    if (cluster === undefined)
+      throw new MillraceError(
+        'INVALID_REQUEST',
+        'this broker is alone: it leads every partition, and there is no other broker that could have one',
+      )
+    // What another broker sends on is for the controller, which this one is or is not.
+    return principal?.isBroker === true
+      ? decideHere(cluster.controller, request)
+      : askController(gateway, cluster, request)
+  },
 }
 
-/** What is asked for, decided by the controller; of whichever door. */
-export async function alterReplicasOf(
-  gateway: HandlerContext,
+/** The controller's answer, once this broker knows what came of it. */
+export async function askController(
+  gateway: Pick<HandlerContext, 'router'>,
+  cluster: ClusterAgent,
   request: AlterReplicasRequest,
-  principal?: Principal,
 ): Promise<AlterReplicasReply> {
-  const { cluster } = gateway
-  if (cluster === undefined)
-    throw new MillraceError(
-      'INVALID_REQUEST',
-      'this broker is alone: it leads every partition, and there is no other broker that could have one',
-    )
-  const here = () => decideHere(cluster.controller, request)
-  // What another broker sends on is for the controller, which this one is or is not.
-  if (principal?.isBroker === true) return here()
-  const reply = await cluster.calls.decide(here, alterReplicas, request)
-  if (!request.dryRun) await cluster.calls.until(() => isSeen(gateway, request, reply))
+  const reply = await cluster.calls.decide(() => decideHere(cluster.controller, request), alterReplicas, request)
+  if (!request.dryRun) await cluster.calls.until(() => isSeen(gateway, cluster, request, reply))
   return reply
 }
 
@@ -79,6 +83,10 @@ async function decideHere(controller: Controller, request: AlterReplicasRequest)
       // Of all partitions most are as they should be: nothing was asked of them.
       return { ...none, changed, left: partitions === null ? [] : withReason(left, reason) }
     }
+    case 'elect-unclean': {
+      const { changed, left } = await controller.electUnclean(partitions)
+      return { ...none, changed, left: withReason(left, 'it has a leader, or no replica of it lives') }
+    }
   }
 }
 
@@ -92,22 +100,32 @@ function withReason(left: readonly PartitionByName[], reason: string): AlterRepl
 
 /** Whether this broker knows what the controller has written. */
 function isSeen(
-  { router, cluster }: HandlerContext,
+  { router }: Pick<HandlerContext, 'router'>,
+  cluster: ClusterAgent,
   { kind, nodeId }: AlterReplicasRequest,
   { moves, changed }: AlterReplicasReply,
 ): boolean {
   if (kind === 'decommission' || kind === 'recommission')
-    return (cluster!.image.nodes.get(nodeId)?.state.isDecommissioned === true) === (kind === 'decommission')
+    return (cluster.image.nodes.get(nodeId)?.state.isDecommissioned === true) === (kind === 'decommission')
   const stateOf = ({ topic, partition }: PartitionByName) => router.byName(topic)?.record.partitions[partition]
   if (kind === 'cancel')
     return changed.every((one) => {
       const state = stateOf(one)
       return state === undefined || !isMoving(state)
     })
+  if (kind === 'elect-preferred' || kind === 'elect-unclean')
+    return changed.every((one) => {
+      const state = stateOf(one)
+      return state === undefined || (kind === 'elect-unclean' ? state.leader !== NO_LEADER : isLedAsPreferred(state))
+    })
   return moves.every((move) => {
     const state = stateOf(move)
     return state === undefined || targetOf(state).join() === move.to.join()
   })
+}
+
+export function isLedAsPreferred({ leader, replicas }: PartitionState): boolean {
+  return leader === replicas[0]
 }
 
 /** list-moves (46). */
@@ -118,6 +136,7 @@ const listMovesHandler: ColdHandler<ListMovesRequest, ListMovesReply> = {
   answer: async ({ router }) => ({ moves: movesOf(router) }),
 }
 
+/** Moves that go on, as this broker knows them. */
 export function movesOf(router: PartitionRouter): PartitionMove[] {
   const moves: PartitionMove[] = []
   for (const { record } of router.topics())

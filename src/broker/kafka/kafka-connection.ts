@@ -11,7 +11,8 @@
  * Credit      none is lent: what a WebSocket client is told in credit, a Kafka client feels as a socket that is not read
  */
 import { InvariantError } from '../../base/assert.ts'
-import { FrameAssembler } from '../../kafka/codec/frame-assembler.ts'
+import { FrameAssembler, type NextFrame } from '../../kafka/codec/frame-assembler.ts'
+import type { FrameBuffers } from '../../kafka/codec/frame-buffers.ts'
 import type { SaslSession } from '../../kafka/sasl/sasl-session.ts'
 import { KAFKA_FRAME_BYTES_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../../model/limits.ts'
 import type { Principal } from '../authorise.ts'
@@ -33,9 +34,11 @@ export interface KafkaConnectionOptions {
   readonly pool: ConnectionPool
   /** Undefined: it has to authenticate. */
   readonly principal: Principal | undefined
+  /** Shared by all connections of the door. */
+  readonly buffers: FrameBuffers
   /** It has said who it is, for the first time. */
   readonly onAuthenticated: (connection: KafkaConnection) => void
-  /** Begins a request; answers whether its turn has come: false = the frame waits. */
+  /** Begins a request, and keeps nothing of the payload's memory; answers whether its turn has come: false = the frame waits. */
   readonly onFrame: (connection: KafkaConnection, payload: Uint8Array) => boolean
 }
 
@@ -47,9 +50,10 @@ export class KafkaConnection extends Connection {
   #exchanges: Exchange[] = []
   #othersUnderWay = 0
   /** A frame whose turn has not come. */
-  #waiting: Uint8Array | undefined
+  #waiting: Extract<NextFrame, { kind: 'frame' }> | undefined
   #isReading = true
   #isGoing = false
+  #isOver = false
   #stream: StreamSocket<KafkaConnection> | undefined
 
   constructor(options: KafkaConnectionOptions) {
@@ -57,6 +61,7 @@ export class KafkaConnection extends Connection {
     this.#options = options
     this.#frames = new FrameAssembler(
       options.principal === undefined ? UNAUTHENTICATED_FRAME_BYTES_MAX : KAFKA_FRAME_BYTES_MAX,
+      options.buffers,
     )
   }
 
@@ -110,6 +115,11 @@ export class KafkaConnection extends Connection {
     if (count > 0) this.go()
   }
 
+  /** Nothing that it sends is looked at any more: it is about to be closed. */
+  stop(): void {
+    this.#isOver = true
+  }
+
   /** Begins what may begin; stops reading while something may not. */
   go(): void {
     if (this.#isGoing || this.isClosed) return
@@ -121,11 +131,12 @@ export class KafkaConnection extends Connection {
 
   /** Answers whether a frame waits. */
   #beginAll(): boolean {
-    while (!this.isClosed) {
+    while (!this.isClosed && !this.#isOver) {
       const waiting = this.#waiting
       if (waiting !== undefined) {
-        if (this.isBehind || !this.#options.onFrame(this, waiting)) return true
+        if (this.isBehind || !this.#options.onFrame(this, waiting.payload)) return true
         this.#waiting = undefined
+        if (waiting.buffer !== undefined) this.#options.buffers.give(waiting.buffer)
       }
       const next = this.#frames.next()
       if (next.kind === 'none') return false
@@ -133,7 +144,7 @@ export class KafkaConnection extends Connection {
         this.close(CLOSE_PROTOCOL_ERROR, `a frame of ${next.bytes} bytes; at most ${this.#frames.frameBytesMax}`)
         return true
       }
-      this.#waiting = next.payload
+      this.#waiting = next
     }
     return true
   }
@@ -159,6 +170,13 @@ export class KafkaConnection extends Connection {
 
   /** The protocol has no such message: a member hears of it by its next heartbeat. */
   override hintGroupChanged(): void {}
+
+  override onClosed(): void {
+    super.onClosed()
+    this.#frames.end()
+    if (this.#waiting?.buffer !== undefined) this.#options.buffers.give(this.#waiting.buffer)
+    this.#waiting = undefined
+  }
 
   override onDrain(): void {
     super.onDrain()

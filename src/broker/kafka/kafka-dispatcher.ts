@@ -70,7 +70,7 @@ export class KafkaDispatcher {
   #rawToken(connection: KafkaConnection, payload: Uint8Array): boolean {
     if (!connection.mayBegin(false)) return false
     const exchange = connection.begin(false)
-    void answerRawToken(this.#gateway, connection, payload).then((bytes) => {
+    void answerRawToken(this.#gateway, connection, payload.slice()).then((bytes) => {
       if (bytes === undefined || connection.isClosed) return
       const frame = new Uint8Array(4 + bytes.length)
       new DataView(frame.buffer).setInt32(0, bytes.length)
@@ -95,7 +95,8 @@ export class KafkaDispatcher {
       return
     }
     const { key, version, correlationId } = header
-    const request = api.decodeRequest(version, reader)
+    // A request that is answered later outlives its frame, whose memory the next one may have.
+    const request = api.decodeRequest(version, handler.kind === 'hot' ? reader : reader.owned())
     const exchange = connection.begin(key === KafkaKey.PRODUCE)
     const frameBytes = reader.bytes.length
     connection.receive(frameBytes)

@@ -6,6 +6,7 @@
  * Limits      limits.connections over both doors; UNAUTHENTICATED_CONNECTIONS_MAX of them, each for AUTHENTICATION_MS_MAX
  */
 import type { HostPort } from '../../config/index.ts'
+import { FrameBuffers } from '../../kafka/codec/frame-buffers.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../../model/limits.ts'
 import { ANONYMOUS } from '../authorise.ts'
 import type { GatewayConnections } from '../gateway-connections.ts'
@@ -26,6 +27,7 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
   readonly #gateway: KafkaDoorContext
   readonly #engine: StreamEngine
   readonly #dispatcher: KafkaDispatcher
+  readonly #buffers = new FrameBuffers()
   #unauthenticated = 0
   #isClosing = false
   /** Where it listens; undefined = it does not. */
@@ -69,7 +71,7 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
       return undefined
     }
     return new KafkaConnection({
-      ...{ pool, principal: isOpen ? ANONYMOUS : undefined },
+      ...{ pool, principal: isOpen ? ANONYMOUS : undefined, buffers: this.#buffers },
       onAuthenticated: (connection) => this.#onAuthenticated(connection),
       onFrame: (connection, payload) => this.#dispatcher.onFrame(connection, payload),
     })

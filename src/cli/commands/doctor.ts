@@ -41,7 +41,7 @@ export async function doctor(terminal: Terminal, flags: ConfigFlags): Promise<vo
     () => checkFreeSpace(patient),
     () => checkSync(patient),
     () => checkListenPort(patient),
-    checkKafkaPort,
+    () => checkKafkaPort(patient),
   ]
   const counts: Record<DiagnosisStatus, number> = { ok: 0, warn: 0, fail: 0 }
   for (const check of checks) {

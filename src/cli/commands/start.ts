@@ -24,8 +24,21 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
     if (terminal.isJson) {
       const { url, port, version, shards, engine, readyMs } = broker
       const http = url.replace(/^ws/, 'http')
+      const kafka = broker.gateway.kafkaAddress ?? null
       const node = process.versions.node
-      terminal.writeJson({ event: 'ready', url, http, port, version, node, shards, engine, readyMs, pid: process.pid })
+      terminal.writeJson({
+        event: 'ready',
+        url,
+        http,
+        kafka,
+        port,
+        version,
+        node,
+        shards,
+        engine,
+        readyMs,
+        pid: process.pid,
+      })
     } else for (const line of describeStart(broker)) terminal.say(line)
     await aborted(AbortSignal.any([terminal.signal, over.signal]))
     if (over.signal.aborted) throw over.signal.reason
@@ -39,7 +52,7 @@ export async function start(terminal: Terminal, flags: ConfigFlags): Promise<voi
 }
 
 /** A data dir that cannot be made, an etcd or an address that cannot be had: with the reason and what to do. */
-async function explained(error: unknown, { dataDir, listen }: BrokerConfig): Promise<unknown> {
+async function explained(error: unknown, { dataDir, listen, kafka }: BrokerConfig): Promise<unknown> {
   if (
     isMillraceError(error) &&
     error.code === 'BROKER_NOT_AVAILABLE' &&
@@ -54,10 +67,16 @@ async function explained(error: unknown, { dataDir, listen }: BrokerConfig): Pro
     return new Error(text, { cause: error })
   }
   if (syscall !== 'listen' && syscall !== 'getaddrinfo' && !/^cannot listen/.test(message)) return error
+  // The engine for WebSockets does not say which address it was: the one that cannot be listened at. Free by now: then what it said stands.
+  const reason = await tryListen(listen.host, listen.port)
+  if (reason === undefined && kafka.listen !== undefined) {
+    const { host, port } = kafka.listen
+    const kafkaReason = await tryListen(host, port)
+    if (kafkaReason !== undefined)
+      return new Error(explainListenFault(host, port, kafkaReason, '--kafka'), { cause: error })
+  }
   const { host, port } = listen
-  // Free by now: then what the engine said stands.
-  const reason = (await tryListen(host, port)) ?? code ?? message
-  return new Error(explainListenFault(host, port, reason), { cause: error })
+  return new Error(explainListenFault(host, port, reason ?? code ?? message), { cause: error })
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

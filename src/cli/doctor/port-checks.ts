@@ -1,9 +1,9 @@
 /** The ports a broker wants: free, held by a broker, or by something else. */
 import { get } from 'node:http'
+import { formatHostPort } from '../../config/index.ts'
 import { explainListenFault, portHolder, tryListen } from '../listen-fault.ts'
 import type { Diagnosis, Patient } from './diagnosis.ts'
 
-const KAFKA_PORT = 9092
 const LIVEZ_TIMEOUT_MS = 10_000
 const LIVEZ_LENGTH_MAX = 4096
 
@@ -21,14 +21,23 @@ export async function checkListenPort({ config, signal }: Patient): Promise<Diag
   return { check: 'port', status: 'fail', text, fix, facts }
 }
 
-/** Where a Kafka listener will be: only told, this version has none. */
-export async function checkKafkaPort(): Promise<Diagnosis> {
-  const isFree = (await tryListen('127.0.0.1', KAFKA_PORT)) === undefined
-  const text = isFree ? 'is free' : 'is in use, by a Kafka or another program'
-  return {
-    ...{ check: 'kafka-port', status: 'ok', text: `127.0.0.1:${KAFKA_PORT} ${text}; this version does not need it` },
-    facts: { port: KAFKA_PORT, free: isFree },
-  }
+/** Where Kafka clients come in. Whether a broker or another program holds it cannot be told: it says nothing first. */
+export async function checkKafkaPort({ config }: Patient): Promise<Diagnosis> {
+  const { listen } = config.kafka
+  if (listen === undefined) return { check: 'kafka-port', status: 'ok', text: 'the Kafka listener is off', facts: {} }
+  const { host, port } = listen
+  const facts = { host, port }
+  const code = await tryListen(host, port)
+  if (code === undefined) return { check: 'kafka-port', status: 'ok', text: `${formatHostPort(listen)} is free`, facts }
+  const [text = '', fix = ''] = explainListenFault(host, port, code, '--kafka').split('; ')
+  if (code === 'EADDRINUSE')
+    return {
+      check: 'kafka-port',
+      status: 'ok',
+      text: `${text.replace(/^cannot listen on /, '')}; fine where that is the broker`,
+      facts,
+    }
+  return { check: 'kafka-port', status: 'fail', text, fix, facts }
 }
 
 /** Not by fetch(): it tries a server that hangs up again and again, and Node 20 may collect the signal that would end it. */

@@ -35,7 +35,14 @@ import {
   planRebalance,
   type ReassignmentWish,
 } from './move-plans.ts'
-import { cancelMoves, carryOut, electPreferred, type MoveOutcome, type PartitionOf } from './move-requests.ts'
+import {
+  cancelMoves,
+  carryOut,
+  electPreferred,
+  electUnclean,
+  type MoveOutcome,
+  type PartitionOf,
+} from './move-requests.ts'
 import { TopicConfigs } from './partition-decisions.ts'
 import { PartitionRounds } from './partition-rounds.ts'
 import { checkFence, notController } from './partition-writer.ts'
@@ -202,6 +209,12 @@ export class Controller {
   /** Leadership back to preferred replicas: of these partitions, or of all. */
   electPreferred(partitions: readonly PartitionOf[] | null): Promise<MoveOutcome> {
     return this.#request((context) => electPreferred(partitions, context, this.#configs))
+  }
+
+  /** Leaders for partitions that have none, of these or of all, though they may lack records: where the owner would rather have that. */
+  electUnclean(partitions: readonly PartitionOf[] | null): Promise<MoveOutcome> {
+    const warn = (text: string) => this.#options.log('warn', text)
+    return this.#request((context) => electUnclean(partitions, context, this.#configs, warn))
   }
 
   /** A peer saw the broker's connection end and its port closed. Resolves to whether it was declared gone. */

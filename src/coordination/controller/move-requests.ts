@@ -1,16 +1,16 @@
 /**
- * Move requests: plans carried out, moves taken back, leadership handed back on request: decided from the image, written under its
+ * Move requests: plans carried out, moves taken back, leaders elected on request: decided from the image, written under its
  * versions.
  *
  * Failure     partitions that changed meanwhile are left as they are and told: the caller looks again
  */
 import { MillraceError } from '../../model/errors.ts'
 import type { TopicId } from '../../model/ids.ts'
-import type { PartitionState } from '../keys.ts'
+import { NO_LEADER, type PartitionState } from '../keys.ts'
 import type { TopicRecord } from '../topics.ts'
 import { putTopicState } from '../topics.ts'
 import type { MovePlan } from './move-plans.ts'
-import { decidePreferred, electionContextOf, type TopicConfigs } from './partition-decisions.ts'
+import { decidePreferred, decideUnclean, electionContextOf, type TopicConfigs } from './partition-decisions.ts'
 import { type PartitionWrite, writePartitionStates } from './partition-writer.ts'
 import { decideCancel, isMoving, targetOf, withTarget } from './reassignment.ts'
 import { type RequestContext, topicOf } from './topic-requests.ts'
@@ -91,6 +91,21 @@ export function electPreferred(
 ): Promise<MoveOutcome> {
   return change(partitions ?? partitionsWhere(() => true, context), context, (topic, partition) => {
     return decidePreferred(topic, partition, context.image, configs)?.next
+  })
+}
+
+/** Leaders for partitions that have none, at the price of records; `warn` is told which. */
+export function electUnclean(
+  partitions: readonly PartitionOf[] | null,
+  context: RequestContext,
+  configs: TopicConfigs,
+  warn: (text: string) => void,
+): Promise<MoveOutcome> {
+  const isMeant = ({ leader }: PartitionState): boolean => leader === NO_LEADER
+  return change(partitions ?? partitionsWhere(isMeant, context), context, (topic, partition) => {
+    const decision = decideUnclean(topic, partition, context.image, configs)
+    if (decision?.warning !== undefined) warn(`${decision.warning} (it was asked for)`)
+    return decision?.next
   })
 }
 

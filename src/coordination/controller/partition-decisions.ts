@@ -7,7 +7,7 @@
  */
 import type { TopicConfig } from '../../model/topic-config.ts'
 import { parseTopicConfig } from '../../model/topic-config.ts'
-import type { TopicState } from '../keys.ts'
+import { NO_LEADER, type TopicState } from '../keys.ts'
 import type { TopicRecord } from '../topics.ts'
 import { decideLeadership, type ElectionContext } from './leader-election.ts'
 import type { ClusterMembers } from './membership.ts'
@@ -75,4 +75,21 @@ export function decidePreferred(
   const next = decidePreferredLeader(topic.partitions[partition]!, context)
   const version = topic.partitionVersions[partition]!
   return next && { topic, partition, version, next, why: 'preferred', warning: undefined }
+}
+
+/** A leader for a partition that has none, whatever the topic allows: any replica that lives, where nobody else can. */
+export function decideUnclean(
+  topic: TopicRecord,
+  partition: number,
+  members: ClusterMembers,
+  configs: TopicConfigs,
+): PartitionDecision | undefined {
+  const state = topic.partitions[partition]!
+  if (state.leader !== NO_LEADER) return undefined
+  const context = electionContextOf(topic, partition, members, configs)
+  const config = { ...context.config, uncleanLeaderElection: true }
+  const decision = decideLeadership(state, { ...context, config })
+  if (decision === undefined || decision.state.leader === NO_LEADER) return undefined
+  const version = topic.partitionVersions[partition]!
+  return { topic, partition, version, next: decision.state, why: 'leader', warning: decision.warning }
 }

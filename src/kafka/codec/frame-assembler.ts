@@ -1,20 +1,22 @@
 /**
  * FrameAssembler: frames of a byte stream: int32 length, big-endian, which does not count itself, and so many bytes.
  *
- * Memory      a frame that lies whole in what the socket gave is a view of it; one that does not is put together once, when its last
- *             byte is there. Until then only bytes that came are held: a length that is claimed costs nothing. Small pieces are copied
- *             together: an array for each byte that comes by itself would cost a hundred times what it holds
+ * Memory      a frame that lies whole in what the socket gave is a view of it; one that does not is put together in a buffer that is used
+ *             again (frame-buffers.ts): its taker says when it is done with it
  * Limits      frameBytesMax; 'too-large' for more, or for a length below 0: the stream cannot be read on
  */
 import { EMPTY_BYTES, joinBytes } from '../../base/bytes.ts'
+import { FrameBuffers } from './frame-buffers.ts'
 
 const LENGTH_BYTES = 4
-/** Smaller ones are copied into blocks. */
-const PIECE_BYTES_MIN = 1_024
-const BLOCK_BYTES = 8_192
 
 export type NextFrame =
-  | { readonly kind: 'frame'; readonly payload: Uint8Array }
+  | {
+      readonly kind: 'frame'
+      readonly payload: Uint8Array
+      /** The payload lies in it: to be given back when nobody looks at the payload any more. Undefined: nobody else will use its memory. */
+      readonly buffer: Uint8Array | undefined
+    }
   /** It has not come yet. */
   | { readonly kind: 'none' }
   | { readonly kind: 'too-large'; readonly bytes: number }
@@ -23,27 +25,26 @@ const NONE: NextFrame = { kind: 'none' }
 
 export class FrameAssembler {
   frameBytesMax: number
+  readonly #buffers: FrameBuffers
   /** Not looked at yet: [#at, end) of the last chunk. */
   #chunk: Uint8Array = EMPTY_BYTES
   #at = 0
-  /** The beginning of a frame whose rest has not come. */
-  #pieces: Uint8Array[] = []
-  #pieceBytes = 0
-  /** Small pieces behind #pieces: [0, #blockBytes) of it. */
-  #block: Uint8Array | undefined
-  #blockBytes = 0
-  /** Of a length that is cut in two: what there is of it, as a number. */
+  /** The beginning of a frame whose rest has not come: [0, #heldBytes). */
+  #buffer: Uint8Array | undefined
+  #heldBytes = 0
+  /** Of a length that is cut in two: its bytes so far. */
   #length = 0
   #lengthBytes = 0
   #frameBytes = -1
 
-  constructor(frameBytesMax: number) {
+  constructor(frameBytesMax: number, buffers: FrameBuffers = new FrameBuffers()) {
     this.frameBytesMax = frameBytesMax
+    this.#buffers = buffers
   }
 
   /** Bytes that came and were not given away as a frame yet. */
   get pendingBytes(): number {
-    return this.#pieceBytes + this.#chunk.length - this.#at
+    return this.#heldBytes + this.#chunk.length - this.#at
   }
 
   /** What came may hold a further frame. */
@@ -60,51 +61,53 @@ export class FrameAssembler {
   next(): NextFrame {
     if (this.#frameBytes < 0 && !this.#readLength()) return NONE
     const bytes = this.#frameBytes
-    if (bytes > this.frameBytesMax || bytes < 0) return { kind: 'too-large', bytes }
-    const chunk = this.#chunk
+    if (bytes > this.frameBytesMax) return { kind: 'too-large', bytes }
     const at = this.#at
-    const missing = bytes - this.#pieceBytes
-    if (chunk.length - at < missing) {
-      if (at < chunk.length) this.#hold(chunk.subarray(at))
-      this.#chunk = EMPTY_BYTES
-      this.#at = 0
+    const piece = this.#chunk.subarray(at, at + bytes - this.#heldBytes)
+    this.#at = at + piece.length
+    if (this.#heldBytes + piece.length < bytes) {
+      this.#hold(piece)
       return NONE
     }
-    const rest = chunk.subarray(at, at + missing)
-    this.#at = at + missing
     this.#frameBytes = -1
-    if (this.#pieceBytes === 0) return { kind: 'frame', payload: rest }
-    this.#endBlock()
-    const payload = joinBytes([...this.#pieces, rest])
-    this.#pieces = []
-    this.#pieceBytes = 0
-    return { kind: 'frame', payload }
+    if (this.#buffer === undefined) return { kind: 'frame', payload: piece, buffer: undefined }
+    this.#hold(piece, bytes)
+    const buffer = this.#buffer
+    this.#buffer = undefined
+    this.#heldBytes = 0
+    return { kind: 'frame', payload: buffer.subarray(0, bytes), buffer }
   }
 
-  #hold(piece: Uint8Array): void {
-    this.#pieceBytes += piece.length
-    if (this.#block !== undefined && this.#blockBytes + piece.length > BLOCK_BYTES) this.#endBlock()
-    if (piece.length >= PIECE_BYTES_MIN) {
-      this.#endBlock()
-      this.#pieces.push(piece)
-      return
+  /** The stream is over: a frame that was on its way never comes. */
+  end(): void {
+    if (this.#buffer !== undefined) this.#buffers.give(this.#buffer)
+    this.#buffer = undefined
+    this.#heldBytes = 0
+    this.#chunk = EMPTY_BYTES
+    this.#at = 0
+  }
+
+  #hold(piece: Uint8Array, wanted = this.#frameBytes): void {
+    if (piece.length === 0) return
+    const needed = this.#heldBytes + piece.length
+    const before = this.#buffer
+    if (before === undefined || before.length < needed) {
+      const buffer = this.#buffers.take(wanted, needed)
+      if (before !== undefined) {
+        buffer.set(before.subarray(0, this.#heldBytes))
+        this.#buffers.give(before)
+      }
+      this.#buffer = buffer
     }
-    this.#block ??= new Uint8Array(BLOCK_BYTES)
-    this.#block.set(piece, this.#blockBytes)
-    this.#blockBytes += piece.length
-  }
-
-  /** What the block has is a piece like the others. */
-  #endBlock(): void {
-    if (this.#block === undefined) return
-    this.#pieces.push(this.#block.subarray(0, this.#blockBytes))
-    this.#block = undefined
-    this.#blockBytes = 0
+    this.#buffer!.set(piece, this.#heldBytes)
+    this.#heldBytes = needed
   }
 
   #readLength(): boolean {
-    for (; this.#lengthBytes < LENGTH_BYTES && this.#at < this.#chunk.length; this.#lengthBytes++)
+    while (this.#lengthBytes < LENGTH_BYTES && this.#at < this.#chunk.length) {
       this.#length = (this.#length << 8) | this.#chunk[this.#at++]!
+      this.#lengthBytes++
+    }
     if (this.#lengthBytes < LENGTH_BYTES) {
       // All of it has been given away: an idle connection does not keep the last chunk that came.
       this.#chunk = EMPTY_BYTES

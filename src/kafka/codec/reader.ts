@@ -31,6 +31,11 @@ export class KafkaReader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
+  /** The same, at the same place, over memory of its own. */
+  owned(): KafkaReader {
+    return new KafkaReader(this.bytes.slice(), this.at, this.end)
+  }
+
   get left(): number {
     return this.end - this.at
   }

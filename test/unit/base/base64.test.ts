@@ -12,6 +12,6 @@ test('base64 there and back, as Node has it', () => {
 })
 
 test('what is not base64 is none', () => {
-  for (const text of ['A', 'AA', 'AAA', 'AA=', 'A===', 'AA==A', ' AAAA', 'AAAA\n', 'AA-_', '=AAA', 'é'])
+  for (const text of ['A', 'AA', 'AAA', 'AA=', 'A===', 'AA==A', ' AAAA', 'AAAA\n', 'AA-_', '=AAA', 'é', 'AB==', 'AAB='])
     assert.equal(bytesOfBase64(text), undefined, text)
 })

@@ -1,7 +1,7 @@
 /** Users whose store fails: lost replies, lost events, and what a list and a watch say in another order. The rest is test/contract. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { utf8Encode } from '../../../src/base/bytes.ts'
+import { utf8Decode, utf8Encode } from '../../../src/base/bytes.ts'
 import { systemClock } from '../../../src/base/node/system-clock.ts'
 import { adopt, planAdoption } from '../../../src/coordination/adoption.ts'
 import { beginIncarnation } from '../../../src/coordination/cluster-identity.ts'
@@ -186,6 +186,22 @@ test('what is stored of a user is whole, or it is no user', () => {
     assert.throws(() => decode(change), /users\/alice is not readable: SCRAM-SHA-256/, JSON.stringify(change))
   const more = { credentials: { 'SCRAM-SHA-1024': 7 } }
   assert.equal(decodeUserState(key, encodeState(more)).size, 0, 'what another release has is passed over')
+})
+
+test('a change leaves what another release has put beside it, and all that goes takes it along', async () => {
+  const store = new MemoryMetadataStore(systemClock)
+  const key = userKey('alice')
+  const beside = { 'SCRAM-SHA-1024': { salt: 'x' } }
+  await store.transact([], [{ kind: 'put', key, value: encodeState({ credentials: beside, since: 7 }) }])
+  const users = usersOf(store)
+  await users.change(set('alice', 1))
+  const stored = async () => JSON.parse(utf8Decode((await store.get(key))!.value)) as { credentials: object }
+  const { credentials: made } = userStateOf(credentials(1, 'SCRAM-SHA-256'))
+  assert.deepEqual(await stored(), { credentials: { ...beside, ...made }, since: 7 })
+  await users.change({ name: 'alice', remove: ['SCRAM-SHA-256'], set: new Map() })
+  assert.deepEqual(await stored(), { credentials: beside, since: 7 })
+  await users.change({ ...set('alice', 1), remove: 'all' })
+  assert.deepEqual(await stored(), { credentials: made })
 })
 
 test('a cluster that is made of a broker alone has its users, and its secret', async () => {

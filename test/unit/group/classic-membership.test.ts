@@ -191,6 +191,17 @@ test('instances alone, and none joins again: the group waits for them', () => {
   assert.equal(fixture.joined(fixture.sendJoin({ ...one, sessionTimeoutMs: 100_000 })).generationId, 2)
 })
 
+test('instances that give no time to join again do not keep the coordinator busy', () => {
+  const fixture = new ClassicFixture()
+  const slow = { sessionTimeoutMs: 100_000, rebalanceTimeoutMs: 0 }
+  const members = fixture.generation({ ...slow, instanceId: 'a' }, slow)
+  for (const member of members) fixture.sendSync({ ...member, assignments: [] })
+  fixture.leaveClassic({ memberId: members.find(({ instanceId }) => instanceId === null)!.memberId })
+  assert.ok(fixture.coordinator.nextDeadlineMs >= fixture.nowMs)
+  fixture.advance(500)
+  assert.ok(fixture.coordinator.nextDeadlineMs > fixture.nowMs, 'a deadline of now, again and again')
+})
+
 test('an operator removes whoever holds an instance', () => {
   const fixture = new ClassicFixture()
   fixture.stable([{ instanceId: 'a' }, { instanceId: 'b' }])

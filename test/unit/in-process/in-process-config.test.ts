@@ -42,9 +42,9 @@ test('what is wrong is said, with what was meant', async () => {
 })
 
 test('a door that others can reach needs tokens, or that somebody says so', async () => {
-  await assert.rejects(doorConfig({}, '0.0.0.0:0'), hasCode('INVALID_CONFIG', /auth\.tokens/))
-  assert.equal((await doorConfig({ insecure: true }, '0.0.0.0:0')).listen.host, '0.0.0.0')
-  const guarded = await doorConfig({ 'auth.tokens': 'sixteen-characters' }, '0.0.0.0:7')
+  await assert.rejects(doorConfig({}, { listen: '0.0.0.0:0' }), hasCode('INVALID_CONFIG', /auth\.tokens/))
+  assert.equal((await doorConfig({ insecure: true }, { listen: '0.0.0.0:0' })).listen.host, '0.0.0.0')
+  const guarded = await doorConfig({ 'auth.tokens': 'sixteen-characters' }, { listen: '0.0.0.0:7' })
   assert.deepEqual(guarded.listen, { host: '0.0.0.0', port: 7 })
-  assert.deepEqual((await doorConfig({}, undefined)).listen, { host: '127.0.0.1', port: 0 })
+  assert.deepEqual((await doorConfig({}, {})).listen, { host: '127.0.0.1', port: 0 })
 })

@@ -569,14 +569,15 @@ test('what later fields mean where a peer of before does not send them', () => {
   assert.deepEqual([topic!.drainFrom, topic!.revision], [-1, -1])
 })
 
-test('alter-replicas knows six kinds, and takes no partition that cannot be', () => {
+test('alter-replicas knows seven kinds, and takes no partition that cannot be', () => {
   const all = { nodeId: -1, wishes: [], partitions: null, dryRun: false } as const
   assert.deepEqual(protocol.alterReplicas.decodeRequest(pack([5, -1, [], null, false])), {
     kind: 'elect-preferred',
     ...all,
   })
+  assert.equal(protocol.alterReplicas.decodeRequest(pack([6, -1, [], null, false])).kind, 'elect-unclean')
   for (const [fields, field] of [
-    [[6, -1, [], null, false], /kind/],
+    [[7, -1, [], null, false], /kind/],
     [[0, -1, [['a', 10_000, [1]]], null, false], /wishes\[0\]\.partition/],
     [[0, -1, [['a', 0, [-1]]], null, false], /replicas/],
     [[4, -1, [], [['a', -1]], false], /partitions\[0\]/],

@@ -19,7 +19,11 @@ import {
   listTransactionsHandler,
 } from './inspect.ts'
 import { offsetCommitHandler, offsetDeleteHandler, offsetFetchHandler } from './offsets.ts'
-import { alterPartitionReassignmentsHandler, listPartitionReassignmentsHandler } from './reassignments.ts'
+import {
+  alterPartitionReassignmentsHandler,
+  electLeadersHandler,
+  listPartitionReassignmentsHandler,
+} from './replicas.ts'
 import { saslAuthenticateHandler, saslHandshakeHandler } from './sasl.ts'
 import { alterUserScramCredentialsHandler, describeUserScramCredentialsHandler } from './scram-credentials.ts'
 import {
@@ -67,6 +71,7 @@ export const KAFKA_HANDLERS: readonly AnyKafkaHandler[] = [
   offsetCommitHandler,
   offsetFetchHandler,
   offsetDeleteHandler,
+  electLeadersHandler,
   alterPartitionReassignmentsHandler,
   listPartitionReassignmentsHandler,
   saslHandshakeHandler,

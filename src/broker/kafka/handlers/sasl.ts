@@ -80,5 +80,7 @@ async function stepOf(
 }
 
 function closeSoon(gateway: KafkaContext, connection: KafkaConnection, reason: string): void {
+  // Who guesses has one guess a connection, however many it has sent at once.
+  connection.stop()
   gateway.timers.after(FAILED_CLOSE_MS, () => connection.closeForPolicy(reason))
 }

@@ -477,3 +477,29 @@ test('a broker whose port is closed to two is gone before its lease; one doubt a
   await cluster.time.pass(200)
   for (const { leader } of cluster.partitionsOf('a')) assert.ok(leader !== 3 && leader !== NO_LEADER)
 })
+
+test('unclean: a partition without a leader gets one that lives where that is asked for, and no other does', async () => {
+  const cluster = await clusterOf([1, 2, 3])
+  const { controller } = cluster
+  await cluster.answerOf(controller.createTopic(wish('a', { partitions: 3, replicas: 2 })))
+  const shrunk = cluster.partitionsOf('a').findIndex(({ leader }) => leader === 3)
+  const topic = cluster.brokers.get(1)!.watch.image.topicByName('a')!
+  const state = topic.partitions[shrunk]!
+  const alone = { ...state, inSyncReplicas: state.inSyncReplicas.filter(({ nodeId }) => nodeId === 3) }
+  const fence: StoreCondition = { kind: 'present', key: ROOT_PREFIX.concat('cluster') }
+  const version = topic.partitionVersions[shrunk]!
+  await writePartitionStates(cluster.store, fence, [{ topic, partition: shrunk, version, next: alone }])
+  const all = [0, 1, 2].map((partition) => ({ topic: 'a', partition }))
+  const before = await cluster.answerOf(controller.electUnclean(all))
+  assert.deepEqual([before.changed, before.left.length], [[], 3], 'all have a leader')
+  await cluster.kill(3)
+  await cluster.time.pass(1_000)
+  assert.equal(cluster.partitionsOf('a')[shrunk]!.leader, NO_LEADER)
+  const { changed } = await cluster.answerOf(controller.electUnclean(null))
+  assert.deepEqual(changed, [{ topic: 'a', partition: shrunk }])
+  const elected = cluster.partitionsOf('a')[shrunk]!
+  const other = state.replicas.find((nodeId) => nodeId !== 3)!
+  assert.deepEqual([elected.leader, textOf(elected.inSyncReplicas)], [other, String(other)])
+  assert.ok(elected.leaderEpoch > state.leaderEpoch)
+  assert.ok(cluster.warnings.some((text) => text.includes('unclean election')))
+})

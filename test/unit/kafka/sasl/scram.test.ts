@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { pbkdf2Sync } from 'node:crypto'
 import { test } from 'node:test'
-import { utf8Decode, utf8Encode } from '../../../../src/base/bytes.ts'
+import { bytesEqual, utf8Decode, utf8Encode } from '../../../../src/base/bytes.ts'
+import { systemPrng } from '../../../../src/base/node/system-prng.ts'
+import { SeededPrng } from '../../../../src/base/prng.ts'
 import { nodeSaslCrypto } from '../../../../src/broker/sasl/node-sasl-crypto.ts'
 import { type SaslCrypto, type SaslPorts, type SaslStep, WRONG_TEXT } from '../../../../src/kafka/sasl/sasl-ports.ts'
 import { ScramMachine, scramKeysOf } from '../../../../src/kafka/sasl/scram.ts'
@@ -215,5 +217,31 @@ test('a proof of another length is wrong, whatever it begins with', () => {
     machine.step(utf8Encode('n,,n=alice,r=x'))
     const step = machine.step(utf8Encode(`c=biws,r=xn,p=${Buffer.alloc(length).toString('base64')}`))
     assert.equal(step.kind, 'failed', String(length))
+  }
+})
+
+test('messages with any byte changed, left out or put in: never in, never a throw', () => {
+  const seed = systemPrng().uint32()
+  const prng = new SeededPrng(seed)
+  const known = ports([{ name: 'alice', credential: credentialOf('SCRAM-SHA-256', 'right') }])
+  const broken = (bytes: Uint8Array): Uint8Array => {
+    const at = prng.below(bytes.length)
+    const rest = bytes.subarray(at + prng.below(2))
+    const put = prng.below(3) === 0 ? [] : [prng.below(4) === 0 ? 0x2c : prng.below(256)]
+    return Uint8Array.from([...bytes.subarray(0, at), ...put, ...rest])
+  }
+  for (let round = 0; round < 1_000; round++) {
+    const client = new ScramClient({ user: 'alice', password: prng.below(2) === 0 ? 'right' : 'wrong' })
+    const machine = new ScramMachine('SCRAM-SHA-256', known)
+    const isFirstWhole = prng.below(2) === 0
+    const first = isFirstWhole ? client.first : broken(client.first)
+    const challenge = machine.step(first)
+    if (challenge.kind !== 'challenge') continue
+    const whole = client.final(challenge.bytes)
+    const sent = isFirstWhole ? broken(whole) : whole
+    const step = machine.step(sent)
+    // A change that changes nothing may be among them.
+    const isSame = bytesEqual(first, client.first) && bytesEqual(sent, whole)
+    if (step.kind === 'done' && !isSame) assert.fail(`seed ${seed}, round ${round}: ${utf8Decode(sent)}`)
   }
 })
