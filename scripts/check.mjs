@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 
 const steps = [
   ['biome', ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.']],
-  ['generated files', ['dist/src/config/write-files.js', '--check']],
+  ['generated files', ['dist/scripts/generate.js', '--check']],
   ['tidy', ['--test', 'dist/test/tidy/']],
 ]
 let failed = 0

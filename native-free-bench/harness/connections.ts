@@ -1,7 +1,9 @@
 /** Connections without the client library's buffers around them: open, greeted, and then silent. */
+import { apiVersions, metadata } from '../../src/kafka/apis/index.ts'
 import { Api, encodeFrame, hello } from '../../src/protocol/index.ts'
 import { nodeTransport } from '../../src/transport/node-transport.ts'
 import type { TransportConnection } from '../../src/transport/transport.ts'
+import { BareKafkaClient, type KafkaAddress } from '../../test/support/bare-kafka-client.ts'
 
 const AT_ONCE = 100
 
@@ -13,6 +15,24 @@ export async function openIdle(url: string, count: number): Promise<TransportCon
     connections.push(...(await Promise.all(Array.from({ length: batch }, () => openOne(url)))))
   }
   return connections
+}
+
+/** The same at the Kafka door: each has asked for versions and for metadata, as every client does first. */
+export async function openIdleKafka(address: KafkaAddress, count: number): Promise<BareKafkaClient[]> {
+  const connections: BareKafkaClient[] = []
+  while (connections.length < count) {
+    const batch = Math.min(AT_ONCE, count - connections.length)
+    connections.push(...(await Promise.all(Array.from({ length: batch }, () => openOneKafka(address)))))
+  }
+  return connections
+}
+
+async function openOneKafka(address: KafkaAddress): Promise<BareKafkaClient> {
+  const client = await BareKafkaClient.connect(address)
+  await client.call(apiVersions, 3, { clientSoftwareName: 'idle', clientSoftwareVersion: '0' })
+  const all = { topics: null, includeClusterAuthorizedOperations: false, includeTopicAuthorizedOperations: false }
+  await client.call(metadata, 12, all)
+  return client
 }
 
 function openOne(url: string): Promise<TransportConnection> {

@@ -3,19 +3,20 @@
  *
  *   idle   spawn to ready, resident memory with nothing to do
  *   open   memory that idle connections add, and whether they are all still there
+ *   kafka  the same of connections at the Kafka door, which have asked for versions and metadata
  *   cost   broker CPU per record from 1 to 1,000 producing connections, the same total rate
  *
- *   node dist/native-free-bench/macro/connections.js [--smoke] [--only idle|open|cost] [--runs 5] [--connections 10000]
- *     [--producers 1,10,100,1000] [--rate 10000] [--seconds 5] [--json]
+ *   node dist/native-free-bench/macro/connections.js [--smoke] [--only idle|open|kafka|cost] [--runs 5] [--connections 10000]
+ *     [--kafka-connections 2000] [--producers 1,10,100,1000] [--rate 10000] [--seconds 5] [--json]
  */
 
 import { checkStored, withTopic } from '../../src/cli/bench/bench-target.ts'
 import { RatePace } from '../../src/cli/bench/rate-pace.ts'
 import { RecordPool } from '../../src/cli/bench/record-pool.ts'
 import { type Client, connect, type Producer } from '../../src/client/index.ts'
-import type { BrokerProcess } from '../../test/support/broker-process.ts'
+import { type BrokerProcess, freePort } from '../../test/support/broker-process.ts'
 import { withBroker, withBrokerCpu } from '../harness/bench-broker.ts'
-import { openIdle } from '../harness/connections.ts'
+import { openIdle, openIdleKafka } from '../harness/connections.ts'
 import { benchOptions } from '../harness/options.ts'
 import { Report } from '../harness/report.ts'
 
@@ -62,6 +63,27 @@ async function open(): Promise<void> {
   report.figure(`open: memory of ${count} idle connections`, growth, { unit: 'MiB', better: 'lower' })
   const each = growth.map((mib) => (mib * 1024) / count)
   report.figure('open: memory of an idle connection', each, { unit: 'KiB', better: 'lower' })
+}
+
+async function kafka(): Promise<void> {
+  const count = options.number('kafka-connections', 2_000, 100)
+  const growth: number[] = []
+  for (let run = 0; run < Math.min(runs, 3); run++) {
+    const address = { host: '127.0.0.1', port: await freePort() }
+    await withBroker({ ...broker, args: ['--kafka', `${address.host}:${address.port}`] }, async (_, process) => {
+      await settle()
+      const before = process.rssMib()
+      const connections = await openIdleKafka(address, count)
+      await settle()
+      growth.push(process.rssMib() - before)
+      const there = await connectionsOf(process)
+      if (there < count) throw new Error(`${there} of ${count} connections are left`)
+      for (const connection of connections) connection.close()
+    })
+  }
+  report.figure(`kafka: memory of ${count} idle connections`, growth, { unit: 'MiB', better: 'lower' })
+  const each = growth.map((mib) => (mib * 1024) / count)
+  report.figure('kafka: memory of an idle connection', each, { unit: 'KiB', better: 'lower' })
 }
 
 async function connectionsOf(process: BrokerProcess): Promise<number> {
@@ -117,4 +139,5 @@ async function sendInTurn(producers: readonly Producer[], records: number, rate:
 
 if (only === '' || only === 'idle') await idle()
 if (only === '' || only === 'open') await open()
+if (only === '' || only === 'kafka') await kafka()
 if (only === '' || only === 'cost') await cost()

@@ -8,7 +8,7 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { joinBytes } from '../../src/base/bytes.ts'
 import { SeededPrng } from '../../src/base/prng.ts'
@@ -20,7 +20,7 @@ import { KafkaKey } from '../../src/kafka/keys.ts'
 import { BatchWriter } from '../../src/record/batch-writer.ts'
 import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import { BareKafkaClient, type KafkaAddress } from '../support/bare-kafka-client.ts'
-import { BrokerProcess, makeDataDir, removeDataDir } from '../support/broker-process.ts'
+import { BrokerProcess, freePort, makeDataDir, removeDataDir } from '../support/broker-process.ts'
 import { budgetMs, environmentNumber, freshSeed, withinBudget } from '../support/budget.ts'
 import { seededBytes, seededValue } from '../support/kafka-values.ts'
 import { sleep } from '../support/until.ts'
@@ -317,16 +317,6 @@ async function checkHonest(address: KafkaAddress, isOpen: boolean): Promise<void
     clearTimeout(timer)
     client.close()
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
 }
 
 for (const phase of ['everybody is let in', 'before authentication'] as const)

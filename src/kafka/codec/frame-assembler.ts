@@ -108,7 +108,12 @@ export class FrameAssembler {
       this.#length = (this.#length << 8) | this.#chunk[this.#at++]!
       this.#lengthBytes++
     }
-    if (this.#lengthBytes < LENGTH_BYTES) return false
+    if (this.#lengthBytes < LENGTH_BYTES) {
+      // All of it has been given away: an idle connection does not keep the last chunk that came.
+      this.#chunk = EMPTY_BYTES
+      this.#at = 0
+      return false
+    }
     // A negative one stands for what no limit allows.
     this.#frameBytes = this.#length >>> 0
     this.#length = 0

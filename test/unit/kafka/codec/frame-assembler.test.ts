@@ -3,6 +3,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { joinBytes } from '../../../../src/base/bytes.ts'
 import { FrameAssembler } from '../../../../src/kafka/codec/frame-assembler.ts'
+import { FRAME_BUFFER_BYTES_MIN, FrameBuffers } from '../../../../src/kafka/codec/frame-buffers.ts'
+import { collectGarbage } from '../../../support/garbage.ts'
 
 const MAX = 1_000
 
@@ -135,4 +137,73 @@ test('the limit may grow while the connection lives', () => {
   assembler.frameBytesMax = 100
   assembler.push(frameOf(new Uint8Array(50)))
   assert.equal(assembler.next().kind, 'frame')
+})
+
+test('a chunk whose frames are all given away is not kept', async () => {
+  const assemblers = Array.from({ length: 50 }, () => new FrameAssembler(2 ** 20))
+  const before = process.memoryUsage().arrayBuffers
+  for (const assembler of assemblers) {
+    assembler.push(frameOf(new Uint8Array(2 ** 20)))
+    assert.equal(assembler.next().kind, 'frame')
+    assert.equal(assembler.next().kind, 'none')
+  }
+  // Backing stores go with a turn after the collection.
+  await collectGarbage()
+  await collectGarbage()
+  assert.ok(process.memoryUsage().arrayBuffers - before < 5 * 2 ** 20)
+  assert.equal(assemblers.length, 50)
+})
+
+test('a frame of several pieces lies in a buffer that serves again once it is given back, and only then', () => {
+  const buffers = new FrameBuffers()
+  const assembler = new FrameAssembler(2 ** 20, buffers)
+  const next = (value: number) => {
+    const frame = frameOf(new Uint8Array(50_000).fill(value))
+    assembler.push(frame.slice(0, 30_000))
+    assert.equal(assembler.next().kind, 'none')
+    assembler.push(frame.slice(30_000))
+    const got = assembler.next()
+    assert.ok(got.kind === 'frame' && got.buffer !== undefined)
+    assert.equal(got.payload.length, 50_000)
+    assert.ok(got.payload.every((byte) => byte === value))
+    return got
+  }
+  const first = next(1)
+  const second = next(2)
+  assert.notEqual(first.buffer, second.buffer)
+  assert.ok(
+    first.payload.every((byte) => byte === 1),
+    'a frame that was not given back is left alone',
+  )
+  buffers.give(first.buffer!)
+  const third = next(3)
+  assert.equal(third.buffer, first.buffer)
+  assert.ok(second.payload.every((byte) => byte === 2))
+})
+
+test('buffers: as large as what came asks for, not as what is claimed; kept up to a limit', () => {
+  const buffers = new FrameBuffers()
+  assert.equal(buffers.take(64 * 2 ** 20, 1).length, FRAME_BUFFER_BYTES_MIN)
+  assert.equal(buffers.take(100, 1).length, 100)
+  assert.equal(buffers.take(64 * 2 ** 20, 50_000).length, 100_000)
+  const large = new Uint8Array(8 * 2 ** 20)
+  for (let turn = 0; turn < 6; turn++) buffers.give(turn === 0 ? large : new Uint8Array(8 * 2 ** 20))
+  assert.equal(buffers.freeBytes, 32 * 2 ** 20)
+  buffers.give(new Uint8Array(8 * 2 ** 20 + 1))
+  assert.equal(buffers.freeBytes, 32 * 2 ** 20)
+  assert.equal(buffers.take(9, 9), large)
+  assert.equal(buffers.freeBytes, 24 * 2 ** 20)
+})
+
+test('a stream that is over gives back what it holds, once', () => {
+  const buffers = new FrameBuffers()
+  const assembler = new FrameAssembler(2 ** 20, buffers)
+  assembler.push(frameOf(new Uint8Array(50_000)).slice(0, 20_000))
+  assert.equal(assembler.next().kind, 'none')
+  assembler.end()
+  const { freeBytes } = buffers
+  assert.ok(freeBytes >= 20_000)
+  assembler.end()
+  assert.equal(buffers.freeBytes, freeBytes)
+  assert.equal(assembler.pendingBytes, 0)
 })
