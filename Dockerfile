@@ -38,7 +38,7 @@ RUN chmod +x dist/src/cli/main.js \
   && install --directory --owner=node --group=node /data
 USER node
 VOLUME /data
-EXPOSE 7171
+EXPOSE 7171 9092
 # The port it asks is the one `millrace` uses inside the container.
 ENV MILLRACE_SERVER=ws://127.0.0.1:7171
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5m --start-interval=1s \
@@ -46,4 +46,4 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=5m --start-interval=1s \
 # Orderly: drains, syncs, writes the clean marker. It may take 70 s on a slow disk: docker stop --time 90.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["node", "/millrace/dist/src/cli/main.js"]
-CMD ["start", "--listen", "0.0.0.0:7171", "--data-dir", "/data"]
+CMD ["start", "--listen", "0.0.0.0:7171", "--kafka", "0.0.0.0:9092", "--data-dir", "/data"]

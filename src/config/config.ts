@@ -418,6 +418,9 @@ function findUnsafe(config: BrokerConfig): string[] {
     const wayOut = 'set listeners.kafka.sasl or auth.tokens, or say --insecure if you mean it'
     add('kafka', `${kafka.listen.host} can be reached by others: ${wayOut}`)
   }
+  const told = kafka.advertised ?? kafka.listen
+  if (config.cluster.etcdUrls.length > 0 && told !== undefined && isWildcard(told.host))
+    add('kafka', `${told.host} is no address that clients can be told: name one with listeners.kafka.advertised`)
   findTooSmall(config, add)
   findUnsafeCluster(config.cluster, add)
   return faults
@@ -455,6 +458,11 @@ function findUnsafeCluster(
       add('etcd', `expected URLs such as http://127.0.0.1:2379, not '${url}'`)
   if ((etcdUser === '') !== (etcdPassword === '')) add('cluster.etcdUser', 'user and password go together')
   if ((etcdCert === '') !== (etcdKey === '')) add('cluster.etcdCert', 'certificate and key go together')
+}
+
+/** Every address of the machine: to listen at, and none to connect to. */
+export function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
 }
 
 export function isLoopback(host: string): boolean {

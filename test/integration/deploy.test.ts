@@ -76,8 +76,10 @@ test('the image runs what npm runs, as nobody special, with the port and the fol
   assert.deepEqual(JSON.parse(last('ENTRYPOINT')), ['node', `/millrace/${ENTRY}`])
   const command = JSON.parse(last('CMD')) as string[]
   assertStarts(command)
-  assert.equal(wordAfter(command, '--listen'), `0.0.0.0:${last('EXPOSE')}`)
-  assert.ok(last('ENV').endsWith(`MILLRACE_SERVER=ws://127.0.0.1:${last('EXPOSE')}`))
+  const [port, kafkaPort] = last('EXPOSE').split(' ')
+  assert.equal(wordAfter(command, '--listen'), `0.0.0.0:${port}`)
+  assert.equal(wordAfter(command, '--kafka'), `0.0.0.0:${kafkaPort}`)
+  assert.ok(last('ENV').endsWith(`MILLRACE_SERVER=ws://127.0.0.1:${port}`))
   assert.equal(wordAfter(command, '--data-dir'), last('VOLUME'))
   assert.equal(last('USER'), 'node')
   assert.equal(last('STOPSIGNAL'), 'SIGTERM')
@@ -121,7 +123,11 @@ test('compose.yaml starts the same broker, open to this machine alone, and gives
   assertStarts(command)
   const image = JSON.parse(last('CMD')) as string[]
   assert.deepEqual(command, [...image, '--insecure'])
-  assert.deepEqual(ports, [`127.0.0.1:${last('EXPOSE')}:${last('EXPOSE')}`])
+  const published = last('EXPOSE').split(' ')
+  assert.deepEqual(
+    ports,
+    published.map((port) => `127.0.0.1:${port}:${port}`),
+  )
   assert.deepEqual(mounts, [`data:${last('VOLUME')}`])
   assert.ok('data' in volumes)
   assert.ok(Number(/^(\d+)s$/.exec(grace)?.[1]) > STOP_SECONDS_MAX)

@@ -70,6 +70,11 @@ export class KafkaConnection extends Connection {
     this.socket = socket as unknown as NonNullable<Connection['socket']>
   }
 
+  /** The address of this machine that the client knows; '' once it is gone. */
+  get localAddress(): string {
+    return this.#stream?.localAddress ?? ''
+  }
+
   /** It has said who it is, or nobody has to. */
   get isAuthenticated(): boolean {
     return this.principal !== undefined

@@ -1,5 +1,6 @@
 /** KafkaHandler: what the file of a request gives the dispatcher. Two kinds, as of the native door: those answered by a promise, and the hot ones. */
 
+import { isWildcard } from '../../config/index.ts'
 import type { KafkaApi } from '../../kafka/codec/api.ts'
 import type { Read, Write } from '../../kafka/codec/fields.ts'
 import { kafkaErrorNumber, kafkaErrorOf } from '../../kafka/error-codes.ts'
@@ -53,6 +54,18 @@ export class KafkaCall<Request = unknown> {
     const row = OPERATIONS[this.key]
     const isAllowed = row !== undefined && authorise(this.connection.principal, row.operation, resource)
     return isAllowed ? undefined : refusalOf(resource)
+  }
+
+  /**
+   * The brokers, as this client is told of them: where this one listens at every address and nobody says which to tell, the one that
+   * the client came to.
+   */
+  brokers(): readonly KafkaBroker[] {
+    const { gateway, connection } = this
+    return gateway.kafkaBrokers().map((broker) => {
+      const isSelf = broker.nodeId === gateway.identity.nodeId
+      return isSelf && isWildcard(broker.host) ? { ...broker, host: connection.localAddress || broker.host } : broker
+    })
   }
 
   /** The number that this client is told. */

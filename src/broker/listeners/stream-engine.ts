@@ -10,6 +10,8 @@
 import type { EngineSocket, SocketEnd } from './web-socket-engine.ts'
 
 export interface StreamSocket<Context> extends EngineSocket<Context> {
+  /** The address of this machine that the peer connected to. */
+  readonly localAddress: string
   /** Reads no more until resume(): what the peer sends fills its own buffers. */
   pause(): void
   resume(): void

@@ -19,6 +19,7 @@ class TcpSocket<Context> implements StreamSocket<Context> {
   readonly context: Context
   readonly keepsFragments = true
   readonly remoteAddress: string
+  readonly localAddress: string
   isOpen = true
   closing: SocketEnd | undefined
   readonly #raw: Socket
@@ -27,6 +28,8 @@ class TcpSocket<Context> implements StreamSocket<Context> {
   constructor(raw: Socket, options: SocketOptions<Context>) {
     this.context = options.context
     this.remoteAddress = raw.remoteAddress ?? ''
+    // Of a socket that takes both families, an IPv4 peer came to ::ffff:a.b.c.d.
+    this.localAddress = (raw.localAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '')
     this.#raw = raw
     this.#options = options
   }

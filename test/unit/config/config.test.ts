@@ -39,10 +39,11 @@ test('config/cluster-3: three brokers of one cluster that differ in what must di
     [1, 2, 3],
   )
   assert.equal(new Set(files.map(({ listen }) => listen.port)).size, 3)
+  assert.equal(new Set(files.map(({ kafka }) => kafka.listen?.port)).size, 3)
   assert.equal(new Set(files.map(({ dataDir }) => dataDir)).size, 3)
   const [first, ...others] = files.map(({ entries }) =>
     entries
-      .filter(({ path }) => !['nodeId', 'listen', 'dataDir'].includes(path))
+      .filter(({ path }) => !['nodeId', 'listen', 'kafka', 'dataDir'].includes(path))
       .map(({ path, value }) => [path, value]),
   )
   for (const other of others) assert.deepEqual(other, first)
@@ -171,7 +172,6 @@ test('an address that others can reach needs tokens or a word', () => {
   for (const host of ['127.0.0.1', 'localhost', '[::1]', '127.1.2.3'])
     assert.deepEqual(faultsOf({ flags: [flag('listen', `${host}:0`)] }), [])
   assert.match(faultsOf({ flags: [flag('auth.tokens', 'short')] })[0]!, /auth\.tokens/)
-  assert.match(faultsOf({ flags: [flag('kafka', '127.0.0.1:9092')] })[0]!, /kafka: this version has no/)
   assert.match(faultsOf({ flags: [flag('etcd', '127.0.0.1:2379')] })[0]!, /etcd: expected URLs such as/)
   assert.match(faultsOf({ flags: [flag('cluster.etcdUser', 'u')] })[0]!, /user and password go together/)
   assert.match(faultsOf({ flags: [flag('cluster.etcdKey', 'k')] })[0]!, /certificate and key go together/)
@@ -182,7 +182,9 @@ test('an address that others can reach needs tokens or a word', () => {
 test('the Kafka door: its address, its mechanisms, and what others can reach needs one of them', () => {
   const of = (...flags: [string, unknown][]) => ({ flags: flags.map(([path, value]) => flag(path, value)) })
   const { kafka } = resolveConfig()
-  assert.deepEqual(kafka, { listen: undefined, advertised: undefined, sasl: [], idleMs: 600_000 })
+  const listen = { host: '127.0.0.1', port: 9092 }
+  assert.deepEqual(kafka, { listen, advertised: undefined, sasl: [], idleMs: 600_000 })
+  assert.equal(resolveConfig(of(['kafka', 'off'])).kafka.listen, undefined)
   const told = resolveConfig(
     of(
       ['listeners.kafka.sasl', 'SCRAM-SHA-512, PLAIN'],
@@ -206,6 +208,11 @@ test('the Kafka door: its address, its mechanisms, and what others can reach nee
   for (const way of [tokens, scram, ['insecure', true] as [string, unknown]])
     assert.deepEqual(unsafe(reachable, way), [])
   assert.deepEqual(unsafe(['kafka', '127.0.0.1:9092']), [])
+
+  // Alone, a broker tells each client the address that it came to; others have to be told one.
+  const clustered: [string, unknown][] = [['etcd', 'http://127.0.0.1:2379'], reachable, ['insecure', true]]
+  assert.match(faultsOf(of(...clustered))[0]!, /kafka: 0\.0\.0\.0 is no address .* listeners\.kafka\.advertised/)
+  assert.deepEqual(faultsOf(of(...clustered, ['listeners.kafka.advertised', 'broker:9092'])), [])
 
   assert.match(
     faultsOf(of(['listeners.kafka.sasl', 'GSSAPI']))[0]!,

@@ -26,7 +26,7 @@ export const metadataHandler = coldHandler(metadata, async (call) => {
       ? [...gateway.router.topics()].filter((topic) => mayDescribe(call, topic)).map((topic) => describe(call, topic))
       : await Promise.all(onceEach(request.topics).map((topic) => find(call, topic)))
   return {
-    brokers: gateway.kafkaBrokers(),
+    brokers: call.brokers(),
     clusterId: gateway.identity.clusterId,
     controllerId: gateway.controllerId,
     topics,
@@ -74,7 +74,7 @@ async function create(call: KafkaCall<Request>, name: string): Promise<RoutedTop
 
 function describe(call: KafkaCall<Request>, topic: RoutedTopic) {
   const { name } = topic.record.state
-  const alive = new Set(call.gateway.kafkaBrokers().map(({ nodeId }) => nodeId))
+  const alive = new Set(call.brokers().map(({ nodeId }) => nodeId))
   return {
     ...{ errorCode: 0, name, topicId: topic.record.topicId, isInternal: isInternalTopic(name) },
     partitions: topic.partitions.map((partition) => partitionOf(call, partition, alive)),

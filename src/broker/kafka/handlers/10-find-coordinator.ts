@@ -29,7 +29,7 @@ async function find(call: KafkaCall<Request>, key: string) {
     const service = resource.kind === 'group' ? gateway.groups : gateway.transactions
     const partition = await service.partitionOf(key)
     const leader = gateway.leaderOf(partition)
-    const broker = gateway.kafkaBrokers().find(({ nodeId }) => nodeId === leader?.nodeId)
+    const broker = call.brokers().find(({ nodeId }) => nodeId === leader?.nodeId)
     if (broker === undefined)
       throw new MillraceError(
         'COORDINATOR_NOT_AVAILABLE',

@@ -28,7 +28,7 @@ export const describeClusterHandler = coldHandler(describeCluster, (call) => {
     return {
       ...{ errorCode: 0, errorMessage: null, endpointType, clusterId: gateway.identity.clusterId },
       controllerId: gateway.controllerId,
-      brokers: gateway.kafkaBrokers().map(({ nodeId, ...rest }) => ({ brokerId: nodeId, ...rest, isFenced: false })),
+      brokers: call.brokers().map(({ nodeId, ...rest }) => ({ brokerId: nodeId, ...rest, isFenced: false })),
       clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : NOT_ASKED,
     }
   } catch (error) {
@@ -69,7 +69,7 @@ function topicRow(
 ) {
   const denied = call.refusal({ kind: 'topic', name })
   const code = denied ?? (topic === undefined ? 'UNKNOWN_TOPIC_OR_PARTITION' : undefined)
-  const alive = new Set(call.gateway.kafkaBrokers().map(({ nodeId }) => nodeId))
+  const alive = new Set(call.brokers().map(({ nodeId }) => nodeId))
   return {
     ...{ errorCode: code === undefined ? 0 : call.code(code), name, isInternal: isInternalTopic(name) },
     topicId: code === undefined ? topic!.record.topicId : ZERO_UUID,

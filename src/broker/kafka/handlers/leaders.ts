@@ -20,6 +20,6 @@ export function leaderNow(
   return leader === undefined ? undefined : { leaderId: leader.nodeId, leaderEpoch: proxy!.leaderEpoch }
 }
 
-export function endpointsOf({ gateway }: Pick<KafkaCall, 'gateway'>, nodeIds: ReadonlySet<number>): KafkaBroker[] {
-  return gateway.kafkaBrokers().filter(({ nodeId }) => nodeIds.has(nodeId))
+export function endpointsOf(call: Pick<KafkaCall, 'brokers'>, nodeIds: ReadonlySet<number>): KafkaBroker[] {
+  return call.brokers().filter(({ nodeId }) => nodeIds.has(nodeId))
 }
