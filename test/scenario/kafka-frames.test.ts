@@ -5,11 +5,14 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { joinBytes } from '../../src/base/bytes.ts'
+import { SeededPrng } from '../../src/base/prng.ts'
 import { createBroker, type InProcessBroker } from '../../src/index.ts'
 import * as apis from '../../src/kafka/apis/index.ts'
+import type { KafkaApi } from '../../src/kafka/codec/api.ts'
 import { BatchWriter } from '../../src/record/batch-writer.ts'
 import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import { BareKafkaClient, type KafkaAddress } from '../support/bare-kafka-client.ts'
+import { seededValue } from '../support/kafka-values.ts'
 import { sleep } from '../support/until.ts'
 
 const CODECS = nodeCodecs()
@@ -203,14 +206,13 @@ test('before authentication: ApiVersions and SASL, and nothing else', async () =
   const locked = await start({ 'listeners.kafka.sasl': ['SCRAM-SHA-256'] })
   await locked.broker.client().admin.users.upsert(USER)
   const header = { correlationId: 1, clientId: null }
-  for (const api of apis.KAFKA_APIS) {
+  const prng = new SeededPrng(1)
+  for (const api of apis.KAFKA_APIS as unknown as readonly KafkaApi[]) {
     const { key, versionMax } = api
     if (key === apis.apiVersions.key || key === apis.saslHandshake.key || key === apis.saslAuthenticate.key) continue
     await withClient(async (client) => {
-      const head = apis.apiVersions.encodeRequest(3, header, SOFTWARE)
-      const frame = joinBytes(head)
-      new DataView(frame.buffer).setInt16(4, key)
-      new DataView(frame.buffer).setInt16(6, versionMax)
+      const request = seededValue(api.request, api.encodingOf(versionMax), prng)
+      const frame = joinBytes(api.encodeRequest(versionMax, header, request))
       client.socket.write(frame)
       await client.isClosed
       assert.equal(client.socket.bytesRead, 0, `${api.name} was answered`)
