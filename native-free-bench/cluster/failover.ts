@@ -10,9 +10,10 @@ import { setTimeout } from 'node:timers/promises'
 import { checkStored } from '../../src/cli/bench/bench-target.ts'
 import { AckTimes } from '../../test/support/chaos/ack-times.ts'
 import { until } from '../../test/support/until.ts'
+import { Values } from '../harness/values.ts'
 import { type ClusterTopic, NODES } from './bench-cluster.ts'
 import { MachineLoad } from './machine-load.ts'
-import { type Part, type PartContext, Values } from './part.ts'
+import type { Part, PartContext } from './part.ts'
 import { SteadyLoad } from './steady-load.ts'
 
 const PARTITIONS = 6

@@ -12,8 +12,9 @@ import { runConsume } from '../../src/cli/bench/consume-workload.ts'
 import { runProduce } from '../../src/cli/bench/produce-workload.ts'
 import { touch } from '../../src/cli/bench/record-pool.ts'
 import { until } from '../../test/support/until.ts'
+import type { Values } from '../harness/values.ts'
 import { type ClusterTopic, NODES } from './bench-cluster.ts'
-import { MIB, type Part, type PartContext, RECORD_BYTES, repeat, type Values } from './part.ts'
+import { MIB, type Part, type PartContext, RECORD_BYTES, repeat } from './part.ts'
 
 const CAUGHT_UP_MS_MAX = 120_000
 const READ_MS_MAX = 120_000

@@ -11,9 +11,10 @@ import { setTimeout } from 'node:timers/promises'
 import { connect } from '../../src/client/index.ts'
 import type { ImageChange } from '../../src/coordination/cluster-image.ts'
 import { until } from '../../test/support/until.ts'
+import { Values } from '../harness/values.ts'
 import { type BenchCluster, type ClusterTopic, NODES } from './bench-cluster.ts'
 import { MachineLoad } from './machine-load.ts'
-import { type Part, type PartContext, repeat, sumOf, Values } from './part.ts'
+import { type Part, type PartContext, repeat, sumOf } from './part.ts'
 import { SteadyLoad } from './steady-load.ts'
 
 /** After which the checkpoint that the records brought is written, and whoever lagged is looked at. */

@@ -1,6 +1,7 @@
 /** What a part of macro/cluster is given, and values that it gathers run by run. */
 import type { BenchOptions } from '../harness/options.ts'
-import type { FigureOptions, Report } from '../harness/report.ts'
+import type { Report } from '../harness/report.ts'
+import { Values } from '../harness/values.ts'
 import type { BenchCluster, Profile } from './bench-cluster.ts'
 import { MachineLoad } from './machine-load.ts'
 
@@ -19,21 +20,6 @@ export interface Part {
 
 export const RECORD_BYTES = 1024
 export const MIB = 2 ** 20
-
-/** Figures by name, a value a run, told in the order in which their first values came. */
-export class Values {
-  readonly #figures = new Map<string, { readonly values: number[]; readonly options: FigureOptions }>()
-
-  add(name: string, value: number, options: FigureOptions): void {
-    const figure = this.#figures.get(name)
-    if (figure === undefined) this.#figures.set(name, { values: [value], options })
-    else figure.values.push(value)
-  }
-
-  tell(report: Report): void {
-    for (const [name, { values, options }] of this.#figures) report.figure(name, values, options)
-  }
-}
 
 /** `runs` times, one after the other; then what was gathered, and how busy the machine was. */
 export async function repeat(

@@ -8,8 +8,9 @@ import { type BenchTarget, checkStored, produceJobs, withTopic } from '../../src
 import { runJobs } from '../../src/cli/bench/client-threads.ts'
 import { CLIENT_PROFILES } from '../../src/client/client-profiles.ts'
 import { type Fsync, withBroker, withBrokerCpu } from '../harness/bench-broker.ts'
+import type { Values } from '../harness/values.ts'
 import { type ClusterTopic, NODES } from './bench-cluster.ts'
-import { type Part, type PartContext, RECORD_BYTES, repeat, sumOf, type Values } from './part.ts'
+import { type Part, type PartContext, RECORD_BYTES, repeat, sumOf } from './part.ts'
 
 const PARTITIONS = 6
 const WARM_UP_RECORDS = 20_000

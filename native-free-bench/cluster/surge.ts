@@ -12,8 +12,9 @@ import { runJobs } from '../../src/cli/bench/client-threads.ts'
 import { runConsume } from '../../src/cli/bench/consume-workload.ts'
 import { checkSame } from '../../src/cli/bench/run-bench.ts'
 import { CLIENT_PROFILES } from '../../src/client/client-profiles.ts'
+import type { Values } from '../harness/values.ts'
 import { type BenchCluster, type ClusterTopic, NODES } from './bench-cluster.ts'
-import { type Part, type PartContext, RECORD_BYTES, repeat, type Values } from './part.ts'
+import { type Part, type PartContext, RECORD_BYTES, repeat } from './part.ts'
 
 const PARTITIONS = 6
 const BUDGET_MIB = 100 + 80 + 256 + 64

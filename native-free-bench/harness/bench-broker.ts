@@ -15,13 +15,15 @@ export interface BenchBrokerOptions {
   readonly fsync: Fsync
   /** Further flags of `millrace start`. */
   readonly args?: readonly string[]
+  /** Listen for Kafka clients too: `broker.kafka`. */
+  readonly kafka?: boolean
 }
 
 export async function withBroker<T>(
   options: BenchBrokerOptions,
   body: (target: BenchTarget, broker: BrokerProcess) => Promise<T>,
 ): Promise<T> {
-  const { profile, fsync, args = [] } = options
+  const { profile, fsync, args = [], kafka = false } = options
   const profileFolder = benchOptions().text('cpu-prof', '')
   const engine = `listeners.ws.engine=${benchOptions().text('engine', 'auto')}`
   const nodeArgs = profileFolder === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`]
@@ -30,7 +32,7 @@ export async function withBroker<T>(
   process.once('exit', remove)
   try {
     const settings = ['--profile', profile, '--set', `storage.fsync=${fsync}`, '--set', engine, ...args]
-    const broker = await BrokerProcess.start({ dataDir, args: settings, nodeArgs })
+    const broker = await BrokerProcess.start({ dataDir, args: settings, nodeArgs, kafka })
     try {
       const client = await connect(broker.url)
       const result = await body({ client, url: broker.url }, broker)

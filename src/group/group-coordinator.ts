@@ -6,11 +6,12 @@
  *             and to reply
  * Life        new -> replay() of the whole partition -> onLoaded() -> decisions. The directory is filled before onLoaded()
  * Ordering    decide (the state has changed) -> append the records as one batch -> durable -> reply. Decisions that follow
- *             build on the changed state, so replies leave in the order of the decisions
+ *             build on the changed state, so replies leave in the order of the decisions. A join or sync of a classic group may have none:
+ *             its token is in the releases of a later decision, or in parkedTokens() when this object is dropped
  * Failure     an append that fails: the state is ahead of the log. The shell drops this object, answers all that wait with
  *             NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE, and starts a new one by replay
- * Limits      COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX, COORDINATOR_PENDING_OFFSETS_MAX; one group per onDeadline() call, SWEEP_GROUPS_MAX in a sweep
- * Not here    authorisation, long waits, appending (the shell); whether a producer may write in a transaction (its partition)
+ * Limits      COORDINATOR_GROUPS_MAX, COORDINATOR_MEMBERS_MAX, COORDINATOR_PENDING_OFFSETS_MAX, COORDINATOR_PARKED_MAX; one group per onDeadline() call, SWEEP_GROUPS_MAX in a sweep
+ * Not here    authorisation, keeping requests that wait, appending (the shell); whether a producer may write in a transaction (its partition)
  */
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'

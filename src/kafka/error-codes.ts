@@ -60,9 +60,17 @@ const FOREIGN: Partial<Record<ErrorCode, ErrorCode>> = {
   BROKER_NOT_AVAILABLE: 'REQUEST_TIMED_OUT',
 }
 
+/** A coordinator that has no room, or whose answer has none, is one to ask again: members know no other way to go on. */
+const COORDINATOR_KEYS: ReadonlySet<number> = new Set([
+  ...[KafkaKey.JOIN_GROUP, KafkaKey.SYNC_GROUP, KafkaKey.HEARTBEAT, KafkaKey.LEAVE_GROUP, KafkaKey.OFFSET_COMMIT],
+  ...[KafkaKey.CONSUMER_GROUP_HEARTBEAT, KafkaKey.INIT_PRODUCER_ID, KafkaKey.ADD_PARTITIONS_TO_TXN],
+  ...[KafkaKey.ADD_OFFSETS_TO_TXN, KafkaKey.END_TXN, KafkaKey.TXN_OFFSET_COMMIT],
+])
+const NO_ROOM: ReadonlySet<ErrorCode> = new Set(['OVERLOADED', 'MESSAGE_TOO_LARGE'])
+
 /** The number that a client of this version of the API is told. */
 export function kafkaErrorNumber(code: ErrorCode, key: number, version: number): number {
-  const known = FOREIGN[code] ?? code
+  const known = NO_ROOM.has(code) && COORDINATOR_KEYS.has(key) ? 'COORDINATOR_NOT_AVAILABLE' : (FOREIGN[code] ?? code)
   const old = OLD_CODES.find((each) => each.code === known && each.key === key && version < each.since)
   return errorNumberOf(old?.instead ?? known)
 }

@@ -17,7 +17,6 @@ export const FIXED_TOPIC_CONFIGS: Readonly<Record<string, string>> = {
   'index.interval.bytes': '4096',
   'leader.replication.throttled.replicas': '',
   'message.downconversion.enable': 'true',
-  'message.timestamp.after.max.ms': LONG_MAX,
   'message.timestamp.before.max.ms': LONG_MAX,
   preallocate: 'false',
   'segment.index.bytes': '10485760',
@@ -39,7 +38,6 @@ const INTS: ReadonlySet<string> = new Set([
 
 /** The value as Kafka's tools write it: a bound that is none is theirs. */
 export function configText(value: TopicConfig[keyof TopicConfig]): string {
-  if (value === 'compact,delete') return 'compact,delete'
   return value === Number.MAX_SAFE_INTEGER ? LONG_MAX : String(value)
 }
 
@@ -61,12 +59,12 @@ export const TOPIC_CONFIG_NAMES: readonly string[] = [
   ...Object.keys(FIXED_TOPIC_CONFIGS),
 ].sort()
 
-/** What of a wish is this broker's to keep: fixed keys go, a largest number becomes ours. Throws INVALID_CONFIG for a fixed key's other value. */
+/** What of a wish is this broker's to keep: fixed keys go. Throws INVALID_CONFIG for a fixed key's other value. */
 export function ownConfigOf(wish: Readonly<Record<string, string>>): Record<string, string> {
   const own: Record<string, string> = {}
   for (const [key, text] of Object.entries(wish)) {
     const fixed = Object.hasOwn(FIXED_TOPIC_CONFIGS, key) ? FIXED_TOPIC_CONFIGS[key] : undefined
-    if (fixed === undefined) own[key] = text === LONG_MAX ? String(Number.MAX_SAFE_INTEGER) : text
+    if (fixed === undefined) own[key] = text
     else if (fixed !== text) throw new MillraceError('INVALID_CONFIG', `${key} is '${fixed}' here, and not '${text}'`)
   }
   return own

@@ -10,18 +10,22 @@ import { InThreadBroker } from '../../src/in-process/in-thread-broker.ts'
 import { MemoryDisk } from '../../src/in-process/local-storage.ts'
 import { SILENT } from '../../src/in-process/silent-logger.ts'
 import { systemTime } from '../../src/in-process/time-source.ts'
+import { createBroker } from '../../src/index.ts'
 import {
   classicHeartbeat,
   groupHeartbeat,
+  hello,
   type JoinGroupReply,
   joinGroup,
   leaveGroup,
   offsetCommit,
+  SHARD_APIS,
   syncGroup,
 } from '../../src/protocol/index.ts'
 import { nodeCodecs } from '../../src/record/node-codecs.ts'
 import { assignmentOf, subscriptionOf } from '../support/classic-fixture.ts'
 import { hasCode } from '../support/expect.ts'
+import { BareClient } from '../support/gateway-fixture.ts'
 
 const CALLER = callerOf('kafka-client', '/127.0.0.1', 0)
 
@@ -102,5 +106,22 @@ test('members assign and commit; a native client sees the group, keeps out of it
     await mq.close({ signal: AbortSignal.timeout(2_000) })
     await broker.stop()
     broker.loop.close()
+  }
+})
+
+test('no native client is offered what the Kafka listener asks, or served it', async () => {
+  const broker = await createBroker({ storage: 'memory' })
+  try {
+    const client = await BareClient.connect(String(await broker.listen()))
+    const { apis } = await client.call(hello, { clientName: 'bare', clientVersion: '0', token: null })
+    assert.deepEqual(
+      apis.filter(({ api }) => SHARD_APIS.has(api)),
+      [],
+    )
+    const request = { groupId: 'g', generationId: 1, memberId: 'm', instanceId: null }
+    await assert.rejects(client.call(classicHeartbeat, request), hasCode('UNKNOWN_API'))
+    client.socket.close()
+  } finally {
+    await broker.close()
   }
 })

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isRefusal, type JoinGroupRequest } from '../../../src/group/index.ts'
+import { COORDINATOR_PARKED_MAX } from '../../../src/model/limits.ts'
 import { ClassicFixture, protocolsOf } from '../../support/classic-fixture.ts'
 
 test('a member that must know its id is given one, and waits under it', () => {
@@ -215,6 +216,20 @@ test('what all members say of themselves is bounded', () => {
   fixture.sendJoin({ protocols })
   const { reply } = fixture.coordinator.joinGroup({ ...joinOf(protocols), groupId: 'g' }, 999, fixture.nowMs)
   assert.ok(reply !== undefined && isRefusal(reply) && reply.error === 'GROUP_MAX_SIZE_REACHED')
+})
+
+test('so many requests may wait, and no more; one that takes the place of another may', () => {
+  const fixture = new ClassicFixture()
+  const join = (token: number, more: Partial<JoinGroupRequest>) =>
+    fixture.coordinator.joinGroup({ ...joinOf(protocolsOf('range')), ...more }, token, fixture.nowMs).reply
+  for (let token = 1; token <= COORDINATOR_PARKED_MAX; token++)
+    assert.equal(join(token, { groupId: `g${token % 20}`, instanceId: `i${token}` }), undefined)
+  const full = join(100_000, { groupId: 'h' })
+  assert.ok(full !== undefined && isRefusal(full) && full.error === 'COORDINATOR_NOT_AVAILABLE')
+  assert.equal(fixture.coordinator.state.groups.has('h'), false)
+  const [memberId] = fixture.coordinator.state.groups.get('g1')!.classic!.members.keys()
+  assert.equal(join(100_001, { groupId: 'g1', memberId: memberId!, instanceId: 'i1' }), undefined)
+  assert.equal(fixture.coordinator.parkedTokens().length, COORDINATOR_PARKED_MAX)
 })
 
 function joinOf(protocols: JoinGroupRequest['protocols']): JoinGroupRequest {

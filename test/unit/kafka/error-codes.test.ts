@@ -44,3 +44,10 @@ test('every code is a number of the Kafka protocol, for every API in every versi
       }
   assert.equal(kafkaErrorOf(0, KafkaKey.PRODUCE, 3), 0)
 })
+
+test('a coordinator without room is one to ask again', () => {
+  for (const code of ['OVERLOADED', 'MESSAGE_TOO_LARGE'] as const)
+    for (const key of [KafkaKey.JOIN_GROUP, KafkaKey.OFFSET_COMMIT, KafkaKey.END_TXN])
+      assert.equal(kafkaErrorNumber(code, key, 3), errorNumberOf('COORDINATOR_NOT_AVAILABLE'))
+  assert.equal(kafkaErrorNumber('MESSAGE_TOO_LARGE', KafkaKey.PRODUCE, 9), errorNumberOf('MESSAGE_TOO_LARGE'))
+})

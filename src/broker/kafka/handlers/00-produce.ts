@@ -1,7 +1,7 @@
 /**
  * Produce (0): v3–11, on to the shards by ProduceCall, batches as they came.
  *
- * Here    what the shard does not know of a Kafka client: one batch for each partition, magic 2, base offset 0, zstd only from v7 on, a
+ * Here    what the shard does not know of a Kafka client: one batch for each partition, magic 2, base offset 0, no more than a segment, zstd only from v7 on, a
  *         transactional batch only with a transactional id, each partition once
  * acks 0  no response, and the next request begins when the rings have taken this one; where a part is refused the connection is
  *         closed, as in Kafka: its client asks for metadata anew
@@ -28,7 +28,9 @@ export const produceHandler = hotHandler(produce, (call, exchange) => {
   const refused = refusalOfAll(call)
   const seen = new Set<string>()
   const parts = request.topicData.flatMap(({ name, partitionData }): ProduceCallPart[] => {
-    const topicId = gateway.router.byName(name)?.record.topicId ?? ''
+    const topic = gateway.router.byName(name)
+    const topicId = topic?.record.topicId ?? ''
+    const segmentBytes = topic?.config.segmentBytes ?? Infinity
     const denied = call.refusal({ kind: 'topic', name })
     return partitionData.map(({ index: partition, records }) => {
       const place = `${name}/${partition}`
@@ -36,7 +38,7 @@ export const produceHandler = hotHandler(produce, (call, exchange) => {
         refused ??
         (denied !== undefined ? { code: denied, text: '' } : undefined) ??
         (seen.has(place) ? refuse('INVALID_REQUEST', 'the partition is named twice') : undefined) ??
-        refusalOfBatch(call, records)
+        refusalOfBatch(call, records, segmentBytes)
       seen.add(place)
       return { topicId, partition, leaderEpoch: -1, batches: records ?? new Uint8Array(0), ...(refusal && { refusal }) }
     })
@@ -81,7 +83,11 @@ function refusalOfAll({ gateway, request }: KafkaCall<Request>): Refusal | undef
   return undefined
 }
 
-function refusalOfBatch(call: KafkaCall<Request>, records: Uint8Array | null): Refusal | undefined {
+function refusalOfBatch(
+  call: KafkaCall<Request>,
+  records: Uint8Array | null,
+  segmentBytes: number,
+): Refusal | undefined {
   if (records === null) return refuse('INVALID_RECORD', 'there is no record batch')
   const batch = peekBatch(records)
   if (batch === undefined) return refuse('CORRUPT_MESSAGE', `${records.length} bytes are no record batch`)
@@ -89,6 +95,11 @@ function refusalOfBatch(call: KafkaCall<Request>, records: Uint8Array | null): R
     return refuse('INVALID_RECORD', `records of magic ${batch.magic}: only record batches of magic 2 are stored`)
   if (batch.bytes !== records.length)
     return refuse('INVALID_RECORD', `a batch of ${batch.bytes} bytes in ${records.length}: one for each partition`)
+  if (batch.bytes > segmentBytes)
+    return refuse(
+      'RECORD_LIST_TOO_LARGE',
+      `a batch of ${batch.bytes} bytes; segments of the topic have ${segmentBytes}`,
+    )
   if (batch.baseOffset !== 0) return refuse('INVALID_RECORD', `base offset ${batch.baseOffset}: the broker gives it`)
   if (batch.codec === ZSTD && call.version < ZSTD_SINCE)
     return refuse('UNSUPPORTED_COMPRESSION_TYPE', `zstd needs Produce ${ZSTD_SINCE} or later`)
