@@ -2,7 +2,8 @@
 
 export interface PipelineMemberOptions {
   readonly url: string
-  readonly mode: 'manual' | 'run'
+  /** 'kafkajs': a member of another make, chaos/kafkajs-pipeline-member.ts. */
+  readonly mode: 'manual' | 'run' | 'kafkajs'
   /** Of the group and of the transactional ids. */
   readonly groupId: string
   readonly name: string

@@ -29,7 +29,8 @@ export class PipelineProcess {
   }
 
   start(): void {
-    const entry = join(repositoryRoot, 'dist', 'test', 'support', 'pipeline-member.js')
+    const program = this.options.mode === 'kafkajs' ? 'chaos/kafkajs-pipeline-member.js' : 'pipeline-member.js'
+    const entry = join(repositoryRoot, 'dist', 'test', 'support', program)
     // A process of the history does one thing after the other: each has numbers of its own for its lives.
     const options = {
       ...this.options,
