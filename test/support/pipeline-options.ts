@@ -22,3 +22,6 @@ export const POISON = 'poison'
 
 /** Begins a line on stderr of a member that met what it may never meet. */
 export const FAULT_MARK = 'fault: '
+
+/** Begins a line on stderr of a member that had to begin something anew, as it may. */
+export const ANEW_MARK = 'anew: '

@@ -10,7 +10,7 @@
  */
 import type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer, Transaction } from 'kafkajs'
 import { SeededPrng } from '../../../src/base/prng.ts'
-import { FAULT_MARK, type PipelineMemberOptions, POISON } from '../pipeline-options.ts'
+import { ANEW_MARK, FAULT_MARK, type PipelineMemberOptions, POISON } from '../pipeline-options.ts'
 import { errorWord, METADATA_MS, makeKafka, RETRY, within } from './kafkajs-client.ts'
 import { KafkajsConsumer } from './kafkajs-consumer.ts'
 
@@ -44,7 +44,7 @@ class KafkajsPipelineMember {
       groupIdOf: () => groupId,
       onJoined: () => this.#giveUpAll(),
       onBatch: (payload, consumer) => this.#onBatch(payload, consumer),
-      onReplaced: (why) => console.error(`${clientId} was made anew: ${why}`),
+      onReplaced: (why) => console.error(`${ANEW_MARK}consumer: ${why}`),
       onFault: (text) => console.error(`${FAULT_MARK}${text}`),
     })
   }
@@ -139,7 +139,7 @@ class KafkajsPipelineMember {
 
 /** For the consumer's retries: kafkajs takes an error of its own that it would not try again for the consumer's end. */
 function told(error: unknown, step: string): Error {
-  console.error(`${step}: ${errorWord(error)}`)
+  console.error(`${ANEW_MARK}${step}: ${errorWord(error)}`)
   return new Error(`${step}: ${errorWord(error)}`)
 }
 

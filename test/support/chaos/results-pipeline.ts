@@ -18,6 +18,7 @@ import { PipelineProcess } from '../pipeline-process.ts'
 import { sleep, until } from '../until.ts'
 import type { ChaosClients } from './chaos-plan.ts'
 import { nameOf } from './history-file.ts'
+import { WordCounts } from './kafkajs-client.ts'
 import { type FollowedRecord, KafkajsFollower } from './kafkajs-follower.ts'
 
 export interface ResultsPipelineOptions {
@@ -126,6 +127,13 @@ export class ResultsPipeline {
   /** What may never be. */
   get faults(): readonly string[] {
     return [...this.#faults, ...this.#members.flatMap(({ faults }) => faults)]
+  }
+
+  /** Why members of kafkajs began anew, and how often. */
+  get told(): string {
+    const counts = new WordCounts()
+    for (const { retold } of this.#members) for (const why of retold) counts.add(why)
+    return String(counts)
   }
 
   /** The ends of what the members said. */
