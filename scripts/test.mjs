@@ -33,6 +33,7 @@ const VARIABLES = {
   'from-seed': 'MILLRACE_FROM_SEED',
   fault: 'MILLRACE_FAULT',
   runs: 'MILLRACE_RUNS',
+  clients: 'MILLRACE_CLIENTS',
   'hold-ms': 'MILLRACE_HOLD_MS',
   'lease-ms': 'MILLRACE_LEASE_MS',
   'records-per-second': 'MILLRACE_RECORDS_PER_SECOND',

@@ -6,13 +6,14 @@
  *   npm run test:chaos -- --fault NAME --seconds 300     one of test/support/chaos/faults.ts, over and over; or several, with commas
  *   npm run test:chaos -- --fault failover-kill --runs 30   how long until the next acknowledgement; also -pause, -cut, -restart, and
  *                                                        -coordinator: until a group's next commit
+ *   npm run test:chaos -- --clients kafkajs              the producers, consumers and the pipeline are those of kafkajs, at the Kafka listeners
  *   npm run test:chaos -- --seed N                       the same order and choices again; when they meet the processes is the machine's
  */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { SeededPrng } from '../../src/base/prng.ts'
 import { budgetMs, environmentNumber, freshSeed } from '../support/budget.ts'
-import { type ChaosPlan, EXIT_UNAVAILABLE } from '../support/chaos/chaos-plan.ts'
+import { type ChaosClients, type ChaosPlan, EXIT_UNAVAILABLE } from '../support/chaos/chaos-plan.ts'
 import { FAULTS } from '../support/chaos/faults.ts'
 import { findLaboratory, runInLaboratory } from '../support/chaos/laboratory.ts'
 import { buildClockShim } from '../support/clock-shim/clock-shim.ts'
@@ -44,17 +45,24 @@ function missing(): Map<string, string> {
   return reasons
 }
 
-function planOf(seed: number, etcdProgram: string): ChaosPlan {
+/** What is run when nothing is asked for: all faults on clients of this project, some on those of kafkajs. */
+const CUT_FAULTS: Readonly<Record<ChaosClients, readonly string[]>> = {
+  native: Object.keys(FAULTS),
+  kafkajs: ['kill', 'rolling'],
+}
+const CLIENTS = Object.keys(CUT_FAULTS) as ChaosClients[]
+
+function planOf(seed: number, etcdProgram: string, clients: ChaosClients): ChaosPlan {
   const asked = process.env.MILLRACE_FAULT ?? ''
   const isCut = asked === ''
   const left = isCut ? missing() : new Map<string, string>()
   for (const [fault, reason] of left) console.log(`chaos: reached no ${fault}: ${reason}`)
-  const all = Object.keys(FAULTS).filter((name) => !left.has(name))
+  const all = CUT_FAULTS[clients].filter((name) => !left.has(name))
   const faults = isCut ? shuffled(all, new SeededPrng(seed)) : asked.split(',')
   const isFailover = faults.some((name) => name.startsWith('failover-'))
   const holdMs = isCut ? HOLD_MS : faults.includes('etcd-down') ? ETCD_DOWN_MS : LONG_HOLD_MS
   return {
-    ...{ seed, etcdProgram, faults, isCut, isPipelined: !isFailover },
+    ...{ seed, clients, etcdProgram, faults, isCut, isPipelined: !isFailover },
     recordsPerSecond: environmentNumber('MILLRACE_RECORDS_PER_SECOND', RECORDS_PER_SECOND),
     budgetMs: Math.max(0, budgetMs(115_000) - AROUND_MS),
     holdMs: environmentNumber('MILLRACE_HOLD_MS', holdMs),
@@ -68,14 +76,14 @@ function shuffled(names: readonly string[], prng: SeededPrng): string[] {
   return names.map(() => rest.splice(prng.below(rest.length), 1)[0]!)
 }
 
-test('a cluster of real processes under faults', { timeout: 24 * 3_600_000 }, async (context) => {
+async function run(context: TestContext, clients: ChaosClients): Promise<void> {
   const laboratory = findLaboratory()
   const etcd = findEtcd()
   if (laboratory.kind === 'unavailable') return context.skip(laboratory.reason)
   if (etcd.kind === 'absent') return context.skip(etcd.reason)
   const seed = freshSeed()
-  const plan = planOf(seed, etcd.program)
-  console.log(`chaos: seed ${seed}, faults in order: ${plan.faults.join(' ')}`)
+  const plan = planOf(seed, etcd.program, clients)
+  console.log(`chaos: seed ${seed}, ${clients} clients, faults in order: ${plan.faults.join(' ')}`)
   const lines: string[] = []
   const { code, talk } = await runInLaboratory({
     ...{ program: 'chaos-run.js', plan, timeoutMs: plan.budgetMs + HANG_MS },
@@ -87,6 +95,20 @@ test('a cluster of real processes under faults', { timeout: 24 * 3_600_000 }, as
   if (code === EXIT_UNAVAILABLE) return context.skip(lines.at(-1) ?? 'a tool is missing')
   const wrong = lines.filter((line) => line.startsWith('WRONG'))
   if (code !== 0)
-    console.log(`${talk.slice(-40_000)}\nrepeat: npm run test:chaos -- --fault ${plan.faults.join()} --seed ${seed}`)
+    console.log(
+      `${talk.slice(-40_000)}\nrepeat: npm run test:chaos -- --clients ${clients} --fault ${plan.faults.join()} --seed ${seed}`,
+    )
   assert.equal(code, 0, `seed ${seed}: ${wrong.join('\n')}`)
-})
+}
+
+const asked = process.env.MILLRACE_CLIENTS ?? ''
+if (asked !== '' && !CLIENTS.some((clients) => clients === asked))
+  throw new Error(`MILLRACE_CLIENTS is '${asked}', not one of ${CLIENTS.join(', ')}`)
+for (const clients of CLIENTS) {
+  if (asked !== '' && asked !== clients) continue
+  // One fault by name is for clients of this project, unless others are asked for.
+  if (asked === '' && clients !== 'native' && (process.env.MILLRACE_FAULT ?? '') !== '') continue
+  test(`a cluster of real processes under faults, ${clients} clients`, { timeout: 24 * 3_600_000 }, (context) => {
+    return run(context, clients)
+  })
+}

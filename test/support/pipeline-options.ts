@@ -2,7 +2,8 @@
 
 export interface PipelineMemberOptions {
   readonly url: string
-  readonly mode: 'manual' | 'run'
+  /** 'kafkajs': a member of another make, chaos/kafkajs-pipeline-member.ts. */
+  readonly mode: 'manual' | 'run' | 'kafkajs'
   /** Of the group and of the transactional ids. */
   readonly groupId: string
   readonly name: string
@@ -21,3 +22,6 @@ export const POISON = 'poison'
 
 /** Begins a line on stderr of a member that met what it may never meet. */
 export const FAULT_MARK = 'fault: '
+
+/** Begins a line on stderr of a member that had to begin something anew, as it may. */
+export const ANEW_MARK = 'anew: '

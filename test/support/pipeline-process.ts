@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { FAULT_MARK, type PipelineMemberOptions } from './pipeline-options.ts'
+import { ANEW_MARK, FAULT_MARK, type PipelineMemberOptions } from './pipeline-options.ts'
 import { repositoryRoot } from './repository.ts'
 
 const TALK_CHARS_MAX = 4_000
@@ -22,6 +22,8 @@ export class PipelineProcess {
   talk = ''
   /** What it met and may never meet. */
   readonly faults: string[] = []
+  /** What it began anew for. */
+  readonly retold: string[] = []
 
   constructor(options: PipelineMemberOptions) {
     this.options = options
@@ -29,7 +31,8 @@ export class PipelineProcess {
   }
 
   start(): void {
-    const entry = join(repositoryRoot, 'dist', 'test', 'support', 'pipeline-member.js')
+    const program = this.options.mode === 'kafkajs' ? 'chaos/kafkajs-pipeline-member.js' : 'pipeline-member.js'
+    const entry = join(repositoryRoot, 'dist', 'test', 'support', program)
     // A process of the history does one thing after the other: each has numbers of its own for its lives.
     const options = {
       ...this.options,
@@ -42,6 +45,7 @@ export class PipelineProcess {
       this.talk = `${this.talk}${line}\n`.slice(-TALK_CHARS_MAX)
       if (line.startsWith(FAULT_MARK) && this.faults.length < FAULTS_MAX)
         this.faults.push(line.slice(FAULT_MARK.length))
+      if (line.startsWith(ANEW_MARK)) this.retold.push(line.slice(ANEW_MARK.length))
     })
     this.#process = child
     const killWithUs = (): void => void child.kill('SIGKILL')

@@ -26,6 +26,7 @@ import { addressOf, Network } from './network.ts'
 export const BROKERS: readonly number[] = [1, 2, 3]
 const ETCD_HOSTS = [11, 12, 13]
 const PORT = 7171
+const KAFKA_PORT = 9092
 const SETTLED_MS_MAX = 120_000
 const STORE_TIMEOUT_MS = 3_000
 const SMALL_DISK_BYTES = 512 * 1024 * 1024
@@ -82,6 +83,11 @@ export class ChaosCluster {
     return BROKERS.map((nodeId) => this.urlOf(nodeId))
   }
 
+  /** Where Kafka clients come in. */
+  get kafkaBrokers(): string[] {
+    return BROKERS.map((nodeId) => `${addressOf(nodeId)}:${KAFKA_PORT}`)
+  }
+
   urlOf(nodeId: number): string {
     return `ws://${addressOf(nodeId)}:${PORT}`
   }
@@ -115,6 +121,7 @@ export class ChaosCluster {
 
   #argsOf(nodeId: number): string[] {
     return [
+      ...['--kafka', `${addressOf(nodeId)}:${KAFKA_PORT}`],
       ...['--etcd', this.etcd.urls.join(','), '--node-id', String(nodeId), '--insecure', '--shards', '1'],
       ...['--set', `cluster.leaseTtl=${this.leaseTtlMs}ms`, '--set', 'storage.journal=16MiB'],
     ]

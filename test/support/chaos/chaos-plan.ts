@@ -1,7 +1,11 @@
 /** What a run of chaos is asked to do, as it is handed from the test to the program in the laboratory. */
 
+/** Whose the producers and consumers of a run are. */
+export type ChaosClients = 'native' | 'kafkajs'
+
 export interface ChaosPlan {
   readonly seed: number
+  readonly clients: ChaosClients
   /** Names of FAULTS and FAILOVERS, done over and over in this order. */
   readonly faults: readonly string[]
   /** No fault begins after it. Every fault is done once, however long that takes, unless `isCut`. */

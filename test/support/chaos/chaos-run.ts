@@ -16,13 +16,14 @@ import { HistoryChecker, type HistoryVerdict } from '../../../src/tools/check-hi
 import { until } from '../until.ts'
 import { AckTimes } from './ack-times.ts'
 import { BROKERS, ChaosCluster, type ChaosClusterOptions, ToolMissing } from './chaos-cluster.ts'
-import { type ChaosPlan, EXIT_UNAVAILABLE, parsePlan } from './chaos-plan.ts'
+import { type ChaosClients, type ChaosPlan, EXIT_UNAVAILABLE, parsePlan } from './chaos-plan.ts'
 import { FAILOVERS } from './failovers.ts'
 import { FAULTS, type Fault, type FaultContext } from './faults.ts'
 import { readHistoryFile } from './history-file.ts'
+import { KafkajsWorkload } from './kafkajs-workload.ts'
 import { compareReplicas } from './replica-comparison.ts'
 import { ResultsPipeline } from './results-pipeline.ts'
-import { Workload } from './workload.ts'
+import { type RunningWorkload, Workload } from './workload.ts'
 
 const TOPIC = 'chaos'
 const RESULTS_TOPIC = 'results'
@@ -32,6 +33,8 @@ const ALL_PARTITIONS: readonly number[] = Array.from({ length: PARTITIONS }, (_,
 const PRODUCERS = 3
 const READERS = 2
 const FLOWING_MS_MAX = 60_000
+/** Of the pipeline. Members of kafkajs join anew whenever a leader moves, and when they do none of them works. */
+const RESULTS_MS_MAX: Readonly<Record<ChaosClients, number>> = { native: 60_000, kafkajs: 150_000 }
 const STARTED_MS_MAX = 60_000
 /** Small, so that replicas have several segments. */
 const SEGMENT_BYTES = 1024 * 1024
@@ -44,7 +47,7 @@ class ChaosRun {
   readonly #cluster: ChaosCluster
   readonly #acks = new AckTimes()
   readonly #faults: readonly (readonly [string, Fault])[]
-  #workload: Workload | undefined
+  #workload: RunningWorkload | undefined
   /** None while failovers are timed: its processes would share the cores. */
   #pipeline: ResultsPipeline | undefined
   readonly wrong: string[] = []
@@ -84,18 +87,25 @@ class ChaosRun {
     await until('topics', STARTED_MS_MAX, () => this.#makeTopics(client))
     await client.close()
     await this.#cluster.settle()
-    this.#workload = await Workload.start({
-      ...{ urls, topic, partitions, producers: PRODUCERS, readers: READERS, prng },
-      ...{ recordsPerSecond: this.#plan.recordsPerSecond, historyFile: this.#historyFile, acks: this.#acks },
-    })
+    const { clients, recordsPerSecond } = this.#plan
+    const { kafkaBrokers } = this.#cluster
+    const options = {
+      ...{ topic, partitions, producers: PRODUCERS, readers: READERS, prng },
+      ...{ recordsPerSecond, historyFile: this.#historyFile, acks: this.#acks },
+    }
+    this.#workload =
+      clients === 'kafkajs'
+        ? await KafkajsWorkload.start({ ...options, brokers: kafkaBrokers })
+        : await Workload.start({ ...options, urls })
     await this.#flowing()
     say(`started: ${partitions} partitions flow`)
     if (!this.#plan.isPipelined) return
     this.#pipeline = await ResultsPipeline.start({
-      ...{ urls, input: topic, output: RESULTS_TOPIC, partitions, folder: this.#cluster.folder },
+      ...{ urls, kafkaBrokers, clients, input: topic, output: RESULTS_TOPIC, partitions, folder: this.#cluster.folder },
       prng: new SeededPrng(this.#prng.uint32()),
     })
-    say(`the pipeline has its first results after ${(await this.#pipeline.flowing(FLOWING_MS_MAX)).toFixed(0)} ms`)
+    const resultsMs = await this.#pipeline.flowing(RESULTS_MS_MAX[clients])
+    say(`the pipeline has its first results after ${resultsMs.toFixed(0)} ms`)
   }
 
   async #makeTopics(client: Awaited<ReturnType<typeof connect>>): Promise<boolean> {
@@ -134,10 +144,11 @@ class ChaosRun {
         `after, all partitions flow ${flowMs.toFixed(0)} ms after that`,
     )
     if (acked < acksMin) this.wrong.push(`${name}: ${acked} acknowledged meanwhile, not ${acksMin}`)
-    const { readerFaults, failures } = this.#workload!
+    const { readerFaults, failures, note } = this.#workload!
+    if (note !== '') say(`${name}: ${note}`)
     if (readerFaults.length > 0) throw new Error(readerFaults.join('; '))
     if (failures.size > 0) throw new Error(`producers gave up: ${JSON.stringify([...failures])}`)
-    const resultsMs = await this.#pipeline?.flowing(FLOWING_MS_MAX)
+    const resultsMs = await this.#pipeline?.flowing(RESULTS_MS_MAX[this.#plan.clients])
     if (resultsMs !== undefined) say(`${name}: all have their results ${resultsMs.toFixed(0)} ms after that`)
     this.#checkPipeline()
   }
@@ -174,7 +185,9 @@ class ChaosRun {
   async #judge(): Promise<void> {
     const workload = this.#workload!
     await workload.finish()
+    // What nobody knows of is there or not.
     await this.#endPipeline(workload.acknowledged)
+    if (workload.note !== '') say(workload.note)
     await this.#cluster.settle()
     // Without a pipeline nobody has written to its topic.
     const topics = await this.#describe(this.#pipeline === undefined ? [TOPIC] : [TOPIC, RESULTS_TOPIC])
@@ -192,6 +205,7 @@ class ChaosRun {
     if (pipeline === undefined) return
     await pipeline.finish(records)
     this.#checkPipeline()
+    if (pipeline.told !== '') say(`pipeline: members began anew: ${pipeline.told}`)
     say(
       `pipeline: reached ${pipeline.results} results, each once and in order; a member killed, stalled or ended ${pipeline.turnovers} times`,
     )

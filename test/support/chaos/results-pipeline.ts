@@ -16,9 +16,17 @@ import { type Client, connect } from '../../../src/client/index.ts'
 import { POISON } from '../pipeline-options.ts'
 import { PipelineProcess } from '../pipeline-process.ts'
 import { sleep, until } from '../until.ts'
+import type { ChaosClients } from './chaos-plan.ts'
+import { nameOf } from './history-file.ts'
+import { WordCounts } from './kafkajs-client.ts'
+import { type FollowedRecord, KafkajsFollower } from './kafkajs-follower.ts'
 
 export interface ResultsPipelineOptions {
   readonly urls: readonly string[]
+  /** Where kafkajs clients come in. */
+  readonly kafkaBrokers: readonly string[]
+  /** Of the members and of the two readers. */
+  readonly clients: ChaosClients
   readonly input: string
   readonly output: string
   readonly partitions: number
@@ -121,15 +129,23 @@ export class ResultsPipeline {
     return [...this.#faults, ...this.#members.flatMap(({ faults }) => faults)]
   }
 
+  /** Why members of kafkajs began anew, and how often. */
+  get told(): string {
+    const counts = new WordCounts()
+    for (const { retold } of this.#members) for (const why of retold) counts.add(why)
+    return String(counts)
+  }
+
   /** The ends of what the members said. */
   get talk(): string {
     return this.#members.map(({ talk }) => talk).join('')
   }
 
   #makeMember(number: number): PipelineProcess {
-    const { urls, input, output, folder, prng } = this.#options
+    const { urls, kafkaBrokers, clients, input, output, folder, prng } = this.#options
+    const [addresses, mode] = clients === 'kafkajs' ? ([kafkaBrokers, 'kafkajs'] as const) : ([urls, 'run'] as const)
     return new PipelineProcess({
-      ...{ url: urls.join(), mode: 'run', groupId: PIPELINE_GROUP, name: `pipeline-${number}`, input, output },
+      ...{ url: addresses.join(), mode, groupId: PIPELINE_GROUP, name: `pipeline-${number}`, input, output },
       ...{ sessionTimeoutMs: SESSION_MS, transactionTimeoutMs: TRANSACTION_MS },
       ...{ journal: join(folder, `pipeline-${number}.jsonl`), process: number, seed: prng.uint32() },
     })
@@ -166,15 +182,40 @@ export class ResultsPipeline {
 
   async #read(topic: string, into: string[][]): Promise<void> {
     const { signal } = this.#stop
+    const take = ({ partition, offset, value }: { partition: number; offset: number; value: string }): void => {
+      const values = into[partition]!
+      values.push(nameOf(value))
+      this.#compare(partition, values.length - 1, `${topic}/${partition}@${offset}`)
+    }
     try {
-      for await (const { partition, offset, value } of this.#client.consume(topic, { from: 'start', signal })) {
-        const values = into[partition]!
-        values.push(nameOf(decoder.decode(value!)))
-        this.#compare(partition, values.length - 1, `${topic}/${partition}@${offset}`)
-      }
+      await (this.#options.clients === 'kafkajs' ? this.#followByKafkajs(topic, take) : this.#follow(topic, take))
     } catch (error) {
       if (!signal.aborted) this.#faults.push(`pipeline: ${String(error)}`)
     }
+  }
+
+  async #follow(topic: string, take: (record: FollowedRecord) => void): Promise<void> {
+    const { signal } = this.#stop
+    for await (const { partition, offset, value } of this.#client.consume(topic, { from: 'start', signal }))
+      take({ partition, offset, value: decoder.decode(value!) })
+  }
+
+  async #followByKafkajs(topic: string, take: (record: FollowedRecord) => void): Promise<void> {
+    const { signal } = this.#stop
+    const onFault = (text: string): void => void this.#faults.push(`pipeline: ${text}`)
+    const follower = new KafkajsFollower({
+      ...{ brokers: this.#options.kafkaBrokers, topic, name: `pipeline-reader-of-${topic}`, onFault },
+      onRecord: (record) => {
+        try {
+          take(record)
+        } catch (error) {
+          onFault(String(error))
+        }
+      },
+      onReplaced: () => {},
+    })
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+    await follower.stop()
   }
 
   #compare(partition: number, at: number, where: string): void {
@@ -183,12 +224,6 @@ export class ResultsPipeline {
     if (input !== undefined && result !== undefined && input !== result)
       throw new Error(`${where}: the ${at + 1}th result is of ${result}, the ${at + 1}th record is ${input}`)
   }
-}
-
-/** Producer and serial number: the rest of a value is filler. */
-function nameOf(text: string): string {
-  const [producer = '', serial] = text.split(':', 2)
-  return serial === undefined ? producer : `${producer}:${serial}`
 }
 
 function countOf(lists: readonly (readonly string[])[]): number {

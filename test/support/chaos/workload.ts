@@ -10,11 +10,11 @@
  * Limits      OPEN_MAX records of a producer without an answer
  * Failure     what a reader throws is kept in `readerFaults` (a reader must outlive every fault); what a producer gives up is `info`
  */
-import { closeSync, openSync, writeSync } from 'node:fs'
 import type { SeededPrng } from '../../../src/base/prng.ts'
 import { type Client, connect, isMillraceError, type Producer } from '../../../src/client/index.ts'
 import { sleep, until } from '../until.ts'
 import type { AckTimes } from './ack-times.ts'
+import { HistoryWriter, nameOf } from './history-file.ts'
 
 export interface WorkloadOptions {
   readonly urls: readonly string[]
@@ -29,7 +29,18 @@ export interface WorkloadOptions {
   readonly acks: AckTimes
 }
 
-type Line = Readonly<Record<string, unknown>>
+/** What a run asks of a workload, of whatever clients. */
+export interface RunningWorkload {
+  readonly acknowledged: number
+  /** What no client may ever meet. */
+  readonly readerFaults: readonly string[]
+  /** What producers gave up that may give up nothing, by code. */
+  readonly failures: ReadonlyMap<string, number>
+  /** What else is worth telling of it. */
+  readonly note: string
+  finish(): Promise<void>
+  close(): Promise<void>
+}
 
 const OPEN_MAX = 500
 const KEYS = 60
@@ -44,10 +55,10 @@ const FINAL_READER = 1_001
 const DRAIN_MS_MAX = 200_000
 const decoder = new TextDecoder()
 
-export class Workload {
+export class Workload implements RunningWorkload {
   readonly #options: WorkloadOptions
   readonly #client: Client
-  readonly #history: number
+  readonly #history: HistoryWriter
   readonly #stop = new AbortController()
   readonly #readers: Promise<void>[] = []
   readonly #producers: Producer[] = []
@@ -62,7 +73,7 @@ export class Workload {
   private constructor(options: WorkloadOptions, client: Client) {
     this.#options = options
     this.#client = client
-    this.#history = openSync(options.historyFile, 'w')
+    this.#history = new HistoryWriter(options.historyFile)
   }
 
   static async start(options: WorkloadOptions): Promise<Workload> {
@@ -78,8 +89,8 @@ export class Workload {
     return this.#acknowledged
   }
 
-  get polled(): number {
-    return this.#polled
+  get note(): string {
+    return ''
   }
 
   /** Stops sending, waits for what is open and for the readers to have got it all, reads everything once more. */
@@ -101,7 +112,7 @@ export class Workload {
     for (const producer of this.#producers) producer.abort()
     await Promise.allSettled([...this.#readers, ...this.#runs])
     await this.#client.close({ signal: AbortSignal.timeout(5_000) }).catch(() => {})
-    closeSync(this.#history)
+    this.#history.close()
   }
 
   async #produce(process: number): Promise<void> {
@@ -134,15 +145,15 @@ export class Workload {
     const { topic, prng, acks } = this.#options
     const base = { process, f: 'send' }
     const filler = 'x'.repeat(prng.below(FILLER_BYTES_MAX))
-    this.#write({ ...base, type: 'invoke', records: [{ topic, partition, value }] })
+    this.#history.write({ ...base, type: 'invoke', records: [{ topic, partition, value }] })
     const sentMs = performance.now()
     try {
       const { offset } = await producer.send({ key, partition, value: `${value}:${filler}` })
       this.#acknowledged++
       acks.add(sentMs, partition)
-      this.#write({ ...base, type: 'ok', records: [{ topic, partition, offset, value }] })
+      this.#history.write({ ...base, type: 'ok', records: [{ topic, partition, offset, value }] })
     } catch (error) {
-      this.#write({ ...base, type: 'info', records: [{ topic, partition, value }], error: String(error) })
+      this.#history.write({ ...base, type: 'info', records: [{ topic, partition, value }], error: String(error) })
       const code = isMillraceError(error) ? error.code : String(error)
       this.failures.set(code, (this.failures.get(code) ?? 0) + 1)
     }
@@ -167,15 +178,10 @@ export class Workload {
       this.#poll(FINAL_READER, record, { final: true })
   }
 
-  #poll(process: number, record: { partition: number; offset: number; value: unknown }, more: Line): void {
+  #poll(process: number, record: { partition: number; offset: number; value: unknown }, more: object): void {
     const { topic } = this.#options
     const { partition, offset } = record
-    const [producer = '', serial = ''] = decoder.decode(record.value as Uint8Array).split(':')
-    const records = [{ topic, partition, offset, value: `${producer}:${serial}` }]
-    this.#write({ process, type: 'ok', f: 'poll', ...more, records })
-  }
-
-  #write(line: Line): void {
-    writeSync(this.#history, `${JSON.stringify(line)}\n`)
+    const records = [{ topic, partition, offset, value: nameOf(decoder.decode(record.value as Uint8Array)) }]
+    this.#history.write({ process, type: 'ok', f: 'poll', ...more, records })
   }
 }
