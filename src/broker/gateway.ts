@@ -445,7 +445,7 @@ export class Gateway implements EngineHandler<Connection> {
     )
     this.metrics.setGateway({
       connections: this.pool.size,
-      unauthenticatedConnections: this.#unauthenticated,
+      unauthenticatedConnections: this.#unauthenticated + (this.kafka?.unauthenticatedConnections ?? 0),
       receiveBytes: this.pool.pendingReceiveBytes,
       sendBytes: this.pool.pendingSendBytes,
       topics: this.router.topicCount,

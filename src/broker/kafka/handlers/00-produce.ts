@@ -76,9 +76,13 @@ function refuse(code: ErrorCode, text: string): Refusal {
 }
 
 /** What is wrong with every part of the request. */
-function refusalOfAll({ gateway, request }: KafkaCall<Request>): Refusal | undefined {
+function refusalOfAll(call: KafkaCall<Request>): Refusal | undefined {
+  const { gateway, request } = call
   // Known not to be stored: the client sends it again, to whoever leads then.
   if (gateway.isClosing) return refuse('LEADER_NOT_AVAILABLE', 'the broker is stopping')
+  const { transactionalId } = request
+  const denied = transactionalId === null ? undefined : call.refusal({ kind: 'transactional-id', transactionalId })
+  if (denied !== undefined) return refuse(denied, '')
   if (!isAcks(request.acks)) return refuse('INVALID_REQUIRED_ACKS', `acks ${request.acks}`)
   return undefined
 }
