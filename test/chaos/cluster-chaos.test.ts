@@ -6,7 +6,8 @@
  *   npm run test:chaos -- --fault NAME --seconds 300     one of test/support/chaos/faults.ts, over and over; or several, with commas
  *   npm run test:chaos -- --fault failover-kill --runs 30   how long until the next acknowledgement; also -pause, -cut, -restart, and
  *                                                        -coordinator: until a group's next commit
- *   npm run test:chaos -- --clients kafkajs              the producers, consumers and the pipeline are those of kafkajs, at the Kafka listeners
+ *   npm run test:chaos -- --clients kafkajs              the same, where producers, consumers and the pipeline are kafkajs at the Kafka
+ *                                                        listeners; also with --fault. Without --clients one fault is, the rest is not
  *   npm run test:chaos -- --seed N                       the same order and choices again; when they meet the processes is the machine's
  */
 import assert from 'node:assert/strict'
@@ -33,6 +34,11 @@ const HOLD_MS = 8_000
 const LONG_HOLD_MS = 20_000
 const ETCD_DOWN_MS = 60_000
 const RECORDS_PER_SECOND = 300
+const CLIENTS: readonly ChaosClients[] = ['native', 'kafkajs']
+/** One of them, where nothing is asked for: those that move leaders and coordinators. */
+const KAFKAJS_FAULTS = ['kill', 'rolling', 'pause']
+/** Of the budget that the one fault on clients of kafkajs has. */
+const KAFKAJS_MS = 30_000
 
 /** Faults that cannot be done here, with the reason. */
 function missing(): Map<string, string> {
@@ -45,26 +51,46 @@ function missing(): Map<string, string> {
   return reasons
 }
 
-/** What is run when nothing is asked for: all faults on clients of this project, some on those of kafkajs. */
-const CUT_FAULTS: Readonly<Record<ChaosClients, readonly string[]>> = {
-  native: Object.keys(FAULTS),
-  kafkajs: ['kill', 'rolling'],
+/** What one test is to do. */
+interface Asked {
+  readonly clients: ChaosClients
+  readonly faults: readonly string[]
+  /** No fault begins after it. */
+  readonly budgetMs: number
 }
-const CLIENTS = Object.keys(CUT_FAULTS) as ChaosClients[]
 
-function planOf(seed: number, etcdProgram: string, clients: ChaosClients): ChaosPlan {
-  const asked = process.env.MILLRACE_FAULT ?? ''
-  const isCut = asked === ''
+/**
+ *   --fault   --clients     what is run
+ *   -         -             faults of the seed's order on native clients within the budget; and one on clients of kafkajs
+ *   -         given         faults of the seed's order on those clients, within the budget
+ *   given     - or given    these faults, each once at least, on native clients or those that were given
+ */
+function asked(seed: number): Asked[] {
+  const { MILLRACE_FAULT: names = '', MILLRACE_CLIENTS: given = '' } = process.env
+  const clients = CLIENTS.find((each) => each === given)
+  if (given !== '' && clients === undefined) throw new Error(`'${given}' is not one of ${CLIENTS.join(', ')}`)
+  const all = budgetMs(115_000) - AROUND_MS
+  if (names !== '') return [{ clients: clients ?? 'native', faults: names.split(','), budgetMs: all }]
+  const faults = shuffled(Object.keys(FAULTS), new SeededPrng(seed))
+  if (clients !== undefined) return [{ clients, faults, budgetMs: all }]
+  const one = KAFKAJS_FAULTS[seed % KAFKAJS_FAULTS.length]!
+  return [
+    { clients: 'native', faults, budgetMs: all - KAFKAJS_MS },
+    { clients: 'kafkajs', faults: [one], budgetMs: 0 },
+  ]
+}
+
+function planOf(seed: number, etcdProgram: string, { clients, faults: wanted, budgetMs }: Asked): ChaosPlan {
+  const isCut = (process.env.MILLRACE_FAULT ?? '') === ''
   const left = isCut ? missing() : new Map<string, string>()
   for (const [fault, reason] of left) console.log(`chaos: reached no ${fault}: ${reason}`)
-  const all = CUT_FAULTS[clients].filter((name) => !left.has(name))
-  const faults = isCut ? shuffled(all, new SeededPrng(seed)) : asked.split(',')
+  const faults = wanted.filter((name) => !left.has(name))
   const isFailover = faults.some((name) => name.startsWith('failover-'))
   const holdMs = isCut ? HOLD_MS : faults.includes('etcd-down') ? ETCD_DOWN_MS : LONG_HOLD_MS
   return {
     ...{ seed, clients, etcdProgram, faults, isCut, isPipelined: !isFailover },
     recordsPerSecond: environmentNumber('MILLRACE_RECORDS_PER_SECOND', RECORDS_PER_SECOND),
-    budgetMs: Math.max(0, budgetMs(115_000) - AROUND_MS),
+    budgetMs: Math.max(0, budgetMs),
     holdMs: environmentNumber('MILLRACE_HOLD_MS', holdMs),
     runs: environmentNumber('MILLRACE_RUNS', RUNS),
     leaseTtlMs: environmentNumber('MILLRACE_LEASE_MS', isFailover ? LEASE_TTL_DEFAULT_MS : LEASE_TTL_MS),
@@ -76,13 +102,13 @@ function shuffled(names: readonly string[], prng: SeededPrng): string[] {
   return names.map(() => rest.splice(prng.below(rest.length), 1)[0]!)
 }
 
-async function run(context: TestContext, clients: ChaosClients): Promise<void> {
+async function run(context: TestContext, seed: number, asked: Asked): Promise<void> {
   const laboratory = findLaboratory()
   const etcd = findEtcd()
   if (laboratory.kind === 'unavailable') return context.skip(laboratory.reason)
   if (etcd.kind === 'absent') return context.skip(etcd.reason)
-  const seed = freshSeed()
-  const plan = planOf(seed, etcd.program, clients)
+  const plan = planOf(seed, etcd.program, asked)
+  const { clients } = plan
   console.log(`chaos: seed ${seed}, ${clients} clients, faults in order: ${plan.faults.join(' ')}`)
   const lines: string[] = []
   const { code, talk } = await runInLaboratory({
@@ -94,21 +120,13 @@ async function run(context: TestContext, clients: ChaosClients): Promise<void> {
   })
   if (code === EXIT_UNAVAILABLE) return context.skip(lines.at(-1) ?? 'a tool is missing')
   const wrong = lines.filter((line) => line.startsWith('WRONG'))
-  if (code !== 0)
-    console.log(
-      `${talk.slice(-40_000)}\nrepeat: npm run test:chaos -- --clients ${clients} --fault ${plan.faults.join()} --seed ${seed}`,
-    )
+  const again = `npm run test:chaos -- --clients ${clients} --fault ${plan.faults.join()} --seed ${seed}`
+  if (code !== 0) console.log(`${talk.slice(-40_000)}\nrepeat: ${again}`)
   assert.equal(code, 0, `seed ${seed}: ${wrong.join('\n')}`)
 }
 
-const asked = process.env.MILLRACE_CLIENTS ?? ''
-if (asked !== '' && !CLIENTS.some((clients) => clients === asked))
-  throw new Error(`MILLRACE_CLIENTS is '${asked}', not one of ${CLIENTS.join(', ')}`)
-for (const clients of CLIENTS) {
-  if (asked !== '' && asked !== clients) continue
-  // One fault by name is for clients of this project, unless others are asked for.
-  if (asked === '' && clients !== 'native' && (process.env.MILLRACE_FAULT ?? '') !== '') continue
-  test(`a cluster of real processes under faults, ${clients} clients`, { timeout: 24 * 3_600_000 }, (context) => {
-    return run(context, clients)
+const seed = freshSeed()
+for (const each of asked(seed))
+  test(`a cluster of real processes under faults, ${each.clients} clients`, { timeout: 24 * 3_600_000 }, (context) => {
+    return run(context, seed, each)
   })
-}
