@@ -32,6 +32,8 @@ export interface BrokerProcessOptions {
   readonly cwd?: string
   /** Where it listens; default a free port of loopback. */
   readonly listen?: { readonly host: string; readonly port: number }
+  /** Listen for Kafka clients too, at a free port of loopback. Default: not. */
+  readonly kafka?: boolean
   /** Words before the program, which must become it (exec), such as `ip netns exec NAME`: the pid is the broker's. */
   readonly launcher?: readonly string[]
 }
@@ -43,6 +45,7 @@ export class BrokerProcess {
   #talk = ''
   #url = ''
   #port = 0
+  #kafkaPort = 0
   #readyMs = Number.NaN
   #ownReadyMs = Number.NaN
 
@@ -55,12 +58,19 @@ export class BrokerProcess {
     // A port by number from the first start on: uSockets does not set SO_REUSEADDR on port 0, and connections of a killed
     // process would then hold the port for a minute.
     broker.#port = options.listen?.port ?? (await freePort())
+    if (options.kafka === true) broker.#kafkaPort = await freePort()
     await broker.start()
     return broker
   }
 
   get url(): string {
     return this.#url
+  }
+
+  /** `host:port` of the listener for Kafka clients; only with the option `kafka`. */
+  get kafka(): string {
+    if (this.#options.kafka !== true) throw new Error('this broker does not listen for Kafka clients')
+    return `127.0.0.1:${this.#kafkaPort}`
   }
 
   get pid(): number {
@@ -97,7 +107,8 @@ export class BrokerProcess {
     const { dataDir, nodeArgs = [], env, executable, cwd, launcher = [] } = this.#options
     const args = changes.args ?? this.#options.args ?? []
     const listen = `${this.#options.listen?.host ?? '127.0.0.1'}:${this.#port}`
-    const flags = ['start', '--json', '--data-dir', dataDir, '--listen', listen, '--kafka', 'off', ...args]
+    const kafka = this.#options.kafka === true ? this.kafka : 'off'
+    const flags = ['start', '--json', '--data-dir', dataDir, '--listen', listen, '--kafka', kafka, ...args]
     const startedMs = performance.now()
     const program = executable === undefined ? [process.execPath, ...nodeArgs, MILLRACE] : [executable]
     const [first = '', ...words] = [...launcher, ...program, ...flags]
