@@ -205,7 +205,7 @@ class ChaosRun {
     if (pipeline === undefined) return
     await pipeline.finish(records)
     this.#checkPipeline()
-    if (pipeline.told !== '') say(`pipeline: members began anew: ${pipeline.told}`)
+    if (this.#plan.clients === 'kafkajs') say(`pipeline: members began anew: ${pipeline.told}`)
     say(
       `pipeline: reached ${pipeline.results} results, each once and in order; a member killed, stalled or ended ${pipeline.turnovers} times`,
     )

@@ -14,8 +14,9 @@ import { ANEW_MARK, FAULT_MARK, type PipelineMemberOptions, POISON } from '../pi
 import { errorWord, METADATA_MS, makeKafka, RETRY, within } from './kafkajs-client.ts'
 import { KafkajsConsumer } from './kafkajs-consumer.ts'
 
-const RECORDS_MAX = 50
-const FAIL_ONE_IN = 30
+/** A transaction of kafkajs is a dozen requests one after the other, however much is in it. */
+const RECORDS_MAX = 500
+const FAIL_ONE_IN = 15
 const CLOSE_MS_MAX = 10_000
 
 /** A partition that this process owns, as it believes. */

@@ -53,8 +53,8 @@ export class KafkajsWorkload implements RunningWorkload {
   readonly #producers: KafkajsProducer[] = []
   readonly #runs: Promise<void>[] = []
   readonly #group: KafkajsGroup
-  /** By partition: offsets. */
-  readonly #acknowledged: Set<number>[]
+  /** By partition: offsets of what was acknowledged, and of which nobody has seen yet that it was read and handled. */
+  readonly #open: Set<number>[]
   readonly #counts = { acknowledged: 0, unknown: 0, polled: 0 }
   /** Why clients were made anew. */
   readonly #replaced = { producers: new WordCounts(), consumers: new WordCounts() }
@@ -67,7 +67,7 @@ export class KafkajsWorkload implements RunningWorkload {
     const history = new HistoryWriter(historyFile)
     this.#options = options
     this.#history = history
-    this.#acknowledged = Array.from({ length: partitions }, () => new Set())
+    this.#open = Array.from({ length: partitions }, () => new Set())
     const onFault = (text: string): void => void this.readerFaults.push(text)
     this.#readers = Array.from({ length: readers }, (_, number) => this.#follow(FIRST_READER + number, {}))
     this.#group = new KafkajsGroup({
@@ -113,11 +113,14 @@ export class KafkajsWorkload implements RunningWorkload {
 
   /** A reader has not got, or the group not handled, all that was acknowledged. */
   #isBehind(): boolean {
-    return this.#acknowledged.some((offsets, partition) => {
-      const last = Math.max(-1, [...offsets].at(-1) ?? -1)
-      const isRead = this.#readers.every((reader) => reader.positionOf(partition) > last)
-      return !isRead || this.#group.unhandled(partition, offsets) > 0
-    })
+    for (const [partition, offsets] of this.#open.entries()) {
+      const position = Math.min(...this.#readers.map((reader) => reader.positionOf(partition)))
+      for (const offset of offsets) {
+        if (offset >= position || !this.#group.isHandled(partition, offset)) return true
+        offsets.delete(offset)
+      }
+    }
+    return false
   }
 
   async #produce(process: number): Promise<void> {
@@ -187,7 +190,7 @@ export class KafkajsWorkload implements RunningWorkload {
       })
       for (const index of rows.keys()) {
         acks.add(sentMs, partition)
-        this.#acknowledged[partition]!.add(baseOffset + index)
+        this.#open[partition]!.add(baseOffset + index)
       }
       this.#counts.acknowledged += rows.length
     } catch (error) {

@@ -3,12 +3,13 @@
  *
  * Here    what the shard does not know of a Kafka client: one batch for each partition, magic 2, base offset 0, no more than a segment, zstd only from v7 on, a
  *         transactional batch only with a transactional id, each partition once
+ * Unknown transactions  transactional-batches.ts
  * acks 0  no response, and the next request begins when the rings have taken this one; where a part is refused the connection is
  *         closed, as in Kafka: its client asks for metadata anew
  */
 import { joinBytes } from '../../../base/bytes.ts'
 import { produce } from '../../../kafka/apis/00-produce.ts'
-import { peekBatch } from '../../../kafka/batch-header.ts'
+import { peekBatch, producerOf } from '../../../kafka/batch-header.ts'
 import type { ErrorCode } from '../../../model/errors.ts'
 import { PRODUCE_TIMEOUT_MS_MAX } from '../../../model/limits.ts'
 import type { ProduceReplyPart } from '../../../protocol/index.ts'
@@ -16,6 +17,7 @@ import { ACKS_ALL, ACKS_LEADER, ACKS_NONE, type Acks } from '../../../ring/messa
 import { ProduceCall, type ProduceCallPart } from '../../handlers/produce-call.ts'
 import { hotHandler, type KafkaCall, type KafkaExchange, type RequestOf } from '../kafka-handler.ts'
 import { endpointsOf, leaderNow } from './leaders.ts'
+import { answerUnknown, isUnknown, type TransactionalPart } from './transactional-batches.ts'
 
 type Request = RequestOf<typeof produce>
 type Refusal = NonNullable<ProduceCallPart['refusal']>
@@ -27,6 +29,7 @@ export const produceHandler = hotHandler(produce, (call, exchange) => {
   const { gateway, connection, request } = call
   const refused = refusalOfAll(call)
   const seen = new Set<string>()
+  const ofTransactions: (TransactionalPart | undefined)[] = []
   const parts = request.topicData.flatMap(({ name, partitionData }): ProduceCallPart[] => {
     const topic = gateway.router.byName(name)
     const topicId = topic?.record.topicId ?? ''
@@ -40,6 +43,7 @@ export const produceHandler = hotHandler(produce, (call, exchange) => {
         (seen.has(place) ? refuse('INVALID_REQUEST', 'the partition is named twice') : undefined) ??
         refusalOfBatch(call, records, segmentBytes)
       seen.add(place)
+      ofTransactions.push(refusal === undefined ? transactionalOf(request, records, { topicId, partition }) : undefined)
       return { topicId, partition, leaderEpoch: -1, batches: records ?? new Uint8Array(0), ...(refusal && { refusal }) }
     })
   })
@@ -63,9 +67,25 @@ export const produceHandler = hotHandler(produce, (call, exchange) => {
     onRefused: (code, text) => {
       refusedWithoutReply = text === '' ? code : `${code}: ${text}`
     },
-    onReplies: (replies) => connection.end(exchange.exchange, encode(call, exchange, replies)),
+    onReplies: (replies) => {
+      const end = (told: readonly ProduceReplyPart[]): void => {
+        connection.end(exchange.exchange, encode(call, exchange, told))
+      }
+      if (isUnknown(replies, ofTransactions)) void answerUnknown(gateway, replies, ofTransactions).then(end)
+      else end(replies)
+    },
   }).start()
 })
+
+/** Undefined where the batch is of no transaction. The request's bytes are gone when its replies come. */
+function transactionalOf(
+  { transactionalId }: Request,
+  records: Uint8Array | null,
+  place: Pick<TransactionalPart, 'topicId' | 'partition'>,
+): TransactionalPart | undefined {
+  if (transactionalId === null || records === null || peekBatch(records)?.isTransactional !== true) return undefined
+  return { ...place, identity: { transactionalId, ...producerOf(records) } }
+}
 
 function isAcks(acks: number): boolean {
   return acks === ACKS_ALL || acks === ACKS_LEADER || acks === ACKS_NONE
