@@ -6,7 +6,7 @@
  * Owns        the internal topic: made when the first transactional id comes
  * Thread      main
  * Ordering    added durably -> registered at the partitions -> the client's reply: its first batch finds the registration
- *             txn-offset-commit: the group's partition added and registered -> the offsets
+ *             txn-offset-commit: the group's partition added (classic: found in the transaction) and registered -> the offsets
  * Kafka       its listener asks here as the native handlers do: initProducer with isClassic, addPartitions, addOffsets, commitOffsets, end.
  *             What a codec of the native wire would have refused comes as far as here: INVALID_TRANSACTION_TIMEOUT,
  *             INVALID_PRODUCER_ID_MAPPING and PRODUCER_FENCED, as if the coordinator had said so
@@ -313,11 +313,16 @@ export class TransactionService {
 
   /** Durably at the coordinator, then at the partitions. */
   async #add(
-    { transactionalId, producerId, producerEpoch }: ProducerIdentity & { readonly transactionalId: string },
+    {
+      transactionalId,
+      producerId,
+      producerEpoch,
+      isOffsetCommit = false,
+    }: TransactionalIdentity & { readonly isOffsetCommit?: boolean },
     partitions: readonly PartitionProxy[],
   ): Promise<void> {
     const names = partitions.map(({ topicId, partition }) => ({ topicId, partition }))
-    const request = { transactionalId, producerId, producerEpoch, partitions: [] }
+    const request = { transactionalId, producerId, producerEpoch, partitions: [], isOffsetCommit }
     await this.#ask(transactionalId, addPartitionsToTxn, request, { partitions: names })
     await this.#register({ producerId, producerEpoch }, partitions)
   }
@@ -422,18 +427,20 @@ export class TransactionService {
     return (await this.#peers.ask(nodeId, writeTxnMarkers, request)).errorNumbers
   }
 
-  /** The group's partition becomes part of the transaction, at its coordinator, which may be on another broker. */
-  async #addOffsets(request: TxnOffsetCommitRequest, proxy: PartitionProxy): Promise<void> {
-    const { transactionalId, producerId, producerEpoch } = request
+  /** The group's partition is or becomes part of the transaction, at its coordinator, which may be on another broker. */
+  async #addOffsets(
+    { transactionalId, producerId, producerEpoch }: TxnOffsetCommitRequest,
+    proxy: PartitionProxy,
+  ): Promise<void> {
     const { topicId, partition } = proxy
+    const request = { transactionalId, producerId, producerEpoch, isOffsetCommit: true }
     const coordinator = await this.#topic.partitionOf(transactionalId)
     if (leadRefusal(coordinator)?.code !== 'NOT_LEADER_OR_FOLLOWER') {
       await this.#add(request, [proxy])
       return
     }
-    const ask = { transactionalId, producerId, producerEpoch, partitions: [{ topicId, partition }] }
     const { partitions } = await this.#peers
-      .ask(coordinator.leaderNodeId, addPartitionsToTxn, ask)
+      .ask(coordinator.leaderNodeId, addPartitionsToTxn, { ...request, partitions: [{ topicId, partition }] })
       .catch((error: unknown) => {
         throw isMillraceError(error) ? ofTransaction(error.code, error.message) : error
       })

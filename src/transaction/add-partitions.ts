@@ -2,9 +2,11 @@
  * add-partitions-to-txn: the first partition begins the transaction; its timeout runs from there, whatever is added later.
  *
  * Rule  what is there already is added again without a record: the gateway registers the producer anew at those partitions
+ * Rule  a txn-offset-commit of a classic producer adds nothing: Kafka's clients add the group's partition before it (AddOffsetsToTxn), in
+ *       the same epoch for every transaction. One that comes late must not begin the next: INVALID_TXN_STATE
  */
 import { TRANSACTION_PARTITIONS_MAX } from '../model/limits.ts'
-import { countPartitions, isSubset, uniteSets } from '../model/partition-set.ts'
+import { countPartitions, isSubset, type PartitionSet, uniteSets } from '../model/partition-set.ts'
 import { refuse } from '../model/refusal.ts'
 import { concurrent, fence } from './producer-epochs.ts'
 import {
@@ -14,7 +16,7 @@ import {
   type TransactionDecision,
 } from './requests.ts'
 import { change, NO_RECORDS, type TransactionContext } from './transaction-context.ts'
-import { isPreparing, State } from './transaction-state.ts'
+import { isPreparing, State, type TransactionFacts } from './transaction-state.ts'
 
 const ADDED: TransactionDecision<PartitionsAdded> = {
   records: NO_RECORDS,
@@ -33,6 +35,7 @@ export function decideAddPartitions(
   if (fenced !== undefined || entry === undefined) return refusedDecision(fenced!)
   const { facts } = entry
   if (isPreparing(facts)) return refusedDecision(concurrent(entry))
+  if (request.isOffsetCommit === true && facts.isClassic) return checkIsIn(facts, partitions)
   if (isSubset(partitions, facts.partitions)) return ADDED
   const all = uniteSets(facts.partitions, partitions)
   const count = countPartitions(all)
@@ -45,4 +48,11 @@ export function decideAddPartitions(
   const records = change(context, transactionalId, { ...facts, state: State.ONGOING, startMs, partitions: all })
   if (isFirst) context.timers.start(entry, nowMs + facts.timeoutMs)
   return { records, markers: undefined, reply: ADDED.reply }
+}
+
+function checkIsIn(facts: TransactionFacts, partitions: PartitionSet): TransactionDecision<PartitionsAdded> {
+  if (facts.state === State.ONGOING && isSubset(partitions, facts.partitions)) return ADDED
+  const text =
+    "the group's partition is in no open transaction of this producer: its offsets are added before they are committed"
+  return refusedDecision(refuse('INVALID_TXN_STATE', text))
 }

@@ -64,6 +64,8 @@ export interface InitProducerRequest extends ProducerIdentity {
 export interface AddPartitionsRequest extends ProducerIdentity {
   readonly transactionalId: string
   readonly partitions: PartitionSet
+  /** A txn-offset-commit asks: of a classic producer the partitions must be in the transaction already (X8). */
+  readonly isOffsetCommit?: boolean
 }
 
 export interface EndTransactionRequest extends ProducerIdentity {
