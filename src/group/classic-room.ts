@@ -85,6 +85,8 @@ export function checkJoin({ config }: GroupContext, request: JoinGroupRequest): 
   const { memberId, instanceId, clientId, clientHost, protocolType, protocols, sessionTimeoutMs } = request
   const fault = checkNames({ memberId, instanceId, clientId, clientHost, protocolType })
   if (fault !== undefined) return fault
+  // It would be one instance for all that say so; what else comes with it finds no such instance.
+  if (instanceId === '') return refuse('INVALID_REQUEST', 'the instance id is empty: leave it out')
   for (const { name } of protocols) {
     const bad = checkNames({ protocol: name })
     if (bad !== undefined) return bad

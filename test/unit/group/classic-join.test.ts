@@ -251,3 +251,18 @@ function joinOf(protocols: JoinGroupRequest['protocols']): JoinGroupRequest {
     },
   }
 }
+
+test('an instance id that is empty is none: two that come with it are not one instance', () => {
+  const fixture = new ClassicFixture()
+  assert.equal(fixture.outcome(fixture.sendJoin({ instanceId: '' })), 'INVALID_REQUEST')
+  assert.equal(fixture.coordinator.state.groups.size, 0)
+  const [leader] = fixture.stable([{}])
+  assert.equal(fixture.outcome(fixture.sendJoin({ ...leader!, instanceId: '' })), 'INVALID_REQUEST')
+  assert.equal(fixture.beatClassic({ ...leader!, instanceId: '' }), 'UNKNOWN_MEMBER_ID')
+  assert.equal(
+    fixture.commitError({ ...leader!, memberEpoch: leader!.generationId, instanceId: '' }),
+    'UNKNOWN_MEMBER_ID',
+  )
+  assert.deepEqual(fixture.leaveClassic({ instanceId: '' }), ['UNKNOWN_MEMBER_ID'])
+  assert.deepEqual(fixture.members, [leader!.memberId])
+})
