@@ -176,10 +176,8 @@ export class TransactionService {
     checkIdentity(request)
     const found = request.partitions.map((part) => this.#find(part, by))
     if (found.some((each) => each.kind === 'refused')) return { partitions: found.map(refusalOfPart) }
-    await this.#add(
-      request,
-      found.flatMap((each) => (each.kind === 'found' ? [each.partition] : [])),
-    )
+    const partitions = found.flatMap((each) => (each.kind === 'found' ? [each.partition] : []))
+    await this.#add(request, partitions, request.isKnown)
     return { partitions: found.map(() => ADDED) }
   }
 
@@ -190,6 +188,18 @@ export class TransactionService {
   async addOffsets({ groupId, ...identity }: AddOffsets): Promise<void> {
     checkIdentity(identity)
     await this.#add(identity, [await this.#gateway.groups.partitionOf(groupId)])
+  }
+
+  /**
+   * A batch of a transaction came to a partition that is led here and does not know the producer: it has another leader than when it was
+   * added, and registrations are in memory. Its coordinator knows: it is registered anew. Throws INVALID_TXN_STATE where the partition
+   * is part of no open transaction, and as addPartitions().
+   */
+  async registerAgain(identity: TransactionalIdentity, { topicId, partition }: TransactionPartition): Promise<void> {
+    checkIdentity(identity)
+    const proxy = this.#gateway.router.partition(topicId, partition)
+    if (proxy === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
+    await this.#addAnywhere(identity, proxy, true)
   }
 
   async end(request: EndTxnRequest): Promise<EndTxnReply> {
@@ -211,7 +221,7 @@ export class TransactionService {
   /** The same from header to header: `header` is the request's; the answer is the reply's, from the group's coordinator. */
   async forwardOffsets(request: TxnOffsetCommitRequest, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     const { groups } = this.#gateway
-    await this.#addOffsets(request, await groups.coordinatorOf(request.groupId))
+    await this.#addAnywhere(request, await groups.coordinatorOf(request.groupId))
     return groups.forward(request.groupId, Api.TXN_OFFSET_COMMIT, header, caller)
   }
 
@@ -315,9 +325,10 @@ export class TransactionService {
   async #add(
     { transactionalId, producerId, producerEpoch }: ProducerIdentity & { readonly transactionalId: string },
     partitions: readonly PartitionProxy[],
+    isKnown = false,
   ): Promise<void> {
     const names = partitions.map(({ topicId, partition }) => ({ topicId, partition }))
-    const request = { transactionalId, producerId, producerEpoch, partitions: [] }
+    const request = { transactionalId, producerId, producerEpoch, partitions: [], isKnown }
     await this.#ask(transactionalId, addPartitionsToTxn, request, { partitions: names })
     await this.#register({ producerId, producerEpoch }, partitions)
   }
@@ -422,16 +433,16 @@ export class TransactionService {
     return (await this.#peers.ask(nodeId, writeTxnMarkers, request)).errorNumbers
   }
 
-  /** The group's partition becomes part of the transaction, at its coordinator, which may be on another broker. */
-  async #addOffsets(request: TxnOffsetCommitRequest, proxy: PartitionProxy): Promise<void> {
-    const { transactionalId, producerId, producerEpoch } = request
+  /** A partition that is led here becomes part of the transaction, at its coordinator, which may be on another broker. */
+  async #addAnywhere(identity: TransactionalIdentity, proxy: PartitionProxy, isKnown = false): Promise<void> {
+    const { transactionalId, producerId, producerEpoch } = identity
     const { topicId, partition } = proxy
     const coordinator = await this.#topic.partitionOf(transactionalId)
     if (leadRefusal(coordinator)?.code !== 'NOT_LEADER_OR_FOLLOWER') {
-      await this.#add(request, [proxy])
+      await this.#add(identity, [proxy], isKnown)
       return
     }
-    const ask = { transactionalId, producerId, producerEpoch, partitions: [{ topicId, partition }] }
+    const ask = { transactionalId, producerId, producerEpoch, partitions: [{ topicId, partition }], isKnown }
     const { partitions } = await this.#peers
       .ask(coordinator.leaderNodeId, addPartitionsToTxn, ask)
       .catch((error: unknown) => {

@@ -4,6 +4,7 @@
  * Source  record/batch-layout.ts; magic is at the same place in the two older formats, so that they can be told apart
  */
 import { readSafeInt64 } from '../base/bytes.ts'
+import type { ProducerIdentity } from '../model/producer-identity.ts'
 import {
   ATTRIBUTES_AT,
   BASE_OFFSET_AT,
@@ -12,6 +13,8 @@ import {
   BATCH_PREFIX_BYTES,
   CODEC_MASK,
   MAGIC_AT,
+  PRODUCER_EPOCH_AT,
+  PRODUCER_ID_AT,
   TRANSACTIONAL_BIT,
 } from '../record/batch-layout.ts'
 
@@ -39,6 +42,12 @@ export function peekBatch(batch: Uint8Array): BatchHead | undefined {
     codec: attributes & CODEC_MASK,
     isTransactional: (attributes & TRANSACTIONAL_BIT) !== 0,
   }
+}
+
+/** Of the first batch, which is one of magic 2. */
+export function producerOf(batch: Uint8Array): ProducerIdentity {
+  const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength)
+  return { producerId: readSafeInt64(view, PRODUCER_ID_AT), producerEpoch: view.getInt16(PRODUCER_EPOCH_AT) }
 }
 
 /** Whether one of the whole batches that lie in `fragments`, one after the other, is compressed by `codec`. */

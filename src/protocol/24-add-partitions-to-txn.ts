@@ -5,7 +5,8 @@
  * Reply     a result per partition of the request, in its order. One that fails (UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
  *           INVALID_TOPIC_EXCEPTION) fails the rest with OPERATION_NOT_ATTEMPTED: none was added then
  * Failure   of the whole: INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS, COORDINATOR_NOT_AVAILABLE
- * Again     is no fault: partitions that were added are registered anew at their leaders
+ * Again     is no fault: partitions that were added are registered anew at their leaders. With isKnown only that: a partition that the open
+ *           transaction does not have is INVALID_TXN_STATE, and nothing begins
  * Limits    REQUEST_PARTITIONS_MAX, TRANSACTION_PARTITIONS_MAX
  */
 import type { TopicId } from '../model/ids.ts'
@@ -21,6 +22,8 @@ export interface TransactionPartition {
 
 export interface AddPartitionsToTxnRequest extends TransactionalIdentity {
   readonly partitions: readonly TransactionPartition[]
+  /** They are part of it already, as the sender believes. Default false. */
+  readonly isKnown?: boolean
 }
 
 export interface AddPartitionsToTxnReply {
@@ -33,6 +36,7 @@ export const addPartitionsToTxn = makeCodec<AddPartitionsToTxnRequest, AddPartit
   writeRequest: (request) => [
     ...writeTransactional(request),
     request.partitions.map((part) => [part.topicId, part.partition]),
+    ...(request.isKnown === true ? [true] : []),
   ],
   readRequest: (fields) => ({
     ...readTransactional(fields),
@@ -40,6 +44,7 @@ export const addPartitionsToTxn = makeCodec<AddPartitionsToTxnRequest, AddPartit
       topicId: part.topicId('topicId'),
       partition: part.integer('partition', 0, INT32_MAX),
     })),
+    ...(fields.booleanOr('isKnown', false) && { isKnown: true }),
   }),
   writeReply: (reply) => [reply.partitions.map((part) => [part.errorNumber, part.errorText])],
   readReply: (fields) => ({

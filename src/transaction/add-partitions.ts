@@ -1,7 +1,8 @@
 /**
  * add-partitions-to-txn: the first partition begins the transaction; its timeout runs from there, whatever is added later.
  *
- * Rule  what is there already is added again without a record: the gateway registers the producer anew at those partitions
+ * Rule  what is there already is added again without a record: the gateway registers the producer anew at those partitions. `isKnown` asks
+ *       for no more than that (as verifyOnly does in KIP-890): a batch that comes too late begins no transaction
  */
 import { TRANSACTION_PARTITIONS_MAX } from '../model/limits.ts'
 import { countPartitions, isSubset, uniteSets } from '../model/partition-set.ts'
@@ -27,12 +28,15 @@ export function decideAddPartitions(
   request: AddPartitionsRequest,
   nowMs: number,
 ): TransactionDecision<PartitionsAdded> {
-  const { transactionalId, partitions } = request
+  const { transactionalId, partitions, isKnown = false } = request
   const entry = context.state.entries.get(transactionalId)
   const fenced = fence(entry, request)
   if (fenced !== undefined || entry === undefined) return refusedDecision(fenced!)
   const { facts } = entry
   if (isPreparing(facts)) return refusedDecision(concurrent(entry))
+  const isOngoing = facts.state === State.ONGOING
+  if (isKnown && !(isOngoing && isSubset(partitions, facts.partitions)))
+    return refusedDecision(refuse('INVALID_TXN_STATE', 'the partition is part of no open transaction'))
   if (isSubset(partitions, facts.partitions)) return ADDED
   const all = uniteSets(facts.partitions, partitions)
   const count = countPartitions(all)
@@ -40,9 +44,8 @@ export function decideAddPartitions(
     return refusedDecision(
       refuse('INVALID_REQUEST', `a transaction of ${count} partitions, the most is ${TRANSACTION_PARTITIONS_MAX}`),
     )
-  const isFirst = facts.state !== State.ONGOING
-  const startMs = isFirst ? context.wallClock.nowMs() : facts.startMs
+  const startMs = isOngoing ? facts.startMs : context.wallClock.nowMs()
   const records = change(context, transactionalId, { ...facts, state: State.ONGOING, startMs, partitions: all })
-  if (isFirst) context.timers.start(entry, nowMs + facts.timeoutMs)
+  if (!isOngoing) context.timers.start(entry, nowMs + facts.timeoutMs)
   return { records, markers: undefined, reply: ADDED.reply }
 }

@@ -64,6 +64,8 @@ export interface InitProducerRequest extends ProducerIdentity {
 export interface AddPartitionsRequest extends ProducerIdentity {
   readonly transactionalId: string
   readonly partitions: PartitionSet
+  /** Nothing is added: they are part of the open transaction, or INVALID_TXN_STATE. */
+  readonly isKnown?: boolean
 }
 
 export interface EndTransactionRequest extends ProducerIdentity {

@@ -70,6 +70,13 @@ export class TransactionFixture {
     return showReply(this.#take(this.coordinator.addPartitions(request, this.nowMs)))
   }
 
+  /** Adds nothing: are they part of it? */
+  knows(identity: string, ...partitions: number[]): string {
+    const set = partitionSetOf([[topicIdOf(1), partitions]])
+    const request = { transactionalId: 't', ...identityOf(identity), partitions: set, isKnown: true }
+    return showReply(this.#take(this.coordinator.addPartitions(request, this.nowMs)))
+  }
+
   commit(identity: string): string {
     return this.#end(identity, true)
   }

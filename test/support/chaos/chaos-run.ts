@@ -185,8 +185,7 @@ class ChaosRun {
   async #judge(): Promise<void> {
     const workload = this.#workload!
     await workload.finish()
-    // What nobody knows of is there or not.
-    await this.#endPipeline(workload.acknowledged)
+    await this.#endPipeline(workload.records)
     if (workload.note !== '') say(workload.note)
     await this.#cluster.settle()
     // Without a pipeline nobody has written to its topic.
@@ -205,7 +204,7 @@ class ChaosRun {
     if (pipeline === undefined) return
     await pipeline.finish(records)
     this.#checkPipeline()
-    if (pipeline.told !== '') say(`pipeline: members began anew: ${pipeline.told}`)
+    if (this.#plan.clients === 'kafkajs') say(`pipeline: members began anew: ${pipeline.told}`)
     say(
       `pipeline: reached ${pipeline.results} results, each once and in order; a member killed, stalled or ended ${pipeline.turnovers} times`,
     )

@@ -11,7 +11,7 @@
  *                 a request that timed out is sent to the same broker again until the metadata is too old: metadataMaxAge is short
  *   a transaction when its end failed the producer is of no use any more
  *   a consumer    has only groups, and begins again with what is committed after every join; it joins again whenever a leader moves
- *                 what it had asked for before is still handed out afterwards
+ *                 what it had asked for before is still handed out afterwards. It may not be stopped (kafkajs-consumer.ts)
  *   metadata      is refused as a whole while one partition of a topic has no leader
  */
 import { Kafka, logLevel } from 'kafkajs'
@@ -24,6 +24,8 @@ const CAUSES_MAX = 5
 export const RETRY = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 12 }
 /** Kafkajs wants them without end for idempotent producers. */
 export const RETRY_WITHOUT_END = { ...RETRY, retries: Number.MAX_SAFE_INTEGER }
+/** Of producers that give up soon. */
+export const RETRY_SHORT = { ...RETRY, retries: 3 }
 export const METADATA_MS = 3_000
 /** Of consumers: how long a broker keeps a fetch without records. */
 export const FETCH_WAIT_MS = 500
@@ -51,7 +53,8 @@ export function makeKafka({ brokers, clientId, onError }: KafkajsOptions): Kafka
 export function errorWord(error: unknown): string {
   let cause = error as { name?: string; type?: string; cause?: unknown }
   for (let depth = 0; depth < CAUSES_MAX && cause.cause instanceof Error; depth++) cause = cause.cause
-  return cause.type ?? cause.name ?? String(error)
+  if (cause.type !== undefined) return cause.type
+  return cause.name?.startsWith('KafkaJS') === true ? cause.name : String(cause)
 }
 
 /** Consumers and producers hang, at times, while their brokers are away: what they own ends with this process. */

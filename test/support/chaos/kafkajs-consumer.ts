@@ -3,6 +3,9 @@
  * another.
  *
  * Owns      its consumer of kafkajs
+ * Leaving   a consumer that is stopped while the list of brokers changes makes new fetchers, which ask on and on within one turn of the event
+ *           loop: nothing else of the process ever runs again (kafkajs 2.2.4: runner.stop() beside fetchManager.start()). So nobody stops
+ *           one from without: it is made to crash at its next fetch, after which it leaves its group and disconnects by itself
  * Failure   that it was made anew is told to `onReplaced`: it must outlive every fault. A fetch that is out of range, which kafkajs
  *           answers by beginning again, is told to `onFault`: no broker may say so of a log that only grows
  */
@@ -26,13 +29,15 @@ export interface KafkajsConsumerOptions {
 }
 
 const HEARTBEAT_MS = 1_000
-const CLOSE_MS_MAX = 15_000
+/** It may have to end a join first. One that takes longer is left alone: it crashes at its first fetch. */
+const LEAVE_MS_MAX = 30_000
 const PAUSE_MS = 200
+const LEAVING = 'leaving'
 
 export class KafkajsConsumer {
   readonly #options: KafkajsConsumerOptions
   #isStopped = false
-  #leave: ((why: string | undefined) => void) | undefined
+  #leave: ((why: string) => void) | undefined
   readonly #work: Promise<void>
 
   constructor(options: KafkajsConsumerOptions) {
@@ -48,27 +53,32 @@ export class KafkajsConsumer {
   /** It leaves its group in order. */
   async stop(): Promise<void> {
     this.#isStopped = true
-    this.#leave?.(undefined)
+    this.#leave?.(LEAVING)
     await this.#work
   }
 
   async #run(): Promise<void> {
     for (let life = 0; !this.#isStopped; life++) {
       const why = await this.#live(life)
-      if (why === undefined) continue
+      if (this.#isStopped) return
       this.#options.onReplaced(why)
       await sleep(PAUSE_MS)
     }
   }
 
-  /** Answers why it is over; undefined = it was stopped. */
-  async #live(life: number): Promise<string | undefined> {
+  /** Answers why it is over. */
+  async #live(life: number): Promise<string> {
     const { topic, isAutoResolved: eachBatchAutoResolve, onBatch } = this.#options
-    const over = new Promise<string | undefined>((resolve) => {
+    const leaving = new Promise<string>((resolve) => {
       this.#leave = resolve
     })
-    if (this.#isStopped) return undefined
-    const consumer = this.#make(life)
+    let isLeaving = false
+    const consumer = this.#make(life, () => isLeaving)
+    const crashed = new Promise<string>((resolve) => {
+      consumer.on('consumer.crash', ({ payload: { restart, error } }) => {
+        if (!restart) resolve(errorWord(error))
+      })
+    })
     try {
       await consumer.connect()
       await consumer.subscribe({ topics: [topic], fromBeginning: true })
@@ -76,27 +86,35 @@ export class KafkajsConsumer {
         ...{ autoCommit: false, eachBatchAutoResolve },
         eachBatch: (payload) => onBatch(payload, consumer),
       })
-      return await over
     } catch (error) {
-      return this.#isStopped ? undefined : errorWord(error)
-    } finally {
-      await within(CLOSE_MS_MAX, consumer.disconnect())
+      await within(LEAVE_MS_MAX, consumer.disconnect())
+      return errorWord(error)
     }
+    const why = await Promise.race([crashed, leaving])
+    isLeaving = true
+    await within(LEAVE_MS_MAX, crashed)
+    return why
   }
 
-  #make(life: number): Consumer {
+  #make(life: number, isLeaving: () => boolean): Consumer {
     const { brokers, topic, clientId, groupIdOf, sessionTimeoutMs: sessionTimeout, onJoined, onFault } = this.#options
     const onError = (message: string): void => {
       if (message.startsWith('Offset out of range')) onFault(`${clientId}: ${message}`)
     }
     const consumer = makeKafka({ brokers, clientId, onError }).consumer({
       ...{ groupId: groupIdOf(life), sessionTimeout, heartbeatInterval: HEARTBEAT_MS, rebalanceTimeout: REBALANCE_MS },
-      ...{ retry: RETRY, maxWaitTimeInMs: FETCH_WAIT_MS, metadataMaxAge: METADATA_MS, allowAutoTopicCreation: false },
+      ...{ maxWaitTimeInMs: FETCH_WAIT_MS, metadataMaxAge: METADATA_MS, allowAutoTopicCreation: false, retry: RETRY },
     })
     consumer.on('consumer.group_join', ({ payload }) => onJoined(consumer, payload.memberAssignment[topic] ?? []))
-    consumer.on('consumer.crash', ({ payload: { restart, error } }) => {
-      if (!restart) this.#leave?.(errorWord(error))
+    consumer.on('consumer.fetch_start', () => {
+      if (isLeaving()) throw new Leaving(LEAVING)
     })
     return consumer
   }
+}
+
+/** What a listener throws is thrown to whoever fetches; not to be tried again. */
+class Leaving extends Error {
+  override readonly name = LEAVING
+  readonly retriable = false
 }

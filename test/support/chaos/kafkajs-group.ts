@@ -4,7 +4,7 @@
  *
  * Owns        its members; their lines of the history: what they were handed, what they committed
  * Invariants  what was committed for a partition never goes back (checked by the history); all that was acknowledged is handled, at least
- *             once (`unhandled`)
+ *             once (`isHandled`)
  * Failure     after a commit of unknown outcome a member is made anew: its next generation fences what may be under way
  */
 import type { Consumer, EachBatchPayload } from 'kafkajs'
@@ -62,10 +62,8 @@ export class KafkajsGroup {
     this.#turnOver = this.#turn()
   }
 
-  /** How many of these offsets nobody has handled. */
-  unhandled(partition: number, offsets: ReadonlySet<number>): number {
-    const handled = this.#handled[partition]!
-    return [...offsets].filter((offset) => !handled.has(offset)).length
+  isHandled(partition: number, offset: number): boolean {
+    return this.#handled[partition]!.has(offset)
   }
 
   get committed(): number {

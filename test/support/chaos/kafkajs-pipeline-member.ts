@@ -14,8 +14,9 @@ import { ANEW_MARK, FAULT_MARK, type PipelineMemberOptions, POISON } from '../pi
 import { errorWord, METADATA_MS, makeKafka, RETRY, within } from './kafkajs-client.ts'
 import { KafkajsConsumer } from './kafkajs-consumer.ts'
 
-const RECORDS_MAX = 50
-const FAIL_ONE_IN = 30
+/** A transaction of kafkajs is a dozen requests one after the other, however much is in it. */
+const RECORDS_MAX = 500
+const FAIL_ONE_IN = 15
 const CLOSE_MS_MAX = 10_000
 
 /** A partition that this process owns, as it believes. */
@@ -108,22 +109,28 @@ class KafkajsPipelineMember {
   async #work(partition: number, owned: Owned, messages: readonly KafkaMessage[]): Promise<void> {
     const { groupId, input, output } = this.#options
     const next = Number(messages.at(-1)!.offset) + 1
+    let step = 'begin'
     try {
       if (this.#prng.below(FAIL_ONE_IN) === 0) {
         const failing = await owned.producer.transaction()
+        step = 'send'
         await failing.send({ topic: output, messages: [{ partition, value: POISON }] })
+        step = 'abort'
         await failing.abort()
       }
       const transaction: Transaction = await owned.producer.transaction()
+      step = 'send'
       await transaction.send({ topic: output, messages: messages.map(({ value }) => ({ partition, value })) })
       const offsets = [{ partition, offset: String(next) }]
+      step = 'offsets'
       await transaction.sendOffsets({ consumerGroupId: groupId, topics: [{ topic: input, partitions: offsets }] })
+      step = 'commit'
       await transaction.commit()
       owned.next = next
     } catch (error) {
       // What came of it the next producer of this transactional id finds out.
       this.#giveUp(partition, owned)
-      throw told(error, 'transaction')
+      throw told(error, step)
     }
   }
 

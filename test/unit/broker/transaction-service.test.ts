@@ -168,6 +168,27 @@ test('registered when the addition is durable, answered when it is registered', 
   )
 })
 
+test('a producer is registered again only where its coordinator knows of the partition', async () => {
+  const fixture = new Fixture()
+  fixture.topic(ORDERS, 'orders', 2)
+  const again = () =>
+    fixture.service.registerAgain({ transactionalId: 't', ...producer }, { topicId: ORDERS, partition: 1 })
+  const known = again()
+  const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+  const body = request.body as TransactionRequestBody
+  assert.equal(addPartitionsToTxn.decodeRequest(body.header).isKnown, true)
+  assert.deepEqual(body.partitions, [{ topicId: ORDERS, partition: 1 }])
+  request.answer(ADDED)
+  const registration = await fixture.next(ControlOperation.REGISTER_PRODUCERS)
+  assert.deepEqual(registration.body, { ...producer, partitionRefs: [fixture.router.partition(ORDERS, 1)!.ref] })
+  registration.answer({})
+  await known
+  const unknown = again()
+  ;(await fixture.next(ControlOperation.TRANSACTION_REQUEST)).refuse('INVALID_TXN_STATE')
+  await assert.rejects(unknown, hasCode('INVALID_TXN_STATE'))
+  assert.equal(fixture.asked.length, 0)
+})
+
 test('what was deleted while the addition became durable is registered nowhere: its ref may be another partition by then', async () => {
   const fixture = new Fixture()
   const orders = fixture.topic(ORDERS, 'orders', 2)

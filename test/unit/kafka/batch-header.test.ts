@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { joinBytes } from '../../../src/base/bytes.ts'
-import { hasCodec, peekBatch } from '../../../src/kafka/batch-header.ts'
+import { hasCodec, peekBatch, producerOf } from '../../../src/kafka/batch-header.ts'
 import {
   ATTRIBUTES_AT,
   BASE_OFFSET_AT,
@@ -9,6 +9,8 @@ import {
   BATCH_LENGTH_AT,
   BATCH_PREFIX_BYTES,
   MAGIC_AT,
+  PRODUCER_EPOCH_AT,
+  PRODUCER_ID_AT,
 } from '../../../src/record/batch-layout.ts'
 
 const ZSTD = 4
@@ -35,6 +37,16 @@ test('the head of a batch', () => {
   const within = joinBytes([new Uint8Array(9), batchOf({ attributes: 3 }), batchOf({ attributes: 1 })]).subarray(9)
   assert.equal(peekBatch(within)?.codec, 3)
   assert.ok(Number.isNaN(peekBatch(batchOf({ baseOffset: 2n ** 60n }))?.baseOffset))
+})
+
+test('whose a batch is', () => {
+  const batch = batchOf({})
+  const view = new DataView(batch.buffer)
+  view.setBigInt64(PRODUCER_ID_AT, 2n ** 40n + 3n)
+  view.setInt16(PRODUCER_EPOCH_AT, 7)
+  assert.deepEqual(producerOf(batch), { producerId: 2 ** 40 + 3, producerEpoch: 7 })
+  const within = joinBytes([new Uint8Array(5), batch]).subarray(5)
+  assert.deepEqual(producerOf(within), { producerId: 2 ** 40 + 3, producerEpoch: 7 })
 })
 
 test('old formats are told by their magic, with no attributes of a batch', () => {

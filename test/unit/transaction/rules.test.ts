@@ -89,6 +89,25 @@ test('X3: a commit without a transaction changes nothing, an abort bumps the epo
   assert.equal(fixture.state, 'COMPLETE_COMMIT 1000/2')
 })
 
+test('what a transaction has is known while it is open; asking begins nothing', () => {
+  const fixture = new TransactionFixture()
+  fixture.init()
+  assert.equal(fixture.knows('1000/0', 0), 'INVALID_TXN_STATE', 'Empty')
+  fixture.add('1000/0', 0, 1)
+  const records = fixture.log.length
+  assert.equal(fixture.knows('1000/0', 1), 'added')
+  assert.equal(fixture.knows('1000/0', 2), 'INVALID_TXN_STATE')
+  assert.equal(fixture.log.length, records)
+  fixture.restart()
+  assert.equal(fixture.knows('1000/0', 1), 'added', 'after a restart')
+  fixture.commit('1000/0')
+  assert.equal(fixture.knows('1000/0', 1), 'PRODUCER_FENCED')
+  assert.equal(fixture.knows('1000/1', 1), 'CONCURRENT_TRANSACTIONS', 'Prepare')
+  fixture.written()
+  assert.equal(fixture.knows('1000/1', 1), 'INVALID_TXN_STATE', 'Complete')
+  assert.equal(fixture.state, 'COMPLETE_COMMIT 1000/1')
+})
+
 test('X4: init-producer-id by state', () => {
   const fixture = new TransactionFixture()
   assert.equal(fixture.init(), '1000/0', 'new')
