@@ -37,6 +37,7 @@ const COMMANDS = {
   'test:chaos': ['scripts/test.mjs', 'chaos'],
   'test:stress': ['scripts/test.mjs', 'stress'],
   'test:fuzz': ['scripts/test.mjs', 'fuzz'],
+  'test:kafka': ['scripts/test.mjs', 'kafka'],
   'test:integration': ['scripts/test.mjs', 'integration'],
   'test:full': ['scripts/test.mjs', 'full'],
   'test:node': ['scripts/test-node.mjs'],

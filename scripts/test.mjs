@@ -25,6 +25,7 @@ const SUITES = {
   stress: { budgetMs: 8_000, fullMs: 60_000, parallel: 1 },
   fuzz: { budgetMs: 12_000, fullMs: 120_000, parallel: 1 },
   chaos: { budgetMs: 115_000, fullMs: 300_000, parallel: 1 },
+  kafka: { budgetMs: 9_000, fullMs: 60_000, parallel: 1 },
   integration: { budgetMs: 20_000, fullMs: 120_000, parallel: 1 },
 }
 /** option -> its variable */

@@ -304,7 +304,10 @@ function toBrokerConfig(
 ): BrokerConfig {
   const values = new Map(entries.map((entry) => [entry.path, entry.value]))
   const value = <T>(path: ConfigPath): T => values.get(path) as T
-  const kafka = value<string>('kafka')
+  // Others of a cluster tell their clients of it: an address that nobody named, this machine's alone, would lead them astray.
+  const isNamed = entries.find(({ path }) => path === 'kafka')?.source !== 'default'
+  const isClustered = value<readonly string[]>('etcd').length > 0
+  const kafka = isClustered && !isNamed ? 'off' : value<string>('kafka')
   const shards = value<string>('shards')
   const fsync = value<'group' | 'interval'>('storage.fsync')
   return {

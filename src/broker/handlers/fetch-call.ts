@@ -13,7 +13,7 @@
  */
 import { NO_ABORTED } from '../../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
-import { FETCH_REPLY_ABORTED_MAX } from '../../model/limits.ts'
+import { FETCH_REPLY_ABORTED_MAX, REQUEST_PARTITIONS_MAX } from '../../model/limits.ts'
 import type { ReplicaIdentity } from '../../model/replica.ts'
 import type { FetchReplyPart } from '../../protocol/index.ts'
 import { fetchReplyAbortedAt, readAborted } from '../../ring/message-codec.ts'
@@ -181,6 +181,7 @@ export class FetchCall implements FetchWaiter {
   #plan(): void {
     const { gateway, plan } = this.#call
     const byShard = new Map<number, Share>()
+    this.#shares = []
     this.#replies = []
     for (let index = 0; index < plan.parts.length; index++) {
       const part = plan.parts[index]!
@@ -196,11 +197,12 @@ export class FetchCall implements FetchWaiter {
         continue
       }
       let share = byShard.get(partition.shard)
-      if (share === undefined)
-        byShard.set(
-          partition.shard,
-          (share = { link: gateway.links[partition.shard]!, parts: [], indexes: [], requestId: 0 }),
-        )
+      // What a message to a shard carries is bounded: a request of more is several.
+      if (share === undefined || share.parts.length >= REQUEST_PARTITIONS_MAX) {
+        share = { link: gateway.links[partition.shard]!, parts: [], indexes: [], requestId: 0 }
+        byShard.set(partition.shard, share)
+        this.#shares.push(share)
+      }
       share.indexes.push(index)
       share.parts.push({
         partitionRef: partition.ref,
@@ -210,7 +212,6 @@ export class FetchCall implements FetchWaiter {
         lastEpoch: part.lastEpoch ?? -1,
       })
     }
-    this.#shares = [...byShard.values()]
     this.#unanswered = this.#shares.length
     this.#bytes = 0
     this.#abortedCount = 0

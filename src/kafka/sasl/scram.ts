@@ -84,7 +84,9 @@ export class ScramMachine<Principal> implements SaslMachine<Principal> {
   #finish(message: Uint8Array, { first, found, nonce, serverFirst }: Challenged<Principal>): SaslStep<Principal> {
     const final = readClientFinal(message)
     if ('fault' in final) return this.#malformed(final.fault)
-    if (final.nonce !== nonce) return this.#malformed('the nonce is not the one of this exchange')
+    // librdkafka before 2.6.1 writes its own nonce once more before the whole of it; the proof is then of that text, and none the weaker.
+    if (final.nonce !== nonce && final.nonce !== first.nonce + nonce)
+      return this.#malformed('the nonce is not the one of this exchange')
     if (!bytesEqual(final.channelBinding, utf8Encode(first.gs2Header)))
       return this.#malformed('the channel binding (c=) is not what the first message said')
     const authMessage = utf8Encode(`${first.bare},${serverFirst},${final.withoutProof}`)

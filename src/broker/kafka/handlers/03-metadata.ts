@@ -8,6 +8,7 @@ import { NO_LEADER } from '../../../coordination/keys.ts'
 import { metadata } from '../../../kafka/apis/03-metadata.ts'
 import { ZERO_UUID } from '../../../kafka/codec/fields.ts'
 import { MillraceError } from '../../../model/errors.ts'
+import { isTopicName } from '../../../model/ids.ts'
 import { isInternalTopic } from '../../../model/internal-topics.ts'
 import type { PartitionProxy, RoutedTopic } from '../../partition-router.ts'
 import { coldHandler, type KafkaCall, type RequestOf } from '../kafka-handler.ts'
@@ -28,7 +29,7 @@ export const metadataHandler = coldHandler(metadata, async (call) => {
   return {
     brokers: call.brokers(),
     clusterId: gateway.identity.clusterId,
-    controllerId: gateway.controllerId,
+    controllerId: call.controllerId,
     topics,
     clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : NOT_ASKED,
     errorCode: 0,
@@ -64,6 +65,9 @@ function findById(call: KafkaCall<Request>, topicId: string): RoutedTopic {
 
 async function create(call: KafkaCall<Request>, name: string): Promise<RoutedTopic> {
   const { gateway, request } = call
+  if (!call.mayCreate(name)) throw new MillraceError('TOPIC_AUTHORIZATION_FAILED')
+  // A name that no topic can have is no reason to ask again: UNKNOWN_TOPIC_OR_PARTITION would be one.
+  if (!isTopicName(name)) throw new MillraceError('INVALID_TOPIC_EXCEPTION', `'${name}' is no name of a topic`)
   if (!request.allowAutoTopicCreation || !gateway.config.topics.autoCreate)
     throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
   await gateway.topicService.create({ name, partitions: -1, replicas: -1, config: {}, ifNotExists: true }, false)

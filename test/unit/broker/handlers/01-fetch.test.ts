@@ -87,7 +87,13 @@ function open(shards = 2) {
   const links = Array.from({ length: shards }, (_, shard) => new PlayedLink(shard))
   const pool: ConnectionPool = {
     ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, isSendPressed: false, receiveBytesMax: 1e9 },
-    ...{ connectionSendBytesMax: 100, windowBytes: 1e6, markDirty: () => {}, markStarved: () => {} },
+    ...{
+      connectionSendBytesMax: 100,
+      windowBytes: 1e6,
+      markDirty: () => {},
+      markStarved: () => {},
+      markWaiting: () => {},
+    },
   }
   const connection = new Connection(pool, undefined)
   const sends: { bytes: number; header: Uint8Array; onWritten: () => void }[] = []

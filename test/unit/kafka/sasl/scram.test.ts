@@ -147,6 +147,22 @@ test('what the first message asks for: no channel binding, no other user, extens
     assert.match(textOf(exchange(new ScramClient({ ...alice, gs2Header }))), text, gs2Header)
 })
 
+test('a client that repeats its own nonce before the whole of it, as librdkafka before 2.6.1 does, is let in', () => {
+  const users = [{ name: 'alice', credential: credentialOf('SCRAM-SHA-256', 'right') }]
+  const answerOf = (repeated: string, password: string): SaslStep<string> => {
+    const machine = new ScramMachine('SCRAM-SHA-256', ports(users))
+    const client = new ScramClient({ user: 'alice', password, nonce: 'mine' })
+    const challenge = machine.step(client.first)
+    assert.ok(challenge.kind === 'challenge')
+    const [, nonce = ''] = /^r=([^,]*)/.exec(textOf(challenge)) ?? []
+    return machine.step(client.final(challenge.bytes, { nonce: repeated + nonce }))
+  }
+  assert.equal(answerOf('mine', 'right').kind, 'done')
+  assert.deepEqual(answerOf('mine', 'wrong'), { kind: 'failed', text: WRONG_TEXT })
+  for (const other of ['yours', 'minemine', 'min', 'x'])
+    assert.match(textOf(answerOf(other, 'right')), /the nonce is not the one of this/)
+})
+
 test('the last message belongs to this exchange: its nonce and its channel binding', () => {
   const alice = () => new ScramClient({ user: 'alice', password: 'right' })
   assert.match(textOf(exchange(alice(), { nonce: 'fyko+d2lbbFgONRv9qkxdawL' })), /the nonce is not the one of this/)
