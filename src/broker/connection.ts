@@ -50,6 +50,8 @@ export interface ConnectionPool {
   markDirty(connection: Connection): void
   /** Wants credit and could not get it. */
   markStarved(connection: Connection): void
+  /** Waits for room, whatever the bytes under way: its lend() is called when the turn ends. */
+  markWaiting(connection: Connection): void
 }
 
 const CLOSE_POLICY_VIOLATION = 1008

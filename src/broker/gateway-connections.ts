@@ -23,6 +23,8 @@ export class GatewayConnections implements ConnectionPool {
   #lastId = 0
   dirty: Connection[] = []
   starved: Connection[] = []
+  /** They wait for something else than bytes of their own: looked at every turn. */
+  #waiting: Connection[] = []
   readonly #sendPressureBytes: number
   readonly #onDirty: () => void
 
@@ -66,12 +68,27 @@ export class GatewayConnections implements ConnectionPool {
     this.starved.push(connection)
   }
 
+  markWaiting(connection: Connection): void {
+    this.#waiting.push(connection)
+  }
+
+  /** Something has become free: those that wait are looked at when the turn ends. */
+  wake(): void {
+    this.#onDirty()
+  }
+
   get isSendPressed(): boolean {
     return this.pendingSendBytes > this.#sendPressureBytes
   }
 
   /** Lends to those that wait, oldest first, as far as there is room. */
   feedStarved(): void {
+    const looking = this.#waiting
+    if (looking.length > 0) this.#waiting = []
+    for (const connection of looking) {
+      connection.isStarved = false
+      connection.lend()
+    }
     if (this.starved.length === 0 || this.pendingReceiveBytes > this.receiveBytesMax) return
     const waiting = this.starved
     this.starved = []

@@ -310,6 +310,7 @@ export class ShardLink {
     const requestId = this.#newRequestId()
     const write = () => this.#writeFetch(requestId, request)
     const bytes = fetchBytes(request.parts.length)
+    if (bytes > this.side.reads.frameBytesMax) return 'full'
     const answer = this.#reads.submit({ requestId, bytes, write, keep: () => write, onTaken: () => {} })
     if (answer === 'full') return answer
     this.#slots.set(requestId, { kind: 'fetch', waiter, tag })

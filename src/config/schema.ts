@@ -153,7 +153,7 @@ export const CONFIG_KEYS = {
   ),
   kafka: text(
     '127.0.0.1:9092',
-    'Kafka listener, HOST:PORT or off; an address that is not loopback needs SASL or insecure. Where nobody sets it and the port is in use, the broker starts without',
+    'Kafka listener, HOST:PORT or off; an address that is not loopback needs SASL or insecure. Where nobody sets it: off in a cluster, and where the port is in use',
     /^(off|(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5})$/,
     'HOST:PORT or off',
   ),

@@ -60,19 +60,30 @@ const FOREIGN: Partial<Record<ErrorCode, ErrorCode>> = {
   BROKER_NOT_AVAILABLE: 'REQUEST_TIMED_OUT',
 }
 
-/** A coordinator that has no room, or whose answer has none, is one to ask again: members know no other way to go on. */
+/** A coordinator that has no room is one to ask again: members know no other way to go on. */
 const COORDINATOR_KEYS: ReadonlySet<number> = new Set([
   ...[KafkaKey.JOIN_GROUP, KafkaKey.SYNC_GROUP, KafkaKey.HEARTBEAT, KafkaKey.LEAVE_GROUP, KafkaKey.OFFSET_COMMIT],
   ...[KafkaKey.CONSUMER_GROUP_HEARTBEAT, KafkaKey.INIT_PRODUCER_ID, KafkaKey.ADD_PARTITIONS_TO_TXN],
   ...[KafkaKey.ADD_OFFSETS_TO_TXN, KafkaKey.END_TXN, KafkaKey.TXN_OFFSET_COMMIT],
 ])
-const NO_ROOM: ReadonlySet<ErrorCode> = new Set(['OVERLOADED', 'MESSAGE_TOO_LARGE'])
+/** What can never fit: not to be asked again. */
+const TOO_LARGE: Readonly<Record<number, ErrorCode>> = {
+  [KafkaKey.JOIN_GROUP]: 'GROUP_MAX_SIZE_REACHED',
+  [KafkaKey.OFFSET_COMMIT]: 'INVALID_COMMIT_OFFSET_SIZE',
+  [KafkaKey.TXN_OFFSET_COMMIT]: 'INVALID_COMMIT_OFFSET_SIZE',
+}
 
 /** The number that a client of this version of the API is told. */
 export function kafkaErrorNumber(code: ErrorCode, key: number, version: number): number {
-  const known = NO_ROOM.has(code) && COORDINATOR_KEYS.has(key) ? 'COORDINATOR_NOT_AVAILABLE' : (FOREIGN[code] ?? code)
+  const known = COORDINATOR_KEYS.has(key) ? ofCoordinator(code, key) : (FOREIGN[code] ?? code)
   const old = OLD_CODES.find((each) => each.code === known && each.key === key && version < each.since)
   return errorNumberOf(old?.instead ?? known)
+}
+
+function ofCoordinator(code: ErrorCode, key: number): ErrorCode {
+  if (code === 'OVERLOADED') return 'COORDINATOR_NOT_AVAILABLE'
+  if (code === 'MESSAGE_TOO_LARGE') return TOO_LARGE[key] ?? 'UNKNOWN_SERVER_ERROR'
+  return FOREIGN[code] ?? code
 }
 
 /** The same, from a number of the table. */

@@ -18,6 +18,7 @@ export const FIXED_TOPIC_CONFIGS: Readonly<Record<string, string>> = {
   'leader.replication.throttled.replicas': '',
   'message.downconversion.enable': 'true',
   'message.timestamp.before.max.ms': LONG_MAX,
+  'message.timestamp.difference.max.ms': LONG_MAX,
   preallocate: 'false',
   'segment.index.bytes': '10485760',
   'segment.jitter.ms': '0',
@@ -49,6 +50,10 @@ export function configTypeOf(key: string, text: string): number {
   return /^-?\d+$/.test(text) ? ConfigType.LONG : ConfigType.STRING
 }
 
+export function isFixedConfig(key: string): boolean {
+  return Object.hasOwn(FIXED_TOPIC_CONFIGS, key)
+}
+
 export function isListConfig(key: string): boolean {
   return LISTS.has(key)
 }
@@ -64,6 +69,8 @@ export function ownConfigOf(wish: Readonly<Record<string, string>>): Record<stri
   const own: Record<string, string> = {}
   for (const [key, text] of Object.entries(wish)) {
     const fixed = Object.hasOwn(FIXED_TOPIC_CONFIGS, key) ? FIXED_TOPIC_CONFIGS[key] : undefined
+    // Kafka's "never", which nobody means of a topic that syncs at intervals: it keeps the broker's.
+    if (key === 'flush.ms' && text === LONG_MAX) continue
     if (fixed === undefined) own[key] = text
     else if (fixed !== text) throw new MillraceError('INVALID_CONFIG', `${key} is '${fixed}' here, and not '${text}'`)
   }

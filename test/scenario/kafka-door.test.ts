@@ -206,6 +206,23 @@ test('a fetch tells the ends of every partition, also of those with nothing new'
   )
 })
 
+test('so many partitions that their ends find no room in a frame are answered all the same', async () => {
+  const client = await door.connect()
+  await door.broker.client().admin.topics.create('many', { partitions: 2 })
+  await produceBatch(client, 'many', 1, { records: 5 })
+  const wishes = [1, ...new Array<number>(6_200).fill(0)]
+  const partitions = wishes.map((partition) => ({ partition, fetchOffset: 0, partitionMaxBytes: 1 << 20 }))
+  const request = { ...fetchRequest('many', 0, 0), topics: [{ topic: 'many', topicId: '', partitions }] }
+  const [topic] = (await client.call(apis.fetch, 11, request)).responses
+  assert.deepEqual(
+    topic!.partitions.map(({ partitionIndex }) => partitionIndex),
+    wishes,
+  )
+  const [first, ...rest] = topic!.partitions
+  assert.deepEqual([first!.highWatermark, bytesOf(first!.records) > 0], [5, true])
+  assert.ok(rest.every(({ errorCode, records }) => errorCode === 0 && bytesOf(records) === 0))
+})
+
 test('a fetch in the middle of a batch brings the whole batch; one beyond the end is out of range', async () => {
   const client = await door.connect()
   await door.broker.client().admin.topics.create('middle', { partitions: 1 })
@@ -301,4 +318,57 @@ test('offsets by sentinels and by time', async () => {
   assert.deepEqual(await at(6, -3), [errorNumberOf('UNSUPPORTED_VERSION'), -1, -1])
   assert.deepEqual(await at(5, 1_001), [0, 1, 3_000])
   assert.deepEqual(await at(5, 9_999), [0, -1, -1])
+})
+
+test('a fetch of more partition rows than a message to a shard carries is answered, and the broker goes on', async () => {
+  const client = await door.connect()
+  const partitions = Array.from({ length: 25_000 }, () => ({ partition: 0, fetchOffset: 0, partitionMaxBytes: 1 }))
+  const request = { ...fetchRequest('orders', 0, 0), topics: [{ topic: 'orders', topicId: '', partitions }] }
+  const { responses } = await client.call(apis.fetch, 11, request)
+  assert.equal(responses[0]!.topic, 'orders')
+  assert.equal((await produceBatch(client, 'orders', 0)).errorCode, 0)
+})
+
+test('what was sent behind a request that closes the connection is not done', async () => {
+  await door.broker.client().admin.topics.create('behind', { partitions: 1 })
+  const client = await door.connect()
+  const header = { correlationId: 1, clientId: 'bare' }
+  const produceFrame = joinBytes(
+    apis.produce.encodeRequest(9, header, {
+      ...{ transactionalId: null, acks: -1, timeoutMs: 10_000 },
+      topicData: [{ name: 'behind', partitionData: [{ index: 0, records: recordsOf() }] }],
+    }),
+  )
+  const unknown = Buffer.alloc(14)
+  unknown.writeInt32BE(10, 0)
+  unknown.writeInt16BE(999, 4)
+  client.socket.write(joinBytes([produceFrame, unknown, produceFrame, produceFrame]))
+  await client.isClosed
+  const other = await door.connect()
+  // What came before it was done, and what came behind was not, also after a while.
+  await produceBatch(other, 'behind', 0)
+  const { responses } = await other.call(apis.fetch, 11, fetchRequest('behind', 0, 0))
+  assert.equal(responses[0]!.partitions[0]!.highWatermark, 2)
+})
+
+test('a resource named again and again is answered once', async () => {
+  const client = await door.connect()
+  const resource = { resourceType: 2, resourceName: 'orders', configurationKeys: null }
+  const { results } = await client.call(apis.describeConfigs, 4, {
+    ...{ resources: Array.from({ length: 5_000 }, () => resource), includeSynonyms: true, includeDocumentation: false },
+  })
+  assert.equal(results.length, 1)
+  const group = { groupId: 'g', memberId: null, topics: null }
+  const offsets = await client.call(apis.offsetFetch, 8, {
+    ...{ groupId: '', topics: null, requireStable: false, groups: Array.from({ length: 1_000 }, () => group) },
+  })
+  assert.equal(offsets.groups.length, 1)
+  const twice = { name: 'orders', partitions: [{ partitionIndex: 0, timestamp: -1 }] }
+  const { topics } = await client.call(apis.listOffsets, 5, {
+    ...{ replicaId: -1, isolationLevel: 0, timeoutMs: 0, topics: [twice, twice] },
+  })
+  assert.deepEqual(
+    topics.map(({ partitions }) => partitions[0]!.errorCode),
+    [errorNumberOf('INVALID_REQUEST'), errorNumberOf('INVALID_REQUEST')],
+  )
 })

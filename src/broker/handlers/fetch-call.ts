@@ -8,12 +8,13 @@
  * Room      a fetch reaches the shards only when its connection has room; a reply that finds none is dropped, its pages given
  *           back, and read again when the client has caught up
  * Limits    while clients leave much unread (the pool is pressed), grants shrink to SMALL_GRANT_BYTES. FETCH_REPLY_ABORTED_MAX: parts
- *           whose aborted transactions would make the header too large are left out, and come with a later fetch
+ *           whose aborted transactions would make the header too large are left out, and come with a later fetch; with allPartitions they
+ *           are rows without batches
  * Errors    a partition's own error is its part's; the others are served
  */
 import { NO_ABORTED } from '../../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../../model/errors.ts'
-import { FETCH_REPLY_ABORTED_MAX } from '../../model/limits.ts'
+import { FETCH_REPLY_ABORTED_MAX, REQUEST_PARTITIONS_MAX } from '../../model/limits.ts'
 import type { ReplicaIdentity } from '../../model/replica.ts'
 import type { FetchReplyPart } from '../../protocol/index.ts'
 import { fetchReplyAbortedAt, readAborted } from '../../ring/message-codec.ts'
@@ -181,6 +182,7 @@ export class FetchCall implements FetchWaiter {
   #plan(): void {
     const { gateway, plan } = this.#call
     const byShard = new Map<number, Share>()
+    this.#shares = []
     this.#replies = []
     for (let index = 0; index < plan.parts.length; index++) {
       const part = plan.parts[index]!
@@ -196,11 +198,12 @@ export class FetchCall implements FetchWaiter {
         continue
       }
       let share = byShard.get(partition.shard)
-      if (share === undefined)
-        byShard.set(
-          partition.shard,
-          (share = { link: gateway.links[partition.shard]!, parts: [], indexes: [], requestId: 0 }),
-        )
+      // What a message to a shard carries is bounded: a request of more is several.
+      if (share === undefined || share.parts.length >= REQUEST_PARTITIONS_MAX) {
+        share = { link: gateway.links[partition.shard]!, parts: [], indexes: [], requestId: 0 }
+        byShard.set(partition.shard, share)
+        this.#shares.push(share)
+      }
       share.indexes.push(index)
       share.parts.push({
         partitionRef: partition.ref,
@@ -210,7 +213,6 @@ export class FetchCall implements FetchWaiter {
         lastEpoch: part.lastEpoch ?? -1,
       })
     }
-    this.#shares = [...byShard.values()]
     this.#unanswered = this.#shares.length
     this.#bytes = 0
     this.#abortedCount = 0
@@ -240,7 +242,8 @@ export class FetchCall implements FetchWaiter {
   }
 
   #isSatisfied(): boolean {
-    return this.#bytes >= this.#call.plan.minBytes || this.#replies.some(({ part }) => part.errorNumber !== 0)
+    const isNews = ({ part }: FetchedRow): boolean => part.errorNumber !== 0 || part.divergingEpoch !== -1
+    return this.#bytes >= this.#call.plan.minBytes || this.#replies.some(isNews)
   }
 
   #finishOthers(): void {
@@ -344,14 +347,18 @@ export class FetchCall implements FetchWaiter {
     gateway.metrics.observeFetchedBytes(this.#bytes)
   }
 
-  /** Leaves out the parts whose aborted transactions find no room in the header; their pages are given back with the others. */
+  /** Leaves out the batches whose aborted transactions find no room in the header; their pages are given back with the others. */
   #fitHeader(): void {
+    const { allPartitions = false } = this.#call.plan
     let room = FETCH_REPLY_ABORTED_MAX
-    this.#replies = this.#replies.filter(({ part }) => {
-      const fits = part.aborted.length <= room
-      if (fits) room -= part.aborted.length
-      else this.#bytes -= part.batchBytes
-      return fits
+    this.#replies = this.#replies.flatMap((row) => {
+      const { part } = row
+      if (part.aborted.length <= room) {
+        room -= part.aborted.length
+        return [row]
+      }
+      this.#bytes -= part.batchBytes
+      return allPartitions ? [{ part: { ...part, batchBytes: 0, aborted: NO_ABORTED }, views: [] }] : []
     })
   }
 

@@ -6,7 +6,8 @@
  * Invariants  KC1 replies leave in the order of the requests: Kafka's clients take another order for a broken connection
  *             KC2 a request begins when all before it are answered; a produce also while only produces are under way, so that pipelined
  *                 batches share commit groups, and with the order of their partitions kept by the rings
- * Backpressure the socket is not read while a frame waits for its turn, for room in the rings, or for the client to read its replies
+ * Backpressure the socket is not read while a frame waits for its turn, for room in the rings, or for the client to read its replies; nor
+ *             in the middle of a frame while too many bytes are held (receive-turns.ts)
  * Limits      PIPELINED_MAX produces under way; frames as the assembler allows, of unauthenticated clients smaller ones
  * Credit      none is lent: what a WebSocket client is told in credit, a Kafka client feels as a socket that is not read
  */
@@ -18,6 +19,7 @@ import { KAFKA_FRAME_BYTES_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX } from '../../mo
 import type { Principal } from '../authorise.ts'
 import { Connection, type ConnectionPool } from '../connection.ts'
 import type { StreamSocket } from '../listeners/stream-engine.ts'
+import type { ReceiveTurns } from './receive-turns.ts'
 
 /** Produces of one connection that may be under way together (librdkafka and Java send five by default). */
 const PIPELINED_MAX = 100
@@ -36,6 +38,7 @@ export interface KafkaConnectionOptions {
   readonly principal: Principal | undefined
   /** Shared by all connections of the door. */
   readonly buffers: FrameBuffers
+  readonly turns: ReceiveTurns
   /** It has said who it is, for the first time. */
   readonly onAuthenticated: (connection: KafkaConnection) => void
   /** Begins a request, and keeps nothing of the payload's memory; answers whether its turn has come: false = the frame waits. */
@@ -54,6 +57,8 @@ export class KafkaConnection extends Connection {
   #isReading = true
   #isGoing = false
   #isOver = false
+  /** Of frames that have not come whole, or wait: in the pool's count. */
+  #countedBytes = 0
   #stream: StreamSocket<KafkaConnection> | undefined
 
   constructor(options: KafkaConnectionOptions) {
@@ -125,13 +130,28 @@ export class KafkaConnection extends Connection {
     this.#isOver = true
   }
 
+  /** What it sent behind the request that is the reason was sent for nothing: its client takes it as not done, and sends it again. */
+  override close(code: number, reason: string): void {
+    this.stop()
+    super.close(code, reason)
+  }
+
+  /** Requests are under way. */
+  get isBusy(): boolean {
+    return this.#exchanges.length > 0
+  }
+
   /** Begins what may begin; stops reading while something may not. */
   go(): void {
     if (this.#isGoing || this.isClosed) return
     this.#isGoing = true
     const isHeldUp = this.#beginAll()
     this.#isGoing = false
-    this.#read(!isHeldUp)
+    this.#countReceived()
+    const { turns } = this.#options
+    const hasPart = this.#frames.pendingBytes > 0
+    if (!hasPart) turns.end(this)
+    this.#read(!isHeldUp && (!hasPart || turns.mayRead(this)))
   }
 
   /** Answers whether a frame waits. */
@@ -154,6 +174,12 @@ export class KafkaConnection extends Connection {
     return true
   }
 
+  #countReceived(): void {
+    const bytes = this.#frames.pendingBytes + (this.#waiting?.payload.length ?? 0)
+    this.#options.pool.pendingReceiveBytes += bytes - this.#countedBytes
+    this.#countedBytes = bytes
+  }
+
   #read(isReading: boolean): void {
     if (this.#isReading === isReading || this.isClosed) return
     this.#isReading = isReading
@@ -165,12 +191,12 @@ export class KafkaConnection extends Connection {
   waitForRoom(pool: ConnectionPool): void {
     if (this.isStarved) return
     this.isStarved = true
-    pool.markStarved(this)
+    pool.markWaiting(this)
   }
 
   /** Room has come: no credit is told, the frame that waited begins. */
   override lend(): void {
-    if (this.#waiting !== undefined) this.go()
+    if (this.#waiting !== undefined || !this.#isReading) this.go()
   }
 
   /** The protocol has no such message: a member hears of it by its next heartbeat. */
@@ -179,6 +205,9 @@ export class KafkaConnection extends Connection {
   override onClosed(): void {
     super.onClosed()
     this.#frames.end()
+    this.#options.turns.end(this)
+    this.#options.pool.pendingReceiveBytes -= this.#countedBytes
+    this.#countedBytes = 0
     if (this.#waiting?.buffer !== undefined) this.#options.buffers.give(this.#waiting.buffer)
     this.#waiting = undefined
   }

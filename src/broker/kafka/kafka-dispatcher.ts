@@ -1,7 +1,7 @@
 /**
  * KafkaDispatcher: from a frame of a Kafka client to its handler: order of checks, and what each refusal does to the connection.
  *
- *   header readable? -> api and version served? -> authenticated? -> its turn (KC2), room in the rings? -> body readable? -> handler
+ *   header readable? -> its turn (KC2)? -> api and version served? -> authenticated? -> body readable? -> room in its rings? -> handler
  *
  * Thread    main
  * Failure   what cannot be answered closes the connection, with the reason in the log, as in Kafka: no response of the protocol is only an
@@ -46,74 +46,72 @@ export class KafkaDispatcher {
     const reader = new KafkaReader(payload)
     try {
       const header = readRequestHeader(reader)
+      if (!connection.mayBegin(header.key === KafkaKey.PRODUCE)) return false
       const api = APIS.get(header.key)
       if (api === undefined) return this.#close(connection, `api ${header.key} is not served`)
-      const isProduce = header.key === KafkaKey.PRODUCE
-      if (!connection.mayBegin(isProduce)) return false
-      if (isProduce && !this.#hasRoom(connection)) return false
       if (!api.serves(header.version)) return this.#refuseVersion(connection, api, header)
       if (!connection.isAuthenticated && !BEFORE_AUTHENTICATION.has(header.key))
         return this.#close(connection, `${api.name} before authentication`)
       const clientId = readClientId(reader, header.version >= api.flexibleSince)
       if (connection.clientName === '') connection.clientName = clientId
-      this.#begin(connection, api, header, reader)
+      return this.#begin(connection, api, header, reader)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       if (!(error instanceof Error && error.name === 'KafkaFormatError'))
         this.#gateway.logger.error({ err: error }, 'a Kafka request failed unexpectedly')
       return this.#close(connection, reason)
     }
-    return true
   }
 
   /** After a SaslHandshake of version 0 (its successor is a request like others). */
   #rawToken(connection: KafkaConnection, payload: Uint8Array): boolean {
     if (!connection.mayBegin(false)) return false
     const exchange = connection.begin(false)
-    void answerRawToken(this.#gateway, connection, payload.slice()).then((bytes) => {
-      if (bytes === undefined || connection.isClosed) return
-      const frame = new Uint8Array(4 + bytes.length)
-      new DataView(frame.buffer).setInt32(0, bytes.length)
-      frame.set(bytes, 4)
-      connection.end(exchange, frame)
-    })
+    void answerRawToken(this.#gateway, connection, payload.slice()).then(
+      (bytes) => {
+        if (bytes === undefined || connection.isClosed) return
+        const frame = new Uint8Array(4 + bytes.length)
+        new DataView(frame.buffer).setInt32(0, bytes.length)
+        frame.set(bytes, 4)
+        connection.end(exchange, frame)
+      },
+      (err) => {
+        this.#gateway.logger.error({ err }, 'a Kafka authentication failed unexpectedly')
+        this.#close(connection, 'authentication failed')
+      },
+    )
     return true
   }
 
-  /** Whether batches may be taken; where not the connection goes on when there is room. */
-  #hasRoom(connection: KafkaConnection): boolean {
-    const { pool, links } = this.#gateway
-    if (pool.pendingReceiveBytes <= pool.receiveBytesMax && !links.some((link) => link.isCrowded)) return true
-    connection.waitForRoom(pool)
-    return false
-  }
-
-  #begin(connection: KafkaConnection, api: KafkaApi, header: RequestHeader, reader: KafkaReader): void {
+  /** False: there is no room for what it carries now; it comes again when there is. */
+  #begin(connection: KafkaConnection, api: KafkaApi, header: RequestHeader, reader: KafkaReader): boolean {
     const handler = HANDLERS.get(api.key)
-    if (handler === undefined) {
-      this.#close(connection, `${api.name} is not served`)
-      return
-    }
+    if (handler === undefined) return this.#close(connection, `${api.name} is not served`)
     const { key, version, correlationId } = header
     // A request that is answered later outlives its frame, whose memory the next one may have.
     const request = api.decodeRequest(version, handler.kind === 'hot' ? reader : reader.owned())
+    const call = new KafkaCall({ gateway: this.#gateway, connection, key, version, request })
+    if (handler.kind === 'hot' && handler.hasRoom?.(call as KafkaCall<never>) === false) {
+      connection.waitForRoom(this.#gateway.pool)
+      return false
+    }
     const exchange = connection.begin(key === KafkaKey.PRODUCE)
     const frameBytes = reader.bytes.length
     connection.receive(frameBytes)
-    const call = new KafkaCall({ gateway: this.#gateway, connection, key, version, request })
     if (handler.kind === 'hot') {
       handler.start(call as KafkaCall<never>, {
         exchange,
         correlationId,
         onTaken: () => connection.complete(frameBytes),
       })
-      return
+      return true
     }
     connection.openRequests++
     void this.#answer(call, exchange, handler, correlationId).finally(() => {
       connection.openRequests--
       connection.complete(frameBytes)
     })
+    return true
   }
 
   async #answer(

@@ -5,7 +5,7 @@
  * Thread      main
  * Limits      limits.connections over both doors; UNAUTHENTICATED_CONNECTIONS_MAX of them, each for AUTHENTICATION_MS_MAX
  */
-import type { HostPort } from '../../config/index.ts'
+import type { HostPort } from '../../base/host-port.ts'
 import { FrameBuffers } from '../../kafka/codec/frame-buffers.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../../model/limits.ts'
 import { ANONYMOUS } from '../authorise.ts'
@@ -15,6 +15,7 @@ import type { SocketEnd } from '../listeners/web-socket-engine.ts'
 import { KafkaConnection } from './kafka-connection.ts'
 import { KafkaDispatcher } from './kafka-dispatcher.ts'
 import type { KafkaContext } from './kafka-handler.ts'
+import { ReceiveTurns } from './receive-turns.ts'
 
 /** Above a connection's window there is one reply of any size. */
 const SEND_BUFFER_SLACK_BYTES = 256 * 1024 * 1024
@@ -28,6 +29,7 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
   readonly #engine: StreamEngine
   readonly #dispatcher: KafkaDispatcher
   readonly #buffers = new FrameBuffers()
+  readonly #turns: ReceiveTurns
   #unauthenticated = 0
   #isClosing = false
   /** Where it listens; undefined = it does not. */
@@ -37,6 +39,7 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
     this.#gateway = gateway
     this.#engine = engine
     this.#dispatcher = new KafkaDispatcher(gateway)
+    this.#turns = new ReceiveTurns(gateway.pool)
   }
 
   async listen({ host, port }: HostPort): Promise<void> {
@@ -71,7 +74,7 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
       return undefined
     }
     return new KafkaConnection({
-      ...{ pool, principal: isOpen ? ANONYMOUS : undefined, buffers: this.#buffers },
+      ...{ pool, principal: isOpen ? ANONYMOUS : undefined, buffers: this.#buffers, turns: this.#turns },
       onAuthenticated: (connection) => this.#onAuthenticated(connection),
       onFrame: (connection, payload) => this.#dispatcher.onFrame(connection, payload),
     })
@@ -95,6 +98,11 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
     if (!socket.context.isClosed) socket.context.onBytes(chunk)
   }
 
+  /** Silence is a reason only where nobody waits for anything. */
+  isIdle(socket: StreamSocket<KafkaConnection>): boolean {
+    return !socket.context.isBusy
+  }
+
   onDrain(socket: StreamSocket<KafkaConnection>): void {
     socket.context.onDrain()
   }
@@ -105,6 +113,8 @@ export class KafkaDoor implements StreamHandler<KafkaConnection> {
     if (!connection.isAuthenticated) this.#unauthenticated--
     connection.stopHelloTimer()
     connection.onClosed()
+    // What it had under way is room for those that wait.
+    this.#gateway.pool.wake()
     const { clientName: client, openRequests } = connection
     const fields = { client, address: socket.remoteAddress, code, reason, openRequests }
     if (byBroker && !this.#isClosing) this.#gateway.logger.info(fields, 'a Kafka connection was closed by the broker')

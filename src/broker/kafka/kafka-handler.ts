@@ -1,6 +1,6 @@
 /** KafkaHandler: what the file of a request gives the dispatcher. Two kinds, as of the native door: those answered by a promise, and the hot ones. */
 
-import { isWildcard } from '../../config/index.ts'
+import { isWildcard } from '../../base/host-port.ts'
 import type { KafkaApi } from '../../kafka/codec/api.ts'
 import type { Read, Write } from '../../kafka/codec/fields.ts'
 import { kafkaErrorNumber, kafkaErrorOf } from '../../kafka/error-codes.ts'
@@ -49,6 +49,11 @@ export class KafkaCall<Request = unknown> {
     this.request = options.request
   }
 
+  /** Whether it may make the topic, which is another operation than to ask for it. */
+  mayCreate(name: string): boolean {
+    return authorise(this.connection.principal, 'create', { kind: 'topic', name })
+  }
+
   /** Why the client may not do with `resource` what the request asks for; undefined = it may. */
   refusal(resource: Resource): ErrorCode | undefined {
     const row = OPERATIONS[this.key]
@@ -66,6 +71,12 @@ export class KafkaCall<Request = unknown> {
       const isSelf = broker.nodeId === gateway.identity.nodeId
       return isSelf && isWildcard(broker.host) ? { ...broker, host: connection.localAddress || broker.host } : broker
     })
+  }
+
+  /** Any broker takes administrative requests: a controller that this client cannot reach is told of as this one. */
+  get controllerId(): number {
+    const { controllerId, identity } = this.gateway
+    return this.gateway.kafkaBrokers().some(({ nodeId }) => nodeId === controllerId) ? controllerId : identity.nodeId
   }
 
   /** The number that this client is told. */
@@ -95,6 +106,8 @@ export interface ColdKafkaHandler<A extends KafkaApi> {
 export interface HotKafkaHandler<A extends KafkaApi> {
   readonly kind: 'hot'
   readonly api: A
+  /** False: the rings that it goes to are full, it waits with its connection. Left out: it always has. */
+  hasRoom?(call: KafkaCall<RequestOf<A>>): boolean
   /** Ends the exchange by itself. The request's bytes are only valid during the call. */
   start(call: KafkaCall<RequestOf<A>>, exchange: KafkaExchange): void
 }
@@ -113,6 +126,10 @@ export function coldHandler<A extends KafkaApi>(api: A, answer: ColdKafkaHandler
   return { kind: 'cold', api, answer } as unknown as AnyKafkaHandler
 }
 
-export function hotHandler<A extends KafkaApi>(api: A, start: HotKafkaHandler<A>['start']): AnyKafkaHandler {
-  return { kind: 'hot', api, start } as unknown as AnyKafkaHandler
+export function hotHandler<A extends KafkaApi>(
+  api: A,
+  start: HotKafkaHandler<A>['start'],
+  hasRoom?: HotKafkaHandler<A>['hasRoom'],
+): AnyKafkaHandler {
+  return { kind: 'hot', api, start, ...(hasRoom && { hasRoom }) } as unknown as AnyKafkaHandler
 }

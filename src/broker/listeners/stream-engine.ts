@@ -22,6 +22,8 @@ export interface StreamHandler<Context> {
   onConnect(remoteAddress: string): Context | undefined
   onOpen(socket: StreamSocket<Context>): void
   onBytes(socket: StreamSocket<Context>, chunk: Uint8Array): void
+  /** Nothing came or went for idleMs: whether that is a reason to close it. */
+  isIdle(socket: StreamSocket<Context>): boolean
   /** All of what was buffered has left. */
   onDrain(socket: StreamSocket<Context>): void
   onClose(socket: StreamSocket<Context>, end: SocketEnd): void
@@ -32,7 +34,7 @@ export interface StreamListenOptions {
   /** 0 = any free one. */
   readonly port: number
   readonly sendBufferBytesMax: number
-  /** A socket on which nothing comes or goes for so long is closed. */
+  /** A socket on which nothing comes or goes for so long is closed, unless the handler says that it is not idle. */
   readonly idleMs: number
 }
 

@@ -27,9 +27,8 @@ class TcpSocket<Context> implements StreamSocket<Context> {
 
   constructor(raw: Socket, options: SocketOptions<Context>) {
     this.context = options.context
-    this.remoteAddress = raw.remoteAddress ?? ''
-    // Of a socket that takes both families, an IPv4 peer came to ::ffff:a.b.c.d.
-    this.localAddress = (raw.localAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '')
+    this.remoteAddress = plainAddress(raw.remoteAddress)
+    this.localAddress = plainAddress(raw.localAddress)
     this.#raw = raw
     this.#options = options
   }
@@ -89,6 +88,11 @@ class TcpSocket<Context> implements StreamSocket<Context> {
   }
 }
 
+/** On a socket that takes both families IPv4 is ::ffff:a.b.c.d. */
+function plainAddress(address: string | undefined): string {
+  return (address ?? '').replace(/^::ffff:(?=\d+\.)/, '')
+}
+
 export class TcpEngine implements StreamEngine {
   readonly #timers: Timers
   readonly #sockets = new Set<TcpSocket<unknown>>()
@@ -127,7 +131,9 @@ export class TcpEngine implements StreamEngine {
     const socket = new TcpSocket<unknown>(raw, { context, sendBufferBytesMax, timers: this.#timers, onDrain })
     this.#sockets.add(socket)
     let fault = ''
-    raw.setTimeout(options.idleMs, () => socket.cut(`silent for ${options.idleMs} ms`))
+    raw.setTimeout(options.idleMs, () => {
+      if (socket.isOpen && handler.isIdle(socket)) socket.cut(`silent for ${options.idleMs} ms`)
+    })
     raw.on('data', (chunk: Buffer) => {
       if (socket.isOpen && socket.closing === undefined) handler.onBytes(socket, chunk)
     })

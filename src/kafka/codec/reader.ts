@@ -9,7 +9,7 @@
 import { EMPTY_BYTES, hexOf, readSafeInt64, utf8DecodeStrict } from '../../base/bytes.ts'
 
 /** Elements of all arrays of one message. */
-export const MESSAGE_ELEMENTS_MAX = 200_000
+export const MESSAGE_ELEMENTS_MAX = 50_000
 
 export class KafkaFormatError extends Error {
   override readonly name = 'KafkaFormatError'

@@ -185,8 +185,7 @@ class ChaosRun {
   async #judge(): Promise<void> {
     const workload = this.#workload!
     await workload.finish()
-    // What nobody knows of is there or not.
-    await this.#endPipeline(workload.acknowledged)
+    await this.#endPipeline(workload.records)
     if (workload.note !== '') say(workload.note)
     await this.#cluster.settle()
     // Without a pipeline nobody has written to its topic.

@@ -109,22 +109,28 @@ class KafkajsPipelineMember {
   async #work(partition: number, owned: Owned, messages: readonly KafkaMessage[]): Promise<void> {
     const { groupId, input, output } = this.#options
     const next = Number(messages.at(-1)!.offset) + 1
+    let step = 'begin'
     try {
       if (this.#prng.below(FAIL_ONE_IN) === 0) {
         const failing = await owned.producer.transaction()
+        step = 'send'
         await failing.send({ topic: output, messages: [{ partition, value: POISON }] })
+        step = 'abort'
         await failing.abort()
       }
       const transaction: Transaction = await owned.producer.transaction()
+      step = 'send'
       await transaction.send({ topic: output, messages: messages.map(({ value }) => ({ partition, value })) })
       const offsets = [{ partition, offset: String(next) }]
+      step = 'offsets'
       await transaction.sendOffsets({ consumerGroupId: groupId, topics: [{ topic: input, partitions: offsets }] })
+      step = 'commit'
       await transaction.commit()
       owned.next = next
     } catch (error) {
       // What came of it the next producer of this transactional id finds out.
       this.#giveUp(partition, owned)
-      throw told(error, 'transaction')
+      throw told(error, step)
     }
   }
 

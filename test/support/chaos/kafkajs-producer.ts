@@ -5,12 +5,13 @@
  * Owns        its producers of kafkajs: the one in use, and those whose last sends are under way
  * Invariants  a partition has one send under way at most: its caller's
  */
-import type { Message, Producer } from 'kafkajs'
+import type { Message, Producer, RetryOptions } from 'kafkajs'
 import { sleep } from '../until.ts'
-import { errorWord, type KafkajsOptions, METADATA_MS, makeKafka, RETRY_WITHOUT_END, within } from './kafkajs-client.ts'
+import { errorWord, type KafkajsOptions, METADATA_MS, makeKafka, within } from './kafkajs-client.ts'
 
 export interface KafkajsProducerOptions extends KafkajsOptions {
   readonly maxInFlightRequests: number
+  readonly retry: RetryOptions
   /** A producer could not be made, or is not used any more. */
   readonly onReplaced: (why: string) => void
 }
@@ -61,9 +62,10 @@ export class KafkajsProducer {
   }
 
   async #begin(): Promise<Life> {
+    const { maxInFlightRequests, retry } = this.#options
     while (!this.#isClosed) {
       const producer = makeKafka(this.#options).producer({
-        ...{ idempotent: true, maxInFlightRequests: this.#options.maxInFlightRequests, retry: RETRY_WITHOUT_END },
+        ...{ idempotent: true, maxInFlightRequests, retry },
         ...{ metadataMaxAge: METADATA_MS, allowAutoTopicCreation: false },
       })
       try {

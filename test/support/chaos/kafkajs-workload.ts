@@ -1,7 +1,8 @@
 /**
  * KafkajsWorkload: the workload of workload.ts by clients of kafkajs, at the Kafka listeners, written down as the same history.
  *
- *   process 1 …        a producer each: idempotent, acks -1, keyed; up to BATCH_MAX records of a partition in one send
+ *   process 1 …        a producer each: idempotent, acks -1, keyed; up to BATCH_MAX records of a partition in one send. The last one
+ *                      gives up soon, as applications do, so that some outcomes are unknown
  *   process 101 …      a reader each, from the first record on
  *   process 1001       reads everything once more at the end: its polls are final
  *   process 10001 …    members of a group that commit what they have handled (kafkajs-group.ts)
@@ -14,7 +15,7 @@
 import type { Message } from 'kafkajs'
 import { sleep, until } from '../until.ts'
 import { HistoryWriter, nameOf } from './history-file.ts'
-import { makeKafka, WordCounts, within } from './kafkajs-client.ts'
+import { makeKafka, RETRY_SHORT, RETRY_WITHOUT_END, WordCounts, within } from './kafkajs-client.ts'
 import { type FollowedRecord, KafkajsFollower } from './kafkajs-follower.ts'
 import { KafkajsGroup } from './kafkajs-group.ts'
 import { KafkajsProducer } from './kafkajs-producer.ts'
@@ -55,7 +56,7 @@ export class KafkajsWorkload implements RunningWorkload {
   readonly #group: KafkajsGroup
   /** By partition: offsets of what was acknowledged, and of which nobody has seen yet that it was read and handled. */
   readonly #open: Set<number>[]
-  readonly #counts = { acknowledged: 0, unknown: 0, polled: 0 }
+  readonly #counts = { unknown: 0, stored: 0 }
   /** Why clients were made anew. */
   readonly #replaced = { producers: new WordCounts(), consumers: new WordCounts() }
   readonly readerFaults: string[] = []
@@ -81,8 +82,8 @@ export class KafkajsWorkload implements RunningWorkload {
     return new KafkajsWorkload(options)
   }
 
-  get acknowledged(): number {
-    return this.#counts.acknowledged
+  get records(): number {
+    return this.#counts.stored
   }
 
   get note(): string {
@@ -127,6 +128,7 @@ export class KafkajsWorkload implements RunningWorkload {
     const { brokers, partitions, producers, recordsPerSecond, prng } = this.#options
     const producer = new KafkajsProducer({
       ...{ brokers, clientId: `producer-${process}`, maxInFlightRequests: 1 + prng.below(IN_FLIGHT_MAX) },
+      retry: process === producers ? RETRY_SHORT : RETRY_WITHOUT_END,
       onReplaced: (why) => this.#onReplaced(this.#replaced.producers, why),
     })
     this.#producers.push(producer)
@@ -192,7 +194,6 @@ export class KafkajsWorkload implements RunningWorkload {
         acks.add(sentMs, partition)
         this.#open[partition]!.add(baseOffset + index)
       }
-      this.#counts.acknowledged += rows.length
     } catch (error) {
       this.#history.write({ ...line, type: 'info', records, error: String(error) })
       this.#counts.unknown += rows.length
@@ -206,7 +207,6 @@ export class KafkajsWorkload implements RunningWorkload {
       onRecord: ({ partition, offset, value }: FollowedRecord) => {
         const records = [{ topic, partition, offset, value: nameOf(value) }]
         this.#history.write({ process, type: 'ok', f: 'poll', ...more, records })
-        this.#counts.polled++
       },
       onReplaced: (why) => this.#onReplaced(this.#replaced.consumers, why),
       onFault: (text) => void this.readerFaults.push(text),
@@ -216,6 +216,7 @@ export class KafkajsWorkload implements RunningWorkload {
   async #readAll(): Promise<void> {
     const ends = await until('ends of the log', DRAIN_MS_MAX, () => this.#ends().catch(() => undefined))
     const reader = this.#follow(FINAL_READER, { final: true })
+    this.#counts.stored = ends.reduce((sum, { high }) => sum + Number(high), 0)
     await until('final reader at the end', DRAIN_MS_MAX, () => {
       return ends.every(({ partition, high }) => reader.positionOf(partition) >= Number(high))
     })

@@ -31,7 +31,8 @@ export interface WorkloadOptions {
 
 /** What a run asks of a workload, of whatever clients. */
 export interface RunningWorkload {
-  readonly acknowledged: number
+  /** How many records its topic holds; known when finish() has resolved. */
+  readonly records: number
   /** What no client may ever meet. */
   readonly readerFaults: readonly string[]
   /** What producers gave up that may give up nothing, by code. */
@@ -85,7 +86,8 @@ export class Workload implements RunningWorkload {
     return workload
   }
 
-  get acknowledged(): number {
+  /** All that were acknowledged: where one is unknown the run has failed. */
+  get records(): number {
     return this.#acknowledged
   }
 

@@ -39,7 +39,7 @@ class PlayedSocket implements EngineSocket<Connection> {
 function open(isSendPressed = false, windowBytes = WINDOW_BYTES) {
   const pool: ConnectionPool = {
     ...{ pendingReceiveBytes: 0, pendingSendBytes: 0, isSendPressed, receiveBytesMax: 10 * WINDOW_BYTES },
-    ...{ connectionSendBytesMax: 100, windowBytes, markDirty: () => {}, markStarved: () => {} },
+    ...{ connectionSendBytesMax: 100, windowBytes, markDirty: () => {}, markStarved: () => {}, markWaiting: () => {} },
   }
   const connection = new Connection(pool, undefined)
   const socket = new PlayedSocket(connection)

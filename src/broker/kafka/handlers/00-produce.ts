@@ -25,57 +25,81 @@ type Refusal = NonNullable<ProduceCallPart['refusal']>
 const ZSTD = 4
 const ZSTD_SINCE = 7
 
-export const produceHandler = hotHandler(produce, (call, exchange) => {
-  const { gateway, connection, request } = call
-  const refused = refusalOfAll(call)
-  const seen = new Set<string>()
-  const ofTransactions: (TransactionalPart | undefined)[] = []
-  const parts = request.topicData.flatMap(({ name, partitionData }): ProduceCallPart[] => {
-    const topic = gateway.router.byName(name)
-    const topicId = topic?.record.topicId ?? ''
-    const segmentBytes = topic?.config.segmentBytes ?? Infinity
-    const denied = call.refusal({ kind: 'topic', name })
-    return partitionData.map(({ index: partition, records }) => {
-      const place = `${name}/${partition}`
-      const refusal =
-        refused ??
-        (denied !== undefined ? { code: denied, text: '' } : undefined) ??
-        (seen.has(place) ? refuse('INVALID_REQUEST', 'the partition is named twice') : undefined) ??
-        refusalOfBatch(call, records, segmentBytes)
-      seen.add(place)
-      ofTransactions.push(refusal === undefined ? transactionalOf(request, records, { topicId, partition }) : undefined)
-      return { topicId, partition, leaderEpoch: -1, batches: records ?? new Uint8Array(0), ...(refusal && { refusal }) }
+export const produceHandler = hotHandler(
+  produce,
+  (call, exchange) => {
+    const { gateway, connection, request } = call
+    const refused = refusalOfAll(call)
+    const seen = new Set<string>()
+    const ofTransactions: (TransactionalPart | undefined)[] = []
+    const parts = request.topicData.flatMap(({ name, partitionData }): ProduceCallPart[] => {
+      const topic = gateway.router.byName(name)
+      const topicId = topic?.record.topicId ?? ''
+      const segmentBytes = topic?.config.segmentBytes ?? Infinity
+      const denied = call.refusal({ kind: 'topic', name })
+      return partitionData.map(({ index: partition, records }) => {
+        const place = `${name}/${partition}`
+        const refusal =
+          refused ??
+          (denied !== undefined ? { code: denied, text: '' } : undefined) ??
+          (seen.has(place) ? refuse('INVALID_REQUEST', 'the partition is named twice') : undefined) ??
+          refusalOfBatch(call, records, segmentBytes)
+        seen.add(place)
+        ofTransactions.push(
+          refusal === undefined ? transactionalOf(request, records, { topicId, partition }) : undefined,
+        )
+        return {
+          topicId,
+          partition,
+          leaderEpoch: -1,
+          batches: records ?? new Uint8Array(0),
+          ...(refusal && { refusal }),
+        }
+      })
     })
-  })
-  const acks = (isAcks(request.acks) ? request.acks : ACKS_ALL) as Acks
-  let refusedWithoutReply = ''
-  new ProduceCall({
-    ...{
-      gateway,
-      connection,
-      acks,
-      parts,
-      timeoutMs: Math.min(Math.max(request.timeoutMs, 1), PRODUCE_TIMEOUT_MS_MAX),
-    },
-    onTaken() {
-      exchange.onTaken()
-      if (acks !== ACKS_NONE) return
-      connection.end(exchange.exchange, null)
-      if (refusedWithoutReply !== '')
-        connection.closeForPolicy(`produce with acks 0 was refused: ${refusedWithoutReply}`)
-    },
-    onRefused: (code, text) => {
-      refusedWithoutReply = text === '' ? code : `${code}: ${text}`
-    },
-    onReplies: (replies) => {
-      const end = (told: readonly ProduceReplyPart[]): void => {
-        connection.end(exchange.exchange, encode(call, exchange, told))
-      }
-      if (isUnknown(replies, ofTransactions)) void answerUnknown(gateway, replies, ofTransactions).then(end)
-      else end(replies)
-    },
-  }).start()
-})
+    const acks = (isAcks(request.acks) ? request.acks : ACKS_ALL) as Acks
+    let refusedWithoutReply = ''
+    new ProduceCall({
+      ...{
+        gateway,
+        connection,
+        acks,
+        parts,
+        timeoutMs: Math.min(Math.max(request.timeoutMs, 1), PRODUCE_TIMEOUT_MS_MAX),
+      },
+      onTaken() {
+        exchange.onTaken()
+        if (acks !== ACKS_NONE) return
+        // Before the next one begins: what it sent behind this is not to be stored without it.
+        if (refusedWithoutReply !== '')
+          connection.closeForPolicy(`produce with acks 0 was refused: ${refusedWithoutReply}`)
+        connection.end(exchange.exchange, null)
+      },
+      onRefused: (code, text) => {
+        refusedWithoutReply = text === '' ? code : `${code}: ${text}`
+      },
+      onReplies: (replies) => {
+        const end = (told: readonly ProduceReplyPart[]): void => {
+          connection.end(exchange.exchange, encode(call, exchange, told))
+        }
+        if (isUnknown(replies, ofTransactions)) void answerUnknown(gateway, replies, ofTransactions).then(end)
+        else end(replies)
+      },
+    }).start()
+  },
+  hasRoom,
+)
+
+/** Of the shards that it goes to: another one that is full holds up nobody. */
+function hasRoom({ gateway, request }: KafkaCall<Request>): boolean {
+  const { pool, links, router } = gateway
+  if (pool.pendingReceiveBytes > pool.receiveBytesMax && links.some((link) => link.isCrowded)) return false
+  for (const { name, partitionData } of request.topicData) {
+    const partitions = router.byName(name)?.partitions
+    for (const { index } of partitionData) if (links[partitions?.[index]?.shard ?? -1]?.isCrowded === true) return false
+  }
+  return true
+}
 
 /** Undefined where the batch is of no transaction. The request's bytes are gone when its replies come. */
 function transactionalOf(

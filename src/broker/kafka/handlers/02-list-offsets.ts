@@ -19,20 +19,22 @@ const LATEST_TIERED = -5
 /** The version from which on a sentinel is known. */
 const SENTINEL_SINCE: Readonly<Record<number, number>> = { [-1]: 0, [-2]: 0, [-3]: 7, [-4]: 8, [-5]: 9 }
 
-export const listOffsetsHandler = coldHandler(listOffsets, async (call) => ({
-  topics: await Promise.all(
-    call.request.topics.map(async ({ name, partitions }) => {
-      const denied = call.refusal({ kind: 'topic', name })
-      const counts = new Map<number, number>()
-      for (const { partitionIndex: index } of partitions) counts.set(index, (counts.get(index) ?? 0) + 1)
-      const answers = partitions.map((partition) => {
-        const isTwice = counts.get(partition.partitionIndex)! > 1
-        return answer(call, name, partition, denied ?? (isTwice ? 'INVALID_REQUEST' : undefined))
-      })
-      return { name, partitions: await Promise.all(answers) }
-    }),
-  ),
-}))
+export const listOffsetsHandler = coldHandler(listOffsets, async (call) => {
+  const counts = new Map<string, number>()
+  const places = call.request.topics.flatMap(({ name, partitions }) =>
+    partitions.map(({ partitionIndex }) => `${name} ${partitionIndex}`),
+  )
+  for (const place of places) counts.set(place, (counts.get(place) ?? 0) + 1)
+  const topics = call.request.topics.map(async ({ name, partitions }) => {
+    const denied = call.refusal({ kind: 'topic', name })
+    const answers = partitions.map((partition) => {
+      const isTwice = counts.get(`${name} ${partition.partitionIndex}`)! > 1
+      return answer(call, name, partition, denied ?? (isTwice ? 'INVALID_REQUEST' : undefined))
+    })
+    return { name, partitions: await Promise.all(answers) }
+  })
+  return { topics: await Promise.all(topics) }
+})
 
 async function answer(
   call: KafkaCall<Request>,

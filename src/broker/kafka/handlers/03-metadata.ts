@@ -29,7 +29,7 @@ export const metadataHandler = coldHandler(metadata, async (call) => {
   return {
     brokers: call.brokers(),
     clusterId: gateway.identity.clusterId,
-    controllerId: gateway.controllerId,
+    controllerId: call.controllerId,
     topics,
     clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : NOT_ASKED,
     errorCode: 0,
@@ -65,6 +65,7 @@ function findById(call: KafkaCall<Request>, topicId: string): RoutedTopic {
 
 async function create(call: KafkaCall<Request>, name: string): Promise<RoutedTopic> {
   const { gateway, request } = call
+  if (!call.mayCreate(name)) throw new MillraceError('TOPIC_AUTHORIZATION_FAILED')
   // A name that no topic can have is no reason to ask again: UNKNOWN_TOPIC_OR_PARTITION would be one.
   if (!isTopicName(name)) throw new MillraceError('INVALID_TOPIC_EXCEPTION', `'${name}' is no name of a topic`)
   if (!request.allowAutoTopicCreation || !gateway.config.topics.autoCreate)

@@ -27,7 +27,7 @@ export const describeClusterHandler = coldHandler(describeCluster, (call) => {
       throw new MillraceError('UNSUPPORTED_ENDPOINT_TYPE', `endpoints of type ${endpointType}; 1 = brokers`)
     return {
       ...{ errorCode: 0, errorMessage: null, endpointType, clusterId: gateway.identity.clusterId },
-      controllerId: gateway.controllerId,
+      controllerId: call.controllerId,
       brokers: call.brokers().map(({ nodeId, ...rest }) => ({ brokerId: nodeId, ...rest, isFenced: false })),
       clusterAuthorizedOperations: request.includeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : NOT_ASKED,
     }
@@ -43,7 +43,9 @@ export const describeTopicPartitionsHandler = coldHandler(describeTopicPartition
   const names =
     request.topics.length > 0
       ? [...new Set(request.topics.map(({ name }) => name))]
-      : [...gateway.router.topics()].map(({ record }) => record.state.name)
+      : [...gateway.router.topics()]
+          .map(({ record }) => record.state.name)
+          .filter((name) => call.refusal({ kind: 'topic', name }) === undefined)
   names.sort()
   const topics: ReturnType<typeof topicRow>[] = []
   let left = limit
@@ -82,7 +84,12 @@ function partitionRow(call: KafkaCall<unknown>, partition: PartitionProxy, alive
   const leaderId = call.gateway.leaderOf(partition)?.nodeId ?? NO_LEADER
   const { leaderEpoch, replicas, inSync } = partition
   return {
-    errorCode: leaderId === NO_LEADER ? call.code('LEADER_NOT_AVAILABLE') : 0,
+    errorCode:
+      leaderId === NO_LEADER
+        ? call.code('LEADER_NOT_AVAILABLE')
+        : alive.has(leaderId)
+          ? 0
+          : call.code('LISTENER_NOT_FOUND'),
     ...{ partitionIndex: partition.partition, leaderId, leaderEpoch, replicaNodes: replicas, isrNodes: inSync },
     // Kept in the store, and not looked at here.
     ...{ eligibleLeaderReplicas: null, lastKnownElr: null },

@@ -5,7 +5,7 @@
 import { describeConfigs } from '../../../kafka/apis/32-describe-configs.ts'
 import { alterConfigs } from '../../../kafka/apis/33-alter-configs.ts'
 import { incrementalAlterConfigs } from '../../../kafka/apis/44-incremental-alter-configs.ts'
-import { isListConfig, ownConfigOf } from '../../../kafka/topic-configs.ts'
+import { isFixedConfig, isListConfig, ownConfigOf } from '../../../kafka/topic-configs.ts'
 import { MillraceError } from '../../../model/errors.ts'
 import { parseTopicConfig } from '../../../model/topic-config.ts'
 import { CLUSTER } from '../../authorise.ts'
@@ -28,7 +28,9 @@ interface Alteration {
 
 export const describeConfigsHandler = coldHandler(describeConfigs, (call) => {
   const { resources, includeSynonyms } = call.request
-  const results = resources.map(({ resourceType, resourceName, configurationKeys }) => {
+  // Once each: a resource repeated is a short request for a response of any size.
+  const once = new Map(resources.map((resource) => [`${resource.resourceType} ${resource.resourceName}`, resource]))
+  const results = [...once.values()].map(({ resourceType, resourceName, configurationKeys }) => {
     try {
       const rows = rowsOf(call, resourceType, resourceName, configurationKeys)
       const configs = includeSynonyms ? rows : rows.map((row) => ({ ...row, synonyms: [] }))
@@ -115,7 +117,8 @@ function incrementOf(topic: RoutedTopic, alterations: readonly Alteration[]): To
     else if (configOperation === Operation.SET) set[name] = value
     else set[name] = listAfter(topic, name, configOperation, value)
   }
-  return { set: ownConfigOf(set), remove }
+  // What has one value has it already.
+  return { set: ownConfigOf(set), remove: remove.filter((key) => !isFixedConfig(key)) }
 }
 
 /** A list with some added or taken out; ours are sorted, so that a list has one text. */

@@ -44,7 +44,7 @@ export const describeProducersHandler = coldHandler(describeProducers, async (ca
   topics: await Promise.all(
     call.request.topics.map(async ({ name, partitionIndexes }) => ({
       name,
-      partitions: await Promise.all(partitionIndexes.map((index) => producersRow(call, name, index))),
+      partitions: await Promise.all([...new Set(partitionIndexes)].map((index) => producersRow(call, name, index))),
     })),
   ),
 }))

@@ -113,7 +113,8 @@ interface Wanted {
 export const offsetFetchHandler = coldHandler(offsetFetch, async (call) => {
   const { request, version } = call
   if (version >= SEVERAL_GROUPS_SINCE) {
-    const groups = request.groups.map((group) => fetchGroup(call, group, request.requireStable))
+    const once = new Map(request.groups.map((group) => [group.groupId, group]))
+    const groups = [...once.values()].map((group) => fetchGroup(call, group, request.requireStable))
     return { topics: [], errorCode: 0, groups: await Promise.all(groups) }
   }
   const wanted = { groupId: request.groupId, memberId: null, memberEpoch: -1, topics: request.topics }
