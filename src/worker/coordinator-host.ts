@@ -43,7 +43,7 @@ import type { PartitionTable } from './partition-table.ts'
 import type { OwnMarker, ProduceHandler } from './produce-handler.ts'
 import type { SegmentReader } from './segment-reader.ts'
 
-const WAITING_MAX = 100_000
+export const WAITING_MAX = 100_000
 /** Headers of requests that wait for one coordinator to load. */
 const LOADING_BYTES_MAX = 4 * 1024 * 1024
 /** What could not be written may be so for longer: reading the log again and again does not help it. */

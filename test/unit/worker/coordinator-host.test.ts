@@ -10,6 +10,7 @@ import {
   type CoordinatorHostOptions,
   type CoordinatorKind,
   type CoordinatorRequest,
+  WAITING_MAX,
 } from '../../../src/worker/coordinator-host.ts'
 import type { PartitionAgent } from '../../../src/worker/partition-agent.ts'
 import { ManualClock, TOPIC, topicConfig } from '../../support/log-fixture.ts'
@@ -29,6 +30,8 @@ class Fixture implements CoordinatorKind<typeof COORDINATOR, Body, never> {
   readonly reloads = false
   readonly told: [number, string][] = []
   readonly decided: number[] = []
+  /** Requests wait for others. */
+  keeps = false
   readonly partition: PartitionAgent
   readonly host: CoordinatorHost<typeof COORDINATOR, Body>
 
@@ -60,6 +63,7 @@ class Fixture implements CoordinatorKind<typeof COORDINATOR, Body, never> {
   decide(_hosted: unknown, { requestId, body }: CoordinatorRequest<Body>) {
     this.decided.push(requestId)
     if (body.takesOffline) this.host.forget(this.partition)
+    if (this.keeps) return { records: [], reply: undefined }
     return { records: [], reply: body.takesOffline ? refuse('KAFKA_STORAGE_ERROR') : OK }
   }
 
@@ -104,4 +108,19 @@ test('of requests that waited for it to load those behind such a one are answere
     [2, 'COORDINATOR_NOT_AVAILABLE'],
     [3, 'COORDINATOR_NOT_AVAILABLE'],
   ])
+})
+
+test('so many requests wait for their turn, and no more; those that the kind keeps do not count', () => {
+  const fixture = new Fixture()
+  fixture.ask(1)
+  fixture.turn()
+  fixture.keeps = true
+  for (let requestId = 2; requestId <= WAITING_MAX + 1; requestId++) fixture.ask(requestId)
+  fixture.turn()
+  fixture.keeps = false
+  fixture.ask(WAITING_MAX + 2)
+  fixture.turn()
+  assert.deepEqual(fixture.told.slice(1), [[WAITING_MAX + 2, 'NONE']])
+  for (let requestId = 0; requestId <= WAITING_MAX; requestId++) fixture.ask(requestId)
+  assert.deepEqual(fixture.told.slice(2), [[WAITING_MAX, 'OVERLOADED']])
 })
