@@ -32,6 +32,7 @@ class Fixture implements CoordinatorKind<typeof COORDINATOR, Body, never> {
   readonly decided: number[] = []
   /** Requests wait for others. */
   keeps = false
+  mayBeLedElsewhere = false
   readonly partition: PartitionAgent
   readonly host: CoordinatorHost<typeof COORDINATOR, Body>
 
@@ -39,7 +40,10 @@ class Fixture implements CoordinatorKind<typeof COORDINATOR, Body, never> {
     const partition = { state: leaderOfNothing(), log: { logEndOffset: 0 }, ...{ topicId: TOPIC, partition: 0 } }
     this.partition = partition as unknown as PartitionAgent
     const fail = (requestId: number, error: string): void => void this.told.push([requestId, error])
-    const options = { partitions: { get: () => this.partition }, replies: { fail }, clock: new ManualClock() }
+    const options = {
+      ...{ partitions: { get: () => this.partition }, replies: { fail }, clock: new ManualClock() },
+      mayBeLedElsewhere: () => this.mayBeLedElsewhere,
+    }
     this.host = new CoordinatorHost(options as unknown as CoordinatorHostOptions, this)
   }
 
@@ -107,6 +111,24 @@ test('of requests that waited for it to load those behind such a one are answere
     [1, 'NOT_COORDINATOR'],
     [2, 'COORDINATOR_NOT_AVAILABLE'],
     [3, 'COORDINATOR_NOT_AVAILABLE'],
+  ])
+})
+
+test('a partition that may be led elsewhere coordinates nothing until it is known to be led here', () => {
+  const fixture = new Fixture()
+  fixture.ask(1)
+  fixture.turn()
+  fixture.mayBeLedElsewhere = true
+  fixture.ask(2)
+  fixture.turn()
+  fixture.mayBeLedElsewhere = false
+  fixture.ask(3)
+  fixture.turn()
+  assert.deepEqual(fixture.decided, [1, 3])
+  assert.deepEqual(fixture.told, [
+    [1, 'NONE'],
+    [2, 'NOT_COORDINATOR'],
+    [3, 'NONE'],
   ])
 })
 
