@@ -67,6 +67,8 @@ export class KafkaConnection extends Connection {
     this.#frames = new FrameAssembler(
       options.principal === undefined ? UNAUTHENTICATED_FRAME_BYTES_MAX : KAFKA_FRAME_BYTES_MAX,
       options.buffers,
+      // The frames that lay in it have begun, and keep nothing of it.
+      (chunk) => this.#stream?.release(chunk),
     )
   }
 

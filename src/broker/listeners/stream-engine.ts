@@ -3,7 +3,8 @@
  *
  * Makes       tcp-engine (node:net)
  * Thread      main; every callback runs on the event loop, none after onClose of its socket
- * Memory      a chunk given to onBytes belongs to the receiver. Fragments given to send() as in web-socket-engine.ts
+ * Memory      a chunk given to onBytes, a Uint8Array and no Buffer, belongs to the receiver, which may give it back by release(), or leave it to the garbage collector. Fragments
+ *             given to send() as in web-socket-engine.ts
  * Ordering    after pause() at most what was read before it still comes; bytes are handed over and sent in order
  * Limits      sendBufferBytesMax: a send that finds more than that unsent is a bug of the caller's accounting and cuts the socket
  */
@@ -15,6 +16,8 @@ export interface StreamSocket<Context> extends EngineSocket<Context> {
   /** Reads no more until resume(): what the peer sends fills its own buffers. */
   pause(): void
   resume(): void
+  /** Nobody looks at the chunk any more: its memory is free at once. It, and every view of it, may be empty from now on. */
+  release(chunk: Uint8Array): void
 }
 
 export interface StreamHandler<Context> {

@@ -2,7 +2,8 @@
  * FrameAssembler: frames of a byte stream: int32 length, big-endian, which does not count itself, and so many bytes.
  *
  * Memory      a frame that lies whole in what the socket gave is a view of it; one that does not is put together in a buffer that is used
- *             again (frame-buffers.ts): its taker says when it is done with it
+ *             again (frame-buffers.ts): its taker says when it is done with it. A chunk of which nothing is needed
+ *             any more is not kept, and told
  * Limits      frameBytesMax; 'too-large' for more, or for a length below 0: the stream cannot be read on
  */
 import { EMPTY_BYTES, joinBytes } from '../../base/bytes.ts'
@@ -26,6 +27,7 @@ const NONE: NextFrame = { kind: 'none' }
 export class FrameAssembler {
   frameBytesMax: number
   readonly #buffers: FrameBuffers
+  readonly #onSpent: (chunk: Uint8Array) => void
   /** Not looked at yet: [#at, end) of the last chunk. */
   #chunk: Uint8Array = EMPTY_BYTES
   #at = 0
@@ -37,9 +39,14 @@ export class FrameAssembler {
   #lengthBytes = 0
   #frameBytes = -1
 
-  constructor(frameBytesMax: number, buffers: FrameBuffers = new FrameBuffers()) {
+  constructor(
+    frameBytesMax: number,
+    buffers: FrameBuffers = new FrameBuffers(),
+    onSpent: (chunk: Uint8Array) => void = () => {},
+  ) {
     this.frameBytesMax = frameBytesMax
     this.#buffers = buffers
+    this.#onSpent = onSpent
   }
 
   /** Bytes that came and were not given away as a frame yet. */
@@ -58,8 +65,9 @@ export class FrameAssembler {
     this.#at = 0
   }
 
+  /** The next frame; whoever asks is done with those before it that are views. */
   next(): NextFrame {
-    if (this.#frameBytes < 0 && !this.#readLength()) return NONE
+    if (this.#frameBytes < 0 && !this.#readLength()) return this.#spend()
     const bytes = this.#frameBytes
     if (bytes > this.frameBytesMax) return { kind: 'too-large', bytes }
     const at = this.#at
@@ -67,7 +75,7 @@ export class FrameAssembler {
     this.#at = at + piece.length
     if (this.#heldBytes + piece.length < bytes) {
       this.#hold(piece)
-      return NONE
+      return this.#spend()
     }
     this.#frameBytes = -1
     if (this.#buffer === undefined) return { kind: 'frame', payload: piece, buffer: undefined }
@@ -85,6 +93,15 @@ export class FrameAssembler {
     this.#heldBytes = 0
     this.#chunk = EMPTY_BYTES
     this.#at = 0
+  }
+
+  /** All of the chunk has been given away, or copied: an idle connection does not keep the last one that came. */
+  #spend(): NextFrame {
+    const chunk = this.#chunk
+    this.#chunk = EMPTY_BYTES
+    this.#at = 0
+    if (chunk.length > 0) this.#onSpent(chunk)
+    return NONE
   }
 
   #hold(piece: Uint8Array, wanted = this.#frameBytes): void {
@@ -108,12 +125,7 @@ export class FrameAssembler {
       this.#length = (this.#length << 8) | this.#chunk[this.#at++]!
       this.#lengthBytes++
     }
-    if (this.#lengthBytes < LENGTH_BYTES) {
-      // All of it has been given away: an idle connection does not keep the last chunk that came.
-      this.#chunk = EMPTY_BYTES
-      this.#at = 0
-      return false
-    }
+    if (this.#lengthBytes < LENGTH_BYTES) return false
     // A negative one stands for what no limit allows.
     this.#frameBytes = this.#length >>> 0
     this.#length = 0

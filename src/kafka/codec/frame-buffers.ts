@@ -4,6 +4,8 @@
  *
  * Limits    POOLED_BYTES_MAX are kept, of buffers up to POOLED_BUFFER_BYTES_MAX each; what is beyond goes to the garbage collector
  * Memory    a buffer is its taker's until it is given back, once
+ * Sizes     powers of two: frames of about the same size find each other's buffers. Made to measure, those that were a few bytes too
+ *           short filled the pool, and every further frame was garbage
  */
 const POOLED_BYTES_MAX = 32 * 1024 * 1024
 const POOLED_BUFFER_BYTES_MAX = 8 * 1024 * 1024
@@ -18,13 +20,13 @@ export class FrameBuffers {
   }
 
   /**
-   * For a frame that will have `wanted` bytes, of which `needed` have come: one with room for all where there is one that is free, else one
-   * that is at most twice as large as what came, or FRAME_BUFFER_BYTES_MIN. A length that is only claimed costs nothing.
+   * For a frame that will have `wanted` bytes, of which `needed` have come: one with room for all where there is one that is free, else a
+   * new one that is less than twice as large as what came, or FRAME_BUFFER_BYTES_MIN. A length that is only claimed costs nothing.
    */
   take(wanted: number, needed: number): Uint8Array {
     const index = this.#free.findIndex((buffer) => buffer.length >= wanted)
     if (index === -1)
-      return new Uint8Array(Math.max(needed, Math.min(wanted, Math.max(needed * 2, FRAME_BUFFER_BYTES_MIN))))
+      return new Uint8Array(Math.min(powerOfTwoFrom(wanted), Math.max(FRAME_BUFFER_BYTES_MIN, powerOfTwoFrom(needed))))
     const [buffer] = this.#free.splice(index, 1)
     this.#freeBytes -= buffer!.length
     return buffer!
@@ -35,4 +37,8 @@ export class FrameBuffers {
     this.#free.push(buffer)
     this.#freeBytes += buffer.length
   }
+}
+
+function powerOfTwoFrom(bytes: number): number {
+  return 2 ** Math.ceil(Math.log2(bytes))
 }
