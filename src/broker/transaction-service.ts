@@ -222,7 +222,13 @@ export class TransactionService {
   async forwardOffsets(request: TxnOffsetCommitRequest, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     const { groups } = this.#gateway
     await this.#addAnywhere(request, await groups.coordinatorOf(request.groupId), { isOffsetCommit: true })
-    return groups.forward(request.groupId, Api.TXN_OFFSET_COMMIT, header, caller)
+    try {
+      return await groups.forward(request.groupId, Api.TXN_OFFSET_COMMIT, header, caller)
+    } catch (error) {
+      // The transaction has the group's partition: it is its leader that does not know yet, being another one since.
+      if (!isMillraceError(error) || error.code !== 'INVALID_TXN_STATE') throw error
+      throw new MillraceError('COORDINATOR_NOT_AVAILABLE', error.message)
+    }
   }
 
   /**

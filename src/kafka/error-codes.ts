@@ -91,8 +91,6 @@ export function kafkaErrorNumber(code: ErrorCode, key: number, version: number):
 
 function ofCoordinator(code: ErrorCode, key: number): ErrorCode {
   if (OF_ITS_PARTITION.has(code)) return 'COORDINATOR_NOT_AVAILABLE'
-  // The group's partition was added a moment ago, where its leader was: it has moved.
-  if (code === 'INVALID_TXN_STATE' && key === KafkaKey.TXN_OFFSET_COMMIT) return 'COORDINATOR_NOT_AVAILABLE'
   if (code === 'MESSAGE_TOO_LARGE') return TOO_LARGE[key] ?? 'UNKNOWN_SERVER_ERROR'
   return FOREIGN[code] ?? code
 }

@@ -45,6 +45,7 @@ class Fixture {
   readonly asked: Asked[] = []
   readonly created: string[] = []
   readonly forwarded: number[] = []
+  groupRefusal: ErrorCode | undefined
   readonly service: TransactionService
   #freshIds = 500
 
@@ -63,6 +64,7 @@ class Fixture {
         partitionOf: async () => this.router.byName(OFFSETS_TOPIC)!.partitions[0]!,
         forward: async (_groupId: string, api: number, header: Uint8Array) => {
           this.forwarded.push(api)
+          if (this.groupRefusal !== undefined) throw new MillraceError(this.groupRefusal)
           return header
         },
       },
@@ -237,6 +239,17 @@ test("a group's offsets: its partition is added and registered before they are s
   registration.answer({})
   assert.deepEqual([...(await reply)], [1])
   assert.deepEqual(fixture.forwarded, [Api.TXN_OFFSET_COMMIT])
+})
+
+test("a group's coordinator that has not heard of a transaction that there is: it is to be asked again", async () => {
+  const fixture = new Fixture()
+  fixture.topic(topicIdOf(2), OFFSETS_TOPIC, 2)
+  fixture.groupRefusal = 'INVALID_TXN_STATE'
+  const commit = { ...producer, groupId: 'g', transactionalId: 't', memberId: '', memberEpoch: -1, instanceId: null }
+  const reply = fixture.service.forwardOffsets({ ...commit, topics: [] }, Uint8Array.of(1), {} as never)
+  ;(await fixture.next(ControlOperation.TRANSACTION_REQUEST)).answer(ADDED)
+  ;(await fixture.next(ControlOperation.REGISTER_PRODUCERS)).answer({})
+  await assert.rejects(reply, hasCode('COORDINATOR_NOT_AVAILABLE'))
 })
 
 test("a group's offsets whose transaction is coordinated by another broker: it is asked as for a commit", async () => {

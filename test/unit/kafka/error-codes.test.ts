@@ -61,7 +61,6 @@ test('what a coordinator meets beneath it passes: its clients know of no storage
     KafkaKey.JOIN_GROUP,
   ])
     for (const code of codes) assert.equal(kafkaErrorNumber(code, key, 3), notAvailable, `${code} to ${key}`)
-  assert.equal(kafkaErrorNumber('INVALID_TXN_STATE', KafkaKey.TXN_OFFSET_COMMIT, 3), notAvailable)
   assert.equal(kafkaErrorNumber('INVALID_TXN_STATE', KafkaKey.END_TXN, 3), errorNumberOf('INVALID_TXN_STATE'))
   assert.equal(kafkaErrorNumber('KAFKA_STORAGE_ERROR', KafkaKey.PRODUCE, 9), errorNumberOf('KAFKA_STORAGE_ERROR'))
 })
