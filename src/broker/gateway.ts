@@ -12,7 +12,8 @@
 
 import { bytesOfHex } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { type BrokerConfig, formatHostPort, type HostPort, hostPortOf } from '../config/index.ts'
+import { formatHostPort, type HostPort, hostPortOf } from '../base/host-port.ts'
+import type { BrokerConfig } from '../config/index.ts'
 import type { ClusterIdentity } from '../coordination/cluster-identity.ts'
 import type { Replica } from '../coordination/keys.ts'
 import type { MetadataStore } from '../coordination/metadata-store.ts'

@@ -6,7 +6,7 @@
  * Owns        the internal topic: made when the first transactional id comes
  * Thread      main
  * Ordering    added durably -> registered at the partitions -> the client's reply: its first batch finds the registration
- *             txn-offset-commit: the group's partition added and registered -> the offsets
+ *             txn-offset-commit: the group's partition added (classic: found in the transaction) and registered -> the offsets
  * Kafka       its listener asks here as the native handlers do: initProducer with isClassic, addPartitions, addOffsets, commitOffsets, end.
  *             What a codec of the native wire would have refused comes as far as here: INVALID_TRANSACTION_TIMEOUT,
  *             INVALID_PRODUCER_ID_MAPPING and PRODUCER_FENCED, as if the coordinator had said so
@@ -177,7 +177,7 @@ export class TransactionService {
     const found = request.partitions.map((part) => this.#find(part, by))
     if (found.some((each) => each.kind === 'refused')) return { partitions: found.map(refusalOfPart) }
     const partitions = found.flatMap((each) => (each.kind === 'found' ? [each.partition] : []))
-    await this.#add(request, partitions, request.isKnown)
+    await this.#add(request, partitions)
     return { partitions: found.map(() => ADDED) }
   }
 
@@ -199,7 +199,7 @@ export class TransactionService {
     checkIdentity(identity)
     const proxy = this.#gateway.router.partition(topicId, partition)
     if (proxy === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
-    await this.#addAnywhere(identity, proxy, true)
+    await this.#addAnywhere(identity, proxy, { isKnown: true })
   }
 
   async end(request: EndTxnRequest): Promise<EndTxnReply> {
@@ -221,7 +221,7 @@ export class TransactionService {
   /** The same from header to header: `header` is the request's; the answer is the reply's, from the group's coordinator. */
   async forwardOffsets(request: TxnOffsetCommitRequest, header: Uint8Array, caller: Caller): Promise<Uint8Array> {
     const { groups } = this.#gateway
-    await this.#addAnywhere(request, await groups.coordinatorOf(request.groupId))
+    await this.#addAnywhere(request, await groups.coordinatorOf(request.groupId), { isOffsetCommit: true })
     return groups.forward(request.groupId, Api.TXN_OFFSET_COMMIT, header, caller)
   }
 
@@ -323,12 +323,17 @@ export class TransactionService {
 
   /** Durably at the coordinator, then at the partitions. */
   async #add(
-    { transactionalId, producerId, producerEpoch }: ProducerIdentity & { readonly transactionalId: string },
+    {
+      transactionalId,
+      producerId,
+      producerEpoch,
+      isKnown = false,
+      isOffsetCommit = false,
+    }: TransactionalIdentity & { readonly isKnown?: boolean; readonly isOffsetCommit?: boolean },
     partitions: readonly PartitionProxy[],
-    isKnown = false,
   ): Promise<void> {
     const names = partitions.map(({ topicId, partition }) => ({ topicId, partition }))
-    const request = { transactionalId, producerId, producerEpoch, partitions: [], isKnown }
+    const request = { transactionalId, producerId, producerEpoch, partitions: [], isKnown, isOffsetCommit }
     await this.#ask(transactionalId, addPartitionsToTxn, request, { partitions: names })
     await this.#register({ producerId, producerEpoch }, partitions)
   }
@@ -434,17 +439,21 @@ export class TransactionService {
   }
 
   /** A partition that is led here becomes part of the transaction, at its coordinator, which may be on another broker. */
-  async #addAnywhere(identity: TransactionalIdentity, proxy: PartitionProxy, isKnown = false): Promise<void> {
+  async #addAnywhere(
+    identity: TransactionalIdentity,
+    proxy: PartitionProxy,
+    { isKnown = false, isOffsetCommit = false }: { readonly isKnown?: boolean; readonly isOffsetCommit?: boolean },
+  ): Promise<void> {
     const { transactionalId, producerId, producerEpoch } = identity
     const { topicId, partition } = proxy
+    const request = { transactionalId, producerId, producerEpoch, isKnown, isOffsetCommit }
     const coordinator = await this.#topic.partitionOf(transactionalId)
     if (leadRefusal(coordinator)?.code !== 'NOT_LEADER_OR_FOLLOWER') {
-      await this.#add(identity, [proxy], isKnown)
+      await this.#add(request, [proxy])
       return
     }
-    const ask = { transactionalId, producerId, producerEpoch, partitions: [{ topicId, partition }], isKnown }
     const { partitions } = await this.#peers
-      .ask(coordinator.leaderNodeId, addPartitionsToTxn, ask)
+      .ask(coordinator.leaderNodeId, addPartitionsToTxn, { ...request, partitions: [{ topicId, partition }] })
       .catch((error: unknown) => {
         throw isMillraceError(error) ? ofTransaction(error.code, error.message) : error
       })

@@ -5,7 +5,9 @@
  * Failure     ConfigError with every fault found, each naming key, source (file and line) and the nearest known key
  * Not here    reading files (cli/, main.ts): this module is given texts
  */
+
 import { isMap, isPair, isScalar, LineCounter, parseDocument, type YAMLMap } from 'yaml'
+import { type HostPort, hostPortOf, isWildcard } from '../base/host-port.ts'
 import { nearest } from '../base/nearest.ts'
 import { MillraceError } from '../model/errors.ts'
 import { BATCH_BYTES_MAX } from '../model/limits.ts'
@@ -20,12 +22,6 @@ export interface ConfigEntry {
   readonly path: ConfigPath
   readonly value: unknown
   readonly source: ConfigSource
-}
-
-export interface HostPort {
-  /** Without the brackets of an IPv6 address. */
-  readonly host: string
-  readonly port: number
 }
 
 /** The values, typed by hand: what the rest of the broker reads. */
@@ -390,15 +386,6 @@ function toBrokerConfig(
   }
 }
 
-export function hostPortOf(text: string): HostPort {
-  const colon = text.lastIndexOf(':')
-  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
-}
-
-export function formatHostPort({ host, port }: HostPort): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
 /** With tokens there is a mechanism that carries them, unless it is said which there are. */
 function saslOf(mechanisms: readonly SaslMechanism[], tokens: readonly string[]): readonly SaslMechanism[] {
   return mechanisms.length === 0 && tokens.length > 0 ? ['PLAIN'] : mechanisms
@@ -461,11 +448,6 @@ function findUnsafeCluster(
       add('etcd', `expected URLs such as http://127.0.0.1:2379, not '${url}'`)
   if ((etcdUser === '') !== (etcdPassword === '')) add('cluster.etcdUser', 'user and password go together')
   if ((etcdCert === '') !== (etcdKey === '')) add('cluster.etcdCert', 'certificate and key go together')
-}
-
-/** Every address of the machine: to listen at, and none to connect to. */
-export function isWildcard(host: string): boolean {
-  return host === '0.0.0.0' || host === '::'
 }
 
 export function isLoopback(host: string): boolean {

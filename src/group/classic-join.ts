@@ -79,7 +79,8 @@ export function decideJoinGroup(
   if (fault !== undefined) return refused(fault)
   const classic = group?.classic
   if (classic === undefined && memberId !== '') return refused(unknownClassicMember(groupId, memberId))
-  const member = classic?.members.get(memberId === '' ? (classic.instances.get(instanceId ?? '') ?? '') : memberId)
+  const heldBy = memberId !== '' || instanceId === null ? memberId : classic?.instances.get(instanceId)
+  const member = classic?.members.get(heldBy ?? '')
   const objection = checkProtocols(group, request) ?? checkClassicRoom(context, classic, member, request)
   if (objection !== undefined) return refused(objection)
   const join = { context, request, token, nowMs }

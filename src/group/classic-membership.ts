@@ -10,7 +10,7 @@
  *            | pending | a join with the id that was given        | the id is forgotten: nobody waits for it any more             |
  *            | initial | more members                             | the first generation, or a longer wait                        |
  *            | join    | all members join again                   | a generation without those who have not                       |
- *            | sync    | every member asks for its assignment     | those who have not are removed, a rebalance                   |
+ *            | sync    | every member asks for its assignment     | those who have not are removed, a rebalance if there are such |
  */
 import { assert } from '../base/assert.ts'
 import { dropMember, findMember, unknownClassicMember } from './classic-members.ts'
@@ -157,7 +157,8 @@ export function decideClassicTimeout(context: GroupContext, timer: ClassicTimer,
         fenced.push({ memberId: member.memberId, reason: 'sync' })
         dropMember(context, changes, group, member)
       }
-      prepareRebalance(context, changes, group, nowMs)
+      // One that was waited for may have been replaced: its instance has the assignment.
+      if (fenced.length > 0) prepareRebalance(context, changes, group, nowMs)
       break
   }
   const { records, notices, releases } = changes

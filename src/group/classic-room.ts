@@ -2,8 +2,8 @@
  * Whether a classic group has room for one more member, and what a member may say of itself.
  *
  * Limits  members of a group (membersMax); members and given ids of the coordinator: COORDINATOR_MEMBERS_MAX; given ids of a group:
- *         CLASSIC_PENDING_MEMBERS_MAX; what members say: CLASSIC_GROUP_BYTES_MAX and half a batch, so that assignments have the other
- *         half; COORDINATOR_CLASSIC_BYTES_MAX
+ *         CLASSIC_PENDING_MEMBERS_MAX; what members say: CLASSIC_GROUP_BYTES_MAX, half a batch, so that assignments have the other
+ *         half, and what the leader's reply has room for; COORDINATOR_CLASSIC_BYTES_MAX
  */
 import {
   CLASSIC_GROUP_BYTES_MAX,
@@ -18,6 +18,10 @@ import { checkGroupCount } from './group-room.ts'
 import { checkNames } from './request-checks.ts'
 import { type GroupRefusal, type JoinGroupRequest, refuse } from './requests.ts'
 
+/** Of a reply to the leader's join: all that is not of its members, and what stands between the fields of one. */
+const JOIN_REPLY_BYTES = 2_048
+const JOIN_REPLY_MEMBER_BYTES = 16
+
 /** `member` is undefined for one that is not in the group yet. */
 export function checkClassicRoom(
   context: GroupContext,
@@ -28,7 +32,7 @@ export function checkClassicRoom(
   return (
     checkSize(context, classic, member, request.groupId) ??
     checkBytes(context, classic, member, request) ??
-    (member === undefined ? checkMembers(context, request.groupId) : undefined)
+    (member === undefined ? checkMembers(context, classic, request) : undefined)
   )
 }
 
@@ -49,13 +53,15 @@ function checkSize(
 }
 
 function checkBytes(
-  { classicCounts, batchBytesMax }: GroupContext,
+  { classicCounts, batchBytesMax, replyBytesMax }: GroupContext,
   classic: ClassicGroup | undefined,
   member: ClassicMember | undefined,
   request: JoinGroupRequest,
 ): GroupRefusal | undefined {
   const more = bytesOf(request) - (member === undefined ? 0 : bytesOf(member))
-  const bytesMax = Math.min(CLASSIC_GROUP_BYTES_MAX, batchBytesMax() / 2)
+  const memberCount = (classic?.members.size ?? 0) + (member === undefined ? 1 : 0)
+  const toldBytesMax = replyBytesMax - JOIN_REPLY_BYTES - memberCount * JOIN_REPLY_MEMBER_BYTES
+  const bytesMax = Math.min(CLASSIC_GROUP_BYTES_MAX, batchBytesMax() / 2, toldBytesMax)
   if (more <= 0) return undefined
   if ((classic?.bytes ?? 0) + more > bytesMax)
     return refuse(
@@ -67,8 +73,14 @@ function checkBytes(
   return refuse('GROUP_MAX_SIZE_REACHED', text)
 }
 
-function checkMembers({ state, classicCounts }: GroupContext, groupId: string): GroupRefusal | undefined {
-  if (state.memberCount + classicCounts.members + classicCounts.pending < COORDINATOR_MEMBERS_MAX)
+function checkMembers(
+  { state, classicCounts }: GroupContext,
+  classic: ClassicGroup | undefined,
+  { groupId, memberId }: JoinGroupRequest,
+): GroupRefusal | undefined {
+  // An id that was given has its place since then.
+  const own = classic?.pending.has(memberId) === true ? 1 : 0
+  if (state.memberCount + classicCounts.members + classicCounts.pending - own < COORDINATOR_MEMBERS_MAX)
     return checkGroupCount(state, groupId)
   return refuse('GROUP_MAX_SIZE_REACHED', `the coordinator has ${COORDINATOR_MEMBERS_MAX} members, the most allowed`)
 }
@@ -85,6 +97,8 @@ export function checkJoin({ config }: GroupContext, request: JoinGroupRequest): 
   const { memberId, instanceId, clientId, clientHost, protocolType, protocols, sessionTimeoutMs } = request
   const fault = checkNames({ memberId, instanceId, clientId, clientHost, protocolType })
   if (fault !== undefined) return fault
+  // It would be one instance for all that say so; what else comes with it finds no such instance.
+  if (instanceId === '') return refuse('INVALID_REQUEST', 'the instance id is empty: leave it out')
   for (const { name } of protocols) {
     const bad = checkNames({ protocol: name })
     if (bad !== undefined) return bad

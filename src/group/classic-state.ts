@@ -87,7 +87,7 @@ export interface ClassicGroup {
   awaitedSyncs: number
   /** Ids, names and metadata of all members. */
   bytes: number
-  /** Topics that members of this generation read; 'unknown' where what they say is not to be read. */
+  /** Topics that members of this generation read; 'unknown' where what they say is not to be read. Means something by subscribedNow() alone. */
   subscribed: ReadonlySet<string> | 'unknown'
   phase: PhaseTimer | undefined
   /** While a group begins: a member came since the wait was prolonged, and by how much it may be in all. */

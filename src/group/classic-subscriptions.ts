@@ -5,6 +5,8 @@ import { topicsOfSubscription } from './embedded-protocol.ts'
 /** The type of the groups whose members' bytes can be read. */
 export const CONSUMER_TYPE = 'consumer'
 
+const NOTHING: ReadonlySet<string> = new Set()
+
 export function subscribedOf({ protocolType, protocolName, members }: ClassicGroup): ClassicGroup['subscribed'] {
   const subscribed = new Set<string>()
   if (members.size === 0) return subscribed
@@ -15,4 +17,13 @@ export function subscribedOf({ protocolType, protocolName, members }: ClassicGro
     for (const topic of topics) subscribed.add(topic)
   }
   return subscribed
+}
+
+/**
+ * What is known now. Nobody is in an empty group, whatever it was loaded as; while members come together nobody knows what they will read,
+ * and what the generation before read says nothing of those that are new.
+ */
+export function subscribedNow({ state, subscribed }: ClassicGroup): ClassicGroup['subscribed'] {
+  if (state === 'Empty') return NOTHING
+  return state === 'PreparingRebalance' ? 'unknown' : subscribed
 }

@@ -36,4 +36,6 @@ export interface GroupContext {
   readonly newMemberId: () => string
   /** Bytes of the largest batch: a decision is at most one. */
   readonly batchBytesMax: () => number
+  /** Bytes of the largest reply. */
+  readonly replyBytesMax: number
 }

@@ -98,6 +98,8 @@ export interface GroupCoordinatorOptions {
   readonly config?: Partial<GroupConfig>
   /** What a decision must fit; BATCH_BYTES_MAX unless it is said. Asked each time: it is the partition's, and may be altered. */
   readonly batchBytesMax?: () => number
+  /** What a reply must fit; no limit unless it is said. */
+  readonly replyBytesMax?: number
   /** Besides the built-in ones. */
   readonly assignors?: readonly Assignor[]
 }
@@ -142,6 +144,7 @@ export class GroupCoordinator {
       newMemberId,
       compilePattern,
       batchBytesMax: options.batchBytesMax ?? (() => BATCH_BYTES_MAX),
+      replyBytesMax: options.replyBytesMax ?? Number.POSITIVE_INFINITY,
     }
   }
 

@@ -5,7 +5,7 @@
  *        that is later. A group without members and offsets goes then too
  * Rule   in a group with members, an offset of a topic that none of them subscribes to expires offsetsRetentionMs after its
  *        commit (Kafka's rule); one of a topic that somebody subscribes to never does, however old. Of a classic group whose members do
- *        not tell what they read, none does while it has members
+ *        not tell what they read, none does while it has members; of one whose members come together, none does meanwhile
  * Rule   what an open transaction has pending for a partition keeps its offset: the record that removes it would stand behind the pending
  *        one in the log, and supersede it. So it keeps its group
  * Rule   a partition that drained and is gone takes its offset with it: one that comes later under its number begins at 0

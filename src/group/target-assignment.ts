@@ -14,6 +14,7 @@ import {
   type AssignorMember,
   checkAssignment,
 } from './assignors/assignor.ts'
+import { subscribedNow } from './classic-subscriptions.ts'
 import type { GroupChanges } from './group-changes.ts'
 import type { GroupContext } from './group-context.ts'
 import type { Group, Member } from './group-state.ts'
@@ -39,7 +40,7 @@ export function subscribedTopicsOf(context: GroupContext, group: Group, member: 
 export function subscribedTopicsOfAll(context: GroupContext, group: Group): ReadonlySet<TopicId> | 'unknown' {
   const topics = new Set<TopicId>()
   if (group.classic !== undefined) {
-    const { subscribed } = group.classic
+    const subscribed = subscribedNow(group.classic)
     if (subscribed === 'unknown') return 'unknown'
     for (const name of subscribed) {
       const entry = context.directory.byName(name)

@@ -66,6 +66,15 @@ const COORDINATOR_KEYS: ReadonlySet<number> = new Set([
   ...[KafkaKey.CONSUMER_GROUP_HEARTBEAT, KafkaKey.INIT_PRODUCER_ID, KafkaKey.ADD_PARTITIONS_TO_TXN],
   ...[KafkaKey.ADD_OFFSETS_TO_TXN, KafkaKey.END_TXN, KafkaKey.TXN_OFFSET_COMMIT],
 ])
+/**
+ * What a coordinator says of its partition, or of the brokers it asks: it passes, as Kafka's coordinators have it. Clients expect no such code of one
+ * and would give up, the Java producer for good (TransactionManager: "Unexpected error in TxnOffsetCommitResponse").
+ */
+const OF_ITS_PARTITION: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  ...(['OVERLOADED', 'KAFKA_STORAGE_ERROR', 'DISK_FULL', 'NOT_LEADER_OR_FOLLOWER', 'LEADER_NOT_AVAILABLE'] as const),
+  ...(['NOT_ENOUGH_REPLICAS', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND'] as const),
+  ...(['NETWORK_EXCEPTION', 'CONNECTION_FAILED', 'CLOSED'] as const),
+])
 /** What can never fit: not to be asked again. */
 const TOO_LARGE: Readonly<Record<number, ErrorCode>> = {
   [KafkaKey.JOIN_GROUP]: 'GROUP_MAX_SIZE_REACHED',
@@ -81,7 +90,9 @@ export function kafkaErrorNumber(code: ErrorCode, key: number, version: number):
 }
 
 function ofCoordinator(code: ErrorCode, key: number): ErrorCode {
-  if (code === 'OVERLOADED') return 'COORDINATOR_NOT_AVAILABLE'
+  if (OF_ITS_PARTITION.has(code)) return 'COORDINATOR_NOT_AVAILABLE'
+  // The group's partition was added a moment ago, where its leader was: it has moved.
+  if (code === 'INVALID_TXN_STATE' && key === KafkaKey.TXN_OFFSET_COMMIT) return 'COORDINATOR_NOT_AVAILABLE'
   if (code === 'MESSAGE_TOO_LARGE') return TOO_LARGE[key] ?? 'UNKNOWN_SERVER_ERROR'
   return FOREIGN[code] ?? code
 }

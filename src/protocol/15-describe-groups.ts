@@ -4,8 +4,8 @@
  *
  * Versions  1
  * Reply     one row per group of the request, in its order; INVALID_GROUP_ID, and GROUP_ID_NOT_FOUND with state Dead, in its own row.
- *           protocolData, metadata and assignment: only of a group that is Stable, else '' and no bytes. A group of another kind has its
- *           members without bytes
+ *           protocolData, metadata and assignment: only of a classic group that is Stable, else '' and no bytes. A group of another kind
+ *           has its assignor as protocolData, and its members without bytes
  * Limits    REQUEST_GROUPS_MAX, GROUP_MEMBERS_MAX; a reply larger than a frame is an error
  */
 import { CLASSIC_METADATA_BYTES_MAX, GROUP_MEMBERS_MAX, REQUEST_GROUPS_MAX } from '../model/limits.ts'

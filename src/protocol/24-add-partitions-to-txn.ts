@@ -2,9 +2,12 @@
  * add-partitions-to-txn (24): the transaction will write to these partitions. The first one begins it.
  *
  * Versions  1
+ * Request   isOffsetCommit (missing: false): a broker asks for a txn-offset-commit that came to it, with the group's partition. Of a classic
+ *           producer that must be in the open transaction already
  * Reply     a result per partition of the request, in its order. One that fails (UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
  *           INVALID_TOPIC_EXCEPTION) fails the rest with OPERATION_NOT_ATTEMPTED: none was added then
- * Failure   of the whole: INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS, COORDINATOR_NOT_AVAILABLE
+ * Failure   of the whole: INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS, COORDINATOR_NOT_AVAILABLE;
+ *           INVALID_TXN_STATE with isKnown or isOffsetCommit
  * Again     is no fault: partitions that were added are registered anew at their leaders. With isKnown only that: a partition that the open
  *           transaction does not have is INVALID_TXN_STATE, and nothing begins
  * Limits    REQUEST_PARTITIONS_MAX, TRANSACTION_PARTITIONS_MAX
@@ -24,6 +27,7 @@ export interface AddPartitionsToTxnRequest extends TransactionalIdentity {
   readonly partitions: readonly TransactionPartition[]
   /** They are part of it already, as the sender believes. Default false. */
   readonly isKnown?: boolean
+  readonly isOffsetCommit?: boolean
 }
 
 export interface AddPartitionsToTxnReply {
@@ -36,7 +40,9 @@ export const addPartitionsToTxn = makeCodec<AddPartitionsToTxnRequest, AddPartit
   writeRequest: (request) => [
     ...writeTransactional(request),
     request.partitions.map((part) => [part.topicId, part.partition]),
-    ...(request.isKnown === true ? [true] : []),
+    ...(request.isKnown === true || request.isOffsetCommit === true
+      ? [request.isKnown ?? false, request.isOffsetCommit ?? false]
+      : []),
   ],
   readRequest: (fields) => ({
     ...readTransactional(fields),
@@ -45,6 +51,7 @@ export const addPartitionsToTxn = makeCodec<AddPartitionsToTxnRequest, AddPartit
       partition: part.integer('partition', 0, INT32_MAX),
     })),
     ...(fields.booleanOr('isKnown', false) && { isKnown: true }),
+    ...(fields.booleanOr('isOffsetCommit', false) && { isOffsetCommit: true }),
   }),
   writeReply: (reply) => [reply.partitions.map((part) => [part.errorNumber, part.errorText])],
   readReply: (fields) => ({

@@ -105,7 +105,8 @@ export const PRODUCE_REPLY_TEXT_AT = 48
 // | 24 |    4 | replicaNodeId  | i32; -1 = a consumer; else reads go to the log end, and tell how far that replica's log reaches
 // | 28 |    4 | anyReplica     | u32; 1 = a follower answers too, up to its high watermark
 // | 32 |    8 | replicaIncarnation | f64; of the replica's broker; -1 = a consumer
-// | 40 |    4 | allPartitions  | u32; 1 = of a consumer: the reply has a line for each partition, in the request's order
+// | 40 |    4 | allPartitions  | u32; 1 = of a consumer: the reply has a line for each partition, in the request's order; where they are so
+//                               many that a frame would have no room beside their lines, as without
 // | 44 |    4 | 0              | u32
 // | 48 | 24 each | partitions  | partitionRef u32, leaderEpoch i32 (-1 = not checked), fetchOffset f64, maxBytes u32,
 //                               lastEpoch i32 (of the last batch that a replica has, or that a consumer took; -1 = none, or not told)

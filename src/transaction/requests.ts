@@ -66,6 +66,8 @@ export interface AddPartitionsRequest extends ProducerIdentity {
   readonly partitions: PartitionSet
   /** Nothing is added: they are part of the open transaction, or INVALID_TXN_STATE. */
   readonly isKnown?: boolean
+  /** A txn-offset-commit asks: of a classic producer the partitions must be in the transaction already (X8). */
+  readonly isOffsetCommit?: boolean
 }
 
 export interface EndTransactionRequest extends ProducerIdentity {

@@ -17,6 +17,11 @@ export class ControlReplies {
     this.#outbox = outbox
   }
 
+  /** Of the largest answer. */
+  get bodyBytesMax(): number {
+    return this.#outbox.payloadBytesMax - CONTROL_BODY_AT
+  }
+
   answer(requestId: number, body: unknown): void {
     this.#send(requestId, 0, encodeControlBody(body))
   }
@@ -33,7 +38,7 @@ export class ControlReplies {
   #send(requestId: number, errorNumber: number, body: Uint8Array): void {
     if (requestId === 0) return
     const outbox = this.#outbox
-    if (CONTROL_BODY_AT + body.length > outbox.payloadBytesMax) {
+    if (body.length > this.bodyBytesMax) {
       const text = `the answer of ${body.length} bytes is larger than a frame (rings.replyBytes): ask for less at once, or in pages`
       this.fail(requestId, 'MESSAGE_TOO_LARGE', text)
       return

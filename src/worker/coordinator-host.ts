@@ -11,6 +11,8 @@
  * Transactions what a decision writes in the name of a producer is a batch of its own, of that producer's transaction. The kind asks the
  *             partition before it decides, so that no producer's fault is the coordinator's. A marker takes effect when it is staged,
  *             and is waited for like any batch
+ * Succession  a partition that may be led elsewhere coordinates nothing: a committed offset that its successor has moved on from would have
+ *             records worked again. Its followers have been silent for a while by then: what is asked before may be told as it was
  * Failure     a batch that was refused: what the coordinator has decided since is not so. It is dropped, everyone who waits is told
  *             COORDINATOR_NOT_AVAILABLE, and the next request loads it anew, or RELOAD_MS where it has work of its own. A log that
  *             cannot be read: the same, with the reason, and not again. To decide may be what finds the partition unreadable: the request
@@ -43,7 +45,7 @@ import type { PartitionTable } from './partition-table.ts'
 import type { OwnMarker, ProduceHandler } from './produce-handler.ts'
 import type { SegmentReader } from './segment-reader.ts'
 
-const WAITING_MAX = 100_000
+export const WAITING_MAX = 100_000
 /** Headers of requests that wait for one coordinator to load. */
 const LOADING_BYTES_MAX = 4 * 1024 * 1024
 /** What could not be written may be so for longer: reading the log again and again does not help it. */
@@ -149,6 +151,8 @@ export interface CoordinatorHostOptions {
   readonly cache: PageCache
   readonly codecs: Codecs
   readonly clock: Clock
+  /** Another broker may have been elected for it that nobody could tell this one of. */
+  readonly mayBeLedElsewhere: (partition: PartitionAgent) => boolean
 }
 
 export class CoordinatorHost<Coordinator extends Coordinating, Body extends CoordinatorBody, Effect = never>
@@ -277,6 +281,9 @@ export class CoordinatorHost<Coordinator extends Coordinating, Body extends Coor
     if (partition === undefined || partition.isClosed) return { error: 'NOT_COORDINATOR', text: '' }
     const refusal = checkLeads(partition.state)
     if (refusal?.error === 'NOT_LEADER_OR_FOLLOWER') return { error: 'NOT_COORDINATOR', text: '' }
+    // What is written waits for its followers and is refused in time; what is only read would be told as it was.
+    if (this.#options.mayBeLedElsewhere(partition))
+      return { error: 'NOT_COORDINATOR', text: "the broker's lease may be over, and its followers are silent" }
     if (refusal !== undefined) return { error: 'COORDINATOR_NOT_AVAILABLE', text: refusal.text }
     const hosted = this.#hosted.get(partitionRef) ?? this.#begin(partition)
     return hosted.state === 'unreadable' ? { error: 'COORDINATOR_NOT_AVAILABLE', text: hosted.fault } : hosted

@@ -5,7 +5,7 @@
  * Ordering    gather() lends pages -> send() publishes, or takeBack() gives them back
  * Limits      the reply ring's frame: partitions that find no room in it are left out. A frame has room for a line, the first batch of a
  *             partition, and FETCH_ABORTED_MAX aborted transactions (rings.replyBytes). With allPartitions their lines are reserved first,
- *             where they take no more than half of it
+ *             where they take no more than half of it and leave that room
  * Failure     an unreadable file: the partition's line says KAFKA_STORAGE_ERROR, and onUnreadable is told; others go on. At the limit of
  *             open files: OVERLOADED, and the partition stays
  * Consumers   one that tells the epoch of the last batch it took is told where its history parts from this one, and gets no batches then
@@ -22,7 +22,7 @@ import { StorageError } from '../io/file-system.ts'
 import type { AbortedTransaction } from '../model/aborted-transaction.ts'
 import { type ErrorCode, errorNumberOf } from '../model/errors.ts'
 import type { Offset } from '../model/ids.ts'
-import { FETCH_ABORTED_MAX } from '../model/limits.ts'
+import { BATCH_BYTES_MAX, FETCH_ABORTED_MAX } from '../model/limits.ts'
 import type { ReplicaIdentity } from '../model/replica.ts'
 import type { FetchPart } from '../partition/delayed-fetch.ts'
 import { lastStableOffset } from '../partition/high-watermark.ts'
@@ -176,14 +176,22 @@ export class FetchDraft {
   gather(wish: DraftWish, listener: LoadListener): void {
     this.clear()
     this.#listener = listener
-    const linesBytes = fetchReplyBytes(wish.parts.length, 0)
-    this.#tellsAll = wish.allPartitions && linesBytes <= this.#options.outbox.payloadBytesMax / 2
+    this.#tellsAll = wish.allPartitions && this.#leaveRoom(wish)
     this.#reservedLines = this.#tellsAll ? wish.parts.length : 0
     for (const part of wish.parts) {
       const roomBytes = this.#roomBytes()
       const hasRoom = roomBytes >= (this.#tellsAll ? 0 : BATCH_ROOM_BYTES_MIN)
       if (!hasRoom || this.#gatherPart(wish, part, roomBytes) === 'no-room') return
     }
+  }
+
+  /** Lines of all parts leave half of the frame, and with read_committed what the first batch of any may need: else that would never come. */
+  #leaveRoom({ parts, isolation }: DraftWish): boolean {
+    const { outbox, cache } = this.#options
+    const fragments = Math.ceil(BATCH_BYTES_MAX / cache.pageBytes) + 1
+    const withAborted = fetchReplyBytes(parts.length, fragments, FETCH_ABORTED_MAX)
+    if (isolation === ISOLATION_READ_COMMITTED && withAborted > outbox.payloadBytesMax) return false
+    return fetchReplyBytes(parts.length, 0) <= outbox.payloadBytesMax / 2
   }
 
   /** Nobody gets it: its pages are given back. */
@@ -265,13 +273,20 @@ export class FetchDraft {
   #compareConsumer(part: DraftPart, partition: PartitionAgent): Outcome | undefined {
     const { log, state } = partition
     const { leaderEpoch, logEndOffset } = state
-    if (part.lastEpoch > leaderEpoch) return this.#fail(part, 'UNKNOWN_LEADER_EPOCH')
+    if (part.lastEpoch > leaderEpoch) return this.#fail(part, this.#epochFault(part, partition))
     const { epoch, endOffset } = endOfLeaderEpoch({ epochs: log.epochs, leaderEpoch, logEndOffset }, part.lastEpoch)
     if (epoch === part.lastEpoch && part.fetchOffset <= endOffset) return undefined
     // Where another may lead by now, what was read there is no other history.
     if (this.#options.mayBeLedElsewhere(partition)) return this.#fail(part, NOT_HERE)
     this.#tellParting(part, epoch, endOffset)
     return 'done'
+  }
+
+  /** The reader has a batch of an epoch that is not known here: it was truncated, as in Kafka, unless this replica may be the one behind. */
+  #epochFault({ leaderEpoch }: DraftPart, partition: PartitionAgent): ErrorCode {
+    if (this.#options.mayBeLedElsewhere(partition)) return NOT_HERE
+    const isChecked = partition.state.role === 'leader' || leaderEpoch !== -1
+    return isChecked ? 'OFFSET_OUT_OF_RANGE' : 'UNKNOWN_LEADER_EPOCH'
   }
 
   #tellParting(part: DraftPart, epoch: number, endOffset: number): void {
@@ -360,8 +375,7 @@ export class FetchDraft {
       if (outcome !== 'done') return outcome
       if (this.bytes === this.#bytesBefore) return this.#readFiller(read, countMax)
     }
-    this.#tellAborted(entries)
-    return 'done'
+    return this.#tellAborted(entries)
   }
 
   /**
@@ -373,15 +387,20 @@ export class FetchDraft {
     const { entries } = partition.log.abortedIn(part.fetchOffset, part.fetchOffset + 1, countMax)
     if (entries.length > countMax && this.bytes > 0) return 'no-room'
     const outcome = this.#readBatches({ ...read, limitBytes: BATCH_HEADER_BYTES })
-    if (outcome === 'done' && this.bytes > this.#bytesBefore) this.#tellAborted(entries)
-    return outcome
+    return outcome === 'done' && this.bytes > this.#bytesBefore ? this.#tellAborted(entries) : outcome
   }
 
-  #tellAborted(entries: readonly AbortedTransaction[]): void {
+  #tellAborted(entries: readonly AbortedTransaction[]): Outcome {
     for (const { producerId, firstOffset } of entries) this.#aborted.push(producerId, firstOffset)
-    // Of the first batch, which goes whatever it takes: the lines of others give way.
-    if (this.#roomBytes() < 0) this.#reservedLines = 0
-    assert(this.#roomBytes() >= 0, 'the reply ring is too small for the aborted transactions of one batch')
+    if (this.#roomBytes() >= 0) return 'done'
+    // Of the first batch, which goes whatever it takes: lines that are still to come give way to it, those that are there do not.
+    const reservedLines = this.#reservedLines
+    this.#reservedLines = 0
+    if (this.#roomBytes() >= 0) return 'done'
+    assert(this.#lineCount > 0, 'the reply ring is too small for the aborted transactions of one batch')
+    this.#reservedLines = reservedLines
+    this.#dropLine()
+    return 'no-room'
   }
 
   /** Gives back what the line under construction has read. */

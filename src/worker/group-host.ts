@@ -61,7 +61,9 @@ export class GroupHost implements CoordinatorKind<GroupCoordinator, GroupRequest
 
   make({ state }: PartitionAgent): GroupCoordinator {
     const batchBytesMax = (): number => state.config.maxMessageBytes
-    return new GroupCoordinator({ ...this.#options.coordinator, directory: this.#directory, batchBytesMax })
+    const { coordinator, replies } = this.#options
+    const replyBytesMax = replies.bodyBytesMax
+    return new GroupCoordinator({ ...coordinator, directory: this.#directory, batchBytesMax, replyBytesMax })
   }
 
   nextDeadlineMs(coordinator: GroupCoordinator): number {

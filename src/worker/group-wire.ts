@@ -1,6 +1,6 @@
 /**
  * From a GROUP_REQUEST to the coordinator and back: its requests and replies have types of their own (group/requests.ts), those of
- * the wire are the protocol's. Kafka's listener will put the same requests.
+ * the wire are the protocol's. Kafka's listener puts the same requests, and those of classic groups, which no native client is offered.
  */
 import {
   type ClassicDecision,

@@ -215,6 +215,7 @@ export class ShardAgent implements Agent, WriteListener, ReadListener, ShardEffe
     const hosting = {
       ...{ partitions, produces: this.#produces, replies: controlReplies, notices: this.#notices },
       ...{ reader, cache, clock, codecs: from.codecs ?? NO_CODECS },
+      mayBeLedElsewhere: (partition: PartitionAgent) => this.#replicas.mayBeLedElsewhere(partition),
     }
     this.#groups = new GroupHost({
       ...hosting,

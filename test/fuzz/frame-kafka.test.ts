@@ -360,18 +360,26 @@ for (const phase of ['everybody is let in', 'before authentication'] as const)
       const count = (): number => sum((attacker) => attacker.count)
       let beforeMib = Number.NaN
       let connections = 0
+      const memory: number[] = []
       const startedMs = performance.now()
       while (withinBudget({ startedMs, done: count(), asked, budgetMs: limitMs })) {
         await Promise.all(attackers.map((attacker) => attacker.attack()))
         connections += ATTACKERS
         // Rings and pages are in memory once they went round, heaps once they had their first collections.
         if (Number.isNaN(beforeMib) && count() >= WARM_FRAMES) beforeMib = broker.rssMib()
-        if (connections % (ATTACKERS * 10) === 0) await checkHonest(address, isOpen)
+        if (connections % (ATTACKERS * 10) === 0) {
+          await checkHonest(address, isOpen)
+          memory.push(broker.rssMib())
+        }
         assert.equal(broker.hasEnded, false, `the broker ended: ${broker.talk}`)
         assert.doesNotMatch(broker.talk, UNEXPECTED)
       }
       await checkHonest(address, isOpen)
-      const growthMib = Number.isNaN(beforeMib) ? 0 : broker.rssMib() - beforeMib
+      memory.push(broker.rssMib())
+      // Three heaps breathe, by tens of MiB each: what counts is how far they come down in the last quarter.
+      const growthMib = Number.isNaN(beforeMib)
+        ? 0
+        : Math.min(...memory.slice(-Math.ceil(memory.length / 4))) - beforeMib
       assert.ok(growthMib <= RSS_GROWTH_MIB_MAX, `RSS grew by ${growthMib} MiB`)
       assert.deepEqual(await broker.readiness(), { ready: true, reasons: [] })
       assert.doesNotMatch(broker.talk, UNEXPECTED)

@@ -361,7 +361,9 @@ async function readTheirs(api: KafkaApi, version: number, args: unknown, theirs:
   assert.deepEqual(readRequestHeader(reader), { key: api.key, version, correlationId: 7 })
   // What they write for the tags of the header is part of their body.
   assert.equal(readClientId(reader, version >= api.flexibleSince), 'them')
-  return api.decodeRequest(version, reader)
+  const read = api.decodeRequest(version, reader)
+  assert.equal(reader.left, 0)
+  return read
 }
 
 test('their requests are read as they were told to write them', async () => {

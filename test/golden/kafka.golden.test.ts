@@ -236,6 +236,7 @@ for (const [file, value] of Object.entries(FRAMES))
       assert.deepEqual(readRequestHeader(reader), { key: api.key, version, correlationId: CORRELATION_ID })
       assert.equal(readClientId(reader, true), 'me')
       assert.deepEqual(api.decodeRequest(version, reader), readBack(api.request, encoding, value))
+      assert.equal(reader.left, 0)
     } else {
       const response = readBack(api.response, encoding, value)
       assert.deepEqual(api.decodeResponse(version, payload), { correlationId: CORRELATION_ID, response })

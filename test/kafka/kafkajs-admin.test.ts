@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import kafkajs, { type Admin } from 'kafkajs'
-import { KafkaBroker } from '../support/kafka-broker.ts'
+import { kafkaBroker } from '../support/kafka-broker.ts'
 import { gather, kafkajsOf } from '../support/kafkajs.ts'
 import { until } from '../support/until.ts'
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ConfigResourceTypes, ResourcePatternTypes } = kafkajs
 const WAIT_MS = 30_000
-const broker = new KafkaBroker()
+const broker = kafkaBroker()
 const kafka = () => kafkajsOf(broker.kafka, { retry: { retries: 1, initialRetryTime: 20 } })
 let admin: Admin
 

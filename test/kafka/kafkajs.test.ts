@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CompressionTypes, type KafkaJSProtocolError, type Transaction } from 'kafkajs'
-import { KafkaBroker } from '../support/kafka-broker.ts'
+import { kafkaBroker } from '../support/kafka-broker.ts'
 import { gather, kafkajsOf } from '../support/kafkajs.ts'
 import { MemberProcess } from '../support/kafkajs-process.ts'
 import { until } from '../support/until.ts'
 
 const WAIT_MS = 30_000
-const broker = new KafkaBroker()
+const broker = kafkaBroker()
 const kafka = () => kafkajsOf(broker.kafka)
 
 function messagesOf(count: number, prefix = 'v'): { key: string; value: string }[] {

@@ -1,7 +1,7 @@
 /** kcat (librdkafka 2.0 as Debian has it), unmodified: metadata, records in every codec, positions, groups, transactions. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { KafkaBroker } from '../support/kafka-broker.ts'
+import { kafkaBroker } from '../support/kafka-broker.ts'
 import { findKcat, KcatProcess, runKcat } from '../support/kcat.ts'
 import { until } from '../support/until.ts'
 
@@ -9,7 +9,7 @@ const WAIT_MS = 30_000
 const kcat = findKcat()
 const skip = kcat.kind === 'absent' ? kcat.reason : false
 const program = kcat.kind === 'found' ? kcat.program : ''
-const broker = new KafkaBroker()
+const broker = kafkaBroker()
 
 interface JsonRecord {
   readonly partition: number

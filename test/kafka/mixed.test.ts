@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CompressionTypes } from 'kafkajs'
 import { isMillraceError } from '../../src/client/index.ts'
-import { KafkaBroker } from '../support/kafka-broker.ts'
+import { kafkaBroker } from '../support/kafka-broker.ts'
 import { gather, kafkajsOf, type ReadMessage } from '../support/kafkajs.ts'
 import { until } from '../support/until.ts'
 
 const WAIT_MS = 30_000
-const broker = new KafkaBroker()
+const broker = kafkaBroker()
 const kafka = () => kafkajsOf(broker.kafka)
 const decoder = new TextDecoder()
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs'
-import { KafkaBroker } from '../support/kafka-broker.ts'
+import { type KafkaBroker, kafkaBroker } from '../support/kafka-broker.ts'
 import { findKcat, runKcat } from '../support/kcat.ts'
 import { millrace } from '../support/run-millrace.ts'
 
@@ -51,7 +51,7 @@ async function refusedKafkajs(kafka: Kafka): Promise<Error> {
 }
 
 describe('users', () => {
-  const broker = new KafkaBroker({ settings: { 'listeners.kafka.sasl': MECHANISMS.join(',') } })
+  const broker = kafkaBroker({ settings: { 'listeners.kafka.sasl': MECHANISMS.join(',') } })
   before(async () => {
     const made = await millrace(['user', 'set', 'alice'], { url: broker.url, input: `${PASSWORD}\n` })
     assert.equal(made.code, 0, made.stderr)
@@ -69,7 +69,11 @@ describe('users', () => {
         ['alice', 'wrong'],
         ['bob', PASSWORD],
       ] as const) {
-        const refused = await runKcat(program, [...kcatArgs(broker, mechanism, user, password), '-L', '-m', '3'])
+        const refused = await runKcat(
+          program,
+          [...kcatArgs(broker, mechanism, user, password), '-P', '-t', topic],
+          'no\n',
+        )
         assert.notEqual(refused.code, 0)
         assert.match(refused.stderr, /SASL authentication error/)
         assert.match(refused.stderr, /Authentication failed|wrong/i)
@@ -99,14 +103,14 @@ describe('users', () => {
 })
 
 describe('tokens', () => {
-  const broker = new KafkaBroker({ settings: { 'auth.tokens': TOKEN } })
+  const broker = kafkaBroker({ settings: { 'auth.tokens': TOKEN } })
 
   test('kcat: user token, password the token; another password is refused', { skip }, async () => {
     const right = kcatArgs(broker, 'PLAIN', 'token', TOKEN)
     const produced = await runKcat(program, [...right, '-P', '-t', 'tokens-kcat'], 'by kcat\n')
     assert.equal(produced.code, 0, produced.stderr)
     const wrong = kcatArgs(broker, 'PLAIN', 'token', `${TOKEN.slice(1)}x`)
-    const refused = await runKcat(program, [...wrong, '-L', '-m', '3'])
+    const refused = await runKcat(program, [...wrong, '-P', '-t', 'tokens-kcat'], 'no\n')
     assert.notEqual(refused.code, 0)
     assert.match(refused.stderr, /SASL authentication error/)
   })

@@ -273,6 +273,38 @@ test("a group's offsets are published by the commit, and dropped by the abort", 
     }
   }))
 
+test('offsets are committed in the transaction they were added to, in no other', () =>
+  withBroker(async (opened) => {
+    const producer = new ClassicProducer(opened)
+    await producer.init()
+    const offsetOf = async (): Promise<number | undefined> => {
+      const request = { groupId: 'g', memberId: '', memberEpoch: -1, requireStable: true, topics: null }
+      const { topics } = await patiently(() => opened.client.call(protocol.offsetFetch, request))
+      return topics[0]?.partitions[0]?.offset
+    }
+    await assert.rejects(producer.commitOffsets('g', 1), hasCode('INVALID_TXN_STATE'))
+    await producer.add(0)
+    assert.equal(await producer.produce(0, 'a'), 'NONE')
+    await assert.rejects(producer.commitOffsets('g', 2), hasCode('INVALID_TXN_STATE'))
+    await producer.addOffsets('g')
+    await producer.end(false)
+    // Of the transaction that was aborted.
+    await assert.rejects(producer.commitOffsets('g', 5), hasCode('INVALID_TXN_STATE'))
+    const isEnded = async () => (await opened.transactions.describe('x')).state === 'CompleteAbort'
+    await until('it is complete', PATIENCE_MS, isEnded)
+    await assert.rejects(producer.commitOffsets('g', 5), hasCode('INVALID_TXN_STATE'))
+    assert.equal((await opened.transactions.describe('x')).state, 'CompleteAbort')
+    await producer.add(0)
+    assert.equal(await producer.produce(0, 'b'), 'NONE')
+    await producer.end()
+    assert.deepEqual(await committed(opened, 0), ['b'])
+    assert.equal(await offsetOf(), undefined)
+    await producer.addOffsets('g')
+    assert.deepEqual(await producer.commitOffsets('g', 9), ['NONE'])
+    await producer.end()
+    await until('offset 9', PATIENCE_MS, async () => (await offsetOf()) === 9)
+  }))
+
 test('what is told of transactional ids: which there are, what they do, and where', () =>
   withBroker(async (opened) => {
     const { transactions } = opened

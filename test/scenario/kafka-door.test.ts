@@ -206,6 +206,23 @@ test('a fetch tells the ends of every partition, also of those with nothing new'
   )
 })
 
+test('so many partitions that their ends find no room in a frame are answered all the same', async () => {
+  const client = await door.connect()
+  await door.broker.client().admin.topics.create('many', { partitions: 2 })
+  await produceBatch(client, 'many', 1, { records: 5 })
+  const wishes = [1, ...new Array<number>(6_200).fill(0)]
+  const partitions = wishes.map((partition) => ({ partition, fetchOffset: 0, partitionMaxBytes: 1 << 20 }))
+  const request = { ...fetchRequest('many', 0, 0), topics: [{ topic: 'many', topicId: '', partitions }] }
+  const [topic] = (await client.call(apis.fetch, 11, request)).responses
+  assert.deepEqual(
+    topic!.partitions.map(({ partitionIndex }) => partitionIndex),
+    wishes,
+  )
+  const [first, ...rest] = topic!.partitions
+  assert.deepEqual([first!.highWatermark, bytesOf(first!.records) > 0], [5, true])
+  assert.ok(rest.every(({ errorCode, records }) => errorCode === 0 && bytesOf(records) === 0))
+})
+
 test('a fetch in the middle of a batch brings the whole batch; one beyond the end is out of range', async () => {
   const client = await door.connect()
   await door.broker.client().admin.topics.create('middle', { partitions: 1 })

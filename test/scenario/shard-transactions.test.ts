@@ -236,6 +236,42 @@ describe('aborted transactions', () => {
   })
 })
 
+describe('a batch with more aborted transactions than a frame has room for beside other lines', () => {
+  /** Frames of 1,488 bytes: 70 aborted transactions take 1,120, a line 64. */
+  function opened(): ShardFixture {
+    const shard = new ShardFixture({ channel: { replyRingBytes: 4096 } })
+    shard.open(10)
+    const producers = Array.from({ length: 70 }, (_, index) => 100 + index)
+    for (const producerId of producers) begin(shard, { producerId })
+    shard.produce(makeBatch())
+    for (const producerId of producers) writeMarkers(shard, marker({ producerId, isCommit: false }))
+    return shard
+  }
+  const wish = { isolation: READ_COMMITTED, waitMs: 0 }
+
+  test('of partitions that have nothing new, all of which are to be told: it goes alone', () => {
+    const parts = [...Array.from({ length: 9 }, (_, index) => ({ ref: index + 1, offset: 0 })), { ref: 0, offset: 70 }]
+    const { partitions } = opened().fetch(parts, { ...wish, allPartitions: true })
+    assert.deepEqual(
+      partitions.map(({ ref, aborted, bytes }) => [ref, aborted.length, bytes.length > 0]),
+      [[0, 70, true]],
+    )
+  })
+
+  test('of errors: they go first', () => {
+    const shard = opened()
+    const gone = Array.from({ length: 9 }, (_, index) => ({ ref: index + 50, offset: 0 }))
+    for (const allPartitions of [false, true]) {
+      const { partitions } = shard.fetch([...gone, { ref: 0, offset: 70 }], { ...wish, allPartitions })
+      assert.deepEqual(
+        partitions.map(({ ref }) => ref),
+        gone.map(({ ref }) => ref),
+      )
+    }
+    assert.equal(fetchCommitted(shard, 70)!.aborted.length, 70)
+  })
+})
+
 describe('aborted transactions behind a compaction', () => {
   test('a filler that more of them begin in than a frame has room for is passed', () => {
     const config = { cleanupPolicy: 'compact', minCleanableDirtyRatio: 0 } as const

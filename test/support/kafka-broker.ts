@@ -16,40 +16,47 @@ const SETTINGS = {
 
 export interface KafkaBrokerOptions {
   readonly settings?: Readonly<Record<string, string>>
-  readonly env?: Readonly<Record<string, string>>
 }
 
-/** Begun before the file's first test, gone with its data after the last one. */
+/** A broker for all tests of a file or of a `describe`: begun before the first of them, gone with its data after the last one. */
+export function kafkaBroker(options: KafkaBrokerOptions = {}): KafkaBroker {
+  const broker = new KafkaBroker(options)
+  before(() => broker.ready())
+  after(() => broker.stop())
+  return broker
+}
+
 export class KafkaBroker {
+  readonly #options: KafkaBrokerOptions
+  readonly #dataDir = mkdtempSync(join(tmpdir(), 'millrace-kafka-'))
+  #ready: Promise<void> | undefined
   #process: BrokerProcess | undefined
   #client: Client | undefined
-  readonly #token: string | undefined
-  readonly #start: () => Promise<void>
-  #ready: Promise<void> | undefined
 
-  constructor({ settings = {}, env = {} }: KafkaBrokerOptions = {}) {
-    this.#token = settings['auth.tokens'] ?? env.MILLRACE_AUTH_TOKENS
-    const dataDir = mkdtempSync(join(tmpdir(), 'millrace-kafka-'))
-    const args = Object.entries({ ...SETTINGS, ...settings }).flatMap(([name, value]) => ['--set', `${name}=${value}`])
-    this.#start = async () => {
-      this.#process = await BrokerProcess.start({ dataDir, args, env, kafka: true })
-    }
-    before(() => this.ready())
-    after(async () => {
-      await this.#client?.close()
-      await this.#process?.stop()
-      rmSync(dataDir, { recursive: true, force: true })
-    })
+  constructor(options: KafkaBrokerOptions = {}) {
+    this.#options = options
   }
 
-  /** For other hooks of the file: they begin together with this one's. */
+  /** Begun when it is first asked for; hooks of a file begin together, so each may ask. */
   ready(): Promise<void> {
     this.#ready ??= this.#start()
     return this.#ready
   }
 
+  async #start(): Promise<void> {
+    const settings = Object.entries({ ...SETTINGS, ...this.#options.settings })
+    const args = settings.flatMap(([name, value]) => ['--set', `${name}=${value}`])
+    this.#process = await BrokerProcess.start({ dataDir: this.#dataDir, args, kafka: true })
+  }
+
+  async stop(): Promise<void> {
+    await this.#client?.close()
+    await this.#process?.stop()
+    rmSync(this.#dataDir, { recursive: true, force: true })
+  }
+
   get process(): BrokerProcess {
-    if (this.#process === undefined) throw new Error('the broker runs within tests')
+    if (this.#process === undefined) throw new Error('the broker is not ready')
     return this.#process
   }
 
@@ -64,7 +71,8 @@ export class KafkaBroker {
 
   /** A native client, the same at each call. */
   async client(): Promise<Client> {
-    this.#client ??= await connect(this.url, this.#token === undefined ? {} : { token: this.#token })
+    const token = this.#options.settings?.['auth.tokens']
+    this.#client ??= await connect(this.url, token === undefined ? {} : { token })
     return this.#client
   }
 

@@ -73,7 +73,11 @@ async function main(options: MemberOptions): Promise<void> {
     await producer?.disconnect()
     process.exit(0)
   })
-  consumer.on(consumer.events.CRASH, ({ payload }) => console.error(String(payload.error)))
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    console.error(String(payload.error))
+    // It would stay, and do nothing.
+    if (!payload.restart) process.exit(1)
+  })
   await producer?.connect()
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: true })

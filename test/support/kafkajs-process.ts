@@ -18,7 +18,7 @@ export interface MemberOptions {
 }
 
 const TALK_CHARS_MAX = 4_000
-const END_MS_MAX = 30_000
+const END_MS_MAX = 10_000
 
 export class MemberProcess {
   readonly #child: ChildProcess

@@ -77,6 +77,13 @@ export class TransactionFixture {
     return showReply(this.#take(this.coordinator.addPartitions(request, this.nowMs)))
   }
 
+  /** What a txn-offset-commit asks before its offsets. */
+  addForCommit(identity: string, ...partitions: number[]): string {
+    const set = partitionSetOf([[topicIdOf(1), partitions]])
+    const request = { transactionalId: 't', ...identityOf(identity), partitions: set, isOffsetCommit: true }
+    return showReply(this.#take(this.coordinator.addPartitions(request, this.nowMs)))
+  }
+
   commit(identity: string): string {
     return this.#end(identity, true)
   }

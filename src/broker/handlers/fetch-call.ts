@@ -8,7 +8,8 @@
  * Room      a fetch reaches the shards only when its connection has room; a reply that finds none is dropped, its pages given
  *           back, and read again when the client has caught up
  * Limits    while clients leave much unread (the pool is pressed), grants shrink to SMALL_GRANT_BYTES. FETCH_REPLY_ABORTED_MAX: parts
- *           whose aborted transactions would make the header too large are left out, and come with a later fetch
+ *           whose aborted transactions would make the header too large are left out, and come with a later fetch; with allPartitions they
+ *           are rows without batches
  * Errors    a partition's own error is its part's; the others are served
  */
 import { NO_ABORTED } from '../../model/aborted-transaction.ts'
@@ -241,7 +242,8 @@ export class FetchCall implements FetchWaiter {
   }
 
   #isSatisfied(): boolean {
-    return this.#bytes >= this.#call.plan.minBytes || this.#replies.some(({ part }) => part.errorNumber !== 0)
+    const isNews = ({ part }: FetchedRow): boolean => part.errorNumber !== 0 || part.divergingEpoch !== -1
+    return this.#bytes >= this.#call.plan.minBytes || this.#replies.some(isNews)
   }
 
   #finishOthers(): void {
@@ -345,14 +347,18 @@ export class FetchCall implements FetchWaiter {
     gateway.metrics.observeFetchedBytes(this.#bytes)
   }
 
-  /** Leaves out the parts whose aborted transactions find no room in the header; their pages are given back with the others. */
+  /** Leaves out the batches whose aborted transactions find no room in the header; their pages are given back with the others. */
   #fitHeader(): void {
+    const { allPartitions = false } = this.#call.plan
     let room = FETCH_REPLY_ABORTED_MAX
-    this.#replies = this.#replies.filter(({ part }) => {
-      const fits = part.aborted.length <= room
-      if (fits) room -= part.aborted.length
-      else this.#bytes -= part.batchBytes
-      return fits
+    this.#replies = this.#replies.flatMap((row) => {
+      const { part } = row
+      if (part.aborted.length <= room) {
+        room -= part.aborted.length
+        return [row]
+      }
+      this.#bytes -= part.batchBytes
+      return allPartitions ? [{ part: { ...part, batchBytes: 0, aborted: NO_ABORTED }, views: [] }] : []
     })
   }
 

@@ -5,7 +5,7 @@
  * Thread      main
  * Limits      limits.connections over both doors; UNAUTHENTICATED_CONNECTIONS_MAX of them, each for AUTHENTICATION_MS_MAX
  */
-import type { HostPort } from '../../config/index.ts'
+import type { HostPort } from '../../base/host-port.ts'
 import { FrameBuffers } from '../../kafka/codec/frame-buffers.ts'
 import { UNAUTHENTICATED_CONNECTIONS_MAX } from '../../model/limits.ts'
 import { ANONYMOUS } from '../authorise.ts'

@@ -1,6 +1,6 @@
 /** KafkaHandler: what the file of a request gives the dispatcher. Two kinds, as of the native door: those answered by a promise, and the hot ones. */
 
-import { isWildcard } from '../../config/index.ts'
+import { isWildcard } from '../../base/host-port.ts'
 import type { KafkaApi } from '../../kafka/codec/api.ts'
 import type { Read, Write } from '../../kafka/codec/fields.ts'
 import { kafkaErrorNumber, kafkaErrorOf } from '../../kafka/error-codes.ts'

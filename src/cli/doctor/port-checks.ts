@@ -1,6 +1,6 @@
 /** The ports a broker wants: free, held by a broker, or by something else. */
 import { get } from 'node:http'
-import { formatHostPort } from '../../config/index.ts'
+import { formatHostPort } from '../../base/host-port.ts'
 import { explainListenFault, portHolder, tryListen } from '../listen-fault.ts'
 import type { Diagnosis, Patient } from './diagnosis.ts'
 

@@ -10,6 +10,7 @@ import { sleep, until } from '../until.ts'
 import type { AckTimes, Span } from './ack-times.ts'
 import { BROKERS, type ChaosCluster, type ChaosClusterOptions } from './chaos-cluster.ts'
 import type { Host } from './network.ts'
+import { OffsetsProbe, type OldCoordinatorAnswer } from './offsets-probe.ts'
 import { ZombieProbe } from './zombie-probe.ts'
 
 export interface FaultContext {
@@ -159,13 +160,16 @@ async function leaderFromFollowers(context: FaultContext): Promise<FaultOutcome>
 async function leaderFromEtcd(context: FaultContext): Promise<FaultOutcome> {
   const { cluster, holdMs } = context
   const { probe, nodeId } = await probeOf(context)
+  const offsets = await OffsetsProbe.open(cluster, nodeId, context.probeTopic)
   const span = await during(async () => {
     cluster.network.cut([nodeId], cluster.etcd.hosts)
     const leaseMs = cluster.leaseTtlMs + LEASE_MARGIN_MS
     await sleep(leaseMs)
     checkZombie(context, await probe.ask(), leaseMs)
     await sleep(Math.max(0, holdMs - leaseMs))
+    if (offsets !== undefined) checkOldCoordinator(context, await offsets.ask())
   })
+  offsets?.close()
   cluster.network.heal()
   probe.close()
   return { span, acksMin: ACKS_WITH_ONE_AWAY_MIN }
@@ -291,6 +295,11 @@ async function probeOf({ cluster, probeTopic }: FaultContext): Promise<{ probe: 
     ZombieProbe.open(cluster.urlOf(nodeId), topicId, 0),
   )
   return { probe, nodeId }
+}
+
+function checkOldCoordinator({ fail, note }: FaultContext, answer: OldCoordinatorAnswer): void {
+  note(`a committed offset, asked of its old coordinator: ${JSON.stringify(answer)}`)
+  if (answer.kind === 'told' && answer.isOld) fail(`a coordinator that was given up told the offset ${answer.offset}`)
 }
 
 function checkZombie({ cluster, fail, note }: FaultContext, answer: { kind: string }, awayMs: number): void {

@@ -25,7 +25,7 @@ export const RETRY = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 12 }
 /** Kafkajs wants them without end for idempotent producers. */
 export const RETRY_WITHOUT_END = { ...RETRY, retries: Number.MAX_SAFE_INTEGER }
 /** Of producers that give up soon. */
-export const RETRY_SHORT = { ...RETRY, retries: 3 }
+export const RETRY_SHORT = { ...RETRY, retries: 1 }
 export const METADATA_MS = 3_000
 /** Of consumers: how long a broker keeps a fetch without records. */
 export const FETCH_WAIT_MS = 500

@@ -5,7 +5,7 @@ import { PartitionRouter, type RoutedTopic, setOffline } from '../../../src/brok
 import type { ShardLink } from '../../../src/broker/shard-link.ts'
 import { TransactionService, type TransactionServiceContext } from '../../../src/broker/transaction-service.ts'
 import type { TopicRecord } from '../../../src/coordination/topics.ts'
-import { type ErrorCode, MillraceError } from '../../../src/model/errors.ts'
+import { type ErrorCode, errorNumberOf, MillraceError } from '../../../src/model/errors.ts'
 import type { Incarnation, LeaderEpoch, PartitionRef } from '../../../src/model/ids.ts'
 import { OFFSETS_TOPIC, TRANSACTIONS_TOPIC } from '../../../src/model/internal-topics.ts'
 import { PRODUCER_EPOCH_MAX } from '../../../src/model/limits.ts'
@@ -48,7 +48,7 @@ class Fixture {
   readonly service: TransactionService
   #freshIds = 500
 
-  constructor() {
+  constructor(peers?: { ask(nodeId: number, codec: unknown, request: unknown): Promise<unknown> }) {
     const links = [0, 1].map((shard) => this.#link(shard))
     const context = {
       ...{ config: { transactions: { statePartitions: 4 } }, router: this.router, links },
@@ -66,6 +66,7 @@ class Fixture {
           return header
         },
       },
+      cluster: peers === undefined ? undefined : { peers },
       nextProducerId: async () => this.#freshIds++,
       servingPartition: (topicId: string, number: number) => {
         const partition = this.router.partition(topicId, number)
@@ -226,7 +227,9 @@ test("a group's offsets: its partition is added and registered before they are s
   const commit = { ...producer, groupId: 'g', transactionalId: 't', memberId: '', memberEpoch: -1, instanceId: null }
   const reply = fixture.service.forwardOffsets({ ...commit, topics: [] }, Uint8Array.of(1), {} as never)
   const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
-  assert.deepEqual((request.body as TransactionRequestBody).partitions, [{ topicId: topicIdOf(2), partition: 1 }])
+  const { partitions, header } = request.body as TransactionRequestBody
+  assert.deepEqual(partitions, [{ topicId: topicIdOf(2), partition: 1 }])
+  assert.equal(addPartitionsToTxn.decodeRequest(header).isOffsetCommit, true)
   request.answer(ADDED)
   const registration = await fixture.next(ControlOperation.REGISTER_PRODUCERS)
   assert.deepEqual((registration.body as RegisterProducersBody).partitionRefs, [offsets.partitions[1]!.ref])
@@ -236,12 +239,45 @@ test("a group's offsets: its partition is added and registered before they are s
   assert.deepEqual(fixture.forwarded, [Api.TXN_OFFSET_COMMIT])
 })
 
+test("a group's offsets whose transaction is coordinated by another broker: it is asked as for a commit", async () => {
+  const asked: { nodeId: number; request: unknown }[] = []
+  const refused = { errorNumber: errorNumberOf('INVALID_TXN_STATE'), errorText: 'none is open' }
+  const ask = async (nodeId: number, _codec: unknown, request: unknown) => {
+    asked.push({ nodeId, request })
+    return { partitions: [refused] }
+  }
+  const fixture = new Fixture({ ask })
+  fixture.topic(topicIdOf(2), OFFSETS_TOPIC, 2)
+  for (const partition of fixture.topic(topicIdOf(99), TRANSACTIONS_TOPIC, 4).partitions)
+    Object.assign(partition, { state: 'following', leaderNodeId: 2 })
+  const commit = { ...producer, groupId: 'g', transactionalId: 't', memberId: '', memberEpoch: -1, instanceId: null }
+  const reply = fixture.service.forwardOffsets({ ...commit, topics: [] }, Uint8Array.of(1), {} as never)
+  await assert.rejects(reply, hasCode('INVALID_TXN_STATE'))
+  const partitions = [{ topicId: topicIdOf(2), partition: 1 }]
+  const request = { transactionalId: 't', ...producer, partitions, isKnown: false, isOffsetCommit: true }
+  assert.deepEqual(asked, [{ nodeId: 2, request }])
+  assert.deepEqual(fixture.forwarded, [])
+})
+
+test('a broker that asks for a commit has that said to the coordinator', async () => {
+  const fixture = new Fixture()
+  fixture.topic(ORDERS, 'orders', 1)
+  const added = fixture.service.addPartitions({ ...wishOf(0), isOffsetCommit: true }, 'broker')
+  const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
+  const { header } = request.body as TransactionRequestBody
+  assert.equal(addPartitionsToTxn.decodeRequest(header).isOffsetCommit, true)
+  request.refuse('INVALID_TXN_STATE')
+  await assert.rejects(added, hasCode('INVALID_TXN_STATE'))
+})
+
 test("a group's offsets as Kafka's clients add them: the partition alone, wherever the group is coordinated", async () => {
   const fixture = new Fixture()
   const offsets = fixture.topic(topicIdOf(2), OFFSETS_TOPIC, 2)
   const added = fixture.service.addOffsets({ ...producer, transactionalId: 't', groupId: 'g' })
   const request = await fixture.next(ControlOperation.TRANSACTION_REQUEST)
-  assert.deepEqual((request.body as TransactionRequestBody).partitions, [{ topicId: topicIdOf(2), partition: 0 }])
+  const { partitions, header } = request.body as TransactionRequestBody
+  assert.deepEqual(partitions, [{ topicId: topicIdOf(2), partition: 0 }])
+  assert.equal(addPartitionsToTxn.decodeRequest(header).isOffsetCommit, undefined)
   request.answer(ADDED)
   const registration = await fixture.next(ControlOperation.REGISTER_PRODUCERS)
   assert.deepEqual((registration.body as RegisterProducersBody).partitionRefs, [offsets.partitions[0]!.ref])

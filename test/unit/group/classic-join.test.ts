@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isRefusal, type JoinGroupRequest } from '../../../src/group/index.ts'
-import { COORDINATOR_PARKED_MAX } from '../../../src/model/limits.ts'
+import {
+  CLASSIC_PENDING_MEMBERS_MAX,
+  COORDINATOR_MEMBERS_MAX,
+  COORDINATOR_PARKED_MAX,
+} from '../../../src/model/limits.ts'
 import { ClassicFixture, protocolsOf } from '../../support/classic-fixture.ts'
 
 test('a member that must know its id is given one, and waits under it', () => {
@@ -232,6 +236,21 @@ test('so many requests may wait, and no more; one that takes the place of anothe
   assert.equal(fixture.coordinator.parkedTokens().length, COORDINATOR_PARKED_MAX)
 })
 
+test('where the coordinator is full an id that was given is joined with, and no other is given', () => {
+  const fixture = new ClassicFixture()
+  const join = (index: number, memberId = '') => {
+    const groupId = `g${Math.floor(index / CLASSIC_PENDING_MEMBERS_MAX)}`
+    const request = { ...joinOf(protocolsOf('range')), groupId, memberId, requiresKnownMemberId: true }
+    return fixture.coordinator.joinGroup(request, index + 1, fixture.nowMs).reply
+  }
+  const given = join(0)
+  assert.ok(given?.kind === 'joined' && given.error === 'MEMBER_ID_REQUIRED')
+  for (let index = 1; index < COORDINATOR_MEMBERS_MAX; index++) assert.equal(join(index)?.kind, 'joined')
+  const full = join(COORDINATOR_MEMBERS_MAX)
+  assert.ok(full !== undefined && isRefusal(full) && full.error === 'GROUP_MAX_SIZE_REACHED')
+  assert.equal(join(0, given.memberId), undefined, 'it waits')
+})
+
 function joinOf(protocols: JoinGroupRequest['protocols']): JoinGroupRequest {
   return {
     ...{
@@ -251,3 +270,18 @@ function joinOf(protocols: JoinGroupRequest['protocols']): JoinGroupRequest {
     },
   }
 }
+
+test('an instance id that is empty is none: two that come with it are not one instance', () => {
+  const fixture = new ClassicFixture()
+  assert.equal(fixture.outcome(fixture.sendJoin({ instanceId: '' })), 'INVALID_REQUEST')
+  assert.equal(fixture.coordinator.state.groups.size, 0)
+  const [leader] = fixture.stable([{}])
+  assert.equal(fixture.outcome(fixture.sendJoin({ ...leader!, instanceId: '' })), 'INVALID_REQUEST')
+  assert.equal(fixture.beatClassic({ ...leader!, instanceId: '' }), 'UNKNOWN_MEMBER_ID')
+  assert.equal(
+    fixture.commitError({ ...leader!, memberEpoch: leader!.generationId, instanceId: '' }),
+    'UNKNOWN_MEMBER_ID',
+  )
+  assert.deepEqual(fixture.leaveClassic({ instanceId: '' }), ['UNKNOWN_MEMBER_ID'])
+  assert.deepEqual(fixture.members, [leader!.memberId])
+})

@@ -141,6 +141,17 @@ test('a leader that comes back is told of an old leader, or to leave the assignm
   )
 })
 
+test('a member that was waited for and came back as another process is waited for no more', () => {
+  const fixture = new ClassicFixture()
+  const patient = { sessionTimeoutMs: 1_000_000, rebalanceTimeoutMs: 30_000 }
+  const [leader, follower] = fixture.generation({ ...patient, instanceId: 'a' }, { ...patient, instanceId: 'b' })
+  fixture.sendSync({ ...leader!, assignments: [] })
+  fixture.joined(fixture.sendJoin({ ...patient, instanceId: follower!.instanceId }))
+  assert.deepEqual([fixture.group.state, fixture.group.awaitedSyncs], ['Stable', 0])
+  assert.deepEqual(fixture.advance(60_000), [])
+  assert.deepEqual([fixture.group.state, fixture.group.generationId], ['Stable', 1])
+})
+
 test('an instance that comes back begins a rebalance where the vote changes, or the assignment is being made', () => {
   const fixture = new ClassicFixture()
   const both = protocolsOf('range', 'sticky')

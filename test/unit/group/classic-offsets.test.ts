@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isRefusal } from '../../../src/group/index.ts'
-import { ClassicFixture, type InGeneration, protocolsOf, subscriptionOf } from '../../support/classic-fixture.ts'
+import { ClassicFixture, type InGeneration, subscriptionOf } from '../../support/classic-fixture.ts'
 
 const RETENTION_MS = 100_000
 const asMember = ({ memberId, generationId, instanceId }: InGeneration) => ({
@@ -140,5 +140,45 @@ test('what is subscribed to is that of the generation', () => {
     [deleteError(fixture, 'orders'), deleteError(fixture, 'clicks')],
     ['NONE', 'GROUP_SUBSCRIBED_TO_TOPIC'],
   )
-  assert.equal(protocolsOf('x').length, 1)
+})
+
+const EXPIRING = { offsetsRetentionMs: RETENTION_MS, offsetsSweepMs: 1_000 }
+
+test('a group that was empty when it was loaded reads nothing: its offsets are deleted, and expire with it', () => {
+  const fixture = new ClassicFixture({ config: EXPIRING, topics: { orders: 6, clicks: 1 } })
+  const [member] = fixture.stable([{}])
+  for (const topic of ['orders', 'clicks']) fixture.commit({ ...asMember(member!), topic, offset: 6 })
+  fixture.leaveClassic(member!)
+  fixture.restart()
+  assert.equal(fixture.group.state, 'Empty')
+  assert.equal(deleteError(fixture, 'clicks'), 'NONE')
+  fixture.advance(RETENTION_MS - 2_000)
+  assert.equal(fixture.committed(), 6)
+  fixture.advance(4_000)
+  assert.equal(fixture.coordinator.state.groups.size, 0)
+  assert.equal(fixture.replayed().state.groups.size, 0)
+})
+
+test('a group that has only given an id reads nothing', () => {
+  const fixture = new ClassicFixture({ config: EXPIRING, topics: { orders: 6, clicks: 1 } })
+  for (const topic of ['orders', 'clicks']) fixture.commit({ topic, offset: 6 })
+  fixture.joined(fixture.sendJoin({ requiresKnownMemberId: true, sessionTimeoutMs: 1_000_000 }))
+  assert.deepEqual([fixture.group.state, fixture.group.pending.size], ['Empty', 1])
+  assert.equal(deleteError(fixture, 'clicks'), 'NONE')
+  fixture.advance(RETENTION_MS + 2_000)
+  assert.equal(fixture.coordinator.state.groups.size, 0)
+})
+
+test('while members come together nobody knows what they will read: nothing expires, nothing is deleted', () => {
+  const config = { ...EXPIRING, initialRebalanceDelayMs: 20_000 }
+  const fixture = new ClassicFixture({ config })
+  const [member] = fixture.stable([{ sessionTimeoutMs: 1_000_000 }])
+  fixture.commit({ ...asMember(member!), offset: 6 })
+  fixture.leaveClassic(member!)
+  fixture.advance(RETENTION_MS - 2_000)
+  fixture.sendJoin({ rebalanceTimeoutMs: 60_000 })
+  assert.equal(deleteError(fixture, 'orders'), 'GROUP_SUBSCRIBED_TO_TOPIC')
+  fixture.advance(10_000)
+  assert.equal(fixture.group.state, 'PreparingRebalance')
+  assert.equal(fixture.committed(), 6)
 })

@@ -45,6 +45,27 @@ test('every code is a number of the Kafka protocol, for every API in every versi
   assert.equal(kafkaErrorOf(0, KafkaKey.PRODUCE, 3), 0)
 })
 
+test('what a coordinator meets beneath it passes: its clients know of no storage and no other brokers', () => {
+  const notAvailable = errorNumberOf('COORDINATOR_NOT_AVAILABLE')
+  const codes = [
+    'KAFKA_STORAGE_ERROR',
+    'DISK_FULL',
+    'NETWORK_EXCEPTION',
+    'CONNECTION_FAILED',
+    'NOT_LEADER_OR_FOLLOWER',
+  ] as const
+  for (const key of [
+    KafkaKey.OFFSET_COMMIT,
+    KafkaKey.TXN_OFFSET_COMMIT,
+    KafkaKey.ADD_OFFSETS_TO_TXN,
+    KafkaKey.JOIN_GROUP,
+  ])
+    for (const code of codes) assert.equal(kafkaErrorNumber(code, key, 3), notAvailable, `${code} to ${key}`)
+  assert.equal(kafkaErrorNumber('INVALID_TXN_STATE', KafkaKey.TXN_OFFSET_COMMIT, 3), notAvailable)
+  assert.equal(kafkaErrorNumber('INVALID_TXN_STATE', KafkaKey.END_TXN, 3), errorNumberOf('INVALID_TXN_STATE'))
+  assert.equal(kafkaErrorNumber('KAFKA_STORAGE_ERROR', KafkaKey.PRODUCE, 9), errorNumberOf('KAFKA_STORAGE_ERROR'))
+})
+
 test('a coordinator without room is one to ask again; what can never fit is not', () => {
   for (const key of [KafkaKey.JOIN_GROUP, KafkaKey.OFFSET_COMMIT, KafkaKey.END_TXN])
     assert.equal(kafkaErrorNumber('OVERLOADED', key, 3), errorNumberOf('COORDINATOR_NOT_AVAILABLE'))

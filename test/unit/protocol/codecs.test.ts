@@ -607,6 +607,7 @@ test('requests of transactions come with no epoch that is given to nobody', () =
   const offsets = { ...identity, groupId: 'g', memberId: '', memberEpoch: -1, instanceId: null, topics: [] }
   for (const [codec, request] of [
     [protocol.addPartitionsToTxn, { ...identity, partitions: [] }],
+    [protocol.addPartitionsToTxn, { ...identity, partitions: [], isOffsetCommit: true }],
     [protocol.endTxn, { ...identity, isCommit: true }],
     [protocol.txnOffsetCommit, offsets],
   ] as readonly [protocol.Codec<typeof identity, unknown>, typeof identity][]) {

@@ -318,6 +318,28 @@ test('X8: a classic producer keeps its epoch; its markers carry it', () => {
   assert.equal(fixture.state, 'COMPLETE_ABORT 1000/0')
 })
 
+test('X8: a txn-offset-commit of a classic producer adds nothing, a native one adds its partition', () => {
+  const fixture = new TransactionFixture()
+  fixture.init({ isClassic: true })
+  assert.equal(fixture.addForCommit('1000/0', 9), 'INVALID_TXN_STATE')
+  fixture.add('1000/0', 0)
+  assert.equal(fixture.addForCommit('1000/0', 9), 'INVALID_TXN_STATE')
+  fixture.add('1000/0', 9)
+  const before = fixture.log.length
+  assert.equal(fixture.addForCommit('1000/0', 9), 'added')
+  assert.equal(fixture.log.length, before)
+  fixture.abort('1000/0')
+  assert.equal(fixture.addForCommit('1000/0', 9), 'CONCURRENT_TRANSACTIONS')
+  fixture.written()
+  assert.equal(fixture.addForCommit('1000/0', 9), 'INVALID_TXN_STATE')
+  assert.equal(fixture.state, 'COMPLETE_ABORT 1000/0')
+
+  const native = new TransactionFixture()
+  native.init()
+  assert.equal(native.addForCommit('1000/0', 9), 'added')
+  assert.equal(native.state, 'ONGOING 1000/0')
+})
+
 test('X8: its epoch is bumped by a timeout and by init-producer-id', () => {
   const fixture = new TransactionFixture()
   fixture.init({ isClassic: true })

@@ -158,10 +158,14 @@ test('a partition that goes: everyone who waits is told', () => {
   assert.equal(shard.errorOf(deleted), 'NONE')
 })
 
-test('requests that wait do not count against those that are decided', () => {
-  const shard = new ClassicShard()
-  const tokens = Array.from({ length: 50 }, (_, index) => shard.sendJoin({ groupId: `g${index}` }))
-  shard.settle()
-  for (let waited = 0; waited < 3; waited++) shard.pass(1_000)
-  for (const token of tokens) assert.equal(shard.replyOf(joinGroup, token).generationId, 1)
+test('what the members of a group say of themselves is never more than the leader can be told', () => {
+  // Frames of 24,568 bytes.
+  const shard = new ClassicShard({ channel: { replyRingBytes: 64 * 1024 } })
+  const protocols = [{ name: 'range', metadata: new Uint8Array(7_000) }]
+  const tokens = Array.from({ length: 4 }, () => shard.sendJoin({ protocols }))
+  for (let waited = 0; waited < 5; waited++) shard.pass(1_000)
+  assert.equal(shard.errorOf(tokens[3]!), 'GROUP_MAX_SIZE_REACHED')
+  const replies = tokens.slice(0, 3).map((token) => shard.replyOf(joinGroup, token))
+  const leader = replies.find(({ memberId, leaderId }) => memberId === leaderId)
+  assert.equal(leader?.members.length, 3)
 })

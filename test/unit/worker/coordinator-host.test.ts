@@ -10,6 +10,7 @@ import {
   type CoordinatorHostOptions,
   type CoordinatorKind,
   type CoordinatorRequest,
+  WAITING_MAX,
 } from '../../../src/worker/coordinator-host.ts'
 import type { PartitionAgent } from '../../../src/worker/partition-agent.ts'
 import { ManualClock, TOPIC, topicConfig } from '../../support/log-fixture.ts'
@@ -29,6 +30,9 @@ class Fixture implements CoordinatorKind<typeof COORDINATOR, Body, never> {
   readonly reloads = false
   readonly told: [number, string][] = []
   readonly decided: number[] = []
+  /** Requests wait for others. */
+  keeps = false
+  mayBeLedElsewhere = false
   readonly partition: PartitionAgent
   readonly host: CoordinatorHost<typeof COORDINATOR, Body>
 
@@ -36,7 +40,10 @@ class Fixture implements CoordinatorKind<typeof COORDINATOR, Body, never> {
     const partition = { state: leaderOfNothing(), log: { logEndOffset: 0 }, ...{ topicId: TOPIC, partition: 0 } }
     this.partition = partition as unknown as PartitionAgent
     const fail = (requestId: number, error: string): void => void this.told.push([requestId, error])
-    const options = { partitions: { get: () => this.partition }, replies: { fail }, clock: new ManualClock() }
+    const options = {
+      ...{ partitions: { get: () => this.partition }, replies: { fail }, clock: new ManualClock() },
+      mayBeLedElsewhere: () => this.mayBeLedElsewhere,
+    }
     this.host = new CoordinatorHost(options as unknown as CoordinatorHostOptions, this)
   }
 
@@ -60,6 +67,7 @@ class Fixture implements CoordinatorKind<typeof COORDINATOR, Body, never> {
   decide(_hosted: unknown, { requestId, body }: CoordinatorRequest<Body>) {
     this.decided.push(requestId)
     if (body.takesOffline) this.host.forget(this.partition)
+    if (this.keeps) return { records: [], reply: undefined }
     return { records: [], reply: body.takesOffline ? refuse('KAFKA_STORAGE_ERROR') : OK }
   }
 
@@ -104,4 +112,37 @@ test('of requests that waited for it to load those behind such a one are answere
     [2, 'COORDINATOR_NOT_AVAILABLE'],
     [3, 'COORDINATOR_NOT_AVAILABLE'],
   ])
+})
+
+test('a partition that may be led elsewhere coordinates nothing until it is known to be led here', () => {
+  const fixture = new Fixture()
+  fixture.ask(1)
+  fixture.turn()
+  fixture.mayBeLedElsewhere = true
+  fixture.ask(2)
+  fixture.turn()
+  fixture.mayBeLedElsewhere = false
+  fixture.ask(3)
+  fixture.turn()
+  assert.deepEqual(fixture.decided, [1, 3])
+  assert.deepEqual(fixture.told, [
+    [1, 'NONE'],
+    [2, 'NOT_COORDINATOR'],
+    [3, 'NONE'],
+  ])
+})
+
+test('so many requests wait for their turn, and no more; those that the kind keeps do not count', () => {
+  const fixture = new Fixture()
+  fixture.ask(1)
+  fixture.turn()
+  fixture.keeps = true
+  for (let requestId = 2; requestId <= WAITING_MAX + 1; requestId++) fixture.ask(requestId)
+  fixture.turn()
+  fixture.keeps = false
+  fixture.ask(WAITING_MAX + 2)
+  fixture.turn()
+  assert.deepEqual(fixture.told.slice(1), [[WAITING_MAX + 2, 'NONE']])
+  for (let requestId = 0; requestId <= WAITING_MAX; requestId++) fixture.ask(requestId)
+  assert.deepEqual(fixture.told.slice(2), [[WAITING_MAX, 'OVERLOADED']])
 })

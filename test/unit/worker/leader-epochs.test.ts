@@ -30,7 +30,7 @@ function endOf(cluster: ReplicaFixture, leaderEpoch: number, fields: object = {}
 
 function fetch(
   cluster: ReplicaFixture,
-  part: { offset: number; lastEpoch: number },
+  part: { offset: number; lastEpoch: number; leaderEpoch?: number },
   { nodeId = 1, anyReplica = false } = {},
 ) {
   const id = cluster.shard(nodeId).sendFetch([part], { waitMs: 500, anyReplica, allPartitions: true })
@@ -95,7 +95,10 @@ describe("a consumer's fetch that tells the epoch of the last batch it took", ()
       { offset: 4, lastEpoch: 2 },
       { offset: 6, lastEpoch: 3 },
       { offset: 6, lastEpoch: -1 },
+      // Of an epoch that there was not: truncated.
       { offset: 5, lastEpoch: 6 },
+      { offset: 3, lastEpoch: 6, leaderEpoch: 5 },
+      { offset: 3, lastEpoch: 6, leaderEpoch: 6 },
     ].map((part) => fetch(cluster, part))
     assert.deepEqual(answers, [
       2,
@@ -107,6 +110,8 @@ describe("a consumer's fetch that tells the epoch of the last batch it took", ()
       [1, 3],
       [1, 3],
       [3, 5],
+      'OFFSET_OUT_OF_RANGE',
+      'OFFSET_OUT_OF_RANGE',
       'OFFSET_OUT_OF_RANGE',
       'UNKNOWN_LEADER_EPOCH',
     ])
@@ -129,5 +134,7 @@ describe("a consumer's fetch that tells the epoch of the last batch it took", ()
     assert.equal(fetch(cluster, { offset: 3, lastEpoch: 1 }, at), 2)
     assert.deepEqual(fetch(cluster, { offset: 4, lastEpoch: 1 }, at), [1, 3])
     assert.equal(fetch(cluster, { offset: 7, lastEpoch: 5 }, at), 'OFFSET_OUT_OF_RANGE')
+    assert.equal(fetch(cluster, { offset: 5, lastEpoch: 6 }, at), 'UNKNOWN_LEADER_EPOCH', 'it may be the one behind')
+    assert.equal(fetch(cluster, { offset: 5, lastEpoch: 6, leaderEpoch: 5 }, at), 'OFFSET_OUT_OF_RANGE')
   })
 })

@@ -6,6 +6,10 @@
  * Racks     (KIP-392) a client that names its rack is sent to an in-sync replica there; from v11 on followers answer up to their
  *           high watermark
  * Epochs    (KIP-320, KIP-595) the client's leader epoch is checked, and where its history parts from the log's it is told where
+ * Whole     a reply without one of the partitions asked for is thrown away by clients, and asked for again for ever. Those that found no
+ *           room (of a frame, or in the header for their aborted transactions) are told with no records and, where the ends are not known,
+ *           -1 for them, which clients pass over. What is asked for first is served first: that others have their turn is up to
+ *           clients, which move those that were served to the end of their next request
  * Refusal   of other systems' followers: only brokers of this cluster replicate, by the native protocol
  */
 
@@ -142,10 +146,13 @@ function encode(
         partitions.push(emptyPartition(call, partition.partition, errorCode, preferredReplica))
         continue
       }
-      // Rows are in the order of the request; one that is missing comes with a later fetch.
+      // Rows are in the order of the request.
+      while (at < rows.length && rows[at]!.part.index < next) at++
       const row = rows[at]
-      if (row?.part.index !== next++) continue
-      at++
+      if (row?.part.index !== next++) {
+        partitions.push(emptyPartition(call, partition.partition, 0))
+        continue
+      }
       const response = partitionOf(call, partition.partition, row)
       const leader = leaderNow(call, each.topic?.record.state.name ?? '', partition.partition, response.errorCode)
       if (leader !== undefined) moved.add(leader.leaderId)

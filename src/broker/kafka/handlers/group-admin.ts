@@ -1,6 +1,7 @@
 /**
  * DescribeGroups (15, v0–6), ListGroups (16, v0–5), DeleteGroups (42, v0–2): of groups of any kind. A group whose members speak the newer
- * protocol is described by ConsumerGroupDescribe; here it is one that there is not, as in Kafka.
+ * protocol is described here, too: its state, its assignor and its members, but nothing of what they read, which ConsumerGroupDescribe
+ * tells. In Kafka it is one that there is not.
  */
 import { describeGroups } from '../../../kafka/apis/15-describe-groups.ts'
 import { listGroups } from '../../../kafka/apis/16-list-groups.ts'

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Connection, type ConnectionPool } from '../../../../src/broker/connection.ts'
 import { fetchHandler } from '../../../../src/broker/handlers/01-fetch.ts'
+import { FetchCall, type FetchedRow, type FetchPlan } from '../../../../src/broker/handlers/fetch-call.ts'
 import type { Call } from '../../../../src/broker/handlers/handler.ts'
 import type { HandlerContext } from '../../../../src/broker/handlers/handler-context.ts'
 import type { EngineSocket } from '../../../../src/broker/listeners/web-socket-engine.ts'
@@ -30,6 +31,7 @@ class PlayedLink {
   reason = null
   readonly lent: number[] = []
   readonly cancelled: number[] = []
+  readonly finished: number[] = []
   readonly shard: number
   #waiter: FetchWaiter | undefined
   #tag = 0
@@ -59,7 +61,18 @@ class PlayedLink {
     this.cancelled.push(requestId)
   }
 
-  finish(): void {}
+  finish(requestId: number): void {
+    this.finished.push(requestId)
+  }
+
+  /** Answers that the reader's history parts from this one. */
+  replyParting(): void {
+    const view = new DataView(new ArrayBuffer(fetchReplyBytes(1, 0)))
+    view.setUint32(M.FETCH_REPLY_PARTITION_COUNT_AT, 1, true)
+    view.setUint32(M.FETCH_REPLY_PARTITIONS_AT + M.FETCH_REPLY_PARTITION_REF_AT, this.shard, true)
+    view.setInt32(M.FETCH_REPLY_PARTITIONS_AT + M.FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT, 2, true)
+    this.#waiter!.onFetched(this as unknown as ShardLink, this.#tag, { view, at: 0 } as RingReader)
+  }
 
   /** Answers with one partition of one page. */
   reply(page: number, aborted: readonly AbortedTransaction[] = []): void {
@@ -70,6 +83,8 @@ class PlayedLink {
     view.setUint32(M.FETCH_REPLY_PARTITION_COUNT_AT, 1, true)
     view.setUint32(partAt + M.FETCH_REPLY_PARTITION_REF_AT, this.shard, true)
     view.setUint32(partAt + M.FETCH_REPLY_PARTITION_FRAGMENTS_AT, 1, true)
+    view.setFloat64(partAt + M.FETCH_REPLY_PARTITION_HIGH_WATERMARK_AT, 40, true)
+    view.setInt32(partAt + M.FETCH_REPLY_PARTITION_DIVERGING_EPOCH_AT, -1, true)
     view.setUint32(partAt + M.FETCH_REPLY_PARTITION_BATCH_BYTES_AT, PAGE_BYTES, true)
     const fragmentAt = partAt + M.FETCH_REPLY_PARTITION_BYTES
     view.setUint32(fragmentAt + M.FRAGMENT_PAGE_AT, page, true)
@@ -129,7 +144,20 @@ function open(shards = 2) {
       ...{ gateway: gateway as unknown as HandlerContext, connection, correlationId: 1 },
       ...{ request, body: new Uint8Array(0), frameBytes: 10 },
     } as Call<never>)
-  return { links: links as [PlayedLink, PlayedLink, PlayedLink], connection, sends, socket, start }
+  /** The same, every partition of which is to have a row; answers the rows. */
+  const startWhole = (): FetchedRow[][] => {
+    const replies: FetchedRow[][] = []
+    const plan: FetchPlan = {
+      ...{ ...request, name: 'test', replica: undefined, anyReplica: false, allPartitions: true },
+      encode(rows) {
+        replies.push([...rows])
+        return []
+      },
+    }
+    new FetchCall({ gateway: gateway as unknown as HandlerContext, connection, plan }).begin()
+    return replies
+  }
+  return { links: links as [PlayedLink, PlayedLink, PlayedLink], connection, sends, socket, start, startWhole }
 }
 
 describe('the pages of a fetch', () => {
@@ -224,4 +252,30 @@ test('a part that would make the header too large comes with a later fetch; its 
     links.map(({ lent }) => lent),
     [[], [], []],
   )
+})
+
+test('where every partition is to have a row, such a part has one without batches, with its ends', () => {
+  const { links, startWhole } = open(3)
+  const replies = startWhole()
+  const many = Array.from({ length: FETCH_ABORTED_MAX }, (_, index) => ({ producerId: index, firstOffset: index }))
+  for (const [index, link] of links.entries()) link.reply(7 + index, many)
+  const rows = replies[0]!.map(({ part, views }) => [
+    ...[part.index, part.highWatermark, part.batchBytes, part.aborted.length, views.length],
+  ])
+  assert.deepEqual(rows, [
+    [0, 40, PAGE_BYTES, FETCH_ABORTED_MAX, 1],
+    [1, 40, PAGE_BYTES, FETCH_ABORTED_MAX, 1],
+    [2, 40, 0, 0, 0],
+  ])
+})
+
+test('a history that parts is told at once: the others are to finish', () => {
+  const { links, start } = open()
+  start()
+  links[0].reply(7)
+  assert.deepEqual(links[1].finished, [], 'too little for minBytes')
+  const parting = open()
+  parting.start()
+  parting.links[0].replyParting()
+  assert.deepEqual(parting.links[1].finished, [101])
 })

@@ -138,5 +138,5 @@ test('all arrays of a message together have a maximum', () => {
   from.field = 'theField'
   assert.equal(from.count(MESSAGE_ELEMENTS_MAX, 1), MESSAGE_ELEMENTS_MAX)
   assert.equal(from.count(0, 1), 0)
-  assert.throws(() => from.count(1, 1), /theField: more than 200000 elements in a message/)
+  assert.throws(() => from.count(1, 1), new RegExp(`theField: more than ${MESSAGE_ELEMENTS_MAX} elements in a message`))
 })
