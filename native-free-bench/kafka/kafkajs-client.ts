@@ -7,8 +7,8 @@ import { RecordPool, touch } from '../../src/cli/bench/record-pool.ts'
 import { cpuSecondsOf } from '../../test/support/broker-process.ts'
 import type { ClientRun, KafkajsWork } from './bench-clients.ts'
 
-/** Of one sendBatch. */
-const SEND_BYTES = 1024 * 1024
+/** Of one send; what it makes of it for one partition must be a batch that the broker takes. */
+const SEND_BYTES = 768 * 1024
 const SENDS_OPEN = 4
 const FETCH_BYTES = 2 * 1024 * 1024
 

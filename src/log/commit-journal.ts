@@ -144,9 +144,20 @@ export class CommitJournal {
     const { baseOffset, nextOffset, syncedEndOffset } = entry
     this.#stage(
       {
-        ...{ kind: JournalKind.BATCHES, topicId, partition, leaderEpoch, segmentBaseOffset, filePosition },
-        ...{ baseOffset, nextOffset, syncedEndOffset, payloadBytes, payloadCrc, key: this.#key },
-        ...{ sequence: this.#nextSequence + this.#stagedEntries.length, syncedSequence: this.#syncedSequence },
+        kind: JournalKind.BATCHES,
+        topicId,
+        partition,
+        leaderEpoch,
+        segmentBaseOffset,
+        filePosition,
+        baseOffset,
+        nextOffset,
+        syncedEndOffset,
+        payloadBytes,
+        payloadCrc,
+        key: this.#key,
+        sequence: this.#nextSequence + this.#stagedEntries.length,
+        syncedSequence: this.#syncedSequence,
       },
       entry.batches,
     )

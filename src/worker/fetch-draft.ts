@@ -444,8 +444,15 @@ export class FetchDraft {
 
 function newLine(): Line {
   return {
-    ...{ ref: 0, error: 0, partition: undefined, fragments: 0, bytes: 0, aborted: 0 },
-    ...{ divergingEpoch: -1, divergingEndOffset: -1, remote: undefined },
+    ref: 0,
+    error: 0,
+    partition: undefined,
+    fragments: 0,
+    bytes: 0,
+    aborted: 0,
+    divergingEpoch: -1,
+    divergingEndOffset: -1,
+    remote: undefined,
   }
 }
 

@@ -26,7 +26,11 @@ export const produceHandler: HotHandler<ProduceRequest, never> = {
       return { topicId, partition, leaderEpoch, batches }
     })
     new ProduceCall({
-      ...{ gateway, connection, acks: request.acks, timeoutMs: request.timeoutMs, parts },
+      gateway,
+      connection,
+      acks: request.acks,
+      timeoutMs: request.timeoutMs,
+      parts,
       onTaken: () => connection.complete(frameBytes),
       onReplies(replies) {
         const header = produce.encodeReply({ parts: replies })

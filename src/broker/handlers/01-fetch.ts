@@ -14,8 +14,14 @@ export const fetchHandler: HotHandler<FetchRequest, never> = {
     connection.complete(frameBytes)
     const { waitMs, minBytes, maxBytes, isolation, parts, anyReplica = false } = request
     const plan: FetchPlan = {
-      ...{ name: fetch.name, waitMs, minBytes, maxBytes, isolation, parts },
-      ...{ replica: undefined, anyReplica },
+      name: fetch.name,
+      waitMs,
+      minBytes,
+      maxBytes,
+      isolation,
+      parts,
+      replica: undefined,
+      anyReplica,
       encode: (rows) => fetchFrame(fetch.api, correlationId, rows, (parts) => fetch.encodeReply({ parts })),
     }
     new FetchCall({ gateway, connection, plan }).begin()

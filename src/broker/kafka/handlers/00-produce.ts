@@ -60,13 +60,11 @@ export const produceHandler = hotHandler(
     const acks = (isAcks(request.acks) ? request.acks : ACKS_ALL) as Acks
     let refusedWithoutReply = ''
     new ProduceCall({
-      ...{
-        gateway,
-        connection,
-        acks,
-        parts,
-        timeoutMs: Math.min(Math.max(request.timeoutMs, 1), PRODUCE_TIMEOUT_MS_MAX),
-      },
+      gateway,
+      connection,
+      acks,
+      parts,
+      timeoutMs: Math.min(Math.max(request.timeoutMs, 1), PRODUCE_TIMEOUT_MS_MAX),
       onTaken() {
         exchange.onTaken()
         if (acks !== ACKS_NONE) return

@@ -21,12 +21,13 @@ import { FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX } from '../../../model/limits.ts'
 import type { Outgoing } from '../../connection.ts'
 import { FetchCall, type FetchedRow, type FetchPlan, type FetchPlanPart } from '../../handlers/fetch-call.ts'
 import type { RoutedTopic } from '../../partition-router.ts'
-import { hotHandler, type KafkaCall, type RequestOf } from '../kafka-handler.ts'
+import { hotHandler, type KafkaCall, type RequestOf, type ResponseOf } from '../kafka-handler.ts'
 import { endpointsOf, leaderNow } from './leaders.ts'
 
 type Request = RequestOf<typeof fetch>
 type TopicRequest = Request['topics'][number]
 type PartitionRequest = TopicRequest['partitions'][number]
+type PartitionResponse = ResponseOf<typeof fetch>['responses'][number]['partitions'][number]
 
 const TOPIC_IDS_SINCE = 13
 const FOLLOWERS_SINCE = 11
@@ -100,7 +101,9 @@ function askedOf(call: KafkaCall<Request>, request: TopicRequest): Asked[] {
   const topic = version >= TOPIC_IDS_SINCE ? gateway.router.byId(request.topicId) : gateway.router.byName(request.topic)
   const refused = refusalOf(call, request, topic)
   return request.partitions.map((partition) => ({
-    ...{ topic, partition, errorCode: refused },
+    topic,
+    partition,
+    errorCode: refused,
     preferredReplica: refused === 0 ? preferredReplicaOf(call, topic, partition.partition) : -1,
   }))
 }
@@ -133,50 +136,69 @@ function encode(
   rows: readonly FetchedRow[],
 ): Uint8Array[] {
   const { request, version } = call
-  const byIndex = new Map(rows.map((row) => [row.part.index, row]))
   const moved = new Set<number>()
-  let next = 0
-  const responses = request.topics.map(({ topic, topicId }, index) => ({
-    topic,
-    topicId: topicId === '' ? ZERO_UUID : topicId,
-    partitions: asked[index]!.flatMap((each) => {
+  let [next, at] = [0, 0]
+  const responses = request.topics.map(({ topic, topicId }, index) => {
+    const partitions: PartitionResponse[] = []
+    for (const each of asked[index]!) {
       const { partition, errorCode, preferredReplica } = each
-      if (errorCode !== 0 || preferredReplica !== -1)
-        return [emptyPartition(call, partition.partition, errorCode, preferredReplica)]
-      const row = byIndex.get(next++)
-      if (row === undefined) return [emptyPartition(call, partition.partition, 0)]
+      if (errorCode !== 0 || preferredReplica !== -1) {
+        partitions.push(emptyPartition(call, partition.partition, errorCode, preferredReplica))
+        continue
+      }
+      // Rows are in the order of the request.
+      while (at < rows.length && rows[at]!.part.index < next) at++
+      const row = rows[at]
+      if (row?.part.index !== next++) {
+        partitions.push(emptyPartition(call, partition.partition, 0))
+        continue
+      }
       const response = partitionOf(call, partition.partition, row)
       const leader = leaderNow(call, each.topic?.record.state.name ?? '', partition.partition, response.errorCode)
-      if (leader === undefined) return [response]
-      moved.add(leader.leaderId)
-      return [{ ...response, currentLeader: leader }]
-    }),
-  }))
+      if (leader !== undefined) moved.add(leader.leaderId)
+      partitions.push(leader === undefined ? response : { ...response, currentLeader: leader })
+    }
+    return { topic, topicId: topicId === '' ? ZERO_UUID : topicId, partitions }
+  })
   const nodeEndpoints = version >= ENDPOINTS_SINCE && moved.size > 0 ? endpointsOf(call, moved) : undefined
   return fetch.encodeResponse(version, correlationId, { errorCode: 0, sessionId: 0, responses, nodeEndpoints })
 }
 
-function emptyPartition({ request }: KafkaCall<Request>, partitionIndex: number, errorCode: number, preferred = -1) {
+function emptyPartition(
+  { request }: KafkaCall<Request>,
+  partitionIndex: number,
+  errorCode: number,
+  preferred = -1,
+): PartitionResponse {
   return {
-    ...{ partitionIndex, errorCode, highWatermark: -1, lastStableOffset: -1, logStartOffset: -1 },
+    partitionIndex,
+    errorCode,
+    highWatermark: -1,
+    lastStableOffset: -1,
+    logStartOffset: -1,
+    divergingEpoch: undefined,
     abortedTransactions: request.isolationLevel === READ_COMMITTED ? [] : null,
-    ...{ preferredReadReplica: preferred, records: NO_RECORDS },
+    preferredReadReplica: preferred,
+    records: NO_RECORDS,
   }
 }
 
-function partitionOf(call: KafkaCall<Request>, partitionIndex: number, { part, views }: FetchedRow) {
+/** Literals without spreads: a poll at the tail of a thousand partitions makes a thousand of them. */
+function partitionOf(call: KafkaCall<Request>, partitionIndex: number, { part, views }: FetchedRow): PartitionResponse {
   const errorCode = call.codeOf(part.errorNumber)
   if (errorCode !== 0) return emptyPartition(call, partitionIndex, errorCode)
   if (call.version < ZSTD_SINCE && hasCodec(views, ZSTD))
     return emptyPartition(call, partitionIndex, call.code('UNSUPPORTED_COMPRESSION_TYPE'))
-  const { divergingEpoch, divergingEndOffset } = part
+  const { divergingEpoch: epoch, divergingEndOffset: endOffset } = part
   return {
-    ...{ partitionIndex, errorCode },
+    partitionIndex,
+    errorCode,
     highWatermark: part.highWatermark,
     lastStableOffset: part.lastStableOffset,
     logStartOffset: part.logStartOffset,
-    ...(divergingEpoch !== -1 && { divergingEpoch: { epoch: divergingEpoch, endOffset: divergingEndOffset } }),
+    divergingEpoch: epoch === -1 ? undefined : { epoch, endOffset },
     abortedTransactions: call.request.isolationLevel === READ_COMMITTED ? part.aborted : null,
-    records: { bytes: part.batchBytes, fragments: views },
+    preferredReadReplica: -1,
+    records: part.batchBytes === 0 ? NO_RECORDS : { bytes: part.batchBytes, fragments: views },
   }
 }
