@@ -6,6 +6,7 @@
  * Invariants  KC1 replies leave in the order of the requests: Kafka's clients take another order for a broken connection
  *             KC2 a request begins when all before it are answered; a produce also while only produces are under way, so that pipelined
  *                 batches share commit groups, and with the order of their partitions kept by the rings
+ *             checked in: test/scenario/kafka-door.test.ts, kafka-frames.test.ts
  * Backpressure the socket is not read while a frame waits for its turn, for room in the rings, or for the client to read its replies; nor
  *             in the middle of a frame while too many bytes are held (receive-turns.ts)
  * Limits      PIPELINED_MAX produces under way; frames as the assembler allows, of unauthenticated clients smaller ones

@@ -4,10 +4,11 @@ import { isWildcard } from '../../base/host-port.ts'
 import type { KafkaApi } from '../../kafka/codec/api.ts'
 import type { Read, Write } from '../../kafka/codec/fields.ts'
 import { kafkaErrorNumber, kafkaErrorOf } from '../../kafka/error-codes.ts'
-import { type ErrorCode, isMillraceError } from '../../model/errors.ts'
+import { type ErrorCode, isMillraceError, MillraceError } from '../../model/errors.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import { authorise, OPERATIONS, type Resource, refusalOf } from '../authorise.ts'
 import type { HandlerContext } from '../handlers/handler-context.ts'
+import type { RoutedTopic } from '../partition-router.ts'
 import type { SaslAuthenticator } from '../sasl/sasl-authenticator.ts'
 import type { Timers } from '../timers.ts'
 import type { Exchange, KafkaConnection } from './kafka-connection.ts'
@@ -47,6 +48,23 @@ export class KafkaCall<Request = unknown> {
     this.key = options.key
     this.version = options.version
     this.request = options.request
+  }
+
+  /** Throws the first refusal(). */
+  demand(...resources: readonly Resource[]): void {
+    for (const resource of resources) {
+      const denied = this.refusal(resource)
+      if (denied !== undefined) throw new MillraceError(denied)
+    }
+  }
+
+  /** A topic that the client may ask about; throws where it may not, or there is none. */
+  topic(name: string): RoutedTopic {
+    this.demand({ kind: 'topic', name })
+    const topic = this.gateway.router.byName(name)
+    if (topic === undefined)
+      throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name.slice(0, 249)}'`)
+    return topic
   }
 
   /** Whether it may make the topic, which is another operation than to ask for it. */

@@ -5,6 +5,7 @@
  * Thread      main
  * Invariants  RT1 past limits.receiveBytes at most one connection reads on in the middle of a frame
  *             RT2 whoever waits is told when it is its turn, or when there is room: nobody waits for ever
+ *             checked in: test/unit/broker/kafka/receive-turns.test.ts
  */
 import type { ConnectionPool } from '../connection.ts'
 

@@ -6,7 +6,7 @@
  */
 
 import { listOffsets } from '../../../kafka/apis/02-list-offsets.ts'
-import { type ErrorCode, MillraceError } from '../../../model/errors.ts'
+import { MillraceError } from '../../../model/errors.ts'
 import { listOffsetsPart } from '../../handlers/02-list-offsets.ts'
 import { coldHandler, type KafkaCall, type RequestOf } from '../kafka-handler.ts'
 
@@ -26,10 +26,9 @@ export const listOffsetsHandler = coldHandler(listOffsets, async (call) => {
   )
   for (const place of places) counts.set(place, (counts.get(place) ?? 0) + 1)
   const topics = call.request.topics.map(async ({ name, partitions }) => {
-    const denied = call.refusal({ kind: 'topic', name })
     const answers = partitions.map((partition) => {
       const isTwice = counts.get(`${name} ${partition.partitionIndex}`)! > 1
-      return answer(call, name, partition, denied ?? (isTwice ? 'INVALID_REQUEST' : undefined))
+      return answer(call, name, partition, isTwice)
     })
     return { name, partitions: await Promise.all(answers) }
   })
@@ -40,13 +39,12 @@ async function answer(
   call: KafkaCall<Request>,
   name: string,
   { partitionIndex, timestamp, currentLeaderEpoch }: PartitionRequest,
-  refused: ErrorCode | undefined,
+  isTwice: boolean,
 ) {
   try {
-    if (refused !== undefined) throw new MillraceError(refused)
+    const topic = call.topic(name)
+    if (isTwice) throw new MillraceError('INVALID_REQUEST', 'the partition is named twice')
     const { gateway, request } = call
-    const topic = gateway.router.byName(name)
-    if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
     if (timestamp < 0 && !((SENTINEL_SINCE[timestamp] ?? Infinity) <= call.version))
       throw new MillraceError('UNSUPPORTED_VERSION', `timestamp ${timestamp}`)
     if (timestamp === LATEST_TIERED) return { partitionIndex, errorCode: 0, timestamp: -1, offset: -1, leaderEpoch: -1 }

@@ -24,8 +24,7 @@ async function find(call: KafkaCall<Request>, key: string) {
   try {
     const { gateway, request } = call
     const resource = resourceOf(request.keyType, key)
-    const denied = call.refusal(resource)
-    if (denied !== undefined) throw new MillraceError(denied)
+    call.demand(resource)
     const service = resource.kind === 'group' ? gateway.groups : gateway.transactions
     const partition = await service.partitionOf(key)
     const leader = gateway.leaderOf(partition)

@@ -1,7 +1,6 @@
 /** OffsetForLeaderEpoch (23): v2–4: where an epoch ended, as the leader has it: how a client learns that a log was cut (KIP-320). */
 
 import { offsetForLeaderEpoch } from '../../../kafka/apis/23-offset-for-leader-epoch.ts'
-import { MillraceError } from '../../../model/errors.ts'
 import {
   ControlOperation,
   type OffsetForLeaderEpochAnswer,
@@ -24,10 +23,7 @@ export const offsetForLeaderEpochHandler = coldHandler(offsetForLeaderEpoch, asy
 async function answer(call: KafkaCall<Request>, name: string, asked: PartitionRequest) {
   const { partition: number, currentLeaderEpoch, leaderEpoch } = asked
   try {
-    const denied = call.refusal({ kind: 'topic', name })
-    if (denied !== undefined) throw new MillraceError(denied)
-    const topic = call.gateway.router.byName(name)
-    if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
+    const topic = call.topic(name)
     const { partition, link } = call.gateway.servingPartition(topic.record.topicId, number)
     const body: OffsetForLeaderEpochBody = { partitionRef: partition.ref, leaderEpoch, currentLeaderEpoch }
     const found = await link.control<OffsetForLeaderEpochAnswer>(ControlOperation.OFFSET_FOR_LEADER_EPOCH, body)

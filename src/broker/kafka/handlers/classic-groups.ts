@@ -8,7 +8,6 @@ import { joinGroup } from '../../../kafka/apis/11-join-group.ts'
 import { heartbeat } from '../../../kafka/apis/12-heartbeat.ts'
 import { leaveGroup } from '../../../kafka/apis/13-leave-group.ts'
 import { syncGroup } from '../../../kafka/apis/14-sync-group.ts'
-import { MillraceError } from '../../../model/errors.ts'
 import * as protocol from '../../../protocol/index.ts'
 import { coldHandler, type KafkaCall } from '../kafka-handler.ts'
 
@@ -23,8 +22,7 @@ export async function askGroup<Request, Reply>(
   codec: protocol.Codec<Request, Reply>,
   request: Request,
 ): Promise<Reply> {
-  const denied = call.refusal({ kind: 'group', groupId })
-  if (denied !== undefined) throw new MillraceError(denied)
+  call.demand({ kind: 'group', groupId })
   return call.gateway.groups.ask(groupId, codec, request, call.connection.caller)
 }
 

@@ -21,8 +21,7 @@ export const describeClusterHandler = coldHandler(describeCluster, (call) => {
   const { gateway, request } = call
   const endpointType = request.endpointType
   try {
-    const denied = call.refusal(CLUSTER)
-    if (denied !== undefined) throw new MillraceError(denied)
+    call.demand(CLUSTER)
     if (endpointType !== BROKERS)
       throw new MillraceError('UNSUPPORTED_ENDPOINT_TYPE', `endpoints of type ${endpointType}; 1 = brokers`)
     return {

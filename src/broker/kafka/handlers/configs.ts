@@ -44,10 +44,9 @@ export const describeConfigsHandler = coldHandler(describeConfigs, (call) => {
 
 function rowsOf(call: KafkaCall<unknown>, type: number, name: string, keys: readonly string[] | null) {
   const { gateway } = call
-  if (type === TOPIC) return describedConfigs(gateway, topicOf(call, name), keys)
+  if (type === TOPIC) return describedConfigs(gateway, call.topic(name), keys)
   if (type !== BROKER) throw new MillraceError('INVALID_REQUEST', `resources of type ${type}; 2 = topic, 4 = broker`)
-  const denied = call.refusal(CLUSTER)
-  if (denied !== undefined) throw new MillraceError(denied)
+  call.demand(CLUSTER)
   // The default of all brokers: nothing is set there.
   if (name === '') return []
   if (name !== String(gateway.identity.nodeId))
@@ -56,14 +55,6 @@ function rowsOf(call: KafkaCall<unknown>, type: number, name: string, keys: read
       `broker ${name} is asked here: this is broker ${gateway.identity.nodeId}`,
     )
   return brokerConfigs(gateway, keys)
-}
-
-function topicOf(call: KafkaCall<unknown>, name: string): RoutedTopic {
-  const denied = call.refusal({ kind: 'topic', name })
-  if (denied !== undefined) throw new MillraceError(denied)
-  const topic = call.gateway.router.byName(name)
-  if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name}'`)
-  return topic
 }
 
 export const incrementalAlterConfigsHandler = coldHandler(incrementalAlterConfigs, async (call) => {
@@ -93,7 +84,7 @@ async function alter(
       throw new MillraceError('INVALID_REQUEST', "a broker's configuration stands in its file: it is not changed here")
     if (resourceType !== TOPIC)
       throw new MillraceError('INVALID_REQUEST', `resources of type ${resourceType}; 2 = topic`)
-    const topic = topicOf(call, resourceName)
+    const topic = call.topic(resourceName)
     const change = changeOf(topic)
     const next: Record<string, string> = { ...topic.record.state.config, ...change.set }
     for (const key of change.remove) if (!Object.hasOwn(change.set, key)) delete next[key]

@@ -6,10 +6,8 @@ import { describeLogDirs } from '../../../kafka/apis/35-describe-log-dirs.ts'
 import { describeProducers } from '../../../kafka/apis/61-describe-producers.ts'
 import { describeTransactions } from '../../../kafka/apis/65-describe-transactions.ts'
 import { listTransactions } from '../../../kafka/apis/66-list-transactions.ts'
-import { MillraceError } from '../../../model/errors.ts'
 import { TRANSACTION_STATE_NAMES } from '../../../model/transaction-query.ts'
 import { CLUSTER } from '../../authorise.ts'
-import type { RoutedTopic } from '../../partition-router.ts'
 import { logSizes, producersOf } from '../../shard-queries.ts'
 import { coldHandler, type KafkaCall } from '../kafka-handler.ts'
 
@@ -19,8 +17,7 @@ export const describeLogDirsHandler = coldHandler(describeLogDirs, async (call) 
   const { gateway, request } = call
   const { dataDir: logDir } = gateway.config
   try {
-    const denied = call.refusal(CLUSTER)
-    if (denied !== undefined) throw new MillraceError(denied)
+    call.demand(CLUSTER)
     const sizes = await logSizes(gateway.links)
     const wanted = new Map(request.topics?.map(({ topic, partitions }) => [topic, new Set(partitions)]))
     const topics = [...gateway.router.topics()].flatMap((topic) => {
@@ -51,7 +48,7 @@ export const describeProducersHandler = coldHandler(describeProducers, async (ca
 
 async function producersRow(call: KafkaCall<unknown>, name: string, partitionIndex: number) {
   try {
-    const topic = topicOf(call, name)
+    const topic = call.topic(name)
     const { partition, link } = call.gateway.servingPartition(topic.record.topicId, partitionIndex)
     const activeProducers = (await producersOf(link, partition.ref)).map(({ lastTimestampMs, ...rest }) => ({
       ...rest,
@@ -63,14 +60,6 @@ async function producersRow(call: KafkaCall<unknown>, name: string, partitionInd
   }
 }
 
-function topicOf(call: KafkaCall<unknown>, name: string): RoutedTopic {
-  const denied = call.refusal({ kind: 'topic', name })
-  if (denied !== undefined) throw new MillraceError(denied)
-  const topic = call.gateway.router.byName(name)
-  if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name}'`)
-  return topic
-}
-
 export const describeTransactionsHandler = coldHandler(describeTransactions, async (call) => ({
   transactionStates: await Promise.all(
     [...new Set(call.request.transactionalIds)].map((transactionalId) => transactionRow(call, transactionalId)),
@@ -79,8 +68,7 @@ export const describeTransactionsHandler = coldHandler(describeTransactions, asy
 
 async function transactionRow(call: KafkaCall<unknown>, transactionalId: string) {
   try {
-    const denied = call.refusal({ kind: 'transactional-id', transactionalId })
-    if (denied !== undefined) throw new MillraceError(denied)
+    call.demand({ kind: 'transactional-id', transactionalId })
     const found = await call.gateway.transactions.describe(transactionalId)
     const topics = new Map<string, number[]>()
     for (const { topic, partition } of found.partitions) topics.set(topic, [...(topics.get(topic) ?? []), partition])

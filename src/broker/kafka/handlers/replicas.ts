@@ -5,7 +5,7 @@
 import { electLeaders } from '../../../kafka/apis/43-elect-leaders.ts'
 import { alterPartitionReassignments } from '../../../kafka/apis/45-alter-partition-reassignments.ts'
 import { listPartitionReassignments } from '../../../kafka/apis/46-list-partition-reassignments.ts'
-import { errorNumberOf, MillraceError } from '../../../model/errors.ts'
+import { errorNumberOf } from '../../../model/errors.ts'
 import { CLUSTER } from '../../authorise.ts'
 import { movesOf } from '../../handlers/moves.ts'
 import {
@@ -22,7 +22,7 @@ const DONE = { errorCode: 0, errorMessage: null }
 export const electLeadersHandler = coldHandler(electLeaders, async (call) => {
   const { gateway, request } = call
   try {
-    mustBeAllowed(call)
+    call.demand(CLUSTER)
     const partitions =
       request.topicPartitions?.flatMap(({ topic, partitions: numbers }) =>
         numbers.map((partition) => ({ topic, partition })),
@@ -46,7 +46,7 @@ export const alterPartitionReassignmentsHandler = coldHandler(alterPartitionReas
   const { gateway, request } = call
   const { allowReplicationFactorChange } = request
   try {
-    mustBeAllowed(call)
+    call.demand(CLUSTER)
     const asked = request.topics.flatMap(({ name: topic, partitions }) =>
       partitions.map(
         ({ partitionIndex: partition, replicas }): ReassignmentRequest => ({ topic, partition, replicas }),
@@ -85,7 +85,7 @@ function changesCount({ gateway }: KafkaCall<unknown>, { topic, partition, repli
 export const listPartitionReassignmentsHandler = coldHandler(listPartitionReassignments, (call) => {
   const { gateway, request } = call
   try {
-    mustBeAllowed(call)
+    call.demand(CLUSTER)
     const wanted = new Map(request.topics?.map(({ name, partitionIndexes }) => [name, new Set(partitionIndexes)]))
     const moves = movesOf(gateway.router).filter(
       ({ topic, partition }) => request.topics === null || wanted.get(topic)?.has(partition) === true,
@@ -101,11 +101,6 @@ export const listPartitionReassignmentsHandler = coldHandler(listPartitionReassi
     return { ...call.fault(error), topics: [] }
   }
 })
-
-function mustBeAllowed(call: KafkaCall<unknown>): void {
-  const denied = call.refusal(CLUSTER)
-  if (denied !== undefined) throw new MillraceError(denied)
-}
 
 function resultOf(call: KafkaCall<unknown>, { code, text }: Pick<PartitionOutcome, 'code' | 'text'>) {
   return errorNumberOf(code) === 0 ? DONE : { errorCode: call.code(code), errorMessage: text }

@@ -1,14 +1,13 @@
 /** DescribeUserScramCredentials (50, v0), AlterUserScramCredentials (51, v0): the users of the metadata store; any broker takes the change. */
 import { describeUserScramCredentials } from '../../../kafka/apis/50-describe-user-scram-credentials.ts'
 import { alterUserScramCredentials } from '../../../kafka/apis/51-alter-user-scram-credentials.ts'
-import { MillraceError } from '../../../model/errors.ts'
 import { CLUSTER } from '../../authorise.ts'
-import { coldHandler, type KafkaCall } from '../kafka-handler.ts'
+import { coldHandler } from '../kafka-handler.ts'
 
 export const describeUserScramCredentialsHandler = coldHandler(describeUserScramCredentials, async (call) => {
   const { users } = call.gateway
   try {
-    mustBeAllowed(call)
+    call.demand(CLUSTER)
     const names = call.request.users?.map(({ name }) => name) ?? []
     const found = await users.describe(names)
     const results = found.map(({ name: user, errorCode, errorText, credentials }) => ({
@@ -24,7 +23,7 @@ export const describeUserScramCredentialsHandler = coldHandler(describeUserScram
 export const alterUserScramCredentialsHandler = coldHandler(alterUserScramCredentials, async (call) => {
   const { deletions, upsertions } = call.request
   try {
-    mustBeAllowed(call)
+    call.demand(CLUSTER)
     const results = await call.gateway.users.alter(deletions, upsertions)
     return {
       results: results.map(({ name: user, errorCode, errorText }) => ({
@@ -36,8 +35,3 @@ export const alterUserScramCredentialsHandler = coldHandler(alterUserScramCreden
     return { results: [...deletions, ...upsertions].map(({ name: user }) => ({ user, ...fault })) }
   }
 })
-
-function mustBeAllowed(call: KafkaCall<unknown>): void {
-  const denied = call.refusal(CLUSTER)
-  if (denied !== undefined) throw new MillraceError(denied)
-}

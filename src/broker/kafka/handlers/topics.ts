@@ -31,7 +31,7 @@ async function create(call: KafkaCall<unknown>, topic: CreateTopic, validateOnly
   const { name, numPartitions, replicationFactor, assignments, configs } = topic
   const { gateway } = call
   try {
-    mustBeAllowed(call, name)
+    call.demand({ kind: 'topic', name })
     if (isTwice) throw new MillraceError('INVALID_REQUEST', `${name} is named twice`)
     if (assignments.length > 0)
       throw new MillraceError('INVALID_REPLICA_ASSIGNMENT', 'replicas are placed by the cluster: give their number')
@@ -90,7 +90,7 @@ export const deleteTopicsHandler = coldHandler(deleteTopics, async (call) => {
       const topic = name === null ? call.gateway.router.byId(topicId) : call.gateway.router.byName(name)
       const known = topic?.record.state.name ?? name
       if (known === null) throw new MillraceError('UNKNOWN_TOPIC_ID')
-      mustBeAllowed(call, known)
+      call.demand({ kind: 'topic', name: known })
       if (isTwice.has(name ?? topicId)) throw new MillraceError('INVALID_REQUEST', `${known} is named twice`)
       await call.gateway.topicService.delete(known)
       return { name: known, topicId: topic?.record.topicId ?? topicId, errorCode: 0, errorMessage: null }
@@ -106,16 +106,14 @@ export const createPartitionsHandler = coldHandler(createPartitions, async (call
   const isTwice = repeatedIn(topics.map(({ name }) => name))
   const results = topics.map(async ({ name, count, assignments }) => {
     try {
-      mustBeAllowed(call, name)
+      call.demand({ kind: 'topic', name })
       if (isTwice.has(name)) throw new MillraceError('INVALID_REQUEST', `${name} is named twice`)
       if (assignments !== null && assignments.length > 0)
         throw new MillraceError(
           'INVALID_REPLICA_ASSIGNMENT',
           'replicas are placed by the cluster: give the count alone',
         )
-      const topic = call.gateway.router.byName(name)
-      if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic '${name}'`)
-      const { length } = topic.partitions
+      const { length } = call.topic(name).partitions
       if (count <= length)
         throw new MillraceError(
           'INVALID_PARTITIONS',
@@ -143,9 +141,7 @@ export const deleteRecordsHandler = coldHandler(deleteRecords, async (call) => (
 
 async function trim(call: KafkaCall<unknown>, name: string, partitionIndex: number, beforeOffset: number) {
   try {
-    mustBeAllowed(call, name)
-    const topic = call.gateway.router.byName(name)
-    if (topic === undefined) throw new MillraceError('UNKNOWN_TOPIC_OR_PARTITION')
+    const topic = call.topic(name)
     if (isInternalTopic(name)) throw new MillraceError('INVALID_TOPIC_EXCEPTION', `${name} belongs to the broker`)
     if (topic.config.cleanupPolicy === 'compact')
       throw new MillraceError('POLICY_VIOLATION', `${name} is compacted: cleanup.policy has no delete in it`)
@@ -156,11 +152,6 @@ async function trim(call: KafkaCall<unknown>, name: string, partitionIndex: numb
   } catch (error) {
     return { partitionIndex, lowWatermark: -1, errorCode: call.fault(error).errorCode }
   }
-}
-
-function mustBeAllowed(call: KafkaCall<unknown>, name: string): void {
-  const denied = call.refusal({ kind: 'topic', name })
-  if (denied !== undefined) throw new MillraceError(denied)
 }
 
 function repeatedIn(names: readonly string[]): ReadonlySet<string> {

@@ -11,28 +11,21 @@ import { txnOffsetCommit } from '../../../kafka/apis/28-txn-offset-commit.ts'
 import { MillraceError } from '../../../model/errors.ts'
 import type { TopicId } from '../../../model/ids.ts'
 import { CLUSTER, type Resource } from '../../authorise.ts'
-import { coldHandler, type KafkaCall } from '../kafka-handler.ts'
+import { coldHandler } from '../kafka-handler.ts'
 import { commitRows, commitTopicsOf } from './offsets.ts'
 
 /** Of a topic that there is not: unlike any. */
 const NO_TOPIC = '' as TopicId
-
-function mustBeAllowed(call: KafkaCall<unknown>, ...resources: readonly Resource[]): void {
-  for (const resource of resources) {
-    const denied = call.refusal(resource)
-    if (denied !== undefined) throw new MillraceError(denied)
-  }
-}
 
 export const initProducerIdHandler = coldHandler(initProducerId, async (call) => {
   const { gateway, request } = call
   const { transactionalId, transactionTimeoutMs, producerId, producerEpoch } = request
   try {
     if (transactionalId === null) {
-      mustBeAllowed(call, CLUSTER)
+      call.demand(CLUSTER)
       return { errorCode: 0, producerId: await gateway.nextProducerId(), producerEpoch: 0 }
     }
-    mustBeAllowed(call, { kind: 'transactional-id', transactionalId })
+    call.demand({ kind: 'transactional-id', transactionalId })
     if (transactionalId === '') throw new MillraceError('INVALID_REQUEST', 'an empty transactional id')
     const identity = { producerId, producerEpoch }
     const reply = await gateway.transactions.initProducer({
@@ -58,8 +51,7 @@ export const addPartitionsToTxnHandler = coldHandler(addPartitionsToTxn, async (
     }))
   }
   try {
-    mustBeAllowed(
-      call,
+    call.demand(
       { kind: 'transactional-id', transactionalId },
       ...topics.map(({ name }): Resource => ({ kind: 'topic', name })),
     )
@@ -82,7 +74,7 @@ export const addPartitionsToTxnHandler = coldHandler(addPartitionsToTxn, async (
 export const addOffsetsToTxnHandler = coldHandler(addOffsetsToTxn, async (call) => {
   const { transactionalId, producerId, producerEpoch, groupId } = call.request
   try {
-    mustBeAllowed(call, { kind: 'transactional-id', transactionalId }, { kind: 'group', groupId })
+    call.demand({ kind: 'transactional-id', transactionalId }, { kind: 'group', groupId })
     await call.gateway.transactions.addOffsets({ transactionalId, producerId, producerEpoch, groupId })
     return { errorCode: 0 }
   } catch (error) {
@@ -93,7 +85,7 @@ export const addOffsetsToTxnHandler = coldHandler(addOffsetsToTxn, async (call) 
 export const endTxnHandler = coldHandler(endTxn, async (call) => {
   const { transactionalId, producerId, producerEpoch, committed: isCommit } = call.request
   try {
-    mustBeAllowed(call, { kind: 'transactional-id', transactionalId })
+    call.demand({ kind: 'transactional-id', transactionalId })
     await call.gateway.transactions.end({ transactionalId, producerId, producerEpoch, isCommit })
     return { errorCode: 0 }
   } catch (error) {
@@ -105,7 +97,7 @@ export const txnOffsetCommitHandler = coldHandler(txnOffsetCommit, async (call) 
   const { request, gateway, connection } = call
   const { transactionalId, groupId, producerId, producerEpoch, memberId, topics } = request
   try {
-    mustBeAllowed(call, { kind: 'group', groupId }, { kind: 'transactional-id', transactionalId })
+    call.demand({ kind: 'group', groupId }, { kind: 'transactional-id', transactionalId })
     const reply = await gateway.transactions.commitOffsets(
       {
         ...{ transactionalId, groupId, producerId, producerEpoch, memberId, instanceId: request.groupInstanceId },
