@@ -199,33 +199,43 @@ export const uuid = fixed(
 )
 export const ZERO_UUID = '0'.repeat(32)
 
-/** Of texts, bytes, records and arrays: a length, and -1 where it is null. */
+/** How long what follows is: an int16 or int32 in classic versions, a varint in flexible ones. */
+type LengthKind = 'int16' | 'int32' | 'compact'
+
+/** Of texts, bytes, records and arrays: a length, and -1 where it is null. `body` makes what follows the length, for one encoding. */
 function sized<R, W>(options: {
-  readonly kind: 'string' | 'bytes' | 'records'
+  readonly form: Form
   readonly zero: R
   readonly classic: 'int16' | 'int32'
-  readonly read: (reader: KafkaReader, length: number) => R
-  readonly write: (writer: KafkaWriter, kind: 'int16' | 'int32' | 'compact', value: W) => void
+  /** For the text of an error. */
+  readonly what: string
+  readonly body: (encoding: Encoding) => {
+    readonly read: (reader: KafkaReader, length: number) => R
+    /** The length too. */
+    readonly write: (writer: KafkaWriter, kind: LengthKind, value: W) => void
+  }
 }): Field<R, W> {
-  const { kind: form, zero, classic, read, write } = options
-  const kindOf = ({ isFlexible }: Encoding) => (isFlexible ? 'compact' : classic)
+  const { form, zero, classic, what, body } = options
+  const kindOf = ({ isFlexible }: Encoding): LengthKind => (isFlexible ? 'compact' : classic)
   const bytesMinOf = ({ isFlexible }: Encoding) => (isFlexible ? 1 : classic === 'int16' ? 2 : 4)
   return new Field<R, W>({
-    form: { kind: form },
+    form,
     zero,
     plan(encoding) {
       const kind = kindOf(encoding)
+      const { read, write } = body(encoding)
       return {
         bytesMin: bytesMinOf(encoding),
         read(reader) {
           const length = reader.length(kind)
-          return length < 0 ? reader.fail('null where there must be a value') : read(reader, length)
+          return length < 0 ? reader.fail(`null where there must be ${what}`) : read(reader, length)
         },
         write: (writer, value) => write(writer, kind, value as W),
       }
     },
     nullablePlan(encoding) {
       const kind = kindOf(encoding)
+      const { read, write } = body(encoding)
       return {
         bytesMin: bytesMinOf(encoding),
         read(reader) {
@@ -240,83 +250,65 @@ function sized<R, W>(options: {
 }
 
 export const string = sized<string, string>({
-  kind: 'string',
+  form: { kind: 'string' },
   zero: '',
   classic: 'int16',
-  read: (reader, length) => reader.text(length),
-  write: (writer, kind, value) => writer.text(kind as 'int16' | 'compact', value),
+  what: 'a value',
+  body: () => ({
+    read: (reader, length) => reader.text(length),
+    write: (writer, kind, value) => writer.text(kind as 'int16' | 'compact', value),
+  }),
 })
 
 const NO_BYTES = new Uint8Array(0)
 export const bytes = sized<Uint8Array, Uint8Array>({
-  kind: 'bytes',
+  form: { kind: 'bytes' },
   zero: NO_BYTES,
   classic: 'int32',
-  read: (reader, length) => reader.slice(length),
-  write(writer, kind, value) {
-    writer.length(kind, value.length)
-    writer.raw(value)
-  },
+  what: 'a value',
+  body: () => ({
+    read: (reader, length) => reader.slice(length),
+    write(writer, kind, value) {
+      writer.length(kind, value.length)
+      writer.raw(value)
+    },
+  }),
 })
 
 /** Record batches: read as a view of the frame, written from wherever they lie. */
 export const records = sized<Uint8Array, Splice>({
-  kind: 'records',
+  form: { kind: 'records' },
   zero: NO_BYTES,
   classic: 'int32',
-  read: (reader, length) => reader.slice(length),
-  write(writer, kind, value) {
-    writer.length(kind, value.bytes)
-    if (value.bytes > 0) writer.splice(value)
-  },
+  what: 'a value',
+  body: () => ({
+    read: (reader, length) => reader.slice(length),
+    write(writer, kind, value) {
+      writer.length(kind, value.bytes)
+      if (value.bytes > 0) writer.splice(value)
+    },
+  }),
 })
 
 export function array<F extends AnyField>(element: F): Field<readonly Read<F>[], readonly Write<F>[]> {
-  const lengthBytes = ({ isFlexible }: Encoding) => (isFlexible ? 1 : 4)
-  const kindOf = ({ isFlexible }: Encoding) => (isFlexible ? 'compact' : 'int32')
-  const readAll = (reader: KafkaReader, length: number, plan: Plan<unknown, unknown>): unknown[] => {
-    const count = reader.count(length, Math.max(1, plan.bytesMin))
-    const all = new Array<unknown>(count)
-    for (let index = 0; index < count; index++) all[index] = plan.read(reader)
-    return all
-  }
-  const writeAll = (
-    writer: KafkaWriter,
-    kind: 'int32' | 'compact',
-    values: readonly unknown[],
-    plan: Plan<unknown, unknown>,
-  ) => {
-    writer.length(kind, values.length)
-    for (const value of values) plan.write(writer, value)
-  }
-  return new Field({
+  return sized<readonly Read<F>[], readonly Write<F>[]>({
     form: { kind: 'array', element },
     zero: [],
-    plan(encoding) {
+    classic: 'int32',
+    what: 'an array',
+    body(encoding) {
       const plan = element.plan(encoding)
-      const kind = kindOf(encoding)
       return {
-        bytesMin: lengthBytes(encoding),
-        read(reader) {
-          const length = reader.length(kind)
-          return length < 0 ? reader.fail('null where there must be an array') : readAll(reader, length, plan)
+        read(reader, length) {
+          const count = reader.count(length, Math.max(1, plan.bytesMin))
+          const all = new Array<Read<F>>(count)
+          for (let index = 0; index < count; index++) all[index] = plan.read(reader) as Read<F>
+          return all
         },
-        write: (writer, values) => writeAll(writer, kind, values as unknown[], plan),
-      }
-    },
-    nullablePlan(encoding) {
-      const plan = element.plan(encoding)
-      const kind = kindOf(encoding)
-      return {
-        bytesMin: lengthBytes(encoding),
-        read(reader) {
-          const length = reader.length(kind)
-          return length < 0 ? null : readAll(reader, length, plan)
+        write(writer, kind, values) {
+          writer.length(kind, values.length)
+          for (const value of values) plan.write(writer, value)
         },
-        write: (writer, values) =>
-          values === null || values === undefined
-            ? writer.length(kind, -1)
-            : writeAll(writer, kind, values as unknown[], plan),
       }
     },
   })
