@@ -25,7 +25,7 @@ export const FIXED_TOPIC_CONFIGS: Readonly<Record<string, string>> = {
 }
 
 /** KIP-412's numbers. */
-export const ConfigType = { BOOLEAN: 1, STRING: 2, INT: 3, SHORT: 4, LONG: 5, DOUBLE: 6, LIST: 7 } as const
+const ConfigType = { BOOLEAN: 1, STRING: 2, INT: 3, SHORT: 4, LONG: 5, DOUBLE: 6, LIST: 7 } as const
 
 const LISTS: ReadonlySet<string> = new Set([
   'cleanup.policy',

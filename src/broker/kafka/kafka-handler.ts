@@ -23,7 +23,6 @@ export interface KafkaBroker {
 
 /** What handlers of this door may ask of the broker beside what those of the native one may. */
 export interface KafkaContext extends HandlerContext {
-  readonly version: string
   readonly logger: Logger
   readonly timers: Timers
   readonly sasl: SaslAuthenticator

@@ -6,7 +6,7 @@
  *           response: v0, and v1 in flexible versions, but ApiVersions, which is always v0 (KIP-511)
  */
 import type { Encoding, Field, Plan, Read, Write } from './fields.ts'
-import { KafkaFormatError, KafkaReader } from './reader.ts'
+import { KafkaReader } from './reader.ts'
 import { KafkaWriter } from './writer.ts'
 
 export interface KafkaApiOptions<Request extends AnyStruct, Response extends AnyStruct> {
@@ -143,5 +143,3 @@ function skipTags(reader: KafkaReader): void {
     reader.take(reader.uvarint())
   }
 }
-
-export { KafkaFormatError }

@@ -17,7 +17,7 @@ const EARLIEST = -2
 const UNKNOWN_TOPIC = errorNumberOf('UNKNOWN_TOPIC_OR_PARTITION')
 
 /** What a Kafka client commits, as the coordinator takes it. */
-export interface CommitTopicOfKafka {
+interface CommitTopicOfKafka {
   readonly name: string
   readonly partitions: readonly {
     readonly partitionIndex: number
@@ -43,7 +43,7 @@ export function commitTopicsOf(topics: readonly CommitTopicOfKafka[]): protocol.
  * The same, where a client commits a place and not an offset, as kafkajs does to reset a group: -2 is the log's start, -1 its end. What
  * cannot be found out now is left as it is, and refused by the coordinator.
  */
-export async function resolvedTopics(
+async function resolvedTopics(
   { gateway }: KafkaCall<unknown>,
   topics: readonly CommitTopicOfKafka[],
 ): Promise<readonly CommitTopicOfKafka[]> {
